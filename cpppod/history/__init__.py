@@ -1,0 +1,1 @@
+"""History for people and scripts: timestamps, .hst files, playback and queries."""

@@ -1,0 +1,1 @@
+"""State machines, regular expressions and peekable sources for parsing streams."""

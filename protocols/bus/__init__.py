@@ -1,0 +1,1 @@
+"""What cpppod's processes say to each other: messages, codec, limits, topics."""

@@ -1,0 +1,198 @@
+"""What the processes say to each other: one frame each, a msgpack array [version, kind, field ...].
+
+    who                       to        messages
+    every worker              control   Beat, CommandReply
+    control                   worker    Command
+    listener, control         router    WriteRequest, RouteRequest
+    router                    owner     the same, with an id of the router's own
+    owner -> router -> asker            WriteReply, RouteReply
+    listener, owners          feed      a value message (`protocols.bus.feed`)
+    feed                      publisher Resend
+
+All fields are msgpack's own types and every integer lies below 2**53. Readers ignore elements beyond those
+they know and kinds they do not know; another major version is refused.
+
+Deadlines are absolute, microseconds of the machine's monotonic clock, which all processes share.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from cpppod.protocols.bus.codec import pack, unpack
+from cpppod.protocols.errors import DecodeError
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message; a subclass names its fields in the order that they travel in."""
+
+    KIND: ClassVar[int] = 0
+
+    def encode(self) -> bytes:
+        """The message as its one frame."""
+        return pack([VERSION, self.KIND, *(getattr(self, item.name) for item in fields(self))])
+
+
+@dataclass(frozen=True, slots=True)
+class Beat(Message):
+    """A turn of a worker's loop, at least one a second, idle or waiting (worker -> control).
+
+    Attributes:
+        state: `running`, `backing off`, `preparing`.
+        blocking_us: age of the oldest call that its I/O thread is in, 0 for none.
+        overdue: names of what should have happened and has not.
+        devices: device -> state map (`workers.devices`), as `cpppoctl device` shows it.
+        metrics: [name, {label: value}, number], cumulative for counters.
+        extra: what only this role has to say.
+    """
+
+    KIND: ClassVar[int] = 1
+    worker: str
+    pid: int
+    generation: int
+    mono_us: int
+    state: str
+    blocking_us: int = 0
+    overdue: list[str] = field(default_factory=list)
+    devices: dict[str, Any] = field(default_factory=dict)
+    metrics: list[Any] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Message):
+    """An order to a worker (control -> worker): `prepare` {path}, `commit`, `abort` {generation},
+    `pause`, `resume`, `device` {name}, `log` {level}, `history` {query} ..."""
+
+    KIND: ClassVar[int] = 2
+    id: int
+    verb: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReply(Message):
+    """What came of a `Command`; `error` is "" where it was done."""
+
+    KIND: ClassVar[int] = 3
+    id: int
+    error: str = ""
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest(Message):
+    """Write tags of one device, in the order given, stopping at the first that fails.
+
+    Attributes:
+        source: who asks, for the audit line: `10.0.0.7` or `control:uid=1000`.
+        writes: [tag, first element, [value ...]]; a scalar tag has first element 0 and one value.
+            A value is in the tag's unit (unscaled by the owner); strings are str; structures bytes.
+    """
+
+    KIND: ClassVar[int] = 4
+    id: int
+    device: str
+    source: str
+    deadline_us: int
+    writes: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReply(Message):
+    """What the device said.
+
+    Attributes:
+        status: CIP general status, 0 where the device took it; `extended` its extended words.
+        error: in words, "" where done.
+        unknown: the outcome is not known (time-out after sending): the tag is uncertain at once.
+        topic, payload: the value message read back after the write, as published (b"" if none):
+            the asker applies it before it answers its own client.
+    """
+
+    KIND: ClassVar[int] = 5
+    id: int
+    status: int = 0
+    extended: list[int] = field(default_factory=list)
+    error: str = ""
+    unknown: bool = False
+    topic: bytes = b""
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRequest(Message):
+    """A CIP request that leaves by the route table.
+
+    Attributes:
+        route_path: padded EPATH of port segments, the one that chose the route still first
+            (the router removes it before it passes the request on).
+        request: Message Router request (service, path, data), byte for byte.
+        connection: 0, or the class 3 connection (an id that the asker chose) that it belongs to.
+    """
+
+    KIND: ClassVar[int] = 6
+    id: int
+    source: str
+    deadline_us: int
+    priority_tick: int
+    timeout_ticks: int
+    route_path: bytes
+    request: bytes
+    connection: int = 0
+    target: str = ""  # set by the router: the device that the owner is to use
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReply(Message):
+    """The Message Router reply of the target, byte for byte, or the gateway's own with the Connection
+    Manager's status for what went wrong."""
+
+    KIND: ClassVar[int] = 7
+    id: int
+    reply: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resend(Message):
+    """The feed has started anew: publish the last block of every group again (feed -> publisher)."""
+
+    KIND: ClassVar[int] = 8
+    feed_epoch: int
+
+
+KINDS: dict[int, type[Message]] = {
+    kind.KIND: kind
+    for kind in (
+        Beat,
+        Command,
+        CommandReply,
+        WriteRequest,
+        WriteReply,
+        RouteRequest,
+        RouteReply,
+        Resend,
+    )
+}
+
+
+def decode(frame: bytes) -> Message | None:
+    """The message in `frame`; None for a kind that this version does not know.
+
+    Raises:
+        DecodeError: not a message of ours, another major version, or beyond the limits of `codec`.
+            Count it and drop it.
+    """
+    plain = unpack(frame)
+    if not isinstance(plain, list) or len(plain) < 2 or plain[0] != VERSION:
+        raise DecodeError("not a message of this version", status=0)
+    kind = KINDS.get(plain[1]) if isinstance(plain[1], int) else None
+    if kind is None:
+        return None
+    known = fields(kind)
+    try:
+        return kind(*plain[2 : 2 + len(known)])
+    except TypeError as error:
+        raise DecodeError(f"{kind.__name__}: {error}", status=0) from None

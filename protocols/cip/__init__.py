@@ -1,0 +1,1 @@
+"""The Common Industrial Protocol: types, paths, services and objects."""

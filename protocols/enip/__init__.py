@@ -1,0 +1,1 @@
+"""EtherNet/IP: encapsulation, sessions and discovery, on the target's and the originator's side."""

@@ -1,0 +1,1 @@
+"""Modbus: transactions matched to their requests, registers, read plans."""

@@ -1,0 +1,68 @@
+"""Values as the gateway speaks of them: how good they are, and why not.
+
+A sample is (value, quality, source time, gateway time). A quality is one int on the bus and in every
+store, so that every language can say it:
+
+    bits 0-7    what it is: a `Quality`
+    bits 8-31   the device's own status where it gave one (Modbus exception code, CIP general
+                status in bits 8-15 and its first extended word in bits 16-31), else 0
+
+"Unknown" is a quality, never a 0: the value that goes with a bad quality is None.
+"""
+
+from enum import IntEnum
+
+
+class Quality(IntEnum):
+    """What a value is worth; everything from `BAD` on carries no value."""
+
+    GOOD = 0
+    UNCERTAIN = 1  # the last known value: a write's outcome is unknown, or its device is silent
+    STALE = 2  # the last known value, older than its group's limit
+    BAD = 16  # no value, and no better reason
+    NOT_YET_KNOWN = 17  # configured, but never read since the start
+    TIMEOUT = 18  # the device did not answer in time
+    NOT_CONNECTED = 19  # there is no connection to the device
+    DEVICE_STATUS = 20  # the device refused: its status is in the upper bits
+    BAD_REPLY = 21  # the device's reply does not answer the request
+    OUT_OF_RANGE = 22  # the value does not fit the tag's type or limits
+    NOT_CONFIGURED = 23  # the device knows no such address
+    DISABLED = 24  # the device is paused by an operator
+
+
+REASONS = {
+    Quality.GOOD: "good",
+    Quality.UNCERTAIN: "uncertain: last known value",
+    Quality.STALE: "stale: older than its limit",
+    Quality.BAD: "bad",
+    Quality.NOT_YET_KNOWN: "not yet known",
+    Quality.TIMEOUT: "device did not answer in time",
+    Quality.NOT_CONNECTED: "no connection to the device",
+    Quality.DEVICE_STATUS: "device refused",
+    Quality.BAD_REPLY: "device's reply does not answer the request",
+    Quality.OUT_OF_RANGE: "value out of range",
+    Quality.NOT_CONFIGURED: "device knows no such address",
+    Quality.DISABLED: "device paused",
+}
+
+
+def quality(code: Quality, *, status: int = 0, extended: int = 0) -> int:
+    """The quality `code` with the device's own `status` (0-255) and `extended` status (0-65535)."""
+    return int(code) | (status & 0xFF) << 8 | (extended & 0xFFFF) << 16
+
+
+def is_bad(quality: int) -> bool:
+    """Whether no value goes with this quality."""
+    return quality & 0xFF >= Quality.BAD
+
+
+def explain(quality: int) -> str:
+    """The quality in words, with the device's status where there is one."""
+    text = REASONS.get(Quality(quality & 0xFF), "bad") if quality & 0xFF in _KNOWN else "bad"
+    status, extended = quality >> 8 & 0xFF, quality >> 16 & 0xFFFF
+    if extended:
+        return f"{text} (status 0x{status:02x}, extended 0x{extended:04x})"
+    return f"{text} (status 0x{status:02x})" if status else text
+
+
+_KNOWN = frozenset(int(code) for code in Quality)

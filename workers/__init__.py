@@ -1,0 +1,1 @@
+"""Roles of the gateway, one module per process, and what only they share."""

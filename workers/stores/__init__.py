@@ -1,0 +1,1 @@
+"""Where the historian writes: one module per kind of store."""
