@@ -109,6 +109,7 @@ class Device:
         model: quirks, as `etc/models/*.toml` has them, already resolved.
         options: what only its driver knows (frames of a `text` device ...).
         enabled: False is configured but not polled.
+        isolate: give it a worker of its own, however many devices there are.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Device:
     options: dict[str, Any] = field(default_factory=dict)
     description: str = ""
     enabled: bool = True
+    isolate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +189,15 @@ class Listener:
     Attributes:
         address: `host:port`, IPv4.
         route_path: local route path (`1/0`); "" serves bare requests and 1/0.
-        identity, tcpip: attributes of the Identity and TCP/IP Interface objects by configuration key.
+        identity: attributes of the Identity object: vendor_id, device_type, product_code, major_revision,
+            minor_revision, status, serial_number, product_name, state,
+            configuration_consistency_value, heartbeat_interval; those not named keep their defaults.
+        tcpip: of the TCP/IP Interface object: status, configuration_capability,
+            configuration_control, ip_address, network_mask, gateway_address, name_server,
+            name_server_2, domain_name, host_name; likewise.
+        structures: name -> [{name, type, length}] of its members in order.
         write_sources: client networks that may write (CIDR), () for all.
+        limits: max_clients, max_clients_per_address, idle_s.
     """
 
     name: str
@@ -205,8 +214,41 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Plant:
+    """The whole configuration, validated; `cpppod.topology` cuts it into `Worker`s.
+
+    Attributes:
+        state_dir: durable state; "" lets the daemon choose.
+        devices_per_worker: size of a poller's share once there are more than 16 TCP devices.
+        feed, history, metrics, web, control: those sections, with the keys of `Worker.options`.
+    """
+
+    name: str = "cpppod"
+    log_level: str = "INFO"
+    state_dir: str = ""
+    devices_per_worker: int = 16
+    listeners: tuple[Listener, ...] = ()
+    routes: tuple[Route, ...] = ()
+    lines: tuple[Line, ...] = ()
+    devices: tuple[Device, ...] = ()
+    feed: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    web: dict[str, Any] = field(default_factory=dict)
+    control: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """What one process is told at its start: the content of its settings file.
+
+    Its options, by role (durations in seconds, sizes in bytes, addresses `host:port` or "" for none):
+        feed: publish, request, replay_bytes, replay_age_s, secret_key_file, client_keys_file.
+        historian: store (`sqlite`, `postgresql`), path, dsn, retention_s (0: for ever), journal_bytes,
+            journal_age_s; poller and serial have the same map (without dsn) as `journal`.
+        control: metrics (address), groups {role: Unix group}, workers {name: role}, supervisor
+            (its socket), files (of the configuration), feed, history, web (as those roles have them).
+        web: address.
 
     Attributes:
         name: unique in the gateway; also its publisher's name and its identity on the bus.
