@@ -1,0 +1,190 @@
+"""What every driver offers to the frame of a polled device: the `Driver` protocol and its records.
+
+A driver speaks one protocol to one device and knows nothing else: no bus, no schedule, no retry, no
+back-off, no scaling. The frame (`workers.devices.wire`) calls it like this:
+
+    make_driver(device, link) ─ open ─┬─ poll(group) ──► samples ─┬─ close ─ open ─ ...
+                                      ├─ write(writes) ─► outcome ┤
+                                      └─ forward(...) ──► reply ──┘
+
+Each driver module (`workers.devices.modbus`, `.enip`, `.text`) has a factory
+
+    def make_driver(device: Device, link: Link | None = None) -> Driver
+
+that does no I/O. `link` is None where the driver opens a connection of its own to `device.address`;
+otherwise it is the wire that several devices share, opened and closed by the frame: the driver's own
+`open` and `close` then only forget what it knew of the device.
+
+Raw and scaled: a driver returns and takes values as the device holds them, in the tag's `type` (a
+`bit` is a bool, a string is str, an array a list, a structure bytes). `scale`, `offset`, the deadband,
+`minimum` and `maximum` are the frame's.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cpppod.protocols.plant import Group, Tag
+from cpppod.protocols.values import Quality
+
+Sample = tuple[Any, int]  # (value, quality): the value is None where the quality is bad
+Write = tuple[
+    Tag, int, list[Any]
+]  # tag, first element, values; a scalar has element 0 and one value
+
+
+class DeviceError(Exception):
+    """The device as a whole did not answer, or its connection is of no further use.
+
+    What concerns single tags only is no error: it is their quality in what `poll` returns.
+
+    Attributes:
+        quality: for every tag that was asked (`protocols.values.quality`). `TIMEOUT` leaves the connection
+            as it is and counts towards demotion; `NOT_CONNECTED` and `BAD_REPLY` have the frame
+            close the connection and open it again after a back-off.
+        text: one line for people, peer text escaped and bounded.
+        connected: False where the frame must close and open again; by default as `quality` says.
+    """
+
+    def __init__(self, quality: int, text: str, *, connected: bool | None = None) -> None:
+        super().__init__(text)
+        self.quality = int(quality)
+        self.text = text
+        code = quality & 0xFF
+        lost = code in (Quality.NOT_CONNECTED, Quality.BAD_REPLY)
+        self.connected = (not lost) if connected is None else connected
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOutcome:
+    """What came of a write; `unknown` wherever it was sent and no answer to it came.
+
+    Attributes:
+        status: CIP general status, 0 where the device took all of it; a Modbus exception or a text
+            device's refusal is 0x1F (vendor specific) with the device's own code in `extended`.
+        extended: extended status words.
+        error: in words, "" where done.
+        unknown: nobody knows whether the device took it; never retried.
+        connected: False where the connection is of no further use.
+    """
+
+    status: int = 0
+    extended: list[int] = field(default_factory=list)
+    error: str = ""
+    unknown: bool = False
+    connected: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One request on the wire and what came back, for `cpppoctl device` and the metrics.
+
+    Attributes:
+        operation: bounded set, a metric's label: `read`, `write`, `forward`, `open`, `probe`.
+        request: in words: `unit 1 FC3 0 x 100`, `Read Tag Speed`.
+        result: `ok`, `timeout`, `exception`, `crc`, `refused`, `stale_reply`, `bad_reply`, `closed`.
+        duration_s: from sending to the end of the reply.
+        detail: the error in words, "" where ok.
+        code: the device's own status (Modbus exception code, CIP general status), 0 for none.
+        weight: values carried (registers, elements), 0 where unknown.
+    """
+
+    operation: str
+    request: str
+    result: str
+    duration_s: float
+    detail: str = ""
+    code: int = 0
+    weight: int = 0
+
+
+class Link(Protocol):
+    """A wire of bytes that several drivers share in turn: a serial port, or a socket to one.
+
+    The frame lets one driver at a time use it. Bytes are as they came; framing is the driver's.
+    """
+
+    silence_s: float  # idle time that ends a frame on this line (t3.5), 0 on a socket
+    character_s: float  # time of one character on the line, 0 on a socket
+
+    async def send(self, data: bytes) -> None:
+        """Write all of `data`; returns when it has left the buffer as far as the system tells.
+
+        Raises:
+            DeviceError: `NOT_CONNECTED` when the port is gone.
+        """
+
+    async def receive(self, timeout_s: float) -> bytes:
+        """Whatever has arrived, at least one byte, or b"" after `timeout_s` without any.
+
+        Raises:
+            DeviceError: `NOT_CONNECTED` when the port is gone.
+        """
+
+    def discard(self) -> bytes:
+        """Take everything that has arrived unasked (the late reply, noise), without waiting."""
+
+
+class Driver(Protocol):
+    """One device's protocol. All calls come from one event loop; none may block it over 50 ms.
+
+    Up to `concurrency` calls of `poll`, `write` and `forward` are outstanding at once; a driver with
+    concurrency 1 is never called before its last call has ended. A call that is cancelled leaves the
+    driver usable or says so in its next call (`DeviceError` NOT_CONNECTED).
+
+    Attributes:
+        concurrency: calls outstanding at once (`enip`: the device's `in_flight`; others 1).
+        on_transaction: set by the frame; the driver calls it for each request on the wire. A driver
+            that never does has its calls recorded instead, one entry a call.
+        between: set by the frame; a driver with concurrency 1 whose poll takes several requests
+            awaits it between two of them, so that a waiting write goes first.
+    """
+
+    concurrency: int
+    on_transaction: Callable[[Transaction], None] | None
+    between: Callable[[], Awaitable[None]] | None
+
+    async def open(self) -> None:
+        """Connect (at most the device's `timeout_s`, name look-up included).
+
+        Raises:
+            DeviceError: `NOT_CONNECTED`, or `TIMEOUT` with connected False.
+        """
+
+    async def close(self) -> None:
+        """Release the connection; never raises and may be called at any time, also twice."""
+
+    async def poll(self, group: Group) -> dict[str, Sample]:
+        """Every tag of `group` by name, read now; one try, each wait bounded by `timeout_s`.
+
+        `group` may be a part of a configured group (a retry of what failed). What failed for single
+        tags is their quality; a tag left out counts as BAD.
+
+        Raises:
+            DeviceError: nothing could be read.
+        """
+
+    async def write(self, writes: list[Write]) -> WriteOutcome:
+        """Write in the order given, stopping at the first that fails; one try, never repeated.
+
+        Values are raw and within the tag's limits. Never raises `DeviceError`: trouble is an outcome.
+        """
+
+    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
+        """The Message Router reply to `request`, byte for byte; `enip` only.
+
+        Raises:
+            DeviceError: no reply.
+            NotForwarded: this driver forwards nothing.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What only this driver has to say of itself for `cpppoctl device`; cheap, plain types.
+
+        Keys with a meaning for the metrics: `counters` {name: cumulative number} and `quarantined`
+        [[tag, reason]].
+        """
+
+
+class NotForwarded(Exception):
+    """This driver's devices understand no Message Router requests."""
