@@ -1,7 +1,8 @@
 """The plant as every process knows it: listeners, routes, lines, devices, groups, tags.
 
-`cpppod.configuration` reads and validates the TOML file; `cpppod.topology` cuts it into one settings
-file per worker. What travels is this module's records as plain JSON: `to_plain` and `from_plain`.
+`cpppod.configuration` reads and validates the TOML file; `cpppod.topology` cuts it into one
+settings file per worker. What travels is this module's records as plain JSON: `to_plain` and
+`from_plain`.
 
     Plant ─ Listener ─ LocalTag        a tag of a device is known to all as  device.tag
           ├ Route                      its block travels under the topic     device/group/
@@ -28,7 +29,7 @@ class Tag:
     """One value of a device.
 
     Attributes:
-        address: in the driver's own terms: `40001`, `HR:0`, `Program:Main.Speed[3]`, a capture's name.
+        address: in the driver's own terms: `40001`, `HR:0`, `Program:Main.Speed[3]`, a capture.
         type: how the device holds it, a CIP type name (`INT`, `REAL`, `STRING` ...).
         length: elements; 1 is a scalar. A string's `size` is its bytes on the device.
         word_order, byte_order: `big` or `little`, for values of several registers.
@@ -189,9 +190,9 @@ class Listener:
     Attributes:
         address: `host:port`, IPv4.
         route_path: local route path (`1/0`); "" serves bare requests and 1/0.
-        identity: attributes of the Identity object: vendor_id, device_type, product_code, major_revision,
-            minor_revision, status, serial_number, product_name, state,
-            configuration_consistency_value, heartbeat_interval; those not named keep their defaults.
+        identity: attributes of the Identity object: vendor_id, device_type, product_code,
+            major_revision, minor_revision, status, serial_number, product_name, state,
+            configuration_consistency_value, heartbeat_interval; what is not named has its default.
         tcpip: of the TCP/IP Interface object: status, configuration_capability,
             configuration_control, ip_address, network_mask, gateway_address, name_server,
             name_server_2, domain_name, host_name; likewise.
@@ -242,12 +243,12 @@ class Plant:
 class Worker:
     """What one process is told at its start: the content of its settings file.
 
-    Its options, by role (durations in seconds, sizes in bytes, addresses `host:port` or "" for none):
+    Its options, by role (seconds, bytes; addresses are `host:port`, or "" for none):
         feed: publish, request, replay_bytes, replay_age_s, secret_key_file, client_keys_file.
-        historian: store (`sqlite`, `postgresql`), path, dsn, retention_s (0: for ever), journal_bytes,
-            journal_age_s; poller and serial have the same map (without dsn) as `journal`.
+        historian: store (`sqlite`, `postgresql`), path, dsn, retention_s (0: for ever),
+            journal_bytes, journal_age_s; poller and serial: the last two.
         control: metrics (address), groups {role: Unix group}, workers {name: role}, supervisor
-            (its socket), files (of the configuration), feed, history, web (as those roles have them).
+            (its socket), files (of the configuration), feed, history, web (maps as above).
         web: address.
 
     Attributes:
