@@ -1,1 +1,1 @@
-"""Devices as a poller or a serial line sees them: schedule, queue, health and one driver per protocol."""
+"""Devices as a poller or a serial line sees them: schedule, queue, health, one driver a protocol."""
