@@ -1,1 +1,1 @@
-"""Devices as a poller or a serial line sees them: schedule, queue, health, one driver a protocol."""
+"""Devices as a poller or a line sees them: schedule, queue, health, one driver a protocol."""

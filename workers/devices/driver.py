@@ -11,13 +11,13 @@ Each driver module (`workers.devices.modbus`, `.enip`, `.text`) has a factory
 
     def make_driver(device: Device, link: Link | None = None) -> Driver
 
-that does no I/O. `link` is None where the driver opens a connection of its own to `device.address`;
-otherwise it is the wire that several devices share, opened and closed by the frame: the driver's own
-`open` and `close` then only forget what it knew of the device.
+that does no I/O. `link` is None where the driver opens a connection of its own to
+`device.address`; otherwise it is the wire that several devices share, opened and closed by the
+frame: the driver's own `open` and `close` then only forget what it knew of the device.
 
-Raw and scaled: a driver returns and takes values as the device holds them, in the tag's `type` (a
-`bit` is a bool, a string is str, an array a list, a structure bytes). `scale`, `offset`, the deadband,
-`minimum` and `maximum` are the frame's.
+Raw and scaled: a driver returns and takes values as the device holds them, in the tag's `type`
+(a `bit` is a bool, a string is str, an array a list, a structure bytes). `scale`, `offset`, the
+deadband, `minimum` and `maximum` are the frame's.
 """
 
 from collections.abc import Awaitable, Callable
@@ -39,9 +39,9 @@ class DeviceError(Exception):
     What concerns single tags only is no error: it is their quality in what `poll` returns.
 
     Attributes:
-        quality: for every tag that was asked (`protocols.values.quality`). `TIMEOUT` leaves the connection
-            as it is and counts towards demotion; `NOT_CONNECTED` and `BAD_REPLY` have the frame
-            close the connection and open it again after a back-off.
+        quality: for every tag that was asked (`protocols.values.quality`). `TIMEOUT` leaves the
+            connection as it is and counts towards demotion; `NOT_CONNECTED` and `BAD_REPLY` have
+            the frame close the connection and open it again after a back-off.
         text: one line for people, peer text escaped and bounded.
         connected: False where the frame must close and open again; by default as `quality` says.
     """
@@ -82,7 +82,7 @@ class Transaction:
     Attributes:
         operation: bounded set, a metric's label: `read`, `write`, `forward`, `open`, `probe`.
         request: in words: `unit 1 FC3 0 x 100`, `Read Tag Speed`.
-        result: `ok`, `timeout`, `exception`, `crc`, `refused`, `stale_reply`, `bad_reply`, `closed`.
+        result: `ok`, `timeout`, `exception`, `crc`, `refused`, `bad_reply`, `closed`.
         duration_s: from sending to the end of the reply.
         detail: the error in words, "" where ok.
         code: the device's own status (Modbus exception code, CIP general status), 0 for none.
@@ -128,9 +128,9 @@ class Link(Protocol):
 class Driver(Protocol):
     """One device's protocol. All calls come from one event loop; none may block it over 50 ms.
 
-    Up to `concurrency` calls of `poll`, `write` and `forward` are outstanding at once; a driver with
-    concurrency 1 is never called before its last call has ended. A call that is cancelled leaves the
-    driver usable or says so in its next call (`DeviceError` NOT_CONNECTED).
+    Up to `concurrency` calls of `poll`, `write` and `forward` are outstanding at once; a driver
+    with concurrency 1 is never called before its last call has ended, but by `between`. A call that
+    is cancelled leaves the driver usable or says so in its next call (`DeviceError` NOT_CONNECTED).
 
     Attributes:
         concurrency: calls outstanding at once (`enip`: the device's `in_flight`; others 1).
@@ -167,7 +167,8 @@ class Driver(Protocol):
     async def write(self, writes: list[Write]) -> WriteOutcome:
         """Write in the order given, stopping at the first that fails; one try, never repeated.
 
-        Values are raw and within the tag's limits. Never raises `DeviceError`: trouble is an outcome.
+        Values are raw and within the tag's limits. Never raises `DeviceError`: trouble is an
+        outcome.
         """
 
     async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
