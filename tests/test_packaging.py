@@ -1,0 +1,171 @@
+"""The tree on disk, setup.cfg and the import layers agree."""
+
+import ast
+import configparser
+import importlib
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FOLDERS = {
+    "cpppod": "cpppod",
+    "cpppod.workers": "workers",
+    "cpppod.protocols": "protocols",
+}
+DATA = {"cpppod.etc", "cpppod.etc.models"}  # folders without code that travel in the wheel
+MAY_IMPORT = {  # folder -> the cpppod packages it may import
+    "protocols": ("cpppod.protocols",),
+    "workers": ("cpppod.protocols", "cpppod.workers"),
+}
+NO_IO = set(
+    [
+        "asyncio",
+        "logging",
+        "multiprocessing",
+        "os",
+        "random",
+        "secrets",
+        "select",
+        "selectors",
+        "serial",
+        "signal",
+        "socket",
+        "socketserver",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "threading",
+        "time",
+        "zmq",
+    ]
+)
+ROLES = {"listener", "router", "poller", "serial", "feed", "historian", "control"}
+HEAVY = {"pydantic", "rich", "starlette", "uvicorn", "prometheus_client"}
+LINUX_ONLY = ("uvloop", "supervisor", "fcntl", "termios", "pwd", "grp", "resource", "pty")
+
+
+def python_files(folder: str) -> list[pathlib.Path]:
+    return sorted(
+        path for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts
+    )
+
+
+def packages_on_disk() -> set[str]:
+    found = set()
+    for name, folder in FOLDERS.items():
+        for init in (ROOT / folder).rglob("__init__.py"):  # rglob does not follow symlinks
+            rest = init.parent.relative_to(ROOT / folder).parts
+            found.add(".".join((name, *rest)))
+    return found
+
+
+def imports(path: pathlib.Path) -> set[str]:
+    """Names of the modules that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add("." * node.level + (node.module or ""))
+    return names
+
+
+def setup() -> configparser.ConfigParser:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return config
+
+
+def test_every_package_on_disk_is_listed_in_setup_cfg() -> None:
+    assert set(setup()["options"]["packages"].split()) == packages_on_disk() | DATA
+
+
+@pytest.mark.parametrize("folder", sorted(MAY_IMPORT))
+def test_folder_imports_only_what_is_below_it(folder: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in python_files(folder)
+        for name in sorted(imports(path))
+        if (name.startswith("cpppod") and not name.startswith(MAY_IMPORT[folder]))
+        or (folder == "protocols" and name.partition(".")[0] in NO_IO)
+        or name.startswith(".")  # absolute imports only: one name for one module
+        or name.partition(".")[0] in {"workers", "protocols"}
+    ]
+    assert wrong == []
+
+
+def test_zmq_is_imported_by_the_bus_alone() -> None:
+    users = {
+        str(path.relative_to(ROOT))
+        for folder in ("cpppod", "workers", "protocols")
+        for path in python_files(folder)
+        if any(name.partition(".")[0] == "zmq" for name in imports(path))
+    }
+    assert users == {"workers/bus.py"}
+
+
+def test_no_role_imports_another_role() -> None:
+    wrong = [
+        f"{path.name}: {name}"
+        for role in sorted(ROLES)
+        for path in [ROOT / "workers" / f"{role}.py"]
+        for name in sorted(imports(path))
+        if name.startswith("cpppod.workers.") and name.split(".")[2] in ROLES - {role}
+    ]
+    assert wrong == []
+
+
+def test_every_console_script_has_its_main() -> None:
+    scripts = setup()["options.entry_points"]["console_scripts"].split("\n")
+    for line in filter(None, scripts):
+        module, _, function = line.partition("=")[2].strip().partition(":")
+        assert callable(getattr(importlib.import_module(module), function)), line
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_a_worker_starts_without_the_heavy_packages(role: str) -> None:
+    blocked = HEAVY - ({"prometheus_client"} if role == "control" else set())
+    code = (
+        "import sys\n"
+        f"import cpppod.workers.{role}\n"
+        f"print(sorted(set({sorted(blocked)!r}) & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def test_client_simulators_and_tools_import_without_the_linux_only_parts() -> None:
+    modules = [
+        "cpppod.client",
+        "cpppod.proxy",
+        "cpppod.poll",
+        "cpppod.modbus",
+        "cpppod.automata",
+        "cpppod.history",
+        "cpppod.simulator",
+        "cpppod.feed",
+        *(
+            f"cpppod.commands.{path.stem}"
+            for path in sorted((ROOT / "cpppod" / "commands").glob("*.py"))
+            if path.stem not in {"__init__", "cpppod", "cpppoctl"}
+        ),
+    ]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {LINUX_ONLY!r}: sys.modules[name] = None\n"
+        f"for name in {modules!r}: importlib.import_module(name)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_enip_server_needs_neither_zmq_nor_pydantic() -> None:
+    code = (
+        "import sys, cpppod.commands.enip_server, cpppod.simulator\n"
+        "print(sorted({'zmq', 'pydantic'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
