@@ -1,7 +1,7 @@
 """Programs that are not ours, for tests that talk to real peers.
 
-A peer that is missing skips the test that needs it, saying what to install; in continuous integration
-(`CI=true`) it fails the test instead, so that nothing is skipped silently there.
+A peer that is missing skips the test that needs it, saying what to install; in continuous
+integration (`CI=true`) it fails the test instead, so that nothing is skipped silently there.
 """
 
 import os

@@ -21,26 +21,8 @@ MAY_IMPORT = {  # folder -> the cpppod packages it may import
     "workers": ("cpppod.protocols", "cpppod.workers"),
 }
 NO_IO = set(
-    [
-        "asyncio",
-        "logging",
-        "multiprocessing",
-        "os",
-        "random",
-        "secrets",
-        "select",
-        "selectors",
-        "serial",
-        "signal",
-        "socket",
-        "socketserver",
-        "sqlite3",
-        "ssl",
-        "subprocess",
-        "threading",
-        "time",
-        "zmq",
-    ]
+    "asyncio logging multiprocessing os random secrets select selectors serial signal socket "
+    "socketserver sqlite3 ssl subprocess threading time zmq".split()
 )
 ROLES = {"listener", "router", "poller", "serial", "feed", "historian", "control"}
 HEAVY = {"pydantic", "rich", "starlette", "uvicorn", "prometheus_client"}
