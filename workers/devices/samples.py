@@ -1,0 +1,212 @@
+"""From what a driver read to what is published, and from what a client writes to what is sent.
+
+    driver ── raw samples ──► scale ──► deadband ──► the changed members of a block
+    client ── values ──► writable? limits? type? ──► inverse scale, rounded ──► driver
+
+A `GroupImage` remembers what was last published of one group, so that a member that moved less than
+its deadband is left out of the block, which says that it was confirmed unchanged.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from cpppod.protocols.plant import Group, Tag
+from cpppod.protocols.values import Quality, is_bad
+from cpppod.workers.devices.driver import Sample, Write
+
+INTEGER_RANGES = {
+    "SINT": (-(2**7), 2**7 - 1),
+    "INT": (-(2**15), 2**15 - 1),
+    "DINT": (-(2**31), 2**31 - 1),
+    "LINT": (-(2**63), 2**63 - 1),
+    "USINT": (0, 2**8 - 1),
+    "UINT": (0, 2**16 - 1),
+    "UDINT": (0, 2**32 - 1),
+    "ULINT": (0, 2**64 - 1),
+    "BYTE": (0, 2**8 - 1),
+    "WORD": (0, 2**16 - 1),
+    "DWORD": (0, 2**32 - 1),
+    "LWORD": (0, 2**64 - 1),
+}
+STRING_TYPES = frozenset({"STRING", "SSTRING", "STRING2", "SHORT_STRING"})
+REAL_LIMIT = 3.4028235677973366e38  # beyond it a 32-bit float would become infinite
+
+# CIP general status of a write that never reaches the device
+NOT_SETTABLE = 0x0E
+INVALID_VALUE = 0x09
+INVALID_PARAMETER = 0x20
+PATH_UNKNOWN = 0x05
+
+
+class WriteRefused(Exception):
+    """A write that may not be sent, with the CIP general status to answer."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+def scaler(tag: Tag) -> Callable[[Any], Any] | None:
+    """The function from a raw value to the tag's unit; None where they are the same.
+
+    It raises `OverflowError` where the result does not fit the type that clients see.
+    """
+    scaled = tag.scale != 1.0 or tag.offset != 0.0
+    limits = INTEGER_RANGES.get(tag.cip_type)
+    if tag.bit is not None or tag.type in STRING_TYPES or tag.type not in _NUMBERS:
+        return None
+    if not scaled and tag.cip_type == tag.type:
+        return None
+
+    def scale(raw: Any) -> Any:
+        value = raw * tag.scale + tag.offset if scaled else raw
+        if limits is None:
+            return bool(value) if tag.cip_type == "BOOL" else float(value)
+        value = round(value)
+        if not limits[0] <= value <= limits[1]:
+            raise OverflowError(f"{value} does not fit {tag.cip_type}")
+        return value
+
+    if tag.length == 1:
+        return scale
+    return lambda raws: [scale(raw) for raw in raws]
+
+
+_NUMBERS = frozenset({*INTEGER_RANGES, "REAL", "LREAL", "BOOL"})
+
+
+class GroupImage:
+    """What was last published of one group.
+
+    Attributes:
+        read_us: source, gateway and monotonic time (µs) of its last whole read, None before it.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.last: dict[str, Sample] = {
+            tag.name: (None, int(Quality.NOT_YET_KNOWN)) for tag in group.tags
+        }
+        self.read_us: tuple[int, int, int] | None = None
+        self._scalers = {tag.name: scaler(tag) for tag in group.tags}
+        self._deadbands = {tag.name: tag.deadband for tag in group.tags if tag.deadband > 0}
+
+    def accept(self, raw: dict[str, Sample], *, whole: bool = True) -> dict[str, Sample]:
+        """Take what was read; returns the members to publish, in the tags' unit.
+
+        A member that `raw` leaves out is BAD where the read was `whole`, else as it was.
+        """
+        changed: dict[str, Sample] = {}
+        for name, last in self.last.items():
+            sample = raw.get(name)
+            if sample is None:
+                if not whole:
+                    continue
+                sample = (None, int(Quality.BAD))
+            sample = self._scale(name, sample)
+            if not self._moved(name, last, sample):
+                continue
+            changed[name] = self.last[name] = sample
+        return changed
+
+    def accept_all(self, quality: int) -> dict[str, Sample]:
+        """Every member has this quality and no value; returns those that had another."""
+        quality = int(quality)
+        changed = {name: (None, quality) for name, last in self.last.items() if last[1] != quality}
+        self.last.update(changed)
+        return changed
+
+    def doubt(self, names: list[str]) -> dict[str, Sample]:
+        """Those members keep their value but are uncertain: a write's outcome is unknown."""
+        changed: dict[str, Sample] = {}
+        for name in names:
+            value, quality = self.last[name]
+            if not is_bad(quality):
+                changed[name] = self.last[name] = (value, int(Quality.UNCERTAIN))
+        return changed
+
+    def worst(self) -> int:
+        """The quality that most says why something is wrong: the highest one."""
+        qualities = (quality for _, quality in self.last.values())
+        return max(qualities, default=0, key=lambda quality: quality & 0xFF)
+
+    def _scale(self, name: str, sample: Sample) -> Sample:
+        scale = self._scalers[name]
+        value, quality = sample
+        if scale is None or value is None:
+            return sample
+        try:
+            return scale(value), quality
+        except (OverflowError, ValueError):
+            return None, int(Quality.OUT_OF_RANGE)
+
+    def _moved(self, name: str, last: Sample, sample: Sample) -> bool:
+        if last[1] != sample[1]:
+            return True
+        was, value = last[0], sample[0]
+        if was == value:
+            return False
+        deadband = self._deadbands.get(name)
+        if deadband is None:
+            return not (was != was and value != value)  # two NaNs are the same news
+        if isinstance(value, list):
+            return len(was) != len(value) or any(
+                not abs(new - old) <= deadband for new, old in zip(value, was, strict=True)
+            )
+        return not abs(value - was) <= deadband
+
+
+def raw_write(tag: Tag, first: int, values: list[Any]) -> Write:
+    """The write as the driver sends it: checked against the tag, scaled back and rounded.
+
+    Raises:
+        WriteRefused: not writable, beyond its limits or its type, or no such element.
+    """
+    if not tag.writable:
+        raise WriteRefused(NOT_SETTABLE, f"{tag.name} is not writable")
+    if not values or first < 0 or first + len(values) > tag.length:
+        raise WriteRefused(INVALID_PARAMETER, f"{tag.name} has {tag.length} element(s)")
+    return tag, first, [_raw(tag, value) for value in values]
+
+
+def _raw(tag: Tag, value: Any) -> Any:
+    if tag.type in STRING_TYPES:
+        return _text(tag, value)
+    if tag.type not in _NUMBERS:
+        return value
+    if not isinstance(value, int | float):
+        raise WriteRefused(INVALID_PARAMETER, f"{tag.name}: {value!r:.40} is no number")
+    if math.isnan(value) or math.isinf(value):
+        raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value} is not written")
+    for limit, beyond in ((tag.minimum, "below"), (tag.maximum, "above")):
+        if limit is not None and (value < limit if beyond == "below" else value > limit):
+            raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value:g} is {beyond} {limit:g}")
+    if tag.bit is not None or tag.type == "BOOL":
+        if value not in (0, 1):
+            raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value!r:.40} is neither 0 nor 1")
+        return bool(value)
+    return _number(tag, value)
+
+
+def _number(tag: Tag, value: float) -> int | float:
+    scaled = tag.scale != 1.0 or tag.offset != 0.0
+    raw = (value - tag.offset) / tag.scale if scaled else value
+    limits = INTEGER_RANGES.get(tag.type)
+    if limits is None:
+        if tag.type == "REAL" and abs(raw) > REAL_LIMIT:
+            raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value:g} does not fit REAL")
+        return float(raw)
+    raw = round(raw)
+    if not limits[0] <= raw <= limits[1]:
+        raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value:g} does not fit {tag.type}")
+    return raw
+
+
+def _text(tag: Tag, value: Any) -> str:
+    if not isinstance(value, str):
+        raise WriteRefused(INVALID_PARAMETER, f"{tag.name}: {value!r:.40} is no string")
+    if tag.size and len(value.encode("latin-1", "replace")) > tag.size:
+        raise WriteRefused(INVALID_VALUE, f"{tag.name}: longer than {tag.size} bytes")
+    return value
