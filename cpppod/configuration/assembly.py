@@ -1,0 +1,303 @@
+"""From tables to the plant's records: every item validated by itself, then seen together.
+
+An item that is wrong is left out and noted, so that one mistake hides no other. References are
+checked against the names that the files give, whether or not the item of that name is well.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from cpppod.configuration import checks, sections
+from cpppod.configuration.devices import DeviceTables
+from cpppod.configuration.files import Tables
+from cpppod.configuration.items import Names, names_of, present, validate
+from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.quantities import CIP_TYPES
+from cpppod.cpppo_cfg import Settings
+from cpppod.protocols import plant
+
+DEFAULT_LISTENER = "main"
+
+
+def assemble(
+    tables: Tables, old: Settings, *, model_folders: list[Path], findings: Findings
+) -> plant.Plant:
+    """The plant that `tables` describe, completed from an `old` setup's file.
+
+    Problems are left in `findings`; where there are any, the plant is incomplete and not for use.
+    """
+    gateway = validate(sections.Gateway, tables.get("gateway", {}), ("gateway",), findings)
+    lines = _lines(tables, findings)
+    device_tables = DeviceTables(tables, model_folders, findings)
+    devices = device_tables.devices()
+    listeners = _listeners(tables, old, findings)
+    routes = _routes(tables, old, devices, listeners, findings)
+    symbols = Names(findings, "name among the local tags, devices and flat names")
+    for index, tag in enumerate(tables.get("tag", [])):
+        if isinstance(tag, dict):
+            symbols.add(tag.get("name"), ("tag", index, "name"))
+    device_tables.add_symbols(symbols)
+    gateway = gateway or sections.Gateway()
+    options = _options(tables, devices, findings)
+    _check_addresses(listeners, options, findings)
+    return plant.Plant(
+        name=gateway.name,
+        log_level=gateway.log_level,
+        state_dir=gateway.state_directory,
+        devices_per_worker=gateway.devices_per_worker,
+        listeners=listeners,
+        routes=routes,
+        lines=lines,
+        devices=devices,
+        **options,
+    )
+
+
+def _lines(tables: Tables, findings: Findings) -> tuple[plant.Line, ...]:
+    names, ports, lines = Names(findings, "name of a line"), Names(findings, "port"), []
+    for name, table in tables.get("line", {}).items():
+        path: KeyPath = ("line", name)
+        names.add(name, path)
+        line = validate(sections.Line, table, path, findings)
+        if line is None:
+            continue
+        ports.add(line.port, (*path, "port"))
+        rs485 = line.rs485.model_dump(exclude_none=True) if line.rs485 else {}
+        kept = present(line, "port", "baudrate", "bytesize", "parity", "stopbits", "strip_echo")
+        lines.append(
+            plant.Line(
+                name,
+                rs485=rs485,
+                late_window_s=line.late_window,
+                description=line.description,
+                **kept,
+            )
+        )
+    return tuple(lines)
+
+
+def _listeners(tables: Tables, old: Settings, findings: Findings) -> tuple[plant.Listener, ...]:
+    names = Names(findings, "name of a listener")
+    structures = _structures(tables, findings)
+    tags = _local_tags(tables, structures, findings)
+    listeners = []
+    given = tables.get("listener") or [{"name": DEFAULT_LISTENER}]
+    for index, table in enumerate(given):
+        path: KeyPath = ("listener", index)
+        listener = validate(sections.Listener, table, path, findings)
+        if listener is None:
+            continue
+        names.add(listener.name, (*path, "name"))
+        local = listener.route_path if listener.route_path is not None else old.route_path or ""
+        if local and (wanted := checks.route_path(local)):
+            findings.add((*path, "route_path"), local, wanted)
+        limits = listener.limits.model_dump(exclude_none=True)
+        if "idle" in limits:
+            limits["idle_s"] = limits.pop("idle")
+        listeners.append(
+            plant.Listener(
+                name=listener.name,
+                address=listener.address,
+                udp=listener.udp,
+                personality=listener.personality,
+                route_path=local,
+                identity=old.identity | listener.identity.model_dump(exclude_none=True),
+                tcpip=old.tcpip | listener.tcpip.model_dump(exclude_none=True),
+                tags=tuple(tag for owner, tag in tags if owner in ("", listener.name)),
+                structures=structures,
+                write_sources=tuple(listener.write_sources),
+                limits=limits,
+            )
+        )
+    return tuple(listeners)
+
+
+def _structures(tables: Tables, findings: Findings) -> dict[str, Any]:
+    names, structures = Names(findings, "name of a structure"), {}
+    for index, table in enumerate(tables.get("structure", [])):
+        path: KeyPath = ("structure", index)
+        structure = validate(sections.Structure, table, path, findings)
+        if structure is None:
+            continue
+        names.add(structure.name, (*path, "name"))
+        members = Names(findings, "name of a member")
+        for place, member in enumerate(structure.members):
+            members.add(member.name, (*path, "members", place, "name"))
+        structures[structure.name] = [member.model_dump() for member in structure.members]
+    return structures
+
+
+def _local_tags(
+    tables: Tables, structures: dict[str, Any], findings: Findings
+) -> list[tuple[str, plant.LocalTag]]:
+    """(the listener's name or "", tag) of every local tag."""
+    listeners = names_of(tables.get("listener")) or [DEFAULT_LISTENER]
+    tags, addresses = [], Names(findings, "address")
+    for index, table in enumerate(tables.get("tag", [])):
+        path: KeyPath = ("tag", index)
+        tag = validate(sections.LocalTag, table, path, findings)
+        if tag is None:
+            continue
+        if tag.listener and tag.listener not in listeners:
+            known = ", ".join(listeners)
+            findings.add((*path, "listener"), tag.listener, f"the name of a listener: {known}")
+        if tag.address:
+            addresses.add(tag.address, (*path, "address"))
+        kind = checks.local_type(tag.type)
+        if kind is None or (kind[0] not in (*CIP_TYPES, *structures)):
+            findings.add(
+                (*path, "type"), tag.type, "a CIP type or a structure, with dimensions: DINT[10]"
+            )
+            continue
+        if wanted := checks.local_value(*kind, tag.value):
+            findings.add((*path, "value"), tag.value, wanted)
+        if checks.elements(kind[1]) > checks.MAX_TAG_ELEMENTS:
+            most = checks.MAX_TAG_ELEMENTS
+            findings.add((*path, "type"), tag.type, f"at most {most} elements")
+        kept = present(tag, "name", "value", "address", "retain", "writable", "description")
+        record = plant.LocalTag(type=kind[0], dimensions=kind[1], **kept)
+        tags.append((tag.listener, record))
+    return tags
+
+
+def _routes(
+    tables: Tables,
+    old: Settings,
+    devices: tuple[plant.Device, ...],
+    listeners: tuple[plant.Listener, ...],
+    findings: Findings,
+) -> tuple[plant.Route, ...]:
+    known = [*names_of(tables.get("device")), *(device.name for device in devices)]
+    local = {listener.route_path for listener in listeners}
+    covered: dict[str, str] = {}
+    routes = []
+    for index, table in enumerate(tables.get("route", [])):
+        path: KeyPath = ("route", index)
+        route = validate(sections.Route, table, path, findings)
+        if route is None:
+            continue
+        _check_route(route, path, known, findings)
+        segments = checks.first_segments(route.path)
+        if not segments:
+            findings.add(
+                (*path, "path"), route.path, 'port/link: "1/1", a range "1/2-7", or "2/10.0.0.5"'
+            )
+        for segment in segments:
+            if segment in local:
+                findings.add((*path, "path"), route.path, f"not {segment}: it is the local one")
+            first = covered.setdefault(segment, route.path)
+            if first is not route.path:
+                wanted = f"other links: {first} covers {segment} already"
+                findings.add((*path, "path"), route.path, wanted)
+        record = plant.Route(
+            classes=tuple(route.classes),
+            sources=tuple(route.sources),
+            **present(route, "path", "device", "address", "read_only", "limit"),
+        )
+        routes.append(record)
+    return (*routes, *_old_routes(old, covered))
+
+
+def _check_route(
+    route: sections.Route, path: KeyPath, devices: list[str], findings: Findings
+) -> None:
+    if bool(route.device) == bool(route.address):
+        findings.add((*path, "device"), route.device or None, "either a device or an address")
+    if route.device and route.device not in devices:
+        known = ", ".join(sorted(set(devices))) or "none is configured"
+        findings.add((*path, "device"), route.device, f"the name of a device: {known}")
+
+
+def _old_routes(old: Settings, covered: dict[str, str]) -> list[plant.Route]:
+    """Routes of the old setup, less what the TOML file routes elsewhere."""
+    routes = []
+    for path, address in old.routes.items():
+        segments = checks.first_segments(path)
+        free = [segment for segment in segments if segment not in covered]
+        if len(free) == len(segments):
+            routes.append(plant.Route(path=path, address=address))
+        else:
+            routes += [plant.Route(path=segment, address=address) for segment in free]
+    return routes
+
+
+def _options(
+    tables: Tables, devices: tuple[plant.Device, ...], findings: Findings
+) -> dict[str, dict[str, Any]]:
+    """The maps of the sections that one role alone reads, as `plant.Worker.options` names them."""
+    feed = validate(sections.Feed, tables.get("feed", {}), ("feed",), findings)
+    history = validate(sections.History, tables.get("history", {}), ("history",), findings)
+    metrics = validate(sections.Metrics, tables.get("metrics", {}), ("metrics",), findings)
+    web = validate(sections.Web, tables.get("web", {}), ("web",), findings)
+    control = validate(sections.Control, tables.get("control", {}), ("control",), findings)
+    historised = any(group.history for device in devices for group in device.groups)
+    return {
+        "feed": _feed(feed, findings) if feed else {},
+        "history": _history(history, historised, findings) if history else {},
+        "metrics": {"address": metrics.address} if metrics and metrics.enabled else {},
+        "web": {"address": web.address} if web and web.enabled else {},
+        "control": _control(control) if control else {},
+    }
+
+
+def _feed(feed: sections.Feed, findings: Findings) -> dict[str, Any]:
+    if bool(feed.publish) != bool(feed.snapshot):
+        missing = "publish" if feed.snapshot else "snapshot"
+        findings.add(("feed", missing), None, "an address too: a subscriber needs both ports")
+    curve = bool(feed.secret_key_file and feed.client_keys_file)
+    for key, address in (("publish", feed.publish), ("snapshot", feed.snapshot)):
+        if address and not checks.is_loopback(address) and not curve:
+            wanted = "a loopback address, or secret_key_file and client_keys_file beside it"
+            findings.add(("feed", key), address, wanted)
+    return {
+        "publish": feed.publish,
+        "request": feed.snapshot,
+        "replay_bytes": feed.replay_size,
+        "replay_age_s": feed.replay_age,
+        "secret_key_file": feed.secret_key_file,
+        "client_keys_file": feed.client_keys_file,
+    }
+
+
+def _history(history: sections.History, historised: bool, findings: Findings) -> dict[str, Any]:
+    if history.store == "postgresql" and not history.dsn:
+        findings.add(("history", "dsn"), None, "a connection string for postgresql")
+    enabled = historised if history.enabled is None else history.enabled
+    if not enabled:
+        if historised:
+            findings.add(("history", "enabled"), False, "true: groups have history = true")
+        return {}
+    return {
+        "store": history.store,
+        "path": history.path,
+        "dsn": history.dsn,
+        "retention_s": history.retention,
+        "journal_bytes": history.journal_size,
+        "journal_age_s": history.journal_age,
+    }
+
+
+def _control(control: sections.Control) -> dict[str, Any]:
+    groups = {
+        "viewer": control.viewer_group,
+        "operator": control.operator_group,
+        "engineer": control.engineer_group,
+    }
+    return {"groups": groups}
+
+
+def _check_addresses(
+    listeners: tuple[plant.Listener, ...], options: dict[str, dict[str, Any]], findings: Findings
+) -> None:
+    """One TCP address serves one thing."""
+    taken = Names(findings, "TCP address")
+    for index, listener in enumerate(listeners):
+        taken.add(listener.address, ("listener", index, "address"))
+    for section, key, spelt in (
+        ("feed", "publish", "publish"),
+        ("feed", "request", "snapshot"),
+        ("metrics", "address", "address"),
+        ("web", "address", "address"),
+    ):
+        if address := options[section].get(key):
+            taken.add(address, (section, spelt))

@@ -1,0 +1,147 @@
+"""Rules that take more than one key to see: what a tag, a route or an address may be.
+
+Every function returns what was expected where it finds a mistake, and "" where all is well.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from cpppod.configuration.quantities import CIP_TYPES, INTEGER_TYPES, split_host_port
+
+WIDTHS = {  # bits of the types that a bit can be taken from
+    **dict.fromkeys(("SINT", "USINT", "BYTE"), 8),
+    **dict.fromkeys(("INT", "UINT", "WORD"), 16),
+    **dict.fromkeys(("DINT", "UDINT", "DWORD"), 32),
+    **dict.fromkeys(("LINT", "ULINT", "LWORD"), 64),
+}
+STRINGS = ("STRING", "SSTRING")
+NUMBERS = (*INTEGER_TYPES, "REAL", "LREAL")
+LINK = r"(?:\d{1,3}|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})"
+SEGMENT = re.compile(rf"(\d{{1,5}})/({LINK})")
+ROUTE_PATH = re.compile(rf"\d{{1,5}}/{LINK}(?:/\d{{1,5}}/{LINK})*")
+RANGE = re.compile(r"(\d{1,5})/(\d{1,3})-(\d{1,3})")
+LOCAL_TYPE = re.compile(r"([A-Za-z_]\w*)(?:\[\s*(\d+(?:\s*,\s*\d+)*)\s*\])?")
+MAX_DIMENSIONS = 3
+MAX_TAG_ELEMENTS = 1_000_000  # a local tag beyond it is a slip of the pen
+MAX_HOPS = 8
+
+
+def tag(driver: str, keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """(key, value, expected) of each mistake within one device tag."""
+    kind, bit = keys["type"] or "INT", keys["bit"]
+    if bit is not None and bit >= WIDTHS.get(kind, 0):
+        width = WIDTHS.get(kind)
+        yield "bit", bit, f"0 to {width - 1} for {kind}" if width else f"none: {kind} has no bits"
+    scaled = keys["scale"] != 1.0 or keys["offset"] != 0.0
+    if scaled and (kind not in NUMBERS or bit is not None):
+        yield "scale", keys["scale"], "no scale or offset: the value is not a number"
+    if keys["scale"] == 0.0:
+        yield "scale", 0.0, "a number other than 0"
+    if kind in STRINGS and driver.startswith("modbus") and not keys["size"]:
+        yield "size", None, f"the bytes that the {kind} takes on the device"
+    low, high = keys["minimum"], keys["maximum"]
+    if low is not None and high is not None and low > high:
+        yield "minimum", low, f"at most the maximum, {high}"
+    for key in ("minimum", "maximum"):
+        if keys[key] is not None and not keys["writable"]:
+            yield key, keys[key], "writable = true beside a limit of writes"
+    if keys["deadband"] and (kind in STRINGS or kind == "BOOL" or bit is not None):
+        yield "deadband", keys["deadband"], "no deadband: the value is not a number"
+
+
+def route_path(text: str) -> str:
+    """Whether `text` is a route path of ports and links, such as `1/0` or `1/0/2/10.0.0.5`."""
+    if ROUTE_PATH.fullmatch(text):
+        segments = SEGMENT.findall(text)
+        if len(segments) <= MAX_HOPS and all(_port_link(*segment) for segment in segments):
+            return ""
+    return f'a route path such as "1/0" or "1/0/2/10.0.0.5", up to {MAX_HOPS} hops'
+
+
+def _port_link(port: str, link: str) -> bool:
+    if not 1 <= int(port) <= 0xFFFF:
+        return False
+    if "." not in link:
+        return int(link) <= 0xFF
+    try:
+        ipaddress.IPv4Address(link)
+    except ValueError:
+        return False
+    return True
+
+
+def first_segments(path: str) -> list[str]:
+    """The first segments that a route's `path` covers, one a link; empty where it is not one."""
+    if match := RANGE.fullmatch(path):
+        port, low, high = (int(part) for part in match.groups())
+        if 1 <= port <= 0xFFFF and low <= high <= 0xFF:
+            return [f"{port}/{link}" for link in range(low, high + 1)]
+        return []
+    match = SEGMENT.fullmatch(path)
+    return [path] if match and _port_link(*match.groups()) else []
+
+
+def local_type(text: str) -> tuple[str, tuple[int, ...]] | None:
+    """Type name and dimensions of a local tag's type: `DINT`, `REAL[10]`, `INT[3,4]`."""
+    match = LOCAL_TYPE.fullmatch(text.strip())
+    if not match:
+        return None
+    dimensions = tuple(int(part) for part in (match[2] or "").split(",") if part.strip())
+    if len(dimensions) > MAX_DIMENSIONS or 0 in dimensions:
+        return None
+    name = match[1].upper() if match[1].upper() in CIP_TYPES else match[1]
+    return name, dimensions
+
+
+def elements(dimensions: tuple[int, ...]) -> int:
+    """How many elements an array of these dimensions has; a scalar has one."""
+    count = 1
+    for dimension in dimensions:
+        count *= dimension
+    return count
+
+
+def local_value(kind: str, dimensions: tuple[int, ...], value: Any) -> str:
+    """Whether `value` can be the first value of a local tag of this type."""
+    if value is None or kind not in CIP_TYPES:
+        return ""
+    values = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and not dimensions:
+        return "one value: the tag is a scalar"
+    if dimensions and len(values) not in (1, elements(dimensions)):
+        return f"{elements(dimensions)} values, or one for all of them"
+    wanted = _value_of(kind)
+    return "" if all(_fits(kind, item) for item in values) else wanted
+
+
+def _fits(kind: str, value: Any) -> bool:
+    if kind == "BOOL":
+        return isinstance(value, bool) or value in (0, 1)
+    if kind in STRINGS:
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if kind in ("REAL", "LREAL"):
+        return True
+    low, high = _limits(kind)
+    return isinstance(value, int) and low <= value <= high
+
+
+def _limits(kind: str) -> tuple[int, int]:
+    bits = WIDTHS[kind]
+    unsigned = kind.startswith("U") or kind in ("BYTE", "WORD", "DWORD", "LWORD")
+    return (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _value_of(kind: str) -> str:
+    if kind in WIDTHS:
+        low, high = _limits(kind)
+        return f"whole numbers from {low} to {high}"
+    return {"BOOL": "true or false", "REAL": "numbers", "LREAL": "numbers"}.get(kind, "text")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach `address` (`a.b.c.d:port`)."""
+    return ipaddress.IPv4Address(split_host_port(address)[0]).is_loopback

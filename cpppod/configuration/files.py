@@ -1,0 +1,87 @@
+"""The files of a configuration: found, read as TOML, merged, with the origin of every table kept.
+
+`/etc/cpppod/cpppod.toml` and `conf.d/*.toml` beside it, in the order of their names. Lists
+(`[[listener]]`, `[[tag]]` ...) are joined; a named table (`[device.NAME]`) or a key of a single
+section may stand in one file only.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.sections import LISTS, NAMED, SINGLE, File
+
+Tables = dict[str, Any]
+LARGEST_FILE = 16_000_000  # bytes: ten thousand tags take about one million
+SECTIONS = tuple(File.model_fields)
+
+
+def beside(path: Path) -> list[Path]:
+    """`path` and the files of `conf.d/` beside it, in reading order."""
+    return [path, *sorted((path.parent / "conf.d").glob("*.toml"))]
+
+
+def read(path: Path, findings: Findings) -> Tables:
+    """The tables of one file; what keeps it from being read is a problem of that file."""
+    findings.origins[(str(path),)] = (str(path), ())
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            findings.add((str(path),), None, f"a file of at most {LARGEST_FILE} bytes")
+            return {}
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        findings.add((str(path),), None, f"a readable file ({error.strerror})")
+    except UnicodeDecodeError as error:
+        findings.add((str(path),), None, f"UTF-8 text (byte {error.start} is not)")
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        findings.add((str(path),), None, f"TOML ({error})")
+    return {}
+
+
+def merge(paths: list[Path], findings: Findings) -> Tables:
+    """All files as one set of tables."""
+    merged: Tables = {}
+    for path in paths:
+        for section, value in read(path, findings).items():
+            _merge_section(merged, section, value, str(path), findings)
+    return merged
+
+
+def _merge_section(merged: Tables, section: str, value: Any, file: str, findings: Findings) -> None:
+    place: KeyPath = (section,)
+    kind = list if section in LISTS else dict if section in (*NAMED, *SINGLE) else None
+    findings.origins.setdefault(place, (file, place))
+    if kind is None:
+        _refuse(section, value, file, findings)
+    elif not isinstance(value, kind):
+        wanted = f"[[{section}]] tables" if kind is list else f"a table [{section}]"
+        findings.origins[(*place, file)] = (file, place)
+        findings.add((*place, file), value, wanted)
+    elif isinstance(value, list):
+        items = merged.setdefault(section, [])
+        for index, item in enumerate(value):
+            findings.origins[(section, len(items))] = (file, (section, index))
+            items.append(item)
+    else:
+        _merge_table(merged.setdefault(section, {}), section, value, file, findings)
+
+
+def _refuse(section: str, value: Any, file: str, findings: Findings) -> None:
+    close = difflib.get_close_matches(section, SECTIONS, 1)
+    meant = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(SECTIONS)}"
+    findings.origins[(section, file)] = (file, (section,))
+    findings.add((section, file), value, f"no such section{meant}")
+
+
+def _merge_table(table: Tables, section: str, value: Tables, file: str, findings: Findings) -> None:
+    for key, item in value.items():
+        place = (section, key)
+        if key in table:
+            other = findings.locate(place)[0]
+            findings.origins[(section, key, file)] = (file, place)
+            findings.add((section, key, file), None, f"it once: it is also in {other}")
+            continue
+        findings.origins[place] = (file, place)
+        table[key] = item

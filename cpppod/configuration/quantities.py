@@ -1,0 +1,189 @@
+"""The kinds of value a configuration file may hold: durations, sizes, names, addresses, types.
+
+Each is an annotated type for pydantic. A check that fails says what the file should have held;
+`cpppod.configuration.problems` shows that to people.
+"""
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from cpppod.protocols.plant import NAME_PATTERN
+
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)")
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB)")
+BYTES = {"B": 1, "kB": 1000, "MB": 1_000_000, "GB": 1_000_000_000}
+LONGEST_S = 10 * 365 * SECONDS["d"]  # a duration beyond ten years is a slip of the pen
+INTEGER_TYPES = ("SINT", "INT", "DINT", "LINT", "USINT", "UINT", "UDINT", "ULINT")
+CIP_TYPES = (
+    "BOOL",
+    *INTEGER_TYPES,
+    "REAL",
+    "LREAL",
+    "STRING",
+    "SSTRING",
+    "BYTE",
+    "WORD",
+    "DWORD",
+    "LWORD",
+)
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
+
+
+def expected(what: str) -> PydanticCustomError:
+    """The error of a value that is not `what`."""
+    return PydanticCustomError("expected", "{what}", {"what": what})
+
+
+def duration_s(value: Any) -> float:
+    """Seconds from a number of seconds, or from `"500ms"`, `"1s"`, `"10min"`, `"2h"`, `"30d"`."""
+    seconds = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and (match := DURATION.fullmatch(value.strip())):
+        seconds = float(match[1]) * SECONDS[match[2]]
+    if not 0 <= seconds <= LONGEST_S:
+        raise expected('a duration: seconds, or text such as "500ms", "1s", "10min", "2h", "30d"')
+    return seconds
+
+
+def size_bytes(value: Any) -> int:
+    """Bytes from a number of bytes, or from `"64kB"`, `"32MB"`, `"2GB"`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := SIZE.fullmatch(value.strip())):
+        return int(float(match[1]) * BYTES[match[2]])
+    raise expected('a size: bytes, or text such as "64kB", "32MB", "2GB"')
+
+
+def name(value: Any) -> str:
+    """A name of a device, group, tag, line, listener or template."""
+    if isinstance(value, str) and re.fullmatch(NAME_PATTERN, value):
+        return value
+    raise expected("a name: a letter or _, then up to 39 letters, digits or _")
+
+
+def split_host_port(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    host, separator, port = address.rpartition(":")
+    if not (separator and HOST.fullmatch(host) and port.isascii() and port.isdigit()):
+        raise ValueError(address)
+    if not 1 <= int(port) <= 65_535 or _looks_wrong(host):
+        raise ValueError(address)
+    return host, int(port)
+
+
+def _looks_wrong(host: str) -> bool:
+    """Whether `host` is written as an IPv4 address that cannot be."""
+    if not re.fullmatch(r"[\d.]+", host):
+        return False
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return True
+    return False
+
+
+def host_port(value: Any) -> str:
+    """An address to connect to or to listen on, as `host:port`."""
+    if isinstance(value, str):
+        try:
+            split_host_port(value)
+        except ValueError:
+            pass
+        else:
+            return value
+    raise expected("an address host:port, port 1 to 65535")
+
+
+def ipv4_port(value: Any) -> str:
+    """An address to listen on, as `a.b.c.d:port`; a name is refused, for its meaning can change."""
+    if isinstance(value, str):
+        try:
+            host, _port = split_host_port(value)
+            ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host)
+        except ValueError:
+            pass
+        else:
+            return value.replace("localhost", "127.0.0.1")
+    raise expected("an IPv4 address and port such as 127.0.0.1:44818")
+
+
+def optional(check: Callable[[Any], str]) -> Callable[[Any], str]:
+    """`check`, with "" allowed: "none"."""
+    return lambda value: "" if value == "" else check(value)
+
+
+def network(value: Any) -> str:
+    """A client network in CIDR notation, or one address."""
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except (ValueError, TypeError):
+        raise expected("a network such as 10.0.0.0/24, or an address") from None
+
+
+def cip_type(value: Any) -> str:
+    """An elementary CIP type's name, in capitals."""
+    if isinstance(value, str) and value.upper() in CIP_TYPES:
+        return value.upper()
+    raise expected(f"a type: {', '.join(CIP_TYPES)}")
+
+
+def tag_address(value: Any) -> str:
+    """A tag's address in its driver's terms; a plain number is a Modbus register."""
+    if isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable():
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    raise expected("an address: a register number, or text in the driver's terms")
+
+
+def line_of_text(value: Any) -> str:
+    """Free text on one line; control characters could forge lines of other files."""
+    if isinstance(value, str) and len(value) <= 1000 and (value.isprintable() or not value):
+        return value
+    raise expected("text on one line, up to 1000 characters")
+
+
+def stop_bits(value: float) -> float:
+    """1, 1.5 or 2."""
+    if value in (1, 1.5, 2):
+        return value
+    raise expected("1, 1.5 or 2")
+
+
+def _text(check: Callable[[Any], Any], **schema: Any) -> Any:
+    return [BeforeValidator(check), WithJsonSchema({"type": "string", **schema})]
+
+
+def _number_or_text(check: Callable[[Any], Any], kind: str, pattern: str) -> Any:
+    choices = [{"type": kind, "minimum": 0}, {"type": "string", "pattern": f"^{pattern}$"}]
+    return [BeforeValidator(check), WithJsonSchema({"anyOf": choices})]
+
+
+Duration = Annotated[float, *_number_or_text(duration_s, "number", DURATION.pattern)]
+Size = Annotated[int, *_number_or_text(size_bytes, "integer", SIZE.pattern)]
+Name = Annotated[str, *_text(name, pattern=f"^{NAME_PATTERN}$")]
+Text = Annotated[str, *_text(line_of_text, maxLength=1000)]
+HostPort = Annotated[str, *_text(host_port)]
+OptionalHostPort = Annotated[str, *_text(optional(host_port))]
+ListenAddress = Annotated[str, *_text(ipv4_port)]
+OptionalListenAddress = Annotated[str, *_text(optional(ipv4_port))]
+Network = Annotated[str, *_text(network)]
+CipType = Annotated[str, *_text(cip_type, enum=list(CIP_TYPES))]
+OptionalCipType = Annotated[str, *_text(optional(cip_type), enum=["", *CIP_TYPES])]
+TagAddress = Annotated[
+    str,
+    BeforeValidator(tag_address),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}),
+]

@@ -1,0 +1,341 @@
+"""The sections of the configuration file, as pydantic models; `File` is the whole of it.
+
+    [gateway]   [[listener]]   [[tag]]   [[structure]]   [[route]]   [line.NAME]
+    [template.NAME]   [device.NAME] with [[device.NAME.group]] and its tags
+    [feed]   [history]   [metrics]   [web]   [control]
+
+Field by field only; what takes two sections to see is in `cpppod.configuration.checks`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from cpppod.configuration.quantities import (
+    CipType,
+    Duration,
+    ListenAddress,
+    Name,
+    Network,
+    OptionalCipType,
+    OptionalHostPort,
+    OptionalListenAddress,
+    Size,
+    TagAddress,
+    Text,
+    stop_bits,
+)
+
+Order = Literal["big", "little"]
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+Driver = Literal["modbus-tcp", "modbus-rtu", "enip", "text"]
+UnsignedByte = Annotated[int, Field(ge=0, le=0xFF)]
+UnsignedWord = Annotated[int, Field(ge=0, le=0xFFFF)]
+UnsignedDoubleWord = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
+MAX_ELEMENTS = 65_535  # Read Tag counts elements in 16 bits
+SHORTEST_PERIOD_S = 0.01  # below it a schedule in Python is a promise that cannot be kept
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are mistakes, and a text is not a number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Gateway(Section):
+    """What concerns the whole gateway."""
+
+    name: Name = Field(
+        default="cpppod", description="how it calls itself in logs and on the metrics page"
+    )
+    log_level: Level = "INFO"
+    state_directory: Text = Field(default="", description="durable state; default /var/lib/cpppod")
+    devices_per_worker: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="a poller's share, once there are more than 16 TCP devices",
+    )
+    cpppo_cfg: bool = Field(
+        default=True, description="take values from a cpppo.cfg where cpppo reads it"
+    )
+
+
+class Identity(Section):
+    """Attributes of the Identity object that the listener shows."""
+
+    vendor_id: UnsignedWord | None = None
+    device_type: UnsignedWord | None = None
+    product_code: UnsignedWord | None = None
+    major_revision: UnsignedByte | None = None
+    minor_revision: UnsignedByte | None = None
+    status: UnsignedWord | None = None
+    serial_number: UnsignedDoubleWord | None = None
+    product_name: Annotated[str, Field(max_length=32)] | None = None
+    state: UnsignedByte | None = None
+    configuration_consistency_value: UnsignedWord | None = None
+    heartbeat_interval: UnsignedByte | None = None
+
+
+class TcpIp(Section):
+    """Attributes of the TCP/IP Interface object that the listener shows."""
+
+    status: UnsignedDoubleWord | None = None
+    configuration_capability: UnsignedDoubleWord | None = None
+    configuration_control: UnsignedDoubleWord | None = None
+    ip_address: Text | None = None
+    network_mask: Text | None = None
+    gateway_address: Text | None = None
+    name_server: Text | None = None
+    name_server_2: Text | None = None
+    domain_name: Annotated[str, Field(max_length=48)] | None = None
+    host_name: Annotated[str, Field(max_length=64)] | None = None
+
+
+class Limits(Section):
+    """What a listener lets its clients take."""
+
+    max_clients: int | None = Field(default=None, ge=1, le=4096)
+    max_clients_per_address: int | None = Field(default=None, ge=1, le=4096)
+    idle: Duration | None = Field(
+        default=None, description="a registered session silent so long is closed"
+    )
+
+
+class Listener(Section):
+    """One EtherNet/IP address that the gateway serves."""
+
+    name: Name = "main"
+    address: ListenAddress = "127.0.0.1:44818"
+    udp: bool = Field(
+        default=True, description="answer discovery (List Identity ...) on the same port"
+    )
+    personality: Literal["controllogix", "micrologix", "simple"] = "controllogix"
+    route_path: Text | None = Field(
+        default=None, description='local route path such as "1/0"; without: 1/0 and bare requests'
+    )
+    identity: Identity = Identity()
+    tcpip: TcpIp = TcpIp()
+    write_sources: list[Network] = Field(default=[], description="client networks that may write")
+    limits: Limits = Limits()
+
+
+class LocalTag(Section):
+    """A tag that lives in the listener."""
+
+    name: Name
+    type: Text = Field(description='a CIP type or a structure; an array as "DINT[10]"')
+    value: Any = Field(default=None, description="first value, a list for an array; zero without")
+    address: Annotated[str, Field(pattern=r"^(@\d+/\d+/\d+)?$")] = Field(
+        default="", description='a CIP address of its own: "@class/instance/attribute"'
+    )
+    retain: bool = Field(default=False, description="keep the value over a restart")
+    writable: bool = True
+    listener: Annotated[str, Field(max_length=40)] = Field(
+        default="", description="whose; default all"
+    )
+    description: Text = ""
+
+
+class Member(Section):
+    """One member of a structure."""
+
+    name: Name
+    type: CipType
+    length: int = Field(default=1, ge=1, le=MAX_ELEMENTS)
+
+
+class Structure(Section):
+    """A structure type for local tags."""
+
+    name: Name
+    members: list[Member] = Field(min_length=1, max_length=500)
+
+
+class Route(Section):
+    """Where requests go whose route path begins with `path`."""
+
+    path: Text = Field(description='"1/1", a range "1/2-7", or "2/10.0.0.5"')
+    device: Annotated[str, Field(max_length=40)] = Field(default="", description="name of a device")
+    address: OptionalHostPort = Field(
+        default="", description="or host:port of an EtherNet/IP device"
+    )
+    read_only: bool = False
+    classes: list[UnsignedWord] = Field(default=[], description="CIP classes that may be addressed")
+    sources: list[Network] = Field(default=[], description="client networks that may use it")
+    limit: int = Field(default=64, ge=1, le=1024, description="requests outstanding at once")
+
+
+class Rs485(Section):
+    """The kernel's RS-485 mode of a port."""
+
+    rts_level_for_tx: bool = True
+    rts_level_for_rx: bool = False
+    delay_before_tx: Duration | None = None
+    delay_before_rx: Duration | None = None
+
+
+class Line(Section):
+    """One serial line."""
+
+    port: Text = Field(description="path of the port, or rtu-over-tcp://host:port")
+    baudrate: int = Field(default=19_200, ge=50, le=4_000_000)
+    bytesize: Literal[7, 8] = 8
+    parity: Literal["N", "E", "O", "M", "S"] = "E"
+    stopbits: Annotated[float, AfterValidator(stop_bits)] = 1
+    rs485: Rs485 | None = None
+    strip_echo: bool = Field(default=False, description="the adapter hears what it sends")
+    late_window: Duration | None = Field(
+        default=None, description="how long a late reply is waited for after a time-out"
+    )
+    description: Text = ""
+
+
+class Tag(Section):
+    """One value of a device."""
+
+    name: Name
+    address: TagAddress
+    type: OptionalCipType = Field(default="", description="as the device holds it; default INT")
+    length: int = Field(default=1, ge=1, le=MAX_ELEMENTS, description="elements; 1 is a scalar")
+    size: int = Field(default=0, ge=0, le=1024, description="a string's bytes on the device")
+    word_order: Order | None = None
+    byte_order: Order | None = None
+    bit: int | None = Field(default=None, ge=0, le=63)
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+    offset: float = Field(default=0.0, allow_inf_nan=False)
+    value_type: OptionalCipType = Field(
+        default="", description="what clients see; REAL where scaled"
+    )
+    unit: Text = ""
+    deadband: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    writable: bool = False
+    minimum: float | None = Field(default=None, allow_inf_nan=False)
+    maximum: float | None = Field(default=None, allow_inf_nan=False)
+    flat_name: Annotated[str, Field(max_length=40)] = ""
+    description: Text = ""
+
+
+class Group(Section):
+    """Tags that are read together."""
+
+    name: Name
+    period: Duration
+    tags: list[Tag] = Field(min_length=1)
+    history: bool = False
+    max_age: Duration = Field(default=0.0, description="stale from this age on; default 3 periods")
+    phase: Duration | None = None
+
+
+class _DeviceKeys(Section):
+    address: OptionalHostPort = Field(default="", description="host:port")
+    line: Annotated[str, Field(max_length=40)] = Field(
+        default="", description="name of its serial line"
+    )
+    unit: UnsignedByte = 1
+    timeout: Duration = 1.0
+    retries: int = Field(default=1, ge=0, le=10)
+    delay: Duration = Field(default=0.0, description="pause between two requests")
+    demote_after: int = Field(default=3, ge=1, le=1000, description="time-outs in a row")
+    in_flight: int = Field(default=4, ge=2, le=64, description="enip: requests outstanding at once")
+    route_path: Text = Field(default="", description='enip: from its own address on, such as "1/0"')
+    connected: bool = Field(default=False, description="enip: talk over a class 3 connection")
+    word_order: Order | None = Field(default=None, description="of its tags, where they do not say")
+    byte_order: Order | None = None
+    model: Text = Field(default="", description="a device model: a file of etc/models, by name")
+    options: dict[str, Any] = Field(default={}, description="what only its driver knows")
+    description: Text = ""
+    enabled: bool = True
+    isolate: bool = Field(default=False, description="a worker of its own")
+    group: list[Group] = []
+
+
+class Device(_DeviceKeys):
+    """One device, whole or made from a template."""
+
+    driver: Driver
+    template: Annotated[str, Field(max_length=40)] = ""
+    parameters: dict[str, str | int | float | bool] = {}
+
+
+class Template(_DeviceKeys):
+    """What devices of one kind have in common; `${parameter}` stands for what differs."""
+
+    driver: Driver | None = None
+    parameters: dict[str, str | int | float | bool] = Field(
+        default={}, description="default values"
+    )
+
+
+class Feed(Section):
+    """The value feed for programs."""
+
+    publish: OptionalListenAddress = Field(default="", description="TCP beside the ipc socket")
+    snapshot: OptionalListenAddress = Field(default="", description="snapshots and replay over TCP")
+    replay_size: Size = 32_000_000
+    replay_age: Duration = 120.0
+    secret_key_file: Text = Field(default="", description="CURVE: the feed's own key")
+    client_keys_file: Text = Field(
+        default="", description="CURVE: public keys of the clients allowed"
+    )
+
+
+class History(Section):
+    """The store of the groups with `history = true`."""
+
+    enabled: bool | None = Field(default=None, description="default: when a group has history")
+    store: Literal["sqlite", "postgresql"] = "sqlite"
+    path: Text = Field(
+        default="", description="folder of the SQLite files; default in the state directory"
+    )
+    dsn: Text = Field(default="", description="PostgreSQL: connection string, without the password")
+    retention: Duration = Field(default=0.0, description="older days are removed; 0 keeps all")
+    journal_size: Size = 2_000_000_000
+    journal_age: Duration = 259_200.0
+
+
+class Metrics(Section):
+    """The page for Prometheus."""
+
+    enabled: bool = True
+    address: ListenAddress = "127.0.0.1:9880"
+
+
+class Web(Section):
+    """The HTTP API and the dashboard."""
+
+    enabled: bool = False
+    address: ListenAddress = "127.0.0.1:8880"
+
+
+class Control(Section):
+    """Who may do what over the control socket: Unix groups."""
+
+    viewer_group: Text = "cpppod-viewer"
+    operator_group: Text = "cpppod-operator"
+    engineer_group: Text = "cpppod-engineer"
+
+
+class File(Section):
+    """The whole configuration file."""
+
+    model_config = ConfigDict(title="cpppod configuration")
+
+    gateway: Gateway = Gateway()
+    listener: list[Listener] = []
+    tag: list[LocalTag] = []
+    structure: list[Structure] = []
+    route: list[Route] = []
+    line: dict[str, Line] = {}
+    template: dict[str, Template] = {}
+    device: dict[str, Device] = {}
+    feed: Feed = Feed()
+    history: History = History()
+    metrics: Metrics = Metrics()
+    web: Web = Web()
+    control: Control = Control()
+
+
+SINGLE = ("gateway", "feed", "history", "metrics", "web", "control")
+LISTS = ("listener", "tag", "structure", "route")
+NAMED = ("line", "template", "device")
