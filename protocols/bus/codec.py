@@ -1,12 +1,12 @@
 """msgpack with limits: what a frame on the bus may cost whoever reads it.
 
-Depth, counts and sizes are refused while decoding, before anything large is built; extension types
-and timestamps are not ours and are refused too.
+Counts and sizes are refused while decoding, before anything large is built; depth right after.
+Extension types and timestamps are not ours and are refused too.
 """
 
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 from cpppod.protocols.errors import DecodeError, EncodeError
 
@@ -39,16 +39,35 @@ def unpack(frame: bytes) -> Any:
     if len(frame) > MAX_MESSAGE:
         raise DecodeError(f"message of {len(frame)} bytes", status=0)
     try:
-        return msgpack.unpackb(
-            frame,
-            max_array_len=MAX_ITEMS,
-            max_map_len=MAX_ITEMS,
-            max_ext_len=0,
-            ext_hook=_refuse,
+        value = msgpack.unpackb(
+            frame, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS, ext_hook=_refuse
         )
-    except Exception as error:  # msgpack raises five kinds, OverflowError and RecursionError among them
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise DecodeError(f"not msgpack: {type(error).__name__}", status=0) from None
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def _check(value: Any, levels: int) -> None:
+    """Refuse what is nested deeper than `levels`, and timestamps, which no hook sees."""
+    kind = type(value)
+    if kind is list:
+        items = value
+    elif kind is dict:
+        items = value.values()
+    elif kind is msgpack.Timestamp:
+        raise DecodeError("a timestamp", status=0)
+    else:
+        return
+    if levels == 0:
+        raise DecodeError(f"nested deeper than {MAX_DEPTH}", status=0)
+    if not _PLAIN.issuperset(map(type, items)):
+        for item in items:
+            _check(item, levels - 1)
 
 
 def _refuse(code: int, data: bytes) -> Any:
     raise ValueError(f"extension type {code}")
+
+
+_PLAIN = frozenset((bool, int, float, str, bytes, type(None)))

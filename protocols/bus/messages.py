@@ -9,8 +9,8 @@
     listener, owners          feed      a value message (`protocols.bus.feed`)
     feed                      publisher Resend
 
-All fields are msgpack's own types and every integer lies below 2**53. Readers ignore elements beyond those
-they know and kinds they do not know; another major version is refused.
+All fields are msgpack's own types and every integer lies below 2**53. Readers ignore elements
+beyond those they know and kinds they do not know; another major version is refused.
 
 Deadlines are absolute, microseconds of the machine's monotonic clock, which all processes share.
 """
@@ -147,8 +147,8 @@ class RouteRequest(Message):
 
 @dataclass(frozen=True, slots=True)
 class RouteReply(Message):
-    """The Message Router reply of the target, byte for byte, or the gateway's own with the Connection
-    Manager's status for what went wrong."""
+    """The Message Router reply of the target, byte for byte, or the gateway's own with the
+    Connection Manager's status for what went wrong."""
 
     KIND: ClassVar[int] = 7
     id: int
@@ -157,7 +157,7 @@ class RouteReply(Message):
 
 @dataclass(frozen=True, slots=True)
 class Resend(Message):
-    """The feed has started anew: publish the last block of every group again (feed -> publisher)."""
+    """The feed has started anew: repeat the last block of every group (feed -> publisher)."""
 
     KIND: ClassVar[int] = 8
     feed_epoch: int

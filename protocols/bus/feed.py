@@ -1,0 +1,147 @@
+"""Value messages: what a publisher says about a group of values, and how the feed passes it on.
+
+    frame 0  topic       `<device>/<group>/`, or `$/<publisher>/` for a heartbeat
+    frame 1  msgpack     [version, publisher, epoch, sequence, previous_in_topic,
+                          source_us, gateway_us, mono_us, kind, body]
+
+    kind         body                                        sequence
+    1 BLOCK      [count, [tag ...], [value ...], qualities]  the publisher's last + 1
+    2 HEARTBEAT  {topic: its last sequence}                  the publisher's last
+    3 REPEAT     as BLOCK, with all members                  that of the block it repeats
+
+A sequence counts a publisher's blocks over all topics, from 1. A block says that the whole group of
+`count` members was read at `source_us`; members not named were confirmed unchanged. `qualities` is
+one int for all members named, or a list (`protocols.values`). A value that goes with a bad quality
+is None. `previous_in_topic` is 0 for a topic's first block of an epoch.
+
+A repeat holds what a group is worth as of a block that was published before, with that block's own
+times: after the feed or a subscriber has lost some. It applies where it is not older than what is
+there.
+
+Times are microseconds: `source_us` and `gateway_us` since 1970 (UTC), `mono_us` of the gateway's
+monotonic clock. Readers ignore elements beyond these and kinds that they do not know.
+"""
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from cpppod.protocols.bus.codec import pack, unpack
+from cpppod.protocols.bus.topics import MAX_PUBLISHER
+from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.values import Quality
+
+VERSION = 1
+LIMIT = 2**53  # every integer of the envelope lies below: doubles hold them exactly
+
+
+class Kind(IntEnum):
+    """What a value message is."""
+
+    BLOCK = 1
+    HEARTBEAT = 2
+    REPEAT = 3
+
+
+class Block(NamedTuple):
+    """The body of a BLOCK or REPEAT.
+
+    Attributes:
+        members: how many the group has; `len(tags)` of them are named here.
+        qualities: one for all, or one each.
+    """
+
+    members: int
+    tags: list[str]
+    values: list[Any]
+    qualities: int | list[int] = Quality.GOOD
+
+    def samples(self) -> list[tuple[str, Any, int]]:
+        """(tag, value, quality) of each member named."""
+        qualities = self.qualities
+        if isinstance(qualities, list):
+            return list(zip(self.tags, self.values, qualities, strict=True))
+        return [(tag, value, qualities) for tag, value in zip(self.tags, self.values, strict=True)]
+
+    def as_dict(self) -> dict[str, tuple[Any, int]]:
+        """tag -> (value, quality) of each member named."""
+        qualities = self.qualities
+        if isinstance(qualities, list):
+            pairs = zip(self.values, qualities, strict=True)
+            return dict(zip(self.tags, pairs, strict=True))
+        return {tag: (value, qualities) for tag, value in zip(self.tags, self.values, strict=True)}
+
+
+class ValueMessage(NamedTuple):
+    """The envelope; `body` is a `Block`, a heartbeat's map, or what an unknown kind brought."""
+
+    publisher: str
+    epoch: int
+    sequence: int
+    previous: int
+    source_us: int
+    gateway_us: int
+    mono_us: int
+    kind: int
+    body: Any
+
+    def encode(self) -> bytes:
+        """The payload, frame 1."""
+        return pack([VERSION, *self])
+
+
+_SEVEN_INTEGERS = (int,) * 7
+
+
+def decode(payload: bytes) -> ValueMessage:
+    """The message in frame 1, checked down to its samples; an unknown kind keeps its body.
+
+    Raises:
+        DecodeError: no value message of this major version. Count it and drop it.
+    """
+    plain = unpack(payload)
+    if type(plain) is not list or len(plain) < 10 or plain[0] != VERSION:
+        raise DecodeError("no value message of this version", status=0)
+    publisher, numbers = plain[1], plain[2:9]
+    if type(publisher) is not str or not 0 < len(publisher) <= MAX_PUBLISHER:
+        raise DecodeError("publisher", status=0)
+    if tuple(map(type, numbers)) != _SEVEN_INTEGERS or min(numbers) < 0 or max(numbers) >= LIMIT:
+        raise DecodeError("envelope: expected integers below 2**53", status=0)
+    kind, body = numbers[6], plain[9]
+    if kind == Kind.BLOCK or kind == Kind.REPEAT:
+        body = _block(body)
+        if kind == Kind.BLOCK and numbers[2] >= numbers[1]:
+            raise DecodeError("previous_in_topic is not before sequence", status=0)
+    elif kind == Kind.HEARTBEAT:
+        _check_heartbeat(body)
+    return ValueMessage._make((publisher, *numbers, body))
+
+
+def _block(body: Any) -> Block:
+    """The block in a body.
+
+    Raises:
+        DecodeError: the lists do not fit each other, or hold what they must not.
+    """
+    if type(body) is not list or len(body) < 4:
+        raise DecodeError("block: expected [count, tags, values, qualities]", status=0)
+    count, tags, values, qualities = body[:4]
+    if type(count) is not int or type(tags) is not list or type(values) is not list:
+        raise DecodeError("block: wrong types", status=0)
+    if not len(tags) == len(values) <= count:
+        raise DecodeError(f"block: {len(tags)} tags, {len(values)} values of {count}", status=0)
+    if tags and set(map(type, tags)) != {str}:
+        raise DecodeError("block: a tag is not a string", status=0)
+    if type(qualities) is list:
+        if len(qualities) != len(tags) or (qualities and set(map(type, qualities)) != {int}):
+            raise DecodeError("block: qualities do not fit", status=0)
+    elif type(qualities) is not int:
+        raise DecodeError("block: quality is not an integer", status=0)
+    return Block(count, tags, values, qualities)
+
+
+def _check_heartbeat(body: Any) -> None:
+    if type(body) is not dict:
+        raise DecodeError("heartbeat: expected a map", status=0)
+    for topic, sequence in body.items():
+        if type(topic) is not str or type(sequence) is not int:
+            raise DecodeError("heartbeat: expected topic: sequence", status=0)
