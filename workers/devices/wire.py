@@ -1,0 +1,642 @@
+"""One wire and everything that uses it: a serial line, or one connection to one address.
+
+         writes, routed requests                 schedule of each device
+                  │                                      │ polls, retries, probes
+                  ▼                                      ▼
+             WireQueue ───── one at a time (enip: `concurrency`) ────► Driver ──► device
+                                                                         │
+        replies ◄── read back ◄──────────────────────────────────────────┴──► blocks
+
+    connection   CLOSED ── open ──► OPEN ── lost ──► open again at once, then after back-off
+
+Nothing else in the process touches the wire. What a device does not answer costs its own time-out and
+nothing more: the next request on the wire is another device's.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cpppod.protocols.values import Quality
+from cpppod.workers.devices.counters import Histogram, Row
+from cpppod.workers.devices.device import Block, Moment, PolledDevice, PollWork, ProbeWork
+from cpppod.workers.devices.driver import (
+    DeviceError,
+    NotForwarded,
+    Transaction,
+    Write,
+    WriteOutcome,
+)
+from cpppod.workers.devices.health import (
+    RECONNECT_CAP_S,
+    RECONNECT_FIRST_S,
+    STEADY_S,
+    Backoff,
+    Change,
+    ProbeBudget,
+)
+from cpppod.workers.devices.queue import Job, Urgency, WireQueue
+from cpppod.workers.devices.samples import WriteRefused
+
+SHORT_LIVED_S = 0.5  # a connection that was lost sooner is not opened again at once
+CONNECTION_FAILURE, UNCONNECTED_TIMEOUT = 0x01, 0x0204  # CIP statuses for "it did not answer"
+RESOURCE_UNAVAILABLE, STATE_CONFLICT = 0x02, 0x10
+SERVICE_NOT_SUPPORTED = 0x08
+
+log = logging.getLogger("cpppod")
+
+Publish = Callable[[Block], tuple[bytes, bytes]]
+
+
+def clock() -> Moment:
+    """Now."""
+    return Moment(time.monotonic(), time.time_ns() // 1000)
+
+
+class Connection(Protocol):
+    """What a wire opens and closes: a shared link, or the one driver on it."""
+
+    async def open(self) -> None:
+        """Connect, or raise `DeviceError`."""
+
+    async def close(self) -> None:
+        """Disconnect; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAnswer:
+    """What is answered to a `WriteRequest`, all but its id."""
+
+    status: int = 0
+    extended: list[int] = field(default_factory=list)
+    error: str = ""
+    unknown: bool = False
+    topic: bytes = b""
+    payload: bytes = b""
+
+
+@dataclass(slots=True)
+class WriteWork:
+    """Writes to send, and who waits for what comes of them."""
+
+    writes: list[Write]
+    answer: Callable[[WriteAnswer], None]
+
+
+@dataclass(slots=True)
+class ForwardWork:
+    """A routed request, and who waits for the reply."""
+
+    request: bytes
+    route_path: bytes
+    answer: Callable[[bytes], None]
+
+
+class Wire:
+    """Runs the jobs of one wire; `run` until cancelled, then `close`."""
+
+    def __init__(
+        self,
+        name: str,
+        connection: Connection,
+        *,
+        publish: Publish,
+        address: str,
+        concurrency: int = 1,
+        now: Callable[[], Moment] = clock,
+    ) -> None:
+        self.name = name
+        self.devices: dict[str, PolledDevice] = {}
+        self.queue = WireQueue()
+        self._connection = connection
+        self._publish = publish
+        self._address = address
+        self._concurrency = max(1, concurrency)
+        self._now = now
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._forwarding = 0
+        self._waker: asyncio.Future[None] | None = None
+        self._budget = ProbeBudget()
+        self._probing = False
+        self._backoff = Backoff(RECONNECT_FIRST_S, RECONNECT_CAP_S)
+        self._open = False
+        self._tried = False  # an answer "not connected" is due: opening was tried and failed
+        self._lost: DeviceError | None = None
+        self._open_at_s = 0.0
+        self._since = now()
+        self._trouble = ""
+        self._waits = {urgency: Histogram() for urgency in Urgency}
+        self._busy_s = 0.0
+        self._measured = (now().mono_s, 0.0)
+        self.errors = 0
+
+    # What others ask of it, on the same loop
+
+    def add(self, device: PolledDevice) -> None:
+        """Poll this device too, from now on."""
+        driver = device.driver
+        driver.on_transaction = lambda done: device.counters.transaction(done, self._now().wall_us)
+        driver.between = self._between
+        self.devices[device.name] = device
+        now = self._now()
+        if not device.device.enabled:
+            self._publish_all(device.spoil(Quality.DISABLED, now))
+        elif self._tried and not self._open:
+            self._publish_all(device.spoil(Quality.NOT_CONNECTED, now))
+        self.wake()
+
+    def remove(self, name: str) -> None:
+        """Forget the device of that name; whoever waits for it is told."""
+        del self.devices[name]
+        self._drop(self.queue.remove(name), "the device was removed")
+        self.wake()
+
+    def write(
+        self, name: str, writes: list[Any], deadline_s: float, answer: Callable[[WriteAnswer], None]
+    ) -> None:
+        """Write tags of a device; `answer` is called once, at once where nothing is to be sent."""
+        device = self.devices[name]
+        try:
+            checked = device.check_write(writes)
+            self._check_reachable(device)
+        except WriteRefused as refused:
+            device.counters.writes["refused"] += 1
+            extended = [UNCONNECTED_TIMEOUT] if refused.status == CONNECTION_FAILURE else []
+            answer(WriteAnswer(refused.status, extended, refused.text))
+            return
+        now_s = self._now().mono_s
+        job = Job(Urgency.WRITE, name, now_s, WriteWork(checked, answer), deadline_s)
+        job.dropped = lambda why: answer(_unsent(why))
+        if not self.queue.put(job):
+            device.counters.writes["refused"] += 1
+            answer(WriteAnswer(RESOURCE_UNAVAILABLE, [], f"{name}: too many writes are waiting"))
+        self.wake()
+
+    def forward(
+        self,
+        name: str,
+        request: bytes,
+        route_path: bytes,
+        deadline_s: float,
+        answer: Callable[[bytes], None],
+    ) -> None:
+        """Pass a Message Router request to a device; `answer` gets its reply, or ours."""
+        device = self.devices[name]
+        try:
+            self._check_reachable(device)
+        except WriteRefused as refused:
+            answer(error_reply(request, refused.status))
+            return
+        now_s = self._now().mono_s
+        work = ForwardWork(request, route_path, answer)
+        job = Job(Urgency.FORWARD, name, now_s, work, deadline_s)
+        job.dropped = lambda why: answer(error_reply(request, CONNECTION_FAILURE))
+        if not self.queue.put(job):
+            answer(error_reply(request, RESOURCE_UNAVAILABLE))
+        self.wake()
+
+    def pause(self, name: str) -> None:
+        """Poll the device no more until `resume`."""
+        device = self.devices[name]
+        self._drop(self.queue.remove(name), "the device was paused")
+        self._publish_all(device.pause(self._now()))
+        self.wake()
+
+    def resume(self, name: str) -> None:
+        """Poll the device again, at once."""
+        self.devices[name].resume(self._now())
+        self.wake()
+
+    def wake(self) -> None:
+        """Have `run` look again."""
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+    # What it says of itself
+
+    def connection_map(self) -> dict[str, Any]:
+        """How the connection is, in plain types."""
+        now = self._now()
+        waits = None if self._open else max(0.0, self._open_at_s - now.mono_s)
+        return {
+            "state": "open" if self._open else "closed",
+            "wire": self.name,
+            "address": self._address,
+            "since_us": self._since.wall_us,
+            "attempts_failed": self._backoff.failures,
+            "next_attempt_s": waits,
+            "error": self._trouble,
+        }
+
+    def is_up(self, device: PolledDevice) -> bool:
+        """Whether the device is connected and answers."""
+        return self._open and device.health.polled
+
+    def metrics(self) -> list[Row]:
+        """Rows for the beat: the wire's own."""
+        now_s, (then_s, then_busy_s) = self._now().mono_s, self._measured
+        self._measured = (now_s, self._busy_s)
+        labels = {"port": self.name}
+        ratio = (self._busy_s - then_busy_s) / (now_s - then_s) if now_s > then_s else 0.0
+        rows: list[Row] = [
+            ["cpppod_bus_utilization_ratio", labels, min(1.0, ratio)],
+            ["cpppod_queue_depth", {"queue": self.name}, len(self.queue)],
+            [
+                "cpppod_queue_dropped_total",
+                {"queue": self.name, "reason": "full"},
+                self.queue.refused,
+            ],
+        ]
+        for urgency, histogram in self._waits.items():
+            if histogram.count:
+                labels = {"port": self.name, "class": urgency.name.lower()}
+                rows.extend(histogram.rows("cpppod_bus_wait_seconds", labels))
+        return rows
+
+    # Its loop
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        try:
+            while True:
+                now = self._now()
+                self._drop(self.queue.expired(now.mono_s), "its deadline passed before it was sent")
+                if self._lost is not None and not self._tasks:
+                    await self._reopen()
+                    continue
+                wanted = self._wanted(now)
+                if not self._open and wanted and now.mono_s >= self._open_at_s:
+                    await self._try_open()
+                    continue
+                if self._open and not wanted and not self._tasks and not len(self.queue):
+                    await self._close_quietly()
+                if self._open and self._lost is None:
+                    self._queue_due(now)
+                    self._start_jobs(now)
+                await self._idle(self._next_event_s(now, wanted=wanted), now)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Tell whoever waits, and disconnect."""
+        for name in self.devices:
+            self._drop(self.queue.remove(name), "the gateway is stopping")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+        self._open = False
+        await self._connection.close()
+
+    def _wanted(self, now: Moment) -> bool:
+        """Whether the connection is of use to anybody now."""
+        for device in self.devices.values():
+            if device.health.polled or self._probe_allowed(device, now):
+                return True
+        return self._probing
+
+    def _probe_allowed(self, device: PolledDevice, now: Moment) -> bool:
+        if not device.health.probe_due(now.mono_s):
+            return False
+        return len(self.devices) == 1 or now.mono_s >= self._budget.ready_s
+
+    def _next_event_s(self, now: Moment, *, wanted: bool) -> float:
+        until = self.queue.next_deadline_s()
+        if not self._open:
+            if wanted:
+                return min(until, self._open_at_s)
+            probes = [d.health.probe_s for d in self.devices.values() if d.health.probe_s]
+            at_s = max(min(probes, default=float("inf")), self._probe_ready_s())
+            return min(until, max(at_s, self._open_at_s))
+        for device in self.devices.values():
+            event_s = device.next_event_s()
+            if not device.health.polled:
+                if self._probing:
+                    continue
+                event_s = max(event_s, self._probe_ready_s())
+            until = min(until, event_s)
+        return until
+
+    def _probe_ready_s(self) -> float:
+        return 0.0 if len(self.devices) == 1 else self._budget.ready_s
+
+    async def _idle(self, until_s: float, now: Moment) -> None:
+        loop = asyncio.get_running_loop()
+        self._waker = loop.create_future()
+        timer = None
+        if until_s != float("inf"):
+            timer = loop.call_later(max(0.0, until_s - now.mono_s), self.wake)
+        try:
+            await self._waker
+        finally:
+            self._waker = None
+            if timer is not None:
+                timer.cancel()
+
+    # Its connection
+
+    async def _try_open(self) -> None:
+        now = self._now()
+        try:
+            await self._connection.open()
+        except DeviceError as error:
+            self._count_connects("failed")
+            self._open_at_s = self._now().mono_s + self._backoff.failed()
+            self._down(error)
+            return
+        self._count_connects("ok")
+        self._open, self._tried, self._since = True, True, self._now()
+        if self._trouble or self._backoff.failures:
+            log.info("connected wire=%s address=%s", self.name, self._address)
+        self._trouble = ""
+        for device in self.devices.values():
+            device.connected(now)
+
+    async def _reopen(self) -> None:
+        """The connection was lost: once more at once, unless it had only just been made."""
+        error, self._lost = self._lost, None
+        now = self._now()
+        lived_s = now.mono_s - self._since.mono_s
+        self._open, self._since = False, now
+        await self._connection.close()
+        if error is not None:
+            self._trouble = error.text
+        if lived_s >= STEADY_S:
+            self._backoff.reset()
+        self._open_at_s = now.mono_s
+        if lived_s < SHORT_LIVED_S:
+            self._open_at_s += RECONNECT_FIRST_S
+
+    async def _close_quietly(self) -> None:
+        """Nobody needs the connection: all devices are demoted or paused."""
+        self._open, self._since = False, self._now()
+        await self._connection.close()
+
+    def _down(self, error: DeviceError) -> None:
+        """There is no connection: everybody is told, once."""
+        if not self._tried or not self._trouble:
+            log.warning(
+                "not connected wire=%s address=%s error=%s", self.name, self._address, error.text
+            )
+        self._tried, self._trouble = True, error.text
+        now = self._now()
+        for device in self.devices.values():
+            device.counters.error(error.text, now.wall_us)
+            self._drop(self.queue.remove(device.name), error.text)
+            if device.health.state == "demoted":
+                device.silent(now)  # the probe that was to come: its back-off goes on
+            elif device.health.polled:
+                self._publish_all(device.spoil(Quality.NOT_CONNECTED, now))
+
+    def _count_connects(self, result: str) -> None:
+        for device in self.devices.values():
+            device.counters.connects[result] += 1
+
+    def _check_reachable(self, device: PolledDevice) -> None:
+        state = device.health.state
+        if state == "disabled":
+            raise WriteRefused(STATE_CONFLICT, f"{device.name} is paused")
+        if state == "demoted":
+            why = device.counters.last_error
+            raise WriteRefused(CONNECTION_FAILURE, f"{device.name} is demoted: {why}")
+        if not self._open and self._tried and self._trouble:
+            raise WriteRefused(
+                CONNECTION_FAILURE, f"{device.name} is not connected: {self._trouble}"
+            )
+
+    # Its jobs
+
+    def _queue_due(self, now: Moment) -> None:
+        probes = []
+        for device in self.devices.values():
+            for job in device.due(now):
+                self.queue.put(job)
+            if not self._probing and self._probe_allowed(device, now):
+                probes.append(device)
+        if probes:
+            device = min(probes, key=lambda device: device.health.probe_s or 0.0)
+            probe = device.probe(now)
+            if probe is not None:
+                self._probing = True
+                self.queue.put(probe)
+
+    def _start_jobs(self, now: Moment) -> None:
+        while len(self._tasks) < self._concurrency:
+            spare = self._concurrency == 1 or self._forwarding < self._concurrency - 1
+            job = self.queue.take(now.mono_s, forwards=spare)
+            if job is None:
+                return
+            self._forwarding += job.urgency == Urgency.FORWARD
+            task = asyncio.get_running_loop().create_task(self._run(job))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self.wake()
+
+    async def _between(self) -> None:
+        """A driver is between two requests of a poll: waiting writes go first."""
+        while self._lost is None:
+            job = self.queue.take(self._now().mono_s, only=Urgency.WRITE)
+            if job is None:
+                return
+            await self._run(job)
+
+    async def _run(self, job: Job) -> None:
+        """Do one job; whatever a driver raises ends here."""
+        started = self._now()
+        self._waits[job.urgency].add(started.mono_s - job.queued_s)
+        device = self.devices.get(job.device)
+        try:
+            if device is None:
+                self._drop([job], "the device was removed")
+            else:
+                await _DO[type(job.work)](self, device, job, started)
+        except Exception as error:
+            self.errors += 1
+            log.exception("driver failed device=%s", job.device)
+            self._drop([job], f"internal error: {error!r}")
+            self._lost = DeviceError(Quality.BAD, repr(error), connected=False)
+        finally:
+            self._busy_s += self._now().mono_s - started.mono_s
+            self._forwarding -= job.urgency == Urgency.FORWARD
+            self._probing = self._probing and job.urgency != Urgency.PROBE
+
+    async def _poll(self, device: PolledDevice, job: Job, started: Moment) -> None:
+        work: PollWork = job.work
+        work.started_s = work.started_s or started.mono_s
+        try:
+            samples = await self._observed(device, "read", device.driver.poll(work.part), started)
+        except DeviceError as error:
+            if self.devices.get(device.name) is not device:
+                return
+            self._note(device, error)
+            blocks, retry = device.failed(work, error, self._now())
+        else:
+            if self.devices.get(device.name) is not device or not device.health.polled:
+                device.abandon(work)
+                return
+            now = self._now()
+            if any(sample[1] & 0xFF != Quality.TIMEOUT for sample in samples.values()):
+                self._log_change(device, device.answered(now))
+            blocks, retry = device.polled(work, samples, now)
+        if retry is not None:
+            self.queue.put(retry)
+        self._publish_all(blocks)
+
+    async def _probe(self, device: PolledDevice, job: Job, started: Moment) -> None:
+        work: ProbeWork = job.work
+        try:
+            await self._observed(device, "probe", device.driver.poll(work.part), started)
+        except DeviceError as error:
+            self._note(device, error)
+        else:
+            self._log_change(device, device.answered(self._now()))
+        self._budget.spent(started.mono_s, self._now().mono_s - started.mono_s)
+
+    async def _write(self, device: PolledDevice, job: Job, started: Moment) -> None:
+        work: WriteWork = job.work
+        outcome = await device.driver.write(work.writes)
+        now = self._now()
+        device.counters.write_latency.add(now.mono_s - job.queued_s)
+        device.counters.writes[_write_result(outcome)] += 1
+        if outcome.error:
+            device.counters.error(outcome.error, now.wall_us)
+        topic, payload = b"", b""
+        if outcome.unknown:
+            self._log_change(device, device.silent(now))
+            topic, payload = self._publish_all(device.doubt(work.writes, now))
+        elif outcome.connected:
+            self._log_change(device, device.answered(now))
+            topic, payload = await self._read_back(device, work.writes)
+        if not outcome.connected:
+            self._lost = DeviceError(Quality.NOT_CONNECTED, outcome.error)
+        job.dropped = None
+        answer = WriteAnswer(
+            outcome.status, outcome.extended, outcome.error, outcome.unknown, topic, payload
+        )
+        work.answer(answer)
+
+    async def _read_back(self, device: PolledDevice, writes: list[Write]) -> tuple[bytes, bytes]:
+        """Read the written groups; the published block of the first, to be answered with."""
+        first = b"", b""
+        for group in device.groups_of(writes):
+            try:
+                samples = await device.driver.poll(group)
+            except DeviceError as error:
+                self._note(device, error)
+                written = [write for write in writes if write[0] in group.tags]
+                sent = self._publish_all(device.doubt(written, self._now()))
+            else:
+                sent = self._publish(device.read_back(group.name, samples, self._now()))
+            first = first if first[0] else sent
+        return first
+
+    async def _forward(self, device: PolledDevice, job: Job, started: Moment) -> None:
+        work: ForwardWork = job.work
+        timeout_s = max(0.001, job.deadline_s - started.mono_s)
+        forwarding = device.driver.forward(work.request, work.route_path, timeout_s)
+        try:
+            reply = await self._observed(device, "forward", forwarding, started)
+        except NotForwarded:
+            reply = error_reply(work.request, SERVICE_NOT_SUPPORTED)
+        except DeviceError as error:
+            if not error.connected:
+                self._note(device, error)
+            reply = error_reply(work.request, CONNECTION_FAILURE)
+        job.dropped = None
+        work.answer(reply)
+
+    async def _observed(
+        self, device: PolledDevice, operation: str, call: Awaitable[Any], started: Moment
+    ) -> Any:
+        """The result of a driver's call, recorded here where the driver records nothing."""
+        counters = device.counters
+        before = sum(counters.requests.values())
+        result, detail, code = "ok", "", 0
+        try:
+            return await call
+        except DeviceError as error:
+            result = _RESULTS.get(error.quality & 0xFF, "bad_reply")
+            detail, code = error.text, error.quality >> 8 & 0xFF
+            raise
+        finally:
+            if sum(counters.requests.values()) == before:
+                now = self._now()
+                lasted_s = now.mono_s - started.mono_s
+                done = Transaction(operation, operation, result, lasted_s, detail, code)
+                counters.transaction(done, now.wall_us)
+
+    def _note(self, device: PolledDevice, error: DeviceError) -> None:
+        """What a failed call says of the device and of the connection."""
+        if error.quality & 0xFF != Quality.NOT_CONNECTED:
+            self._log_change(device, device.silent(self._now()))
+        elif device.health.state == "demoted":
+            device.silent(self._now())
+        if not error.connected:
+            self._lost = error
+
+    def _log_change(self, device: PolledDevice, change: Change | None) -> None:
+        if change is None:
+            return
+        if change.state == "demoted":
+            why = device.counters.last_error
+            log.warning("device demoted device=%s error=%s", device.name, why)
+        elif change.was == "demoted":
+            log.info("device is back device=%s", device.name)
+
+    def _publish_all(self, blocks: list[Block]) -> tuple[bytes, bytes]:
+        """Publish; returns the first as it went out."""
+        first = b"", b""
+        for block in blocks:
+            sent = self._publish(block)
+            first = first if first[0] else sent
+        return first
+
+    def _drop(self, jobs: list[Job], why: str) -> None:
+        for job in jobs:
+            device = self.devices.get(job.device)
+            if device is not None and isinstance(job.work, PollWork):
+                device.abandon(job.work)
+            self._probing = self._probing and job.urgency != Urgency.PROBE
+            if job.dropped is not None:
+                job.dropped(why)
+                job.dropped = None
+
+
+_DO: dict[type, Callable[[Wire, PolledDevice, Job, Moment], Awaitable[None]]] = {
+    PollWork: Wire._poll,
+    ProbeWork: Wire._probe,
+    WriteWork: Wire._write,
+    ForwardWork: Wire._forward,
+}
+
+_RESULTS = {
+    int(Quality.TIMEOUT): "timeout",
+    int(Quality.NOT_CONNECTED): "closed",
+    int(Quality.DEVICE_STATUS): "exception",
+}
+
+
+def _write_result(outcome: WriteOutcome) -> str:
+    if outcome.unknown:
+        return "unknown"
+    return "failed" if outcome.status else "ok"
+
+
+def _unsent(why: str) -> WriteAnswer:
+    return WriteAnswer(CONNECTION_FAILURE, [UNCONNECTED_TIMEOUT], f"not sent: {why}")
+
+
+def error_reply(request: bytes, status: int) -> bytes:
+    """A Message Router reply of ours: the request's service with `status`.
+
+    A connection failure carries the Connection Manager's extended status for a time-out.
+    """
+    service = (request[0] if request else 0) | 0x80
+    if status == CONNECTION_FAILURE:
+        return bytes((service, 0, status, 1)) + UNCONNECTED_TIMEOUT.to_bytes(2, "little")
+    return bytes((service, 0, status, 0))
