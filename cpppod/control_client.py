@@ -169,8 +169,8 @@ class ControlClient:
             raise Unreachable(str(self.path), "the daemon closed the connection", "cpppoctl status")
         answer = json.loads(line)
         if not answer["ok"]:
-            error = answer["error"]
-            raise ControlError(error["what"], error["why"], error["try"])
+            refusal = answer["error"]
+            raise ControlError(refusal["what"], refusal["why"], refusal["try"])
         if answer["id"] != identity:
             raise Unreachable(str(self.path), "an answer to another request")
         return answer["result"]

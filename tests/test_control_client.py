@@ -81,12 +81,13 @@ def test_stream_yields_until_the_daemon_goes_away(tmp_path: Path) -> None:
     updates: list[dict[str, object]] = [
         {"ok": True, "result": number, "more": True} for number in range(3)
     ]
-    seen = []
     with listening(tmp_path / "control.sock") as server:
         thread = threading.Thread(target=serve_once, args=(server, updates))
         thread.start()
-        with ControlClient.connect(str(tmp_path)) as gateway, pytest.raises(Unreachable):
-            for update in gateway.stream("watch", patterns=["*"]):
-                seen.append(update)
+        with ControlClient.connect(str(tmp_path)) as gateway:
+            stream = gateway.stream("watch", patterns=["*"])
+            seen = [next(stream) for _ in updates]
+            with pytest.raises(Unreachable):
+                next(stream)
         thread.join()
     assert seen == [0, 1, 2]

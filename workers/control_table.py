@@ -157,7 +157,7 @@ class WorkerTable:
             if record.state == BACKING_OFF or record.in_storm(now)
         )
 
-    def devices(self, now: float) -> dict[str, dict[str, Any]]:
+    def devices(self) -> dict[str, dict[str, Any]]:
         """Every device that a worker has told of; those of a worker that is down are `unknown`."""
         states: dict[str, dict[str, Any]] = {}
         for record in self.workers.values():

@@ -131,9 +131,9 @@ def test_devices_of_a_worker_that_is_down_are_unknown_and_say_why() -> None:
     table = table_of({"poller-1": "poller"})
     online = {"boiler": {"state": "online", "last_error": ""}}
     table.receive_beat("poller-1", beat("poller-1", 71, devices=online), 0.0)
-    assert table.devices(0.1)["boiler"]["state"] == "online"
+    assert table.devices()["boiler"]["state"] == "online"
     table.process_exited("poller-1", 71, 1.0)
-    assert table.devices(1.1)["boiler"] == {
+    assert table.devices()["boiler"] == {
         "state": "unknown",
         "worker": "poller-1",
         "last_error": "worker poller-1 is restarting",

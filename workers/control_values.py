@@ -1,0 +1,194 @@
+"""The values that control knows: a cache of the feed, and what each tag is.
+
+    feed ── block ──> ValueCache ── reading(tag, now) ──> value, quality, age, why
+                          └─ changed tags ──> watchers
+
+A tag of a device is `device.tag`; a local tag has its bare name. Names are found without regard to
+case. A good value whose group was last read longer ago than its limit is stale; local tags have
+no such limit.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import Any
+
+from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
+from cpppod.protocols.bus.topics import LOCAL, topic
+from cpppod.protocols.plant import Worker
+from cpppod.protocols.values import Quality, explain, is_bad
+
+
+@dataclass(frozen=True, slots=True)
+class TagInfo:
+    """What is configured of one tag; `device` "" for a local one, `stale_after_s` 0 for never."""
+
+    name: str
+    topic: bytes
+    member: str
+    device: str
+    group: str
+    type: str
+    length: int
+    unit: str
+    writable: bool
+    description: str
+    stale_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a tag is worth now."""
+
+    tag: TagInfo
+    value: Any
+    quality: int
+    source_us: int
+    age_s: float | None
+
+    def plain(self) -> dict[str, Any]:
+        """The reading as the control socket says it."""
+        code = self.quality & 0xFF
+        return {
+            "tag": self.tag.name,
+            "value": self.value,
+            "good": code == Quality.GOOD,
+            "quality": self.quality,
+            "reason": explain(self.quality),
+            "time_us": self.source_us,
+            "age_s": None if self.age_s is None else round(self.age_s, 3),
+            "type": self.tag.type,
+            "unit": self.tag.unit,
+        }
+
+
+@dataclass(slots=True)
+class CachedGroup:
+    """The last known samples of one topic, and the block that they are as of."""
+
+    epoch: int = 0
+    sequence: int = 0
+    source_us: int = 0
+    mono_us: int = 0
+    samples: dict[str, tuple[Any, int]] = field(default_factory=dict)
+
+
+class ValueCache:
+    """Last values by topic and member; tags by name.
+
+    Attributes:
+        tags: lower-case name -> what is configured, in the configuration's order.
+    """
+
+    def __init__(self) -> None:
+        self.tags: dict[str, TagInfo] = {}
+        self._by_member: dict[tuple[bytes, str], TagInfo] = {}
+        self._groups: dict[bytes, CachedGroup] = {}
+        self._watchers: set[Callable[[list[TagInfo]], None]] = set()
+
+    def configure(self, worker: Worker) -> None:
+        """The tags are those of `worker`'s settings from now on; values of the others go."""
+        self.tags = {info.name.lower(): info for info in _tags_of(worker)}
+        self._by_member = {(info.topic, info.member): info for info in self.tags.values()}
+        known = {info.topic for info in self.tags.values()}
+        self._groups = {name: group for name, group in self._groups.items() if name in known}
+
+    def apply(self, name: bytes, message: ValueMessage) -> None:
+        """Take a block or repeat of topic `name`; what is older than what is there is dropped."""
+        if message.kind not in (Kind.BLOCK, Kind.REPEAT):
+            return
+        block: Block = message.body
+        group = self._groups.setdefault(name, CachedGroup())
+        position, known = (message.epoch, message.sequence), (group.epoch, group.sequence)
+        if position < known or (position == known and message.kind == Kind.BLOCK):
+            return
+        samples = block.as_dict()
+        changed = [tag for tag, sample in samples.items() if group.samples.get(tag) != sample]
+        group.epoch, group.sequence = position
+        group.source_us, group.mono_us = message.source_us, message.mono_us
+        group.samples.update(samples)
+        if self._watchers and changed:
+            found = [self._by_member.get((name, tag)) for tag in changed]
+            infos = [info for info in found if info is not None]
+            for watcher in tuple(self._watchers):
+                watcher(infos)
+
+    def position(self, name: bytes) -> tuple[int, int]:
+        """(epoch, sequence) of the last block of topic `name`, (0, 0) for none."""
+        group = self._groups.get(name)
+        return (group.epoch, group.sequence) if group else (0, 0)
+
+    def reading(self, info: TagInfo, now_us: int) -> Reading:
+        """What the tag is worth at `now_us` of the monotonic clock."""
+        group = self._groups.get(info.topic)
+        sample = group.samples.get(info.member) if group else None
+        if group is None or sample is None:
+            return Reading(info, None, int(Quality.NOT_YET_KNOWN), 0, None)
+        value, quality = sample
+        age_s = max(0.0, (now_us - group.mono_us) / 1e6)
+        if info.stale_after_s and age_s > info.stale_after_s and not is_bad(quality):
+            quality = int(Quality.STALE)
+        return Reading(info, value, quality, group.source_us, age_s)
+
+    def find(self, name: str) -> TagInfo | None:
+        """The tag called `name`."""
+        return self.tags.get(name.lower())
+
+    def matching(self, patterns: Iterable[str]) -> list[TagInfo]:
+        """The tags that match any of `patterns` (`*`, `?`, `[...]`); a device means all of its."""
+        wanted = [_expression(pattern) for pattern in patterns]
+        return [
+            info for name, info in self.tags.items() if any(each.match(name) for each in wanted)
+        ]
+
+    def watch(self, watcher: Callable[[list[TagInfo]], None]) -> Callable[[], None]:
+        """Have `watcher` told of every change; the result ends that."""
+        self._watchers.add(watcher)
+        return lambda: self._watchers.discard(watcher)
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """The pattern as a regular expression; `boiler` matches `boiler` and `boiler.pressure`.
+
+    `fnmatch.translate` yields linear expressions except for many `*` in a row, which are one.
+    """
+    folded = re.sub(r"\*+", "*", pattern.lower())
+    return re.compile(f"{translate(folded)}|{translate(f'{folded}.*')}")
+
+
+def _tags_of(worker: Worker) -> Iterable[TagInfo]:
+    for device in worker.devices:
+        for group in device.groups:
+            for tag in group.tags:
+                yield TagInfo(
+                    name=f"{device.name}.{tag.name}",
+                    topic=topic(device.name, group.name),
+                    member=tag.name,
+                    device=device.name,
+                    group=group.name,
+                    type=tag.cip_type,
+                    length=tag.length,
+                    unit=tag.unit,
+                    writable=tag.writable,
+                    description=tag.description,
+                    stale_after_s=group.stale_after_s,
+                )
+    for listener in worker.listeners:
+        for local in listener.tags:
+            length = 1
+            for dimension in local.dimensions:
+                length *= dimension
+            yield TagInfo(
+                name=local.name,
+                topic=topic(LOCAL, listener.name),
+                member=local.name,
+                device="",
+                group=listener.name,
+                type=local.type,
+                length=length,
+                unit="",
+                writable=local.writable,
+                description=local.description,
+                stale_after_s=0.0,
+            )

@@ -1,0 +1,107 @@
+"""Every metric that the gateway knows, with its type and its sentence of help.
+
+Names follow Prometheus' rules: one prefix, base units, unit as plural suffix, counters end in
+`_total`, no label's name in the metric's. Labels are bounded: devices, groups, workers, small sets
+of words; a tag is never a label. What a worker reports under a name that is not here is shown all
+the same, its type taken from its suffix, so that a new driver needs no change here.
+
+docs/metrics.md lists them; a test keeps page and table in step.
+"""
+
+from typing import NamedTuple
+
+
+class Family(NamedTuple):
+    """Type (`counter`, `gauge`, `histogram`) and help of a metric."""
+
+    kind: str
+    help: str
+
+
+FAMILIES: dict[str, Family] = {
+    # control's own
+    "cpppod_build_info": Family("gauge", "Versions that this gateway runs; always 1"),
+    "cpppod_config_generation": Family("gauge", "Number of the configuration in force"),
+    "cpppod_config_last_reload_success_timestamp_seconds": Family(
+        "gauge", "When a configuration was last put in force"
+    ),
+    "cpppod_config_reloads_total": Family("counter", "Reloads asked for, by what came of them"),
+    "cpppod_control_requests_total": Family(
+        "counter", "What happened on the control socket, by event"
+    ),
+    "cpppod_worker_up": Family("gauge", "Whether the worker has beaten and runs"),
+    "cpppod_worker_beat_age_seconds": Family("gauge", "Time since the worker's last beat"),
+    "cpppod_worker_blocking_seconds": Family(
+        "gauge", "Age of the call that the worker's I/O thread is in"
+    ),
+    "cpppod_worker_restarts_total": Family(
+        "counter", "Ends of the worker's process, by what ended it"
+    ),
+    "cpppod_worker_restart_storm": Family("gauge", "Whether the worker restarts again and again"),
+    "cpppod_metrics_series_dropped": Family(
+        "gauge", "Series left out because a worker reported too many"
+    ),
+    # devices
+    "cpppod_device_up": Family("gauge", "Whether the device answers"),
+    "cpppod_device_state": Family("gauge", "1 for the state that the device is in, 0 for others"),
+    "cpppod_device_last_success_timestamp_seconds": Family(
+        "gauge", "When the device last answered a request"
+    ),
+    "cpppod_device_consecutive_failures": Family("gauge", "Failures since the last success"),
+    "cpppod_connects_total": Family("counter", "Connections tried to the device, by result"),
+    "cpppod_requests_total": Family("counter", "Requests on the wire, by operation and result"),
+    "cpppod_protocol_exceptions_total": Family(
+        "counter", "Requests that the device refused, by its own status"
+    ),
+    "cpppod_request_duration_seconds": Family(
+        "histogram", "From sending a request to the end of its reply"
+    ),
+    "cpppod_writes_total": Family("counter", "Writes to the device, by result"),
+    "cpppod_write_latency_seconds": Family(
+        "histogram", "From taking a write to the device's answer and read-back"
+    ),
+    # polling
+    "cpppod_poll_cycle_duration_seconds": Family(
+        "histogram", "Duration of one poll of a whole group"
+    ),
+    "cpppod_poll_cycles_total": Family("counter", "Polls of the group, by result"),
+    "cpppod_poll_lateness_seconds": Family("histogram", "Start of a poll after its slot"),
+    "cpppod_poll_overruns_total": Family("counter", "Slots that were missed"),
+    "cpppod_coalesce_registers_wasted_ratio": Family(
+        "gauge", "Share of what is read that belongs to no tag"
+    ),
+    "cpppod_blocks_split_total": Family("counter", "Coalesced reads split after a refusal"),
+    "cpppod_tags_quarantined": Family("gauge", "Tags read alone because they spoil a block"),
+    "cpppod_tags": Family("gauge", "Tags by quality"),
+    "cpppod_tag_age_seconds_max": Family("gauge", "Age of the oldest value of the group"),
+    "cpppod_bus_utilization_ratio": Family("gauge", "Share of time that the line is in use"),
+    "cpppod_bus_wait_seconds": Family("histogram", "Time from asking for the line to having it"),
+    # queues and the bus
+    "cpppod_queue_depth": Family("gauge", "Items waiting in the queue"),
+    "cpppod_queue_dropped_total": Family("counter", "Items that the queue could not take"),
+    "cpppod_bus_sent_total": Family("counter", "Messages sent on the internal bus"),
+    "cpppod_bus_received_total": Family("counter", "Messages received on the internal bus"),
+    "cpppod_bus_unsent_total": Family("counter", "Messages that the bus would not take"),
+    "cpppod_bus_malformed_total": Family("counter", "Messages received that are none of ours"),
+    "cpppod_worker_errors_total": Family("counter", "Errors logged with a traceback"),
+    "cpppod_feed_gap_messages_total": Family("counter", "Messages of the feed that were missed"),
+    # history
+    "cpppod_sink_up": Family("gauge", "Whether the store takes samples"),
+    "cpppod_store_bytes": Family("gauge", "Size of the store"),
+    "cpppod_store_oldest_timestamp_seconds": Family("gauge", "Time of the oldest sample stored"),
+    "cpppod_store_dropped_total": Family("counter", "Samples that the store lost, declared"),
+    # EtherNet/IP
+    "cpppod_cip_sessions": Family("gauge", "EtherNet/IP sessions open"),
+    "cpppod_cip_connections": Family("gauge", "CIP connections open"),
+    "cpppod_cip_requests_total": Family("counter", "CIP requests answered"),
+    "cpppod_cip_routed_total": Family("counter", "Requests that left by a route, by result"),
+}
+
+
+def family_of(name: str) -> Family:
+    """The family called `name`, known or taken from its suffix."""
+    known = FAMILIES.get(name)
+    if known is not None:
+        return known
+    words = name.removeprefix("cpppod_").removesuffix("_total").replace("_", " ")
+    return Family("counter" if name.endswith("_total") else "gauge", words.capitalize())
