@@ -9,8 +9,8 @@
 
     connection   CLOSED ── open ──► OPEN ── lost ──► open again at once, then after back-off
 
-Nothing else in the process touches the wire. What a device does not answer costs its own time-out and
-nothing more: the next request on the wire is another device's.
+Nothing else in the process touches the wire. What a device does not answer costs its own time-out
+and nothing more: the next request on the wire is another device's.
 """
 
 import asyncio
