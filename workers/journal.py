@@ -2,8 +2,8 @@
 
 For whoever publishes:
 
-    journal = Journal(folder, epoch, io)                    # folder: state_dir/journal/<worker>
-    await journal.open()
+    journal = Journal(folder, epoch, io, limits=JournalLimits.from_options(worker.options))
+    await journal.open()                                    # folder: state_dir/journal/<worker>
     topic, payload = publisher.block(...)
     kept = await journal.append(topic, payload, sequence=sequence, samples=len(changed))
     if not kept: mark the block unjournalled (before it is sent)
@@ -47,7 +47,7 @@ SUFFIX, TOMBSTONE = ".journal", ".tombstone"
 
 @dataclass(frozen=True, slots=True)
 class JournalLimits:
-    """How much a journal may hold, from a worker's `options["journal"]`.
+    """How much a journal may hold; of a worker's options `journal_bytes` and `journal_age_s`.
 
     Attributes:
         bytes, age_s: beyond either, the oldest segments are dropped and declared.
@@ -63,8 +63,9 @@ class JournalLimits:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "JournalLimits":
-        """The limits that `options` names; what it does not name has its default."""
-        return cls(**{name: options[name] for name in cls.__slots__ if name in options})
+        """The limits among a worker's options; what they do not name has its default."""
+        known = {f"journal_{name}": name for name in cls.__slots__}
+        return cls(**{known[name]: options[name] for name in options if name in known})
 
 
 @dataclass(slots=True)
