@@ -1,0 +1,114 @@
+"""What cpppod adds to supervisord, from inside it: an RPC namespace, and a loop that wakes at once.
+
+`[rpcinterface:cpppod]` loads this module into supervisord, which is the main process of the systemd
+unit and so the only one whose word systemd takes (`NotifyAccess=main`):
+
+    cpppod.notify(state)     sends `state` to $NOTIFY_SOCKET
+
+supervisord sees a signal only when its poll of up to a second ends: a killed worker would wait that
+long for its successor, and a stop likewise. `Alarm` puts every signal into the poll.
+"""
+
+import os
+import signal
+import socket
+from typing import Any
+
+from supervisor.medusa import asyncore_25  # type: ignore[import-untyped]
+from supervisor.xmlrpc import Faults, RPCError  # type: ignore[import-untyped]
+
+MAX_STATE = 4096  # bytes: systemd reads no longer datagrams
+AGAIN = b"\0"  # one more turn of the loop; never a signal's number
+
+
+class Interface:
+    """The methods of the `cpppod` namespace."""
+
+    def __init__(self, supervisord: Any) -> None:
+        self.supervisord = supervisord
+
+    def notify(self, state: str) -> bool:
+        """Tell systemd `state`, e.g. "READY=1"; False where there is no systemd to tell.
+
+        @param string state   The state, as sd_notify(3) has it
+        @return boolean result   Whether it was sent
+        """
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        if not address:
+            return False
+        if not isinstance(state, str) or len(state.encode()) > MAX_STATE:
+            raise RPCError(Faults.INCORRECT_PARAMETERS, "not a state")
+        try:
+            send_state(address, state)
+        except OSError as error:
+            raise RPCError(Faults.FAILED, f"{address}: {error.strerror}") from None
+        return True
+
+
+def send_state(address: str, state: str) -> None:
+    """Send `state` to the notification socket at `address`; `@` begins an abstract name.
+
+    Raises:
+        OSError: there is nobody there.
+    """
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.sendto(state.encode(), address)
+
+
+class Alarm:
+    """A member of supervisord's poll that becomes readable with every signal.
+
+    A turn of that loop polls, starts what is to be started, then reaps. So the alarm reaps at once,
+    and asks for one more turn, in which whatever the signal changed is acted upon.
+    """
+
+    def __init__(self, supervisord: Any) -> None:
+        self._supervisord = supervisord
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        asyncore_25.socket_map[self._reader] = self
+
+    def readable(self) -> bool:
+        """The alarm is always listened to."""
+        return True
+
+    def writable(self) -> bool:
+        """Nothing is ever written to it by the loop."""
+        return False
+
+    def handle_read_event(self) -> None:
+        """A signal came: see which children ended, and have the loop look again."""
+        try:
+            numbers = os.read(self._reader, 512)
+        except BlockingIOError:
+            return
+        if numbers.strip(AGAIN):
+            self._supervisord.reap()
+            self.ring()
+
+    def ring(self) -> None:
+        """Have the loop take one more turn at once."""
+        try:
+            os.write(self._writer, AGAIN)
+        except BlockingIOError:
+            pass  # the pipe is full of signals: the loop turns anyway
+
+    def handle_error(self) -> None:
+        """supervisord's loop calls this from its `except` clause: not ours to hide."""
+        raise
+
+    def close(self) -> None:
+        """supervisord closes every member of its poll when it ends."""
+        signal.set_wakeup_fd(-1)
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def make_interface(supervisord: Any, **_settings: str) -> Interface:
+    """The namespace, for supervisord's `[rpcinterface:cpppod]`."""
+    Alarm(supervisord)
+    return Interface(supervisord)

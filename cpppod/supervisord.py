@@ -1,0 +1,92 @@
+"""supervisord as cpppod runs it: `python -m cpppod.supervisord [--die-with PID] CONFIGURATION`.
+
+It stops all groups at once (supervisord alone takes one after another), tells its children who it
+is, so that they can see whether it still lives, and hands their output on: to where its own goes,
+over a pipe and a copier where that is a socket, which cannot be opened a second time.
+"""
+
+import ctypes
+import os
+import signal
+import stat
+import sys
+from typing import Any
+
+from supervisor.medusa import asyncore_25  # type: ignore[import-untyped]
+from supervisor.options import ServerOptions  # type: ignore[import-untyped]
+from supervisor.supervisord import Supervisor  # type: ignore[import-untyped]
+
+PARENT_VARIABLE = "CPPPOD_SUPERVISOR_PID"
+PR_SET_PDEATHSIG = 1
+COPIER = "/bin/cat"  # copies from pipe to socket; one that is small, for it lives as long as we
+
+
+class AllAtOnce(Supervisor):  # type: ignore[misc]
+    """A supervisord that stops every group at the same time."""
+
+    stop_groups: list[Any] | None
+
+    def ordered_stop_groups_phase_1(self) -> None:
+        """Ask all programs to stop; called once a turn until none is left."""
+        for group in self.stop_groups or ():
+            group.stop_all()
+
+    def ordered_stop_groups_phase_2(self) -> None:
+        """Forget the groups that have stopped."""
+        groups = self.stop_groups or []
+        self.stop_groups = [group for group in groups if group.get_unstopped_processes()]
+
+
+def die_with_parent(number: int, parent: int | None = None) -> None:
+    """Have the kernel send `number` when the parent ends; now, if it is not `parent` any more."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), number)
+
+
+def give_output_a_pipe() -> None:
+    """Replace a standard output that is a socket by a pipe to a copier; others stay as they are."""
+    if not stat.S_ISSOCK(os.fstat(1).st_mode):
+        return
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()  # a signal to the terminal or the group must not lose the last lines
+        os.dup2(reader, 0)
+        os.closerange(3, 64)
+        os.execv(COPIER, [COPIER])
+    os.dup2(writer, 1)
+    os.dup2(writer, 2)
+    os.close(reader)
+    os.close(writer)
+
+
+def run(configuration: str) -> int:
+    """Run supervisord on `configuration` until it is told to stop."""
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
+    options: Any = ServerOptions()
+    options.realize(["-n", "-c", configuration])
+    options.first, options.test = True, False
+    try:
+        AllAtOnce(options).main()
+    except asyncore_25.ExitNow:
+        pass
+    options.close_httpservers()
+    options.close_logger()
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run as a program."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["--die-with"] and len(words) == 3:
+        die_with_parent(signal.SIGTERM, int(words[1]))
+        words = words[2:]
+    if len(words) != 1:
+        print("usage: python -m cpppod.supervisord [--die-with PID] CONFIGURATION", file=sys.stderr)
+        return 2
+    give_output_a_pipe()
+    return run(words[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
