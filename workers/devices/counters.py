@@ -128,8 +128,11 @@ class DeviceCounters:
             rows.extend(histogram.rows("cpppod_request_duration_seconds", labels))
         for group, times in self.groups.items():
             labels = {**device, "group": group}
+            bad = times.cycles - times.good
+            rows.append(["cpppod_poll_cycles_total", {**labels, "result": "good"}, times.good])
+            rows.append(["cpppod_poll_cycles_total", {**labels, "result": "bad"}, bad])
             rows.extend(times.cycle.rows("cpppod_poll_cycle_duration_seconds", labels))
             rows.extend(times.lateness.rows("cpppod_poll_lateness_seconds", labels))
         if self.write_latency.count:
-            rows.extend(self.write_latency.rows("cpppod_write_latency_seconds", device))
+            rows.extend(self.write_latency.rows("cpppod_write_duration_seconds", device))
         return rows

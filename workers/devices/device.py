@@ -302,7 +302,7 @@ class PolledDevice:
             "details": described,
         }
 
-    def metrics(self, *, up: bool) -> list[Row]:
+    def metrics(self, *, up: bool, now: Moment) -> list[Row]:
         """Rows for the beat, those of `counters` included."""
         device = {"device": self.name}
         rows: list[Row] = [
@@ -321,6 +321,10 @@ class PolledDevice:
             labels = {**device, "group": name}
             overruns = self._schedule.overruns(name)
             rows.append(["cpppod_poll_overruns_total", labels, overruns])
+            read_us = self.images[name].read_us
+            if read_us is not None:
+                age_s = now.mono_s - read_us[2] / 1e6
+                rows.append(["cpppod_tag_age_seconds_max", labels, age_s])
         for quality, count in self._qualities().items():
             rows.append(["cpppod_tags", {**device, "quality": quality}, count])
         described = self.driver.describe()

@@ -359,11 +359,10 @@ def _rs485(settings: dict[str, Any]) -> Any:
     from serial.rs485 import RS485Settings
 
     return RS485Settings(
-        rts_level_for_tx=bool(settings.get("rts_on_send", True)),
-        rts_level_for_rx=bool(settings.get("rts_after_send", False)),
-        loopback=bool(settings.get("rx_during_tx", False)),
-        delay_before_tx=settings.get("delay_before_send_s"),
-        delay_before_rx=settings.get("delay_after_send_s"),
+        rts_level_for_tx=bool(settings.get("rts_level_for_tx", True)),
+        rts_level_for_rx=bool(settings.get("rts_level_for_rx", False)),
+        delay_before_tx=settings.get("delay_before_tx"),
+        delay_before_rx=settings.get("delay_before_rx"),
     )
 
 

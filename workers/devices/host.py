@@ -1,0 +1,297 @@
+"""The role of a worker that owns devices: its wires, its messages, its beats, its reloads.
+
+    router ──► WriteRequest, RouteRequest ──► Wire ──► WriteReply, RouteReply ──► router
+    control ─► pause, resume, device ───────► Wire
+               Wire ──► Block ──► Outlet ──► feed
+
+`poller` and `serial` are this role; they differ in which devices they may have.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, WriteRequest
+from cpppod.protocols.bus.publisher import Publisher
+from cpppod.protocols.plant import Worker
+from cpppod.workers.devices.device import Block, PolledDevice
+from cpppod.workers.devices.driver import Driver
+from cpppod.workers.devices.lock import OwnedConnection
+from cpppod.workers.devices.outlet import Outlet
+from cpppod.workers.devices.plan import WirePlan, make_drivers, make_link, plan_wires
+from cpppod.workers.devices.wire import Wire, WriteAnswer, clock, error_reply
+from cpppod.workers.journal import Journal, JournalLimits
+from cpppod.workers.process import CommandError, Process, Report, decode_or_count
+from cpppod.workers.publishing import Publishing
+
+REPORT_S = 0.9  # state maps and metrics are made anew so often, not for every beat
+CONNECTION_FAILURE, LINK_UNAVAILABLE = 0x01, 0x0312
+ROUTER_QUEUE = 4_000
+
+log = logging.getLogger("cpppod")
+
+
+@dataclass(slots=True)
+class Strand:
+    """A wire that runs, and all that belongs to it."""
+
+    plan: WirePlan
+    link: Any
+    connection: OwnedConnection
+    wire: Wire
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Settings that were checked: drivers and links exist, nothing runs yet."""
+
+    worker: Worker
+    plans: dict[str, WirePlan]
+    links: dict[str, Any] = field(default_factory=dict)
+    drivers: dict[str, dict[str, Driver]] = field(default_factory=dict)
+
+
+class DeviceHost:
+    """Owns the devices of one worker; a `Role`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._strands: dict[str, Strand] = {}
+        self._wire_of: dict[str, Wire] = {}
+        self._prepared: Prepared | None = None
+        self._outlet: Outlet | None = None
+        self._publisher: Publisher | None = None
+        self._journal: Journal | None = None
+        self._historised: set[tuple[str, str]] = set()
+        self._report: tuple[float, Report] | None = None
+        self._router = process.bus.dealer("router", self._on_router, queue=ROUTER_QUEUE)
+
+    # Settings
+
+    def prepare(self, worker: Worker) -> list[str]:
+        """Problems with these settings; makes the links and drivers that they need."""
+        plans, problems = plan_wires(worker)
+        prepared = Prepared(worker, plans)
+        for key, plan in plans.items():
+            strand = self._kept(plan)
+            try:
+                link = strand.link if strand else self._make_link(plan)
+            except ValueError as error:
+                problems.append(f"{key}: {error}")
+                continue
+            fresh = set(plan.devices)
+            if strand is not None:
+                same = strand.plan.devices
+                fresh = {name for name in fresh if same.get(name) != plan.devices[name]}
+            drivers, more = make_drivers(plan, link, fresh)
+            problems += more
+            prepared.links[key], prepared.drivers[key] = link, drivers
+        self._prepared = None if problems else prepared
+        return problems
+
+    def commit(self) -> None:
+        """Go over to what was prepared; before `run` it waits for `run`."""
+        if self._outlet is not None:
+            self._apply()
+
+    def abort(self) -> None:
+        """Forget what was prepared."""
+        self._prepared = None
+
+    def _make_link(self, plan: WirePlan) -> Any:
+        return make_link(plan, self._process.io.call) if plan.shared else None
+
+    def _kept(self, plan: WirePlan) -> Strand | None:
+        """The running wire that this plan goes on with."""
+        strand = self._strands.get(plan.key)
+        return strand if strand is not None and strand.plan.identity == plan.identity else None
+
+    def _apply(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        assert prepared is not None
+        self._historised = {
+            (device.name, group.name)
+            for device in prepared.worker.devices
+            for group in device.groups
+            if group.history
+        }
+        keep = {key: self._kept(plan) for key, plan in prepared.plans.items()}
+        for key, strand in list(self._strands.items()):
+            if keep.get(key) is None:
+                self._process.spawn(self._stop(self._strands.pop(key)))
+                self._forget(strand.plan, set(strand.plan.devices))
+        for key, plan in prepared.plans.items():
+            strand = keep[key] or self._start(plan, prepared)
+            self._change(strand, plan, prepared.drivers[key])
+        self._wire_of = {
+            name: strand.wire for strand in self._strands.values() for name in strand.plan.devices
+        }
+        self._report = None
+
+    def _start(self, plan: WirePlan, prepared: Prepared) -> Strand:
+        link = prepared.links[plan.key]
+        drivers = prepared.drivers[plan.key]
+        first = next(iter(drivers.values()))
+        connection = first if link is None else link
+        owned = OwnedConnection(connection, prepared.worker.runtime_dir, plan.key)
+        wire = Wire(
+            plan.line.name if plan.line else plan.key.split(" ", 1)[1],
+            owned,
+            publish=self._publish,
+            address=plan.address,
+            concurrency=first.concurrency if link is None else 1,
+        )
+        empty = WirePlan(plan.key, plan.identity, plan.address, plan.line)
+        task = self._process.spawn(wire.run())
+        strand = self._strands[plan.key] = Strand(empty, link, owned, wire, task)
+        return strand
+
+    def _change(self, strand: Strand, plan: WirePlan, drivers: dict[str, Driver]) -> None:
+        """Take devices of a running wire out and put others in; the rest does not notice."""
+        before = strand.plan.devices
+        gone = {name for name, device in before.items() if plan.devices.get(name) != device}
+        for name in gone:
+            strand.wire.remove(name)
+        self._forget(strand.plan, gone)
+        strand.plan = plan
+        now = clock()
+        for name, driver in drivers.items():
+            device = plan.devices[name]
+            alone = len(plan.devices) == 1
+            strand.wire.add(PolledDevice(device, driver, alone=alone, now=now))
+
+    def _forget(self, plan: WirePlan, names: set[str]) -> None:
+        """What these devices last published is not repeated to a new feed."""
+        assert self._publisher is not None
+        for name in names:
+            for group in plan.devices[name].groups:
+                self._publisher.forget(name, group.name)
+
+    async def _stop(self, strand: Strand) -> None:
+        strand.task.cancel()
+        await asyncio.wait((strand.task,))
+        await strand.wire.close()
+        strand.connection.release()
+
+    # Work
+
+    async def run(self) -> None:
+        """Own the devices until cancelled."""
+        process = self._process
+        worker = process.worker
+        epoch = await process.new_epoch()
+        self._publisher = Publisher(worker.name, epoch)
+        publishing = Publishing(process, self._publisher)
+        folder = Path(worker.state_dir) / "journal" / worker.name
+        limits = JournalLimits.from_options(
+            {key.removeprefix("journal_"): value for key, value in worker.options.items()}
+        )
+        self._journal = Journal(folder, epoch, process.io, limits=limits)
+        self._outlet = Outlet(
+            self._publisher,
+            publishing.send,
+            journal=self._journal,
+            historised=lambda device, group: (device, group) in self._historised,
+        )
+        self._apply()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            strands = [self._stop(strand) for strand in self._strands.values()]
+            await asyncio.gather(*strands)
+            await self._outlet.flush()
+            await self._journal.close()
+
+    def _publish(self, block: Block) -> tuple[bytes, bytes]:
+        assert self._outlet is not None
+        return self._outlet.publish(block)
+
+    def _on_router(self, frames: list[bytes]) -> None:
+        message = decode_or_count(frames, self._router.counters)
+        if isinstance(message, WriteRequest):
+            self._write(message)
+        elif isinstance(message, RouteRequest):
+            self._route(message)
+
+    def _write(self, request: WriteRequest) -> None:
+        def answer(result: WriteAnswer) -> None:
+            reply = WriteReply(
+                request.id,
+                result.status,
+                result.extended,
+                result.error,
+                result.unknown,
+                result.topic,
+                result.payload,
+            )
+            self._router.send(reply.encode())
+
+        wire = self._wire_of.get(request.device)
+        if wire is None:
+            text = f"no device {request.device!r:.60} here"
+            answer(WriteAnswer(CONNECTION_FAILURE, [LINK_UNAVAILABLE], text))
+            return
+        wire.write(request.device, request.writes, request.deadline_us / 1e6, answer)
+
+    def _route(self, request: RouteRequest) -> None:
+        def answer(reply: bytes) -> None:
+            self._router.send(RouteReply(request.id, reply).encode())
+
+        wire = self._wire_of.get(request.target)
+        deadline_s = request.deadline_us / 1e6
+        if wire is None:
+            answer(error_reply(request.request, CONNECTION_FAILURE))
+        elif wire.devices[request.target].device.driver == "enip":
+            path = request.route_path
+            wire.forward(request.target, request.request, path, deadline_s, answer)
+        else:
+            from cpppod.workers.devices.simple import SimpleTags  # few gateways need it: 2 MB
+
+            SimpleTags(wire, request.target).serve(request, deadline_s, answer)
+
+    # What is said of it
+
+    def beat(self) -> Report:
+        """State, devices and metrics, made anew about once a second."""
+        now = clock()
+        if self._report is not None and now.mono_s - self._report[0] < REPORT_S:
+            return self._report[1]
+        devices: dict[str, Any] = {}
+        metrics: list[Any] = []
+        overdue: list[str] = []
+        for strand in self._strands.values():
+            wire = strand.wire
+            connection = wire.connection_map()
+            metrics += wire.metrics()
+            for name, device in wire.devices.items():
+                devices[name] = device.state_map(now, connection)
+                metrics += device.metrics(up=wire.is_up(device), now=now)
+                overdue += device.overdue(now)
+        if self._journal is not None:
+            overdue += self._journal.overdue()
+            metrics += self._journal.metrics()
+        if self._outlet is not None:
+            metrics.append(["cpppod_blocks_unjournalled_total", {}, self._outlet.unjournalled])
+        report = Report(overdue=overdue, devices=devices, metrics=metrics)
+        self._report = (now.mono_s, report)
+        return report
+
+    async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
+        """`pause`, `resume`, `device` with the name of a device."""
+        if verb not in ("pause", "resume", "device"):
+            raise CommandError(f"{verb}: this worker knows pause, resume and device")
+        name = str(arguments.get("name") or arguments.get("device") or "")
+        wire = self._wire_of.get(name)
+        if wire is None:
+            raise CommandError(f"{verb}: no device {name!r} here; try `cpppoctl devices`")
+        self._report = None
+        if verb == "pause":
+            wire.pause(name)
+            log.info("device paused device=%s", name)
+        elif verb == "resume":
+            wire.resume(name)
+            log.info("device resumed device=%s", name)
+        return wire.devices[name].state_map(clock(), wire.connection_map())
