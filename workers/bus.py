@@ -342,3 +342,8 @@ def _for_tcp(socket: "zmq.Socket[bytes]") -> None:
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2 * HEARTBEAT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, 3 * HEARTBEAT_MS)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+
+
+def libzmq_version() -> str:
+    """The version of the libzmq in use, for the metrics."""
+    return zmq.zmq_version()
