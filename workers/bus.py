@@ -201,6 +201,7 @@ class Bus:
         endpoint: str = "",
         queue_while_away: bool = False,
         queue: int = SEND_QUEUE,
+        named: bool = True,
     ) -> Socket:
         """A DEALER connected to `name` in the folder, or to `endpoint`.
 
@@ -208,9 +209,10 @@ class Bus:
             queue_while_away: keep what is sent while nobody is there (values), rather than refuse
             it
                 at once (requests, which have deadlines).
+            named: show the ROUTER this process's identity; one such socket for each ROUTER.
         """
         socket = self._socket(zmq.DEALER, send_queue=queue)
-        if self.identity:
+        if named and self.identity:
             socket.setsockopt(zmq.ROUTING_ID, self.identity.encode())
         socket.setsockopt(zmq.IMMEDIATE, 0 if queue_while_away else 1)
         return self._connect(name, socket, on_frames, endpoint)

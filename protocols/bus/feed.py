@@ -27,10 +27,11 @@ from typing import Any, NamedTuple
 
 from cpppod.protocols.bus.codec import pack, unpack
 from cpppod.protocols.bus.topics import MAX_PUBLISHER
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.errors import DecodeError, EncodeError
 from cpppod.protocols.values import Quality
 
 VERSION = 1
+MAX_PAYLOAD = 900_000  # bytes: a page of a snapshot holds it, and itself fits a message
 LIMIT = 2**53  # every integer of the envelope lies below: doubles hold them exactly
 
 
@@ -85,8 +86,15 @@ class ValueMessage(NamedTuple):
     body: Any
 
     def encode(self) -> bytes:
-        """The payload, frame 1."""
-        return pack([VERSION, *self])
+        """The payload, frame 1.
+
+        Raises:
+            EncodeError: longer than `MAX_PAYLOAD`, or a value that msgpack cannot say.
+        """
+        payload = pack([VERSION, *self])
+        if len(payload) > MAX_PAYLOAD:
+            raise EncodeError(f"value message of {len(payload)} bytes", status=0)
+        return payload
 
 
 _SEVEN_INTEGERS = (int,) * 7
