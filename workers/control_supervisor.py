@@ -68,8 +68,7 @@ class Supervisor:
             writer.close()
 
     async def wake(self) -> None:
-        """Have supervisord look at its children now: one turn of its loop reaps, one starts."""
-        await self.call("supervisor.getState")
+        """Have supervisord look at its children now rather than within a second."""
         await self.call("supervisor.getState")
 
     async def processes(self) -> dict[str, dict[str, Any]]:
@@ -86,8 +85,7 @@ class Supervisor:
         await self.call("supervisor.startProcessGroup", group, False)
 
     async def stop_all(self) -> None:
-        """Stop every program at once, not one after another, and then supervisord itself."""
-        await self.call("supervisor.stopAllProcesses", False)
+        """Stop everything; our supervisord (`cpppod.supervisord`) stops all groups at once."""
         await self.call("supervisor.shutdown")
 
     async def reread(self) -> tuple[list[str], list[str], list[str]]:

@@ -67,6 +67,7 @@ class Reading:
 class CachedGroup:
     """The last known samples of one topic, and the block that they are as of."""
 
+    publisher: str = ""
     epoch: int = 0
     sequence: int = 0
     source_us: int = 0
@@ -95,17 +96,22 @@ class ValueCache:
         self._groups = {name: group for name, group in self._groups.items() if name in known}
 
     def apply(self, name: bytes, message: ValueMessage) -> None:
-        """Take a block or repeat of topic `name`; what is older than what is there is dropped."""
+        """Take a block or repeat of topic `name`; one that is older than what is there is dropped.
+
+        Older is said of one publisher's blocks only: where a device changes its owner, the order is
+        the feed's.
+        """
         if message.kind not in (Kind.BLOCK, Kind.REPEAT):
             return
         block: Block = message.body
         group = self._groups.setdefault(name, CachedGroup())
         position, known = (message.epoch, message.sequence), (group.epoch, group.sequence)
-        if position < known or (position == known and message.kind == Kind.BLOCK):
+        again = position == known and message.kind == Kind.BLOCK
+        if group.publisher == message.publisher and (position < known or again):
             return
         samples = block.as_dict()
         changed = [tag for tag, sample in samples.items() if group.samples.get(tag) != sample]
-        group.epoch, group.sequence = position
+        group.publisher, (group.epoch, group.sequence) = message.publisher, position
         group.source_us, group.mono_us = message.source_us, message.mono_us
         group.samples.update(samples)
         if self._watchers and changed:

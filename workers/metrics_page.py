@@ -9,7 +9,7 @@ its devices' `cpppod_device_up` are 0.
 """
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from prometheus_client import generate_latest
@@ -33,11 +33,19 @@ class Source(Protocol):
 
     version: str
     libzmq: str
-    generation: int
     reloaded_at: float
-    reloads: dict[str, int]
-    socket_counts: dict[str, int]
-    drivers: dict[str, str]
+
+    @property
+    def generation(self) -> int: ...
+
+    @property
+    def reloads(self) -> Mapping[str, int]: ...
+
+    @property
+    def socket_counts(self) -> Mapping[str, int]: ...
+
+    @property
+    def drivers(self) -> Mapping[str, str]: ...
 
 
 def page(table: WorkerTable, source: Source, now: float) -> bytes:

@@ -1,0 +1,203 @@
+"""The control process: beats in, watchdog, control socket, Prometheus page, reload.
+
+    workers ──Beat, CommandReply──> `control` ROUTER ──Command──> workers
+    feed ──values──> cache           router <──WriteRequest── write
+    cpppoctl, web <──JSON──> control.sock          Prometheus ──GET──> metrics page
+    supervisord <──XML-RPC── wake, restart, notify
+
+Everything that is only read is answered from memory. Nothing in here is needed for the data path:
+while control is away, polling, serving and recording go on.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cpppod.protocols.bus.messages import Beat, CommandReply, WriteReply, WriteRequest, decode
+from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.plant import Worker
+from cpppod.workers.bus import libzmq_version
+from cpppod.workers.control_access import GROUPS, group_rights
+from cpppod.workers.control_actions import Actions
+from cpppod.workers.control_feed import Subscription
+from cpppod.workers.control_gateway import Gateway
+from cpppod.workers.control_orders import Orders
+from cpppod.workers.control_queries import Queries
+from cpppod.workers.control_socket import ControlSocket
+from cpppod.workers.control_supervisor import Supervisor
+from cpppod.workers.control_table import WorkerTable
+from cpppod.workers.control_values import ValueCache
+from cpppod.workers.control_watchdog import Watchdog
+from cpppod.workers.metrics_page import page
+from cpppod.workers.metrics_server import MetricsServer
+from cpppod.workers.process import CommandError, Process, Report, decode_or_count, run_worker
+from cpppod.workers.requests import RequestFailed, Requests
+
+SOCKET_NAME = "control.sock"
+WRITE_S = 12.0  # a write waits behind a poll of a slow line, then for its own answer
+RETRY_S = 2.0  # between two tries to bind the metrics' port
+
+log = logging.getLogger("cpppod")
+
+
+class Control:
+    """The role; everything that it knows is in `gateway`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._next = process.worker
+        bus = process.bus
+        self._socket = bus.router("control", self._on_worker)
+        self._requests = Requests(bus.dealer("router", self._on_router))
+        table, values = WorkerTable(), ValueCache()
+        self.gateway = Gateway(
+            settings=process.worker,
+            table=table,
+            values=values,
+            orders=Orders(lambda worker, frame: self._socket.send(worker, frame)),
+            supervisor=Supervisor(str(process.worker.options.get("supervisor", ""))),
+            write_tags=self._write_tags,
+            version=_version(),
+            libzmq=libzmq_version(),
+            started_at=time.monotonic(),
+        )
+        self._watchdog = Watchdog(self.gateway, self.gateway.orders.worker_left)
+        self._subscription = Subscription(bus, values)
+        self._metrics: MetricsServer | None = None
+        self._metrics_address = ""
+
+    def prepare(self, worker: Worker) -> list[str]:
+        """Problems with these settings."""
+        self._next = worker
+        address = str(worker.options.get("metrics", ""))
+        if address and not address.rpartition(":")[2].isdigit():
+            return [f"metrics address {address!r}: expected host:port"]
+        return []
+
+    def commit(self) -> None:
+        """Go over to the settings last prepared."""
+        gateway, settings = self.gateway, self._next
+        gateway.settings = settings
+        gateway.values.configure(settings)
+        gateway.table.expect(gateway.roles, time.monotonic())
+        gateway.rates.keep({device.name for device in settings.devices})
+
+    def abort(self) -> None:
+        """Keep the settings in force."""
+        self._next = self.gateway.settings
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        settings, gateway = self.gateway.settings, self.gateway
+        groups = {**GROUPS, **settings.options.get("groups", {})}
+        rights = await self._process.io.call(group_rights, groups)
+        verbs = Queries(gateway).verbs() | Actions(gateway, self._process.spawn).verbs()
+        path = Path(settings.runtime_dir) / SOCKET_NAME
+        control_socket = ControlSocket(str(path), verbs, rights)
+        gateway.socket_counts = control_socket.counts
+        await control_socket.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._subscription.run())
+                tasks.create_task(self._watchdog.run())
+                tasks.create_task(self._serve_metrics())
+        finally:
+            self._watchdog.close()
+            if self._metrics is not None:
+                self._metrics.stop()
+            await control_socket.stop()
+
+    def beat(self) -> Report:
+        """What control has to say of itself; its own series are made with the page."""
+        overdue = []
+        wanted = str(self.gateway.settings.options.get("metrics", ""))
+        if wanted and self._metrics_address != wanted:
+            overdue.append(f"metrics page at {wanted}")
+        metrics: list[Any] = [
+            ["cpppod_feed_gap_messages_total", {}, self._subscription.lost],
+            ["cpppod_control_unknown_beats_total", {}, self.gateway.table.unknown_beats],
+        ]
+        extra = {"metrics": list(self._metrics.address)} if self._metrics else {}
+        return Report(overdue=overdue, metrics=metrics, extra=extra)
+
+    async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
+        """Control has no commands of its own: it is the one who gives them."""
+        raise CommandError(f"{verb}: not a command of control")
+
+    def _on_worker(self, frames: list[bytes]) -> None:
+        """A beat or a reply, from the worker that the identity names."""
+        identity = frames[0].decode(errors="replace")
+        try:
+            message = decode(frames[-1])
+        except DecodeError:
+            self._socket.counters.malformed += 1
+            return
+        if isinstance(message, Beat):
+            self._on_beat(identity, message)
+        elif isinstance(message, CommandReply):
+            self.gateway.orders.receive(identity, message)
+
+    def _on_beat(self, identity: str, beat: Beat) -> None:
+        now, gateway = time.monotonic(), self.gateway
+        pid = gateway.table.receive_beat(identity, beat, now)
+        if pid:
+            self._watchdog.follow(beat.worker, pid)
+        for device, told in beat.devices.items():
+            groups = told.get("groups", {}).values()
+            gateway.rates.count(device, sum(group.get("cycles_good", 0) for group in groups), now)
+
+    def _on_router(self, frames: list[bytes]) -> None:
+        message = decode_or_count(frames, self._socket.counters)
+        if isinstance(message, WriteReply):
+            self._requests.reply(message)
+
+    async def _write_tags(self, device: str, source: str, writes: list[Any]) -> WriteReply:
+        """The owner's reply to a write; one that says so where there is none."""
+        request = WriteRequest(0, device, source, 0, writes)
+        try:
+            reply = await self._requests.ask(request, WRITE_S)
+        except RequestFailed as error:
+            return WriteReply(0, status=0x08, error=str(error), unknown=error.sent)
+        assert isinstance(reply, WriteReply)
+        return reply
+
+    async def _serve_metrics(self) -> None:
+        """Keep the page at the address configured: over reloads, and while its port is taken."""
+        while True:
+            wanted = str(self.gateway.settings.options.get("metrics", ""))
+            if wanted != self._metrics_address:
+                await self._move_metrics(wanted)
+            await asyncio.sleep(RETRY_S)
+
+    async def _move_metrics(self, wanted: str) -> None:
+        if self._metrics is not None:
+            self._metrics.stop()
+            self._metrics, self._metrics_address = None, ""
+        if not wanted:
+            return
+        host, _, port = wanted.rpartition(":")
+        server = MetricsServer(lambda: page(self.gateway.table, self.gateway, time.monotonic()))
+        try:
+            await server.start(host, int(port))
+        except OSError as error:
+            log.error("metrics page not bound address=%s why=%s", wanted, error.strerror)
+            return
+        self._metrics, self._metrics_address = server, wanted
+        log.info("metrics page address=%s:%d", *server.address)
+
+
+def _version() -> str:
+    """The installed version of cpppod, read without importing the package above this one."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cpppod")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker(Control, sys.argv[1:]))
