@@ -97,7 +97,9 @@ class Process:
         self.worker = worker
         self.bus = Bus(worker.name, worker.bus_dir)
         self.io = IoThread()
-        self.control = self.bus.dealer("control", self._on_control, queue=BEAT_QUEUE)
+        self.control = self.bus.dealer(
+            "control", self._on_control, queue=BEAT_QUEUE, queue_while_away=True
+        )
         self.errors = 0
         self._loop = asyncio.get_running_loop()
         self._role: Role | None = None
