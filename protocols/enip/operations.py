@@ -4,7 +4,7 @@
     path      = component { "." component } [ "." bit ] [ "*" count ]
     component = symbol | "@" segment { "/" segment }     each followed by [ "[" index "]" ]
     index     = number { "," number } [ "-" number ]     only the last component may cover a range
-    segment   = number | JSON object, {"connection":100}; by default class/instance/attribute/element
+    segment   = number | JSON object, {"connection":100}; default class/instance/attribute/element
     number    = decimal (leading zeros stay decimal), 0x.., 0o.., 0b..
     values    = value { "," value } | "[" ... "]"        "quoted" text; {..} a structure (JSON)
 

@@ -8,7 +8,7 @@ The shell writes `data_to_send()`, hands what it reads to `receive_data`, calls 
 `deadline()` has passed, and takes `Answer`s from `next_answer()`. Each answers one request:
 
     SendRRData    matched by its sender context, which no two outstanding requests share
-    SendUnitData  matched by the connection's T->O id and the 16-bit sequence count
+    SendUnitData  matched by the connection and the 16-bit sequence count
     others        matched by their command, in order
 
 A reply that answers nothing we asked is a violation: the stream is given up, because the next
@@ -130,6 +130,7 @@ class OriginatorSession:
         self._serial = 0
         self._sequences: dict[int, int] = {}
         self._ends: dict[int, ClassThree] = {}
+        self._aliases: dict[int, int] = {}  # either id -> T->O id: cpppo replies with ours
         self._unasked = 0
 
     # -- what the shell moves -------------------------------------------------------------------
@@ -186,6 +187,7 @@ class OriginatorSession:
             self._answers.append(Answer(entry.owner, trouble=Trouble.CLOSED))
         self._outstanding.clear()
         self._ends.clear()
+        self._aliases.clear()
 
     @property
     def outstanding(self) -> int:
@@ -271,11 +273,15 @@ class OriginatorSession:
     def opened(self, connection: ClassThree, *, first_sequence: int = 0) -> None:
         """A Forward Open succeeded: replies of this connection are expected from now on."""
         self._ends[connection.t_o_id] = connection
+        self._aliases[connection.o_t_id] = connection.t_o_id
+        self._aliases[connection.t_o_id] = connection.t_o_id
         self._sequences[connection.t_o_id] = first_sequence
 
     def closed(self, connection: ClassThree) -> None:
         """A Forward Close was sent, or the target dropped the connection."""
         self._ends.pop(connection.t_o_id, None)
+        self._aliases.pop(connection.o_t_id, None)
+        self._aliases.pop(connection.t_o_id, None)
 
     def _check(self, *, connected: bool) -> None:
         if self.state is not State.REGISTERED:
@@ -369,12 +375,13 @@ class OriginatorSession:
         if frame.status:
             raise Violation(f"encapsulation status 0x{frame.status:02x} on a connection")
         message = ConnectedMessage.decode(frame.data)
-        key = (message.connection_id, message.sequence)
+        key = (self._aliases.get(message.connection_id, 0), message.sequence)
         entry = self._outstanding.pop(key, None)
         if entry is None:
             if self._drop_abandoned(lambda other: other == key):
                 return
-            raise Violation(f"reply on connection 0x{key[0]:08x} answers nothing asked")
+            shown = f"0x{message.connection_id:08x}"
+            raise Violation(f"reply on connection {shown} answers nothing asked")
         self._check_session(frame, entry)
         self._answer(entry, message.message)
 

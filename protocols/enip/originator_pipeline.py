@@ -7,7 +7,6 @@
 Operations are taken one by one, when there is room for them: an endless generator is welcome.
 """
 
-import enum
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -29,6 +28,11 @@ from cpppod.protocols.enip.originator_batch import (
     REQUEST_OVERHEAD,
     decode_batch,
     encode_batch,
+)
+from cpppod.protocols.enip.originator_errors import (
+    CommunicationCeased,
+    EnipStatusError,
+    ReplyTimeout,
 )
 from cpppod.protocols.enip.originator_exchange import Exchange, Part, Room
 from cpppod.protocols.enip.originator_route import DIRECT, Hop
@@ -55,13 +59,6 @@ class Lane:
         if self.connection is not None:
             return Room(self.connection.o_t_size, self.connection.t_o_size)
         return Room(UNCONNECTED_BYTES - self.hop.overhead, UNCONNECTED_BYTES)
-
-
-class Ended(enum.Enum):
-    """Why a pipeline ended early."""
-
-    TROUBLE = "a message had no reply"
-    ERROR = "an operation could not be sent"
 
 
 class Message:
@@ -284,3 +281,35 @@ class Pipeline:
         self.index += 1
         self.sent += 1
         self._in_flight += 1
+
+
+def trouble_of(answer: Answer, reason: str) -> Exception:
+    """The exception for an answer without a reply; `reason` is why the connection closed."""
+    if answer.trouble is Trouble.TIMEOUT:
+        return ReplyTimeout("no reply in time")
+    if answer.trouble is Trouble.REFUSED:
+        return EnipStatusError(answer.status)
+    return CommunicationCeased(reason or "connection closed")
+
+
+def raise_trouble(pipeline: Pipeline, reason: str) -> None:
+    """Raise what ended `pipeline` early, if anything did.
+
+    Raises:
+        CommunicationCeased, ReplyTimeout, EnipStatusError: as the answer that never came says.
+        ProtocolError: an operation that could not be sent.
+    """
+    if pipeline.trouble is None:
+        if pipeline.error is not None:
+            raise pipeline.error
+        if pipeline.done:
+            return
+        raise CommunicationCeased(reason or "connection closed")
+    trouble = trouble_of(pipeline.trouble, reason)
+    if isinstance(trouble, EnipStatusError):
+        raise trouble
+    over, begun = pipeline.outcome
+    raise type(trouble)(
+        "Communication ceased before harvesting all pipeline responses: "
+        f"{over:3d}/{begun:3d} ({trouble})"
+    )
