@@ -1,0 +1,383 @@
+"""Machines: `dfa`, a state made of states, and the stepwise run that yields every transition.
+
+    with machine:
+        for mach, sta in machine.run(source=source, data=data):
+            mach   the machine that moved
+            sta    the state it moved to, or None: it needs input, or refuses what there is
+        machine.terminal   whether what was read is a sentence
+
+A run keeps a stack of levels, one per machine within a machine. At each level a state
+
+    is entered ── takes its symbol ── runs its own machine, if it is one ── finds the next state
+                                                                             │ none, and terminal
+                                            the machine around it goes on ◄──┘
+
+None is yielded when the source has run out (chain more to it and go on; going on without more says
+that there is no more) and when a symbol is refused on purpose (`S[True] = None`). With
+`greedy=False` a machine stops at the first point at which it is satisfied, whatever the states
+within could go on with.
+"""
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+from cpppod.protocols.automata.errors import MachineInUse, NonTerminal, NoProgress
+from cpppod.protocols.automata.pictures import shown_ranges
+from cpppod.protocols.automata.sources import Peeking, peekable
+from cpppod.protocols.automata.states import (
+    Refusal,
+    centered,
+    state,
+    state_drop,
+    state_input,
+)
+
+EXPECTED_WORDS = 8  # of an error's text
+IDLE_TRANSITIONS = 1000  # transitions in a row without a symbol taken: a circle, not a machine
+
+Step = tuple["dfa_base", "state | None"]
+Steps = Generator[Step, None, None]
+
+
+class dfa_base(state):
+    """A state with a machine inside. It holds where it is, so it runs in one place at a time.
+
+    Args:
+        name: of the machine.
+        initial: the state that it begins in.
+        repeat: how often the machine runs before its own transition: a number, a path in the data
+            (`.n` below the own context, `..n` beside it) or a function; None is once.
+        keywords: as for `state`; `limit` counts the symbols inside.
+    """
+
+    def __init__(
+        self,
+        name: Any = None,
+        initial: state | None = None,
+        repeat: int | str | Callable[..., int] | None = None,
+        **keywords: Any,
+    ) -> None:
+        super().__init__(name, **keywords)
+        if initial is None:
+            raise TypeError("a machine needs an initial state")
+        self.initial = initial
+        self.repeat = repeat
+        self.current: state = initial
+        self.cycle = 0
+        self.cycles = 1
+        self._in_use = False
+        self._running = False
+
+    def __enter__(self) -> "dfa_base":
+        """Take the machine into use, at its beginning.
+
+        Raises:
+            MachineInUse: somebody has.
+        """
+        if self._in_use:
+            raise MachineInUse(f"{self} is in use: a machine runs in one place at a time")
+        self._in_use = True
+        self.reset()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._in_use = False
+
+    def reset(self) -> None:
+        """Go back to the initial state, before the first cycle."""
+        self.current = self.initial
+        self.cycle = 0
+        self.cycles = 1
+
+    @property
+    def name(self) -> str:
+        """The machine's name and the state it is in: `ab+.( E )`."""
+        return f"{self._name}.{self.current}"
+
+    @property
+    def own_name(self) -> str:
+        """The machine's name alone."""
+        return self._name
+
+    def name_centered(self) -> str:
+        """Name and initial state in a field of fixed width, for lists of transitions."""
+        return centered(self.initial_name())
+
+    def initial_name(self) -> str:
+        """How the machine is shown before it has begun."""
+        return f"( {self._name}.{self.initial.initial_name()} )"
+
+    @property
+    def terminal(self) -> bool:
+        """Marked as terminal, its state terminal, and in its last cycle."""
+        if self.cycles == 0:
+            return self._terminal
+        return self._terminal and self.current.terminal and self.cycle + 1 >= self.cycles
+
+    @terminal.setter
+    def terminal(self, value: bool) -> None:
+        self._terminal = value
+
+    def nodes(self, seen: set[int] | None = None) -> Iterable[state]:  # type: ignore[override]
+        """This machine, all states inside, and all that can be reached from it, each once."""
+        seen = set() if seen is None else seen
+        for node in super().nodes(seen):
+            yield node
+            if isinstance(node, dfa_base):
+                yield from node.initial.nodes(seen)
+
+    def terminate(self, machine: Any, path: str, data: Any) -> None:
+        """What is done when the machine inside has ended well, before the own transition."""
+
+    def run(
+        self,
+        source: Iterable[Any] | None = None,
+        machine: Any = None,
+        path: str | None = None,
+        data: Any = None,
+        ending: int | None = None,
+    ) -> Steps:
+        """Run from the beginning; yields (machine, state), or (machine, None).
+
+        Args:
+            source: symbols; one that can be chained to where more may come.
+            path: where in `data` the machine's own context lies.
+            data: a dotdict that the symbols go to; None to store nothing.
+            ending: `source.sent` beyond which no symbol is taken.
+
+        Raises:
+            NonTerminal: the input ends, or goes on, where the machine accepts neither.
+        """
+        return _Stepping(peekable(source), data).steps(self, path or "", ending)
+
+
+class dfa(dfa_base):
+    """A machine as a state."""
+
+
+class dfa_input(dfa_base, state_input):
+    """A machine as a state that stores the symbol it is entered on, then runs."""
+
+
+class dfa_drop(dfa_base, state_drop):
+    """A machine as a state that drops the symbol it is entered on, then runs."""
+
+
+class _Level:
+    """One machine that is being run, within others or not."""
+
+    __slots__ = ("ending", "machine", "outer_path", "path")
+
+    def __init__(self, machine: dfa_base, outer_path: str, ending: int | None) -> None:
+        self.machine = machine
+        self.outer_path = outer_path
+        self.path = machine.context(outer_path)
+        self.ending = ending
+
+
+class _Stepping:
+    """One stepwise run: the source, the data and the stack of levels."""
+
+    def __init__(self, source: Peeking, data: Any) -> None:
+        self._source = source
+        self._data = data
+        self._levels: list[_Level] = []
+        self._taken: list[dfa_base] = []
+        self._idle = 0
+        self._idle_since = -1
+
+    def steps(self, machine: dfa_base, path: str, ending: int | None) -> Steps:
+        if machine._running:
+            raise MachineInUse(f"{machine} is being run: a machine runs in one place at a time")
+        if machine._in_use:
+            machine.reset()
+        else:
+            machine.__enter__()
+            self._taken.append(machine)
+        machine._running = True
+        try:
+            yield from self._run(machine, path, ending)
+        finally:
+            machine._running = False
+            for taken in self._taken:
+                taken._in_use = False
+
+    def _run(self, machine: dfa_base, path: str, ending: int | None) -> Steps:
+        if not self._push(machine, path, ending):
+            return
+        current = machine.initial
+        yield machine, current
+        while True:
+            following = yield from self._enter(current)
+            if following is None:
+                following = yield from self._leave(current)
+            if following is None:
+                return
+            current = following
+
+    def _enter(self, current: state) -> Generator[Step, None, state | None]:
+        """Take the state's symbol, begin its machine; the state to enter next, if any."""
+        level = self._levels[-1]
+        level.machine.current = current
+        if current.consumes:
+            yield from self._acceptable(current, level)
+        current.process(self._source, level.machine, level.path, self._data)
+        if isinstance(current, dfa_base):
+            if current._in_use:
+                raise MachineInUse(f"{current} is in use: a machine runs in one place at a time")
+            current.__enter__()
+            self._taken.append(current)
+            if self._push(current, level.path, level.ending):
+                yield self._levels[-1].machine, current.initial
+                return current.initial
+            self._release(current)
+            return (yield from self._transition(current))
+        return (yield from self._transition(current))
+
+    def _leave(self, current: state) -> Generator[Step, None, state | None]:
+        """No arrow leads on: end the machine, or its cycle, and let the one around it go on."""
+        while True:
+            level = self._levels[-1]
+            if not current.terminal:
+                raise self._error(NonTerminal, current, "terminated in a non-terminal state")
+            machine = level.machine
+            if machine.cycle + 1 < machine.cycles:
+                machine.cycle += 1
+                machine.current = machine.initial
+                self._check_progress(machine.initial)
+                yield machine, machine.initial
+                return machine.initial
+            machine.terminate(machine, level.outer_path, self._data)
+            self._levels.pop()
+            if not self._levels:
+                return None
+            self._release(machine)
+            current = machine
+            following = yield from self._transition(machine)
+            if following is not None:
+                return following
+
+    def _transition(self, current: state) -> Generator[Step, None, state | None]:
+        """The state that follows `current`, announced; None where nothing does."""
+        source, level = self._source, self._levels[-1]
+        ending = level.ending
+        if current.limit is not None and not isinstance(current, dfa_base):
+            ending = _earlier(ending, source.sent + self._number(current.limit, current, level))
+        tried: tuple[int, Any] | None = None
+        while not self._satisfied(current):
+            limited = ending is not None and source.sent >= ending
+            symbol = None if limited else source.peek()
+            exhausted = symbol is None and not limited and current.waits
+            if exhausted and tried != (source.sent, None):
+                tried = (source.sent, None)
+                yield level.machine, None
+                continue
+            target = current.target(source, level.machine, level.path, self._data, symbol)
+            if isinstance(target, state):
+                self._check_progress(target)
+                level.machine.current = target
+                yield level.machine, target
+                return target
+            if not isinstance(target, Refusal) or tried == (source.sent, symbol):
+                return None
+            tried = (source.sent, symbol)
+            yield level.machine, None
+        return None
+
+    def _acceptable(self, current: state, level: _Level) -> Steps:
+        """Wait until the next symbol is there, and refuse it if the state is not for it."""
+        limited = level.ending is not None and self._source.sent >= level.ending
+        if not limited and self._source.peek() is None:
+            yield level.machine, None
+        symbol = self._source.peek()
+        if limited or symbol is None:
+            raise self._error(NonTerminal, current, "found no symbol for a state that takes one")
+        if not current.validate(symbol):
+            raise self._error(NonTerminal, current, "found a symbol outside the state's alphabet")
+
+    def _push(self, machine: dfa_base, path: str, ending: int | None) -> bool:
+        """Begin a machine inside; False where it is to run no cycle at all."""
+        level = _Level(machine, path, ending)
+        if machine.limit is not None:
+            count = self._number(machine.limit, machine, level)
+            level.ending = _earlier(ending, self._source.sent + count)
+        if machine.repeat is not None:
+            machine.cycles = self._number(machine.repeat, machine, level)
+        if machine.cycles <= 0:
+            machine.cycles = 0
+            return False
+        self._levels.append(level)
+        return True
+
+    def _release(self, machine: dfa_base) -> None:
+        machine._in_use = False
+        self._taken.remove(machine)
+
+    def _satisfied(self, current: state) -> bool:
+        """Whether a machine, or this state, that is not greedy has what it wants."""
+        if not current.terminal:
+            return False
+        if not current.greedy:
+            return True
+        for level in reversed(self._levels):
+            if not level.machine.greedy:
+                return True
+            if not level.machine.terminal:
+                return False
+        return False
+
+    def _number(self, given: Any, machine: state, level: _Level) -> int:
+        """A limit or a repetition: a number, a path in the data, or a function."""
+        path = level.path
+        if callable(given):
+            given = given(machine=machine, source=self._source, path=path, data=self._data)
+        if isinstance(given, str):
+            where = path + given if given.startswith(".") else given
+            given = self._data[where]
+        return int(given)
+
+    def _check_progress(self, target: state) -> None:
+        if self._source.sent != self._idle_since:
+            self._idle_since, self._idle = self._source.sent, 0
+        self._idle += 1
+        if self._idle > IDLE_TRANSITIONS:
+            raise self._error(NoProgress, target, "turns in a circle without taking a symbol")
+
+    def _error(self, kind: type[NonTerminal], current: state, what: str) -> NonTerminal:
+        level, source = self._levels[-1], self._source
+        limited = level.ending is not None and source.sent >= level.ending
+        symbol = None if limited else source.peek()
+        return kind(
+            f"{level.machine} sub-machine {what}",
+            machine=level.machine.own_name,
+            state=current.own_name if isinstance(current, dfa_base) else current.name,
+            position=source.sent,
+            symbol=symbol,
+            found="its limit of symbols" if limited else "",
+            context=level.path,
+            expected=_expected(current, text=not isinstance(symbol, int)),
+        )
+
+
+def _earlier(ending: int | None, other: int) -> int:
+    return other if ending is None else min(ending, other)
+
+
+def _expected(current: state, *, text: bool) -> str:
+    """The symbols that lead on from a state, in words."""
+    words = []
+    ranges: list[tuple[int, int]] = []
+    for symbol, target in current.edges():
+        if target is None or symbol is None:
+            continue
+        if isinstance(symbol, tuple):
+            ranges.append(symbol)
+        elif symbol is True:
+            words.append("any other symbol")
+        elif callable(symbol):
+            words.append(getattr(symbol, "__name__", "a predicate"))
+        else:
+            words.append(repr(symbol))
+    if ranges:
+        words.insert(0, shown_ranges(tuple(ranges), text))
+    return ", ".join(words[:EXPECTED_WORDS]) + (", ..." if len(words) > EXPECTED_WORDS else "")
