@@ -16,13 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cpppod.protocols.bus.feed_events import Event, Updated
 from cpppod.protocols.bus.messages import Beat, CommandReply, WriteReply, WriteRequest, decode
 from cpppod.protocols.errors import DecodeError
 from cpppod.protocols.plant import Worker
 from cpppod.workers.bus import libzmq_version
 from cpppod.workers.control_access import GROUPS, group_rights
 from cpppod.workers.control_actions import Actions
-from cpppod.workers.control_feed import Subscription
 from cpppod.workers.control_gateway import Gateway
 from cpppod.workers.control_orders import Orders
 from cpppod.workers.control_queries import Queries
@@ -35,6 +35,7 @@ from cpppod.workers.metrics_page import page
 from cpppod.workers.metrics_server import MetricsServer
 from cpppod.workers.process import CommandError, Process, Report, decode_or_count, run_worker
 from cpppod.workers.requests import RequestFailed, Requests
+from cpppod.workers.subscription import FeedSubscription
 
 SOCKET_NAME = "control.sock"
 WRITE_S = 12.0  # a write waits behind a poll of a slow line, then for its own answer
@@ -65,7 +66,7 @@ class Control:
             started_at=time.monotonic(),
         )
         self._watchdog = Watchdog(self.gateway, self.gateway.orders.worker_left)
-        self._subscription = Subscription(bus, values)
+        self._subscription = FeedSubscription(bus, self._on_feed)
         self._metrics: MetricsServer | None = None
         self._metrics_address = ""
 
@@ -101,11 +102,11 @@ class Control:
         await control_socket.start()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._subscription.run())
                 tasks.create_task(self._watchdog.run())
                 tasks.create_task(self._serve_metrics())
         finally:
             self._watchdog.close()
+            self._subscription.close()
             if self._metrics is not None:
                 self._metrics.stop()
             await control_socket.stop()
@@ -117,7 +118,7 @@ class Control:
         if wanted and self._metrics_address != wanted:
             overdue.append(f"metrics page at {wanted}")
         metrics: list[Any] = [
-            ["cpppod_feed_gap_messages_total", {}, self._subscription.lost],
+            ["cpppod_feed_gap_messages_total", {}, self._subscription.joiner.counters.lost],
             ["cpppod_control_unknown_beats_total", {}, self.gateway.table.unknown_beats],
         ]
         extra = {"metrics": list(self._metrics.address)} if self._metrics else {}
@@ -148,6 +149,10 @@ class Control:
         for device, told in beat.devices.items():
             groups = told.get("groups", {}).values()
             gateway.rates.count(device, sum(group.get("cycles_good", 0) for group in groups), now)
+
+    def _on_feed(self, event: Event) -> None:
+        if isinstance(event, Updated):
+            self.gateway.values.apply(event.topic, event.message)
 
     def _on_router(self, frames: list[bytes]) -> None:
         message = decode_or_count(frames, self._socket.counters)
