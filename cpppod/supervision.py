@@ -9,6 +9,7 @@ alone. Its settings file keeps its path over a reload: what is added or removed 
 supervisord sees.
 """
 
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -136,6 +137,7 @@ def write(
             "minfds": str(OPEN_FILES),
             "umask": "077",
             "childlogdir": str(bus),
+            **({"user": "root"} if os.getuid() == 0 else {}),  # else it warns of being root
         },
         "unix_http_server": {"file": str(directories.supervisor), "chmod": "0700"},
         "rpcinterface:supervisor": {

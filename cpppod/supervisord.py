@@ -37,6 +37,18 @@ class AllAtOnce(Supervisor):  # type: ignore[misc]
         self.stop_groups = [group for group in groups if group.get_unstopped_processes()]
 
 
+class Options(ServerOptions):  # type: ignore[misc]
+    """supervisord's options, less a warning: its socket is protected by its directory's mode."""
+
+    def openhttpservers(self, supervisord: Any) -> None:
+        """Open the socket without complaining that it asks for no password."""
+        level, self.logger.level = self.logger.level, sys.maxsize
+        try:
+            super().openhttpservers(supervisord)
+        finally:
+            self.logger.level = level
+
+
 def die_with_parent(number: int, parent: int | None = None) -> None:
     """Have the kernel send `number` when the parent ends; now, if it is not `parent` any more."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
@@ -63,7 +75,7 @@ def give_output_a_pipe() -> None:
 def run(configuration: str) -> int:
     """Run supervisord on `configuration` until it is told to stop."""
     os.environ[PARENT_VARIABLE] = str(os.getpid())
-    options: Any = ServerOptions()
+    options: Any = Options()
     options.realize(["-n", "-c", configuration])
     options.first, options.test = True, False
     try:

@@ -1,0 +1,137 @@
+"""`cpppod`: the gateway daemon.
+
+cpppod                       /etc/cpppod/cpppod.toml and conf.d/*.toml
+cpppod --check [FILE ...]    only say whether the configuration is well
+cpppod --demo                the demo plant, with simulated devices
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cpppod import __version__
+
+DEFAULT_FILE = "/etc/cpppod/cpppod.toml"
+DONE, REFUSED = 0, 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    options = argparse.ArgumentParser(
+        prog="cpppod",
+        description="Industrial gateway for EtherNet/IP (CIP), Modbus and text devices.",
+        epilog="exit status: 0 done, 1 refused or failed, 2 wrong usage",
+    )
+    add = options.add_argument
+    add(
+        "-c",
+        "--config",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=f"configuration, with conf.d/*.toml beside it; may be repeated ({DEFAULT_FILE})",
+    )
+    add(
+        "--check",
+        nargs="*",
+        metavar="FILE",
+        default=None,
+        help="check the configuration, list what is wrong with it, and start nothing",
+    )
+    add("--schema", action="store_true", help="print the JSON Schema of the configuration file")
+    add("--demo", action="store_true", help="run the demo plant: every device is simulated")
+    add("--runtime", default="", metavar="DIR", help="sockets (/run/cpppod, or the user's own)")
+    add("--state", default="", metavar="DIR", help="history and journals (/var/lib/cpppod)")
+    add(
+        "--exec",
+        dest="become",
+        action="store_true",
+        default=None,
+        help="become supervisord, as under systemd and in a container",
+    )
+    add(
+        "--foreground",
+        dest="become",
+        action="store_false",
+        help="stay the parent of supervisord, as on a terminal",
+    )
+    add("--plain", action="store_true", default=None, help="log lines instead of the live table")
+    add("--json", action="store_true", help="with --check: the result as JSON")
+    add("--version", action="version", version=f"cpppod {__version__}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    options = parser().parse_args(arguments)
+    if options.schema:
+        from cpppod import configuration
+
+        print(json.dumps(configuration.schema(), indent=2))
+        return DONE
+    if options.check is not None:
+        files = options.check or options.config or [_demo_file() if options.demo else DEFAULT_FILE]
+        return check(files, as_json=options.json)
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from cpppod import configuration
+    from cpppod.daemon import Start, start
+    from cpppod.directories import DirectoryError
+
+    how = Start(options.runtime, options.state, options.become, options.plain)
+    files = options.config or [_demo_file() if options.demo else DEFAULT_FILE]
+    try:
+        loaded = configuration.load([Path(file).absolute() for file in files])
+        if options.demo:
+            from cpppod import demo
+
+            how = demo.with_simulators(how)
+        return start(loaded, how)
+    except configuration.ConfigurationError as error:
+        return _complain(error.problems)
+    except DirectoryError as error:
+        print(f"cpppod: {error}", file=sys.stderr)
+        return REFUSED
+
+
+def _demo_file() -> str:
+    from cpppod import demo
+
+    return str(demo.CONFIGURATION)
+
+
+def _complain(problems: Sequence[Any]) -> int:
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    count = len(problems)
+    print(
+        f"cpppod: configuration: {count} mistake{'s' * (count != 1)}; nothing was started",
+        file=sys.stderr,
+    )
+    return REFUSED
+
+
+def check(files: Sequence[str], *, as_json: bool = False) -> int:
+    """Say whether the configuration in `files` is well, and what it amounts to."""
+    from cpppod import configuration
+    from cpppod.configuration import report
+
+    try:
+        loaded = configuration.load([Path(file).absolute() for file in files])
+    except configuration.ConfigurationError as error:
+        if as_json:
+            print(json.dumps({"ok": False, "problems": [each.plain() for each in error.problems]}))
+            return REFUSED
+        return _complain(error.problems)
+    plain = report.plain(loaded)
+    print(json.dumps(plain) if as_json else "\n".join(report.lines(plain)))
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""What `cpppod --check` says of a configuration that is well: its size, its sources, its risks."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cpppod import topology
+from cpppod.configuration import Configuration, checks
+from cpppod.configuration.quantities import split_host_port
+
+PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
+
+
+def plain(configuration: Configuration) -> dict[str, Any]:
+    """The result as JSON says it."""
+    plant = configuration.plant
+    directories = topology.Directories(Path("/run/cpppod"), Path("/var/lib/cpppod"))
+    tags = [tag for device in plant.devices for group in device.groups for tag in group.tags]
+    return {
+        "ok": True,
+        "files": list(configuration.files),
+        "devices": len(plant.devices),
+        "tags": len(tags),
+        "writable_tags": sum(tag.writable for tag in tags),
+        "local_tags": sum(len(listener.tags) for listener in plant.listeners),
+        "routes": len(plant.routes),
+        "workers": [worker.name for worker in topology.workers(plant, 0, directories)],
+        "cpppo_cfg": [
+            {"key": item.key, "value": item.value, "file": item.file, "option": item.option}
+            for item in configuration.taken
+        ],
+        "warnings": list(warnings(configuration)),
+    }
+
+
+def lines(plain: dict[str, Any]) -> Iterator[str]:
+    """The result for people."""
+    for file in plain["files"]:
+        yield f"{file}: well"
+    yield (
+        f"{plain['devices']} devices with {plain['tags']} tags"
+        f" ({plain['writable_tags']} writable),"
+        f" {plain['local_tags']} local tags, {plain['routes']} routes"
+    )
+    yield f"workers: {', '.join(plain['workers'])}"
+    for item in plain["cpppo_cfg"]:
+        value = json.dumps(item["value"])
+        yield f"taken from {item['file']}: {item['option']}: {item['key']} = {value}"
+    for warning in plain["warnings"]:
+        yield f"warning: {warning}"
+
+
+def warnings(configuration: Configuration) -> Iterator[str]:
+    """What works, and yet should be known."""
+    plant = configuration.plant
+    addresses = [(f"listener {each.name}", each.address) for each in plant.listeners]
+    addresses += [(f"feed {key}", plant.feed.get(key, "")) for key in ("publish", "request")]
+    addresses += [("metrics", plant.metrics.get("address", ""))]
+    addresses += [("web", plant.web.get("address", ""))]
+    used = [(what, address) for what, address in addresses if address]
+    if ports := _unreserved({split_host_port(address)[1] for _what, address in used}):
+        listed = ",".join(map(str, ports))
+        yield (
+            f"ports {listed} lie in the range of outgoing connections, one of which can hold them;"
+            f" sysctl net.ipv4.ip_local_reserved_ports={listed} keeps them free"
+        )
+    for what, address in used:
+        if not checks.is_loopback(address):
+            yield f"{what}: {address} can be reached from other machines"
+    yield from _about_writes(configuration)
+
+
+def _about_writes(configuration: Configuration) -> Iterator[str]:
+    plant = configuration.plant
+    writable = [
+        f"{device.name}.{tag.name}"
+        for device in plant.devices
+        for group in device.groups
+        for tag in group.tags
+        if tag.writable
+    ]
+    for listener in plant.listeners:
+        exposed = not checks.is_loopback(listener.address) and not listener.write_sources
+        if exposed and writable:
+            yield (
+                f"listener {listener.name}: every client may write {len(writable)} tags of devices"
+                f" ({', '.join(writable[:3])}{' ...' * (len(writable) > 3)});"
+                f" write_sources would name those that may"
+            )
+
+
+def _unreserved(ports: set[int]) -> list[int]:
+    """Those of `ports` that an outgoing connection may be given."""
+    low, high = _ephemeral_ports()
+    return sorted(port for port in ports - _reserved_ports() if low <= port <= high)
+
+
+def _ephemeral_ports() -> tuple[int, int]:
+    try:
+        low, high = PORT_RANGE.read_text().split()
+        return int(low), int(high)
+    except (OSError, ValueError):
+        return 32_768, 60_999  # Linux's own default
+
+
+def _reserved_ports() -> set[int]:
+    try:
+        text = RESERVED_PORTS.read_text().strip()
+    except OSError:
+        return set()
+    ports: set[int] = set()
+    for part in filter(None, text.split(",")):
+        low, _dash, high = part.partition("-")
+        ports.update(range(int(low), int(high or low) + 1))
+    return ports

@@ -1,0 +1,119 @@
+"""The live table: every device with its state, rate, age, last error and a few of its values.
+
+Made of the answers of the control socket (docs/control.md); `cpppod` draws it while it runs on a
+terminal, and `table_text` is the same for a log.
+"""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+STYLES = {
+    "online": "green",
+    "degraded": "yellow",
+    "connecting": "yellow",
+    "demoted": "red",
+    "offline": "red",
+    "paused": "blue",
+    "disabled": "dim",
+}
+VALUES_SHOWN = 3  # of each device: enough to see that they move
+LOCAL_SHOWN = 6
+ERROR_WIDTH = 40
+ROWS_LEFT_OVER = 8  # lines of a terminal that are not devices
+
+Status = dict[str, Any]
+Readings = list[dict[str, Any]]
+
+
+def shown_tags(tags: Readings) -> list[str]:
+    """Names of the tags whose values the table shows, out of all tags (`tags`)."""
+    taken: dict[str, list[str]] = {}
+    for tag in tags:
+        few = taken.setdefault(tag.get("device", ""), [])
+        if len(few) < (VALUES_SHOWN if tag.get("device") else LOCAL_SHOWN):
+            few.append(tag["tag"])
+    return [name for few in taken.values() for name in few]
+
+
+def number(value: Any) -> str:
+    """A value as the table has room for it."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(number, value[:3]))}{', ...' if len(value) > 3 else ''}]"
+    return str(value) if len(str(value)) <= 24 else f"{str(value)[:23]}…"
+
+
+def reading_text(reading: dict[str, Any], device: str) -> str:
+    """`pressure=4.21 bar`, or what keeps it from being good."""
+    name = str(reading["tag"]).removeprefix(f"{device}.")
+    if reading["value"] is None:
+        return f"{name}: {reading['reason']}"
+    unit = f" {reading['unit']}" if reading.get("unit") else ""
+    doubt = "" if reading["good"] else " ?"
+    return f"{name}={number(reading['value'])}{unit}{doubt}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def render(status: Status, readings: Readings, height: int) -> RenderableType:
+    """The table for a terminal of `height` lines."""
+    devices = status["devices"]
+    room = max(3, height - ROWS_LEFT_OVER)
+    by_device: dict[str, Readings] = {}
+    for reading in readings:
+        name, dot, _member = str(reading["tag"]).partition(".")
+        by_device.setdefault(name if dot else "", []).append(reading)
+    table = Table(expand=True, box=None, header_style="bold", pad_edge=False)
+    for title in ("device", "state", "rate", "age", "values", "last error"):
+        right = title in ("rate", "age")
+        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+    for device in devices[:room]:
+        table.add_row(*_row(device, by_device.get(device["name"], [])))
+    parts: list[RenderableType] = [_title(status), table]
+    if len(devices) > room:
+        parts.append(Text(f"... and {len(devices) - room} more: cpppoctl devices", style="dim"))
+    if local := by_device.get(""):
+        parts.append(Text("local  " + "  ".join(reading_text(each, "") for each in local)))
+    return Group(*parts)
+
+
+def _row(device: dict[str, Any], readings: Readings) -> list[RenderableType]:
+    state = str(device["state"])
+    rate = device.get("rate_hz")
+    bad = f" ({device['tags_bad']} bad)" if device.get("tags_bad") else ""
+    return [
+        Text(device["name"]),
+        Text(state + bad, style=STYLES.get(state, "")),
+        Text("-" if rate is None else f"{rate:.1f}/s"),
+        Text(duration(device.get("age_s"))),
+        Text("  ".join(reading_text(each, device["name"]) for each in readings)),
+        Text(str(device.get("last_error") or "")[:ERROR_WIDTH], style="red"),
+    ]
+
+
+def _title(status: Status) -> Text:
+    return Text(summary(status), style="bold reverse")
+
+
+def summary(status: Status) -> str:
+    """One line about the whole gateway."""
+    counts = status["summary"]
+    text = (
+        f" {status['name']} {status['version']}  up {duration(status['up_s'])}"
+        f"  devices {counts['devices_up']}/{counts['devices']}"
+        f"  workers {counts['workers_running']}/{counts['workers']}"
+    )
+    if counts.get("backing_off"):
+        text += f"  backing off: {', '.join(counts['backing_off'])}"
+    return text + " "
