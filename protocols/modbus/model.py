@@ -1,0 +1,131 @@
+"""A device's quirks as data: the keys of `etc/models/*.toml`, and what each is worth.
+
+`docs/modbus.md` explains every key to whoever writes a model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.modbus.address import parse_address
+from cpppod.protocols.modbus.pdu import MAX_READ_BITS, MAX_READ_REGISTERS, MAX_WRITE_REGISTERS
+from cpppod.protocols.modbus.plan import DEFAULT_GAP_BITS, DEFAULT_GAP_REGISTERS, Limits
+
+BUSY_DELAY_S = 0.1
+BUSY_RETRIES = 2
+QUARANTINE_RETRY_S = 60.0
+
+# keys that others read: the frame, or the configuration in a device's stead
+FOREIGN_KEYS = frozenset(
+    {
+        "description",
+        "driver",
+        "timeout",
+        "retries",
+        "delay",
+        "demote_after",
+        "in_flight",
+        "word_order",
+        "byte_order",
+        "pause_after_connect_s",
+        "one_connection",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One device's quirks; the defaults are a device without any.
+
+    Attributes:
+        max_registers, max_coils: most cells of one read; max_write_registers of one write.
+        gap_registers, gap_coils: most unwanted cells in a row that a read takes along.
+        boundaries: addresses that no read crosses into from below.
+        one_at_a_time: each tag in a request of its own.
+        zero_based: the manual's 5- and 6-digit numbers count from 0.
+        write_single, write_multiple, mask_write: functions 5 and 6, 15 and 16, 22 are there.
+        accept_zero_id: it answers with transaction id 0, whatever was asked.
+        busy_retries, busy_delay_s: tries after exceptions 5 and 6, and the pause before each.
+        pause_s: after every request.
+        quarantine_retry_s: how often a refused address is tried again.
+    """
+
+    max_registers: int = MAX_READ_REGISTERS
+    max_write_registers: int = MAX_WRITE_REGISTERS
+    max_coils: int = MAX_READ_BITS
+    gap_registers: int = DEFAULT_GAP_REGISTERS
+    gap_coils: int = DEFAULT_GAP_BITS
+    boundaries: tuple[str, ...] = ()
+    one_at_a_time: bool = False
+    zero_based: bool = False
+    write_single: bool = True
+    write_multiple: bool = True
+    mask_write: bool = True
+    accept_zero_id: bool = False
+    busy_retries: int = BUSY_RETRIES
+    busy_delay_s: float = BUSY_DELAY_S
+    pause_s: float = 0.0
+    quarantine_retry_s: float = QUARANTINE_RETRY_S
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any]) -> "Model":
+        """The model that a file's tables describe.
+
+        Raises:
+            EncodeError: an unknown key, or a value that the key cannot have.
+        """
+        known = {item.name: item.default for item in fields(cls)}
+        given: dict[str, Any] = {}
+        for key, value in tables.items():
+            if key in FOREIGN_KEYS:
+                continue
+            if key not in known:
+                raise EncodeError(f"model: no key {key!r}; known: {', '.join(known)}", status=3)
+            given[key] = _checked(key, value, known[key])
+        model = cls(**given)
+        model.limits()
+        return model
+
+    def limits(self) -> Limits:
+        """What the read plan must observe."""
+        cells = [parse_address(str(text), zero_based=self.zero_based) for text in self.boundaries]
+        return Limits(
+            self.max_registers,
+            self.max_coils,
+            self.gap_registers,
+            self.gap_coils,
+            frozenset((cell.table, cell.offset) for cell in cells),
+            self.one_at_a_time,
+        )
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "max_registers": (1, MAX_READ_REGISTERS),
+    "max_write_registers": (1, MAX_WRITE_REGISTERS),
+    "max_coils": (1, MAX_READ_BITS),
+    "gap_registers": (0, MAX_READ_REGISTERS),
+    "gap_coils": (0, MAX_READ_BITS),
+    "busy_retries": (0, 10),
+    "busy_delay_s": (0, 10),
+    "pause_s": (0, 10),
+    "quarantine_retry_s": (1, 86_400),
+}
+
+
+def _checked(key: str, value: Any, default: Any) -> Any:
+    if isinstance(default, bool):
+        good = isinstance(value, bool)
+    elif isinstance(default, tuple):
+        good = isinstance(value, list | tuple)
+        value = tuple(str(item) for item in value) if good else value
+    else:
+        low, high = _RANGES[key]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        good = (
+            number and low <= value <= high and (isinstance(default, float) or value == int(value))
+        )
+    if not good:
+        wanted = "true or false" if isinstance(default, bool) else _RANGES.get(key, "a list")
+        raise EncodeError(f"model: {key} = {value!r:.40}, expected {wanted}", status=3)
+    return value
