@@ -455,7 +455,7 @@ class Call(Exchange):
 
     def _value(self, data: bytes) -> Any:
         code = self.operation.get("tag_type")
-        if code is None or not self.code.startswith("G_A_S"):
+        if not code or not self.code.startswith("G_A_S"):
             return list(data)
         try:
             return unpack(code, 0, data, {})

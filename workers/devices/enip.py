@@ -1,0 +1,424 @@
+"""The driver for EtherNet/IP devices: tags and attributes in packets, several requests in flight.
+
+    poll     Read Tag, or Get Attribute Single for an address like `@0x93/1/10`,
+             in Multiple Service Packets as large as the connection allows
+    write    one after the other; the reply says what the device said
+    forward  a Message Router request of somebody else, byte for byte, and its reply
+
+A device with `route_path` stands behind others: its requests travel in an Unconnected Send, or over
+a class 3 connection (`connected`) whose path begins with the route.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cpppod.protocols.cip import types
+from cpppod.protocols.cip.status import GeneralStatus
+from cpppod.protocols.enip.discovery import PORT, decode_identities
+from cpppod.protocols.enip.operations import Operation, parse_operations
+from cpppod.protocols.enip.originator_errors import (
+    EnipStatusError,
+    OriginatorError,
+    ReplyTimeout,
+)
+from cpppod.protocols.enip.originator_exchange import Exchange, ReadTag
+from cpppod.protocols.enip.originator_methods import make_exchange
+from cpppod.protocols.enip.originator_opening import MESSAGE_ROUTER, Wanted
+from cpppod.protocols.enip.originator_pipeline import Lane, Pipeline
+from cpppod.protocols.enip.originator_route import DIRECT, Hop, encode_route_path
+from cpppod.protocols.errors import DecodeError, ProtocolError
+from cpppod.protocols.plant import Device, Group, Tag
+from cpppod.protocols.values import Quality, quality
+from cpppod.workers.devices.driver import (
+    DeviceError,
+    Link,
+    Sample,
+    Transaction,
+    Write,
+    WriteOutcome,
+)
+from cpppod.workers.devices.enip_connection import EnipConnection
+
+POLL_DEPTH = 2  # packets of one poll in flight: the next is there when the device is ready for it
+MAX_SHOWN = 200  # characters of a peer's or a library's text in an error
+TYPE_MISMATCH = quality(Quality.DEVICE_STATUS, status=0xFF, extended=0x2107)
+_NO_SUCH_ADDRESS = (
+    GeneralStatus.PATH_SEGMENT_ERROR,
+    GeneralStatus.PATH_DESTINATION_UNKNOWN,
+    GeneralStatus.ATTRIBUTE_NOT_SUPPORTED,
+    GeneralStatus.OBJECT_DOES_NOT_EXIST,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TagAccess:
+    """How one tag is read.
+
+    Attributes:
+        operation: as the mini-language gives it.
+        attribute: by the attribute services rather than the tag services.
+        kind: the type that the configuration names, None for a structure.
+    """
+
+    tag: Tag
+    operation: Operation
+    attribute: bool
+    kind: types.DataType | None
+
+
+def tag_access(tag: Tag) -> TagAccess:
+    """How `tag` is read.
+
+    Raises:
+        EncodeError: its address cannot be understood.
+    """
+    (operation,) = parse_operations([tag.address])
+    attribute = "attribute" in operation["path"][-1]
+    if tag.bit is not None and "bit" not in operation and not attribute:
+        operation["bit"] = tag.bit
+    if attribute:
+        operation["method"] = "get_attribute_single"
+        operation["tag_type"] = 0  # mergeable: its size is known from the configuration
+    elif tag.length > 1:
+        operation.setdefault("elements", tag.length)
+    kind = types.BY_NAME.get(tag.type.upper())
+    return TagAccess(tag, operation, attribute, kind)
+
+
+def make_driver(device: Device, link: Link | None = None) -> "EnipDriver":
+    """The driver of `device`; `link` is not used, each device has a connection of its own."""
+    return EnipDriver(device)
+
+
+class EnipDriver:
+    """One EtherNet/IP device (`Driver`).
+
+    Attributes:
+        concurrency: calls outstanding at once: the device's `in_flight`.
+    """
+
+    def __init__(self, device: Device) -> None:
+        host, _, port = device.address.rpartition(":")
+        self.device = device
+        self.concurrency = max(1, device.in_flight)
+        self.on_transaction: Callable[[Transaction], None] | None = None
+        self.between: Callable[[], Awaitable[None]] | None = None
+        self._host, self._port = (host, int(port)) if port.isdigit() else (device.address, PORT)
+        self._route = encode_route_path(device.route_path)
+        self._connection: EnipConnection | None = None
+        self._access: dict[Tag, TagAccess | ProtocolError] = {}
+        self._types: dict[Tag, tuple[int, int]] = {}
+        self._batches = True
+        self._identity = ""
+        self._counters = {"polls": 0, "messages": 0, "writes": 0, "forwards": 0, "late": 0}
+
+    # -- connection -------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, register, and open the class 3 connection where configured."""
+        await self.close()
+        timeout_s = self.device.timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                connection = await EnipConnection.connect(
+                    self._host, self._port, timeout_s=timeout_s
+                )
+                self._connection = connection
+                if self.device.connected:
+                    wanted = Wanted(connection_path=self._route + MESSAGE_ROUTER)
+                    await connection.forward_open(wanted, timeout_s=timeout_s)
+        except (TimeoutError, ReplyTimeout):
+            await self.close()
+            text = f"{self._host}:{self._port} did not answer in {timeout_s:g} s"
+            raise DeviceError(quality(Quality.TIMEOUT), text, connected=False) from None
+        except (OSError, OriginatorError, ProtocolError) as error:
+            await self.close()
+            raise DeviceError(quality(Quality.NOT_CONNECTED), _shown(error)) from None
+        self._batches = True
+        await self._identify(connection)
+
+    async def _identify(self, connection: EnipConnection) -> None:
+        """Learn the device's name for people; a device without List Identity is none the worse."""
+        try:
+            data = await connection.list_identity(timeout_s=self.device.timeout_s)
+            identities = decode_identities(data)
+            self._identity = identities[0].product_name[:64] if identities else ""
+        except ReplyTimeout:
+            return
+        except (EnipStatusError, DecodeError):
+            return
+        except OriginatorError as error:
+            raise DeviceError(quality(Quality.NOT_CONNECTED), _shown(error)) from None
+
+    async def close(self) -> None:
+        """Close the connection; what waits on it fails."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._counters["late"] += connection.session.late
+            await connection.close()
+
+    def _open_connection(self) -> EnipConnection:
+        if self._connection is None:
+            raise DeviceError(quality(Quality.NOT_CONNECTED), "not connected")
+        if self._connection.closed:
+            raise DeviceError(quality(Quality.NOT_CONNECTED), self._connection.reason)
+        return self._connection
+
+    def _lane(self, connection: EnipConnection) -> Lane:
+        lane = connection.lane
+        if lane.connection is not None or not self._route:
+            return lane
+        return Lane(Hop(route_path=self._route).allowing(self.device.timeout_s))
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def poll(self, group: Group) -> dict[str, Sample]:
+        """Every tag of `group`, in as few packets as the connection allows."""
+        connection = self._open_connection()
+        samples: dict[str, Sample] = {}
+        accesses: list[TagAccess] = []
+        exchanges: list[Exchange] = []
+        for tag in group.tags:
+            access = self._access_of(tag)
+            if isinstance(access, ProtocolError):
+                samples[tag.name] = (None, quality(Quality.NOT_CONFIGURED))
+                continue
+            accesses.append(access)
+            exchanges.append(make_exchange(access.operation, {}))
+        pipeline = Pipeline(
+            connection.session,
+            exchanges,
+            self._lane(connection),
+            depth=min(POLL_DEPTH, self.concurrency),
+            multiple=self._batches and self.device.model.get("multiple", True),
+            timeout_s=self.device.timeout_s,
+        )
+        try:
+            await connection.run(pipeline)
+        except ReplyTimeout:
+            raise DeviceError(quality(Quality.TIMEOUT), "no reply in time") from None
+        except EnipStatusError as error:
+            refused = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
+            raise DeviceError(refused, _shown(error), connected=False) from None
+        except (OSError, ProtocolError) as error:
+            raise DeviceError(_lost(connection), _shown(error)) from None
+        finally:
+            self._counters["messages"] += pipeline.sent
+            self._batches = self._batches and not pipeline.refuses_batches
+        self._counters["polls"] += 1
+        for access, exchange in zip(accesses, exchanges, strict=True):
+            samples[access.tag.name] = self._sample(access, exchange)
+        return samples
+
+    def _access_of(self, tag: Tag) -> TagAccess | ProtocolError:
+        access = self._access.get(tag)
+        if access is None:
+            try:
+                access = tag_access(tag)
+            except ProtocolError as error:
+                access = error
+            self._access[tag] = access
+        return access
+
+    def _sample(self, access: TagAccess, exchange: Exchange) -> Sample:
+        if exchange.status:
+            return None, _refused(exchange)
+        values = exchange.value
+        if access.attribute:
+            return _attribute_sample(access, bytes(values))
+        if isinstance(exchange, ReadTag) and exchange.type is not None:
+            self._types[access.tag] = exchange.type
+            if "bit" not in access.operation and not _same_type(
+                access.kind, *exchange.type, values
+            ):
+                return None, TYPE_MISMATCH
+        return _as_sample(access.tag, values)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    async def write(self, writes: list[Write]) -> WriteOutcome:
+        """Write in the order given; the first that fails ends it."""
+        for tag, first, values in writes:
+            outcome = await self._write_one(tag, first, values)
+            if outcome.status or outcome.error:
+                return outcome
+        return WriteOutcome()
+
+    async def _write_one(self, tag: Tag, first: int, values: list[Any]) -> WriteOutcome:
+        sent = False
+        try:
+            connection = self._open_connection()
+            operation = await self._write_operation(tag, first, values)
+            exchange = make_exchange(operation, {})
+            sent = True
+            await connection.run(self._single(connection, exchange))
+        except DeviceError as error:
+            return WriteOutcome(0x01, [0x0203], error.text, connected=False)
+        except ReplyTimeout:
+            return WriteOutcome(0x01, [0x0204], "no reply in time", unknown=True)
+        except EnipStatusError as error:
+            return WriteOutcome(0x1F, [error.status], _shown(error), connected=False)
+        except (OSError, OriginatorError) as error:
+            return WriteOutcome(0x01, [0x0203], _shown(error), unknown=sent, connected=False)
+        except ProtocolError as error:
+            closed = connection.closed
+            return WriteOutcome(
+                error.status or 0x09, [], _shown(error), unknown=closed, connected=not closed
+            )
+        self._counters["writes"] += 1
+        if exchange.status:
+            return WriteOutcome(exchange.status, list(exchange.extended), exchange.text)
+        return WriteOutcome()
+
+    def _single(self, connection: EnipConnection, exchange: Exchange) -> Pipeline:
+        return Pipeline(
+            connection.session,
+            [exchange],
+            self._lane(connection),
+            timeout_s=self.device.timeout_s,
+        )
+
+    async def _write_operation(self, tag: Tag, first: int, values: list[Any]) -> Operation:
+        access = self._access_of(tag)
+        if isinstance(access, ProtocolError):
+            raise access
+        operation = {key: value for key, value in access.operation.items() if key != "elements"}
+        code = access.kind.code if access.kind is not None else types.STRUCTURE
+        if access.attribute:
+            return operation | {
+                "method": "set_attribute_single",
+                "data": values,
+                "tag_type": code,
+            }
+        if "bit" in operation:
+            return operation | {"method": "write", "data": values, "tag_type": types.BOOL.code}
+        known = await self._type_for_writing(access)
+        if known is not None:
+            code, operation["handle"] = known
+        operation["path"] = _element(operation["path"], first)
+        return operation | {
+            "method": "write",
+            "data": values,
+            "elements": len(values),
+            "tag_type": code,
+        }
+
+    async def _type_for_writing(self, access: TagAccess) -> tuple[int, int] | None:
+        """What the device holds the tag as; strings and structures are looked at before a write."""
+        known = self._types.get(access.tag)
+        if known is not None or (access.kind is not None and access.kind.kind != "string"):
+            return known
+        connection = self._open_connection()
+        exchange = make_exchange({**access.operation, "elements": 1}, {})
+        await connection.run(self._single(connection, exchange))
+        if isinstance(exchange, ReadTag) and exchange.type is not None:
+            self._types[access.tag] = exchange.type
+            return exchange.type
+        return None
+
+    # -- forwarding -------------------------------------------------------------------------------
+
+    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
+        """The target's reply to `request`; `route_path` is what is left of it here."""
+        connection = self._open_connection()
+        route = self._route + route_path
+        lane = Lane(Hop(route_path=route).allowing(timeout_s) if route else DIRECT)
+        own = connection.lane
+        if own.connection is not None and not route_path and len(request) <= own.room.request:
+            lane = own
+        self._counters["forwards"] += 1
+        try:
+            _, reply = await connection.request(request, timeout_s=timeout_s, lane=lane)
+        except ReplyTimeout:
+            raise DeviceError(quality(Quality.TIMEOUT), "no reply in time") from None
+        except EnipStatusError as error:
+            refused = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
+            raise DeviceError(refused, _shown(error), connected=True) from None
+        except (OSError, OriginatorError, ProtocolError) as error:
+            raise DeviceError(_lost(connection), _shown(error)) from None
+        return reply
+
+    def describe(self) -> dict[str, Any]:
+        """Session, connection, identity and counters."""
+        connection = self._connection
+        described: dict[str, Any] = {
+            "identity": self._identity,
+            "packets": "multiple" if self._batches else "single",
+            "counters": dict(self._counters),
+        }
+        if connection is not None and not connection.closed:
+            lane = connection.lane
+            described["session"] = f"0x{connection.session.session:08x}"
+            described["outstanding"] = connection.session.outstanding
+            described["carrier"] = (
+                f"class 3, {lane.room.request} bytes" if lane.connection else "unconnected"
+            )
+        return described
+
+
+def _shown(error: BaseException) -> str:
+    """An error's text on one line, bounded, without control characters."""
+    text = str(error) or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_SHOWN])
+
+
+def _lost(connection: EnipConnection) -> int:
+    """NOT_CONNECTED where the peer went away, BAD_REPLY where it broke the protocol."""
+    gone = connection.reason.startswith(("connection closed", "[Errno", "closed"))
+    return quality(Quality.NOT_CONNECTED if gone else Quality.BAD_REPLY)
+
+
+def _refused(exchange: Exchange) -> int:
+    code = Quality.DEVICE_STATUS
+    if exchange.status in _NO_SUCH_ADDRESS:
+        code = Quality.NOT_CONFIGURED
+    extended = exchange.extended[0] if exchange.extended else 0
+    return quality(code, status=exchange.status, extended=extended)
+
+
+def _same_type(kind: types.DataType | None, code: int, handle: int, values: list[Any]) -> bool:
+    """Whether what the device sent is what the configuration says, or an integer of that range."""
+    if kind is None:
+        return code == types.STRUCTURE
+    if kind.kind == "string":
+        return all(isinstance(value, str) for value in values)
+    found = types.BY_CODE.get(code)
+    if found is None or found.kind != kind.kind:
+        return False
+    if kind.kind != "int":
+        return True
+    low, high = kind.limits
+    return found.code == kind.code or all(low <= value <= high for value in values)
+
+
+def _as_sample(tag: Tag, values: list[Any]) -> Sample:
+    if tag.length == 1:
+        return values[0], int(Quality.GOOD)
+    if len(values) != tag.length:
+        return None, int(Quality.BAD_REPLY)
+    return values, int(Quality.GOOD)
+
+
+def _attribute_sample(access: TagAccess, data: bytes) -> Sample:
+    """The value of an attribute's bytes, which carry no type of their own."""
+    kind, tag = access.kind, access.tag
+    if kind is None:
+        return data, int(Quality.GOOD)
+    try:
+        values = kind.unpack(data, tag.length)
+    except ProtocolError:
+        return None, int(Quality.BAD_REPLY)
+    if tag.bit is not None and isinstance(values[0], int):
+        return bool(values[0] >> tag.bit & 1), int(Quality.GOOD)
+    return _as_sample(tag, values)
+
+
+def _element(path: list[dict[str, Any]], first: int) -> list[dict[str, Any]]:
+    """The path of the element `first` further on."""
+    if not first:
+        return path
+    if "element" in path[-1]:
+        return [*path[:-1], {"element": path[-1]["element"] + first}]
+    return [*path, {"element": first}]
