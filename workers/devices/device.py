@@ -112,6 +112,7 @@ class PolledDevice:
         self._schedule = Schedule(device.name, device.groups, now=now.mono_s)
         self._probe = _probe_part(device)
         self._finished_s = dict.fromkeys(self._groups, now.mono_s)
+        self._written_s: dict[str, float] = {}  # tag -> when the last write to it had ended
         self._bad: int | None = None  # the quality that all groups were last published with
 
     # What to do next
@@ -213,11 +214,17 @@ class PolledDevice:
         """The device did not answer, or not to the point."""
         return self.health.timed_out(now.mono_s)
 
-    def read_back(self, group: str, samples: dict[str, Sample], now: Moment) -> Block:
-        """The block of a group that was read after a write to it."""
+    def wrote(self, writes: list[Write], now: Moment) -> None:
+        """A write has ended: what a poll that began before may bring of these tags is older."""
+        self._written_s.update((tag.name, now.mono_s) for tag, _, _ in writes)
+
+    def read_back(
+        self, group: str, samples: dict[str, Sample], writes: list[Write], now: Moment
+    ) -> Block:
+        """The block of a group that was read after `writes`; what was written is named in it."""
         image = self.images[group]
         self._bad = None
-        changed = image.accept(samples)
+        changed = image.accept(samples, publish={tag.name for tag, _, _ in writes})
         image.read_us = (now.wall_us, now.wall_us, now.mono_us)
         return self._block(group, changed, image.read_us)
 
@@ -352,7 +359,8 @@ class PolledDevice:
         times.cycles += 1
         times.cycle.add(now.mono_s - work.started_s)
         times.lateness.add(max(0.0, work.started_s - work.slot_s))
-        changed = image.accept(work.collected)
+        overtaken = {tag for tag, ended in self._written_s.items() if ended >= work.started_s}
+        changed = image.accept(work.collected, keep=overtaken)
         stamp = (read.wall_us, now.wall_us, read.mono_us)
         if not is_bad(image.worst()):
             times.good += 1

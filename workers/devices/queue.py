@@ -12,7 +12,7 @@ bounds what a flood of writes can do to a poll, and polls to a retry.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -99,16 +99,18 @@ class WireQueue:
         jobs.append(job)
         return True
 
-    def take(self, now: float, *, forwards: bool = True, only: Urgency | None = None) -> Job | None:
+    def take(
+        self, now: float, *, hold: Collection[Urgency] = (), only: Urgency | None = None
+    ) -> Job | None:
         """The job that is to go on the wire now, None if nothing may.
 
-        `forwards` False leaves routed requests where they are; `only` takes that class alone.
+        Classes in `hold` stay where they are; `only` takes that class alone.
         """
         best: tuple[float, float, _Class] | None = None
         for urgency, jobs in self._classes.items():
             if only is not None and urgency != only:
                 continue
-            if urgency == Urgency.FORWARD and not forwards:
+            if urgency in hold:
                 continue
             head = jobs.head()
             if head is None:

@@ -8,7 +8,7 @@ its deadband is left out of the block, which says that it was confirmed unchange
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from cpppod.protocols.plant import Group, Tag
@@ -93,20 +93,30 @@ class GroupImage:
         self._scalers = {tag.name: scaler(tag) for tag in group.tags}
         self._deadbands = {tag.name: tag.deadband for tag in group.tags if tag.deadband > 0}
 
-    def accept(self, raw: dict[str, Sample], *, whole: bool = True) -> dict[str, Sample]:
+    def accept(
+        self,
+        raw: dict[str, Sample],
+        *,
+        whole: bool = True,
+        keep: Collection[str] = (),
+        publish: Collection[str] = (),
+    ) -> dict[str, Sample]:
         """Take what was read; returns the members to publish, in the tags' unit.
 
-        A member that `raw` leaves out is BAD where the read was `whole`, else as it was.
+        A member that `raw` leaves out is BAD where the read was `whole`, else as it was. Those in
+        `keep` stay as they are; those in `publish` are news however little they moved.
         """
         changed: dict[str, Sample] = {}
         for name, last in self.last.items():
+            if name in keep:
+                continue
             sample = raw.get(name)
             if sample is None:
                 if not whole:
                     continue
                 sample = (None, int(Quality.BAD))
             sample = self._scale(name, sample)
-            if not self._moved(name, last, sample):
+            if name not in publish and not self._moved(name, last, sample):
                 continue
             changed[name] = self.last[name] = sample
         return changed

@@ -118,6 +118,7 @@ class Wire:
         self._now = now
         self._tasks: set[asyncio.Task[None]] = set()
         self._forwarding = 0
+        self._writing = 0
         self._waker: asyncio.Future[None] | None = None
         self._budget = ProbeBudget()
         self._probing = False
@@ -424,14 +425,24 @@ class Wire:
 
     def _start_jobs(self, now: Moment) -> None:
         while len(self._tasks) < self._concurrency:
-            spare = self._concurrency == 1 or self._forwarding < self._concurrency - 1
-            job = self.queue.take(now.mono_s, forwards=spare)
+            job = self.queue.take(now.mono_s, hold=self._held())
             if job is None:
                 return
             self._forwarding += job.urgency == Urgency.FORWARD
+            self._writing += job.urgency == Urgency.WRITE
             task = asyncio.get_running_loop().create_task(self._run(job))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
+
+    def _held(self) -> set[Urgency]:
+        """Classes that may not start now: one slot is kept from routed requests, and a write
+        begins when the one before has been read back, or its answer could show an older value."""
+        held = set()
+        if self._concurrency > 1 and self._forwarding >= self._concurrency - 1:
+            held.add(Urgency.FORWARD)
+        if self._writing:
+            held.add(Urgency.WRITE)
+        return held
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -439,10 +450,11 @@ class Wire:
 
     async def _between(self) -> None:
         """A driver is between two requests of a poll: waiting writes go first."""
-        while self._lost is None:
+        while self._lost is None and not self._writing:
             job = self.queue.take(self._now().mono_s, only=Urgency.WRITE)
             if job is None:
                 return
+            self._writing += 1
             await self._run(job)
 
     async def _run(self, job: Job) -> None:
@@ -463,6 +475,7 @@ class Wire:
         finally:
             self._busy_s += self._now().mono_s - started.mono_s
             self._forwarding -= job.urgency == Urgency.FORWARD
+            self._writing -= job.urgency == Urgency.WRITE
             self._probing = self._probing and job.urgency != Urgency.PROBE
 
     async def _poll(self, device: PolledDevice, job: Job, started: Moment) -> None:
@@ -512,6 +525,7 @@ class Wire:
         elif outcome.connected:
             self._log_change(device, device.answered(now))
             topic, payload = await self._read_back(device, work.writes)
+        device.wrote(work.writes, self._now())
         if not outcome.connected:
             self._lost = DeviceError(Quality.NOT_CONNECTED, outcome.error)
         job.dropped = None
@@ -531,7 +545,8 @@ class Wire:
                 written = [write for write in writes if write[0] in group.tags]
                 sent = self._publish_all(device.doubt(written, self._now()))
             else:
-                sent = self._publish(device.read_back(group.name, samples, self._now()))
+                block = device.read_back(group.name, samples, writes, self._now())
+                sent = self._publish(block)
             first = first if first[0] else sent
         return first
 
