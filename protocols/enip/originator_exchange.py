@@ -13,7 +13,6 @@ Source: Logix 5000 Data Access (1756-PM020), "Read Tag Fragmented service".
 
 import struct
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.cip.message_router import MessageRouterReply, Service
@@ -21,6 +20,7 @@ from cpppod.protocols.cip.status import CipError, GeneralStatus, describe
 from cpppod.protocols.cip.types import STRUCTURE, split_type
 from cpppod.protocols.enip.operations import Operation, format_path
 from cpppod.protocols.enip.originator import Violation
+from cpppod.protocols.enip.originator_lane import Lane, Room
 from cpppod.protocols.enip.originator_values import (
     Layouts,
     element_size,
@@ -38,14 +38,6 @@ TYPE_MISMATCH = 0x2107
 
 _HEAD = struct.Struct("<BB")
 _FRAGMENT = struct.Struct("<HI")
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What one message may carry: bytes of a Message Router request, and of a reply."""
-
-    request: int
-    reply: int
 
 
 class Part:
@@ -68,6 +60,7 @@ class Exchange:
         status, extended: CIP status of the reply that ended it.
         value: what was read, True for a write, None on failure.
         mergeable: whether it may travel in a Multiple Service Packet.
+        lane: how it travels; None as all others.
     """
 
     code = "        "  # of its method in a description
@@ -83,6 +76,7 @@ class Exchange:
         self.value: Any = None
         self.reply: MessageRouterReply | None = None
         self.in_flight = 0
+        self.lane: Lane | None = None
 
     def next_part(self, room: Room) -> Part | None:
         """The next request that can be sent now; None while replies must come first.

@@ -10,14 +10,12 @@ Operations are taken one by one, when there is room for them: an endless generat
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.originator import (
     MAX_OUTSTANDING,
     Answer,
-    ClassThree,
     OriginatorSession,
     Trouble,
 )
@@ -34,31 +32,15 @@ from cpppod.protocols.enip.originator_errors import (
     EnipStatusError,
     ReplyTimeout,
 )
-from cpppod.protocols.enip.originator_exchange import Exchange, Part, Room
-from cpppod.protocols.enip.originator_route import DIRECT, Hop
+from cpppod.protocols.enip.originator_exchange import Exchange, Part
+from cpppod.protocols.enip.originator_lane import Lane, Room
 from cpppod.protocols.errors import ProtocolError
 
-UNCONNECTED_BYTES = 504  # of a message outside a connection: what every controller takes
 _NO_BATCHES = (
     GeneralStatus.SERVICE_NOT_SUPPORTED,
     GeneralStatus.PATH_DESTINATION_UNKNOWN,
     GeneralStatus.OBJECT_DOES_NOT_EXIST,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """How requests travel: unconnected by `hop`, or over an open class 3 `connection`."""
-
-    hop: Hop = DIRECT
-    connection: ClassThree | None = None
-
-    @property
-    def room(self) -> Room:
-        """What one message on this lane may carry."""
-        if self.connection is not None:
-            return Room(self.connection.o_t_size, self.connection.t_o_size)
-        return Room(UNCONNECTED_BYTES - self.hop.overhead, UNCONNECTED_BYTES)
 
 
 class Message:
@@ -105,10 +87,8 @@ class Pipeline:
         self.index = index
         self.requests = 0
         self.sent = 0
-        room = lane.room
-        limit = 0xFFFF if multiple is True else multiple
-        self._batch = Room(min(limit, room.request), min(limit, room.reply)) if multiple else None
-        self._room = room
+        self._limit = 0xFFFF if multiple is True else int(multiple)
+        self._rooms: dict[Lane, Room] = {}
         self._source: Iterator[Exchange] | None = iter(exchanges)
         self._held: Part | None = None
         self._order: deque[Exchange] = deque()
@@ -193,7 +173,7 @@ class Pipeline:
             for part, embedded in zip(parts, replies, strict=True):
                 self._receive_part(part, embedded)
         elif reply.status in _NO_BATCHES:
-            self.refuses_batches, self._batch = True, None
+            self.refuses_batches, self._limit = True, 0
             self._alone.extend(parts)
         else:
             for part in parts:
@@ -211,14 +191,24 @@ class Pipeline:
         part = self._take_held() or self._begin()
         if part is None:
             return [], False
-        if self._batch is None or not part.exchange.mergeable:
+        if not self._limit or not part.exchange.mergeable:
             return [part], False
-        return self._gather(part, self._batch)
+        room = self._room(part.exchange)
+        return self._gather(
+            part, Room(min(self._limit, room.request), min(self._limit, room.reply))
+        )
+
+    def _room(self, exchange: Exchange) -> Room:
+        lane = exchange.lane or self.lane
+        room = self._rooms.get(lane)
+        if room is None:
+            room = self._rooms[lane] = lane.room
+        return room
 
     def _continued(self) -> Part | None:
         while self._going_on:
             exchange = self._going_on[0]
-            part = exchange.next_part(self._room)
+            part = exchange.next_part(self._room(exchange))
             if part is not None:
                 return part
             self._going_on.popleft()
@@ -236,7 +226,7 @@ class Pipeline:
         if exchange is None:
             self._source = None
             return None
-        part = exchange.next_part(self._room)
+        part = exchange.next_part(self._room(exchange))
         assert part is not None, "an exchange begins with a request"
         self.requests += 1
         self._order.append(exchange)
@@ -245,6 +235,7 @@ class Pipeline:
     def _gather(self, first: Part, limit: Room) -> tuple[list[Part], bool]:
         """`first`, and what follows it as far as requests and replies fit into `limit`."""
         parts = [first]
+        lane = first.exchange.lane
         request = REQUEST_OVERHEAD + OFFSET_BYTES + len(first.request)
         reply = REPLY_OVERHEAD + OFFSET_BYTES + first.exchange.estimate()
         if request > limit.request:
@@ -256,7 +247,7 @@ class Pipeline:
             request += OFFSET_BYTES + len(part.request)
             reply += OFFSET_BYTES + part.exchange.estimate()
             fits = request <= limit.request and reply <= limit.reply
-            if not fits or not part.exchange.mergeable:
+            if not fits or not part.exchange.mergeable or part.exchange.lane != lane:
                 self._held = part
                 break
             parts.append(part)
@@ -266,11 +257,12 @@ class Pipeline:
         request = encode_batch([part.request for part in parts]) if batch else parts[0].request
         message = Message(self, parts, batch=batch)
         deadline = now + self.timeout_s
-        if self.lane.connection is not None:
-            self.session.send_connected(self.lane.connection, request, message, deadline=deadline)
+        lane = parts[0].exchange.lane or self.lane
+        if lane.connection is not None:
+            self.session.send_connected(lane.connection, request, message, deadline=deadline)
         else:
             self.session.send_unconnected(
-                request, message, deadline=deadline, hop=self.lane.hop, context=b"%d" % self.index
+                request, message, deadline=deadline, hop=lane.hop, context=b"%d" % self.index
             )
         for part in parts:
             exchange = part.exchange

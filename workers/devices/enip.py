@@ -24,9 +24,10 @@ from cpppod.protocols.enip.originator_errors import (
     ReplyTimeout,
 )
 from cpppod.protocols.enip.originator_exchange import Exchange, ReadTag
+from cpppod.protocols.enip.originator_lane import Lane
 from cpppod.protocols.enip.originator_methods import make_exchange
 from cpppod.protocols.enip.originator_opening import MESSAGE_ROUTER, Wanted
-from cpppod.protocols.enip.originator_pipeline import Lane, Pipeline
+from cpppod.protocols.enip.originator_pipeline import Pipeline
 from cpppod.protocols.enip.originator_route import DIRECT, Hop, encode_route_path
 from cpppod.protocols.errors import DecodeError, ProtocolError
 from cpppod.protocols.plant import Device, Group, Tag

@@ -23,9 +23,9 @@ from cpppod.protocols.enip.originator_errors import (
     ReplyTimeout,
 )
 from cpppod.protocols.enip.originator_exchange import Exchange
+from cpppod.protocols.enip.originator_lane import Lane
 from cpppod.protocols.enip.originator_opening import Opening, Wanted, numbered
 from cpppod.protocols.enip.originator_pipeline import (
-    Lane,
     Message,
     Pipeline,
     raise_trouble,
