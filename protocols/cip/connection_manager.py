@@ -177,9 +177,11 @@ class ForwardOpenReply:
         """
         if len(data) < _OPENED.size:
             raise DecodeError(f"Forward Open reply of {len(data)} bytes", status=0x13)
-        *known, words, _ = _OPENED.unpack_from(data)
+        ot_id, to_id, serial, vendor, originator, ot_api, to_api, words, _ = _OPENED.unpack_from(
+            data
+        )
         application = data[_OPENED.size : _OPENED.size + 2 * words]
-        return cls(*known, application)
+        return cls(ot_id, to_id, serial, vendor, originator, ot_api, to_api, application)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from cpppod.protocols.cip.status import CipError, GeneralStatus, describe
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.errors import DecodeError, EncodeError, ProtocolError
 
 REPLY = 0x80  # bit of a service code that marks a reply
 
@@ -116,7 +116,7 @@ class MessageRouterReply:
         return describe(self.status, self.extended)
 
 
-def refusal(service: int, error: CipError | DecodeError | EncodeError) -> bytes:
+def refusal(service: int, error: ProtocolError) -> bytes:
     """The reply that says why `service` was refused."""
     extended: tuple[int, ...] = getattr(error, "extended", ())
     data: bytes = getattr(error, "data", b"")

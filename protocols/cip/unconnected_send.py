@@ -4,8 +4,8 @@
     tick   ticks  L       request  [00 if L]  route words  0      route path    (request data)
 
 The time allowed is 2**tick x ticks milliseconds. libplctag leaves out the route size too where it
-has no route. A failure of routing replies 0xD2 with the Connection Manager's status and the words of
-route left.
+has no route. A failure of routing replies 0xD2 with the Connection Manager's status and the words
+of route left.
 
 Source: CIP Networks Library Vol. 1, 3-5.5.4.
 """

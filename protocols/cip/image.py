@@ -1,0 +1,322 @@
+"""The image: every tag as its bytes stand on the wire, how good they are, replies made of them.
+
+    Variable  a tag's memory; a device is one variable, a structure whose members are its tags
+    Sample    quality of one device's tag, under the GroupState that says when it goes stale
+    Reply     a remembered reply; its variables drop it when they change
+
+A read is a slice. `apply_block` takes what a device's owner published, in sequence order only;
+`expire` turns groups stale and is due when `now` reaches `next_expiry`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cpppod.protocols.cip import structures, types
+from cpppod.protocols.cip.status import CipError, GeneralStatus, TagStatus
+from cpppod.protocols.cip.structures import Member, Structure
+from cpppod.protocols.cip.types import DataType
+from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.values import Quality, is_bad
+
+MAX_ELEMENTS = 4_000_000  # of one tag: beyond it even SINTs would be no controller's memory
+Kind = DataType | Structure
+
+
+class Reply:
+    """A remembered reply: `tail` is valid until one of `variables` changes.
+
+    Attributes:
+        head: command and length, the first four bytes of its frame; `lead` is what stands before
+            the sequence count of a connected reply.
+    """
+
+    __slots__ = ("cost", "head", "lead", "render", "tail", "variables")
+
+    def __init__(
+        self, render: Callable[[], bytes], variables: Sequence["Variable"], cost: int
+    ) -> None:
+        self.head = b""
+        self.lead = b""
+        self.tail: bytes | None = None
+        self.render = render
+        self.variables = tuple(variables)
+        self.cost = cost
+
+
+class GroupState:
+    """When a device's poll group was last read, and until when it is fresh (monotonic s)."""
+
+    __slots__ = ("epoch", "expires", "read_at", "samples", "sequence", "stale_after_s", "variable")
+
+    def __init__(self, stale_after_s: float) -> None:
+        self.stale_after_s = stale_after_s
+        self.read_at = -1.0
+        self.expires = 0.0
+        self.epoch = 0
+        self.sequence = 0
+        self.samples: list[Sample] = []
+        self.variable: Variable | None = None
+
+
+class Sample:
+    """How good a device's tag is; `fresh` is quality GOOD within its group's limit."""
+
+    __slots__ = ("group", "quality")
+
+    def __init__(self, group: GroupState) -> None:
+        self.group = group
+        self.quality = int(Quality.NOT_YET_KNOWN)
+
+    def refuse(self, now: float) -> CipError | None:
+        """What a read is answered with instead of a value, or None where it is good."""
+        if self.quality == Quality.GOOD:
+            return None
+        code = self.quality & 0xFF
+        read_at = self.group.read_at
+        age = min(max(int(now - read_at), 0), 0xFFFE) if read_at >= 0 else 0xFFFF
+        status = self.quality >> 8 & 0xFFFF
+        words = (
+            (TagStatus.NOT_FRESH | code, age, status)
+            if status
+            else (TagStatus.NOT_FRESH | code, age)
+        )
+        return CipError(status=GeneralStatus.GENERAL_ERROR, extended=words)
+
+
+class Variable:
+    """A tag's memory.
+
+    Attributes:
+        dimensions: () is a scalar.
+        data: all elements back to back; never replaced, so that replies may hold on to it.
+        strings: each element's bytes instead, for types of varying size.
+        samples: by member name (folded), for a device's structure.
+        writable: whether clients may write it.
+        error: general status that every access answers, 0 for none (fault injection).
+        attribute: the user's own object that answers reads and writes, if any.
+        device: name of the device that it mirrors, or "".
+    """
+
+    __slots__ = (
+        *("address", "attribute", "data", "device", "device_tags", "dimensions", "error"),
+        *("image", "length", "name", "readers", "samples", "strings", "type", "writable"),
+        *("program", "retain"),
+    )
+
+    def __init__(self, name: str, kind: Kind, dimensions: tuple[int, ...] = ()) -> None:
+        length = 1
+        for size in dimensions:
+            length *= size
+        if len(dimensions) > 3 or not 0 < length <= MAX_ELEMENTS:
+            raise EncodeError(f"{name}: dimensions {dimensions}", status=0)
+        self.name = name
+        self.type = kind
+        self.dimensions = dimensions
+        self.length = length
+        self.data = bytearray(length * kind.size)
+        self.strings: list[bytes] | None = None
+        if not kind.size:
+            self.strings = [kind.pack([""])] * length
+        self.samples: dict[str, Sample] = {}
+        self.device_tags: dict[str, Any] = {}
+        self.readers: set[Reply] = set()
+        self.writable = True
+        self.error = 0
+        self.attribute: Any = None
+        self.device = ""
+        self.program = ""
+        self.retain = False
+        self.address: tuple[int, int, int] | None = None
+        self.image: Image | None = None
+
+    def changed(self) -> None:
+        """Drop the replies that were made of the old bytes."""
+        if self.readers:
+            for reply in self.readers:
+                reply.tail = None
+            self.readers.clear()
+
+    def written(self) -> None:
+        """A client or the user wrote it: drop replies, and tell those who publish."""
+        self.changed()
+        if self.image is not None and not self.device:
+            self.image.written[self.name] = self
+
+    def get(self, first: int = 0, count: int | None = None) -> list[Any]:
+        """Element values from `first` on."""
+        count = self.length - first if count is None else count
+        if self.strings is not None:
+            return self.type.unpack(b"".join(self.strings[first : first + count]), count)
+        size = self.type.size
+        return self.type.unpack(self.data[first * size : (first + count) * size], count)
+
+    def set(self, values: Sequence[Any], first: int = 0) -> None:
+        """Store element values from `first` on.
+
+        Raises:
+            EncodeError: a value does not fit, or there are more than elements.
+        """
+        if first < 0 or first + len(values) > self.length:
+            raise EncodeError(
+                f"{self.name}: elements {first} to {first + len(values) - 1} of {self.length}",
+                status=GeneralStatus.GENERAL_ERROR,
+            )
+        if self.strings is not None:
+            self.strings[first : first + len(values)] = [self.type.pack([item]) for item in values]
+        else:
+            at = first * self.type.size
+            raw = self.type.pack(values)
+            self.data[at : at + len(raw)] = raw
+        self.written()
+
+    @property
+    def value(self) -> Any:
+        """The value of a scalar, or the list of an array's elements."""
+        return self.get() if self.dimensions else self.get()[0]
+
+
+class Image:
+    """All variables of one target by name, and the state of the device groups behind them."""
+
+    def __init__(self) -> None:
+        self.variables: dict[str, Variable] = {}
+        self.groups: dict[tuple[str, str], GroupState] = {}
+        self.devices: dict[str, Variable] = {}
+        self.written: dict[str, Variable] = {}
+        self.next_expiry = float("inf")
+        self.now = 0.0
+
+    def add(self, variable: Variable) -> Variable:
+        """Take in a variable; its name is folded for look-ups."""
+        self.variables[variable.name.casefold()] = variable
+        variable.image = self
+        return variable
+
+    def remove(self, variable: Variable) -> None:
+        """Forget a variable; replies made of it are dropped."""
+        variable.changed()
+        self.variables.pop(variable.name.casefold(), None)
+
+    def add_device(
+        self, variable: Variable, groups: dict[str, tuple[float, Sequence[str]]]
+    ) -> None:
+        """Take in a device's structure; `groups` gives each one's stale limit and its tags."""
+        self.add(variable)
+        self.devices[variable.device] = variable
+        for name, (stale_after_s, tags) in groups.items():
+            group = GroupState(stale_after_s)
+            group.variable = variable
+            for tag in tags:
+                sample = Sample(group)
+                group.samples.append(sample)
+                variable.samples[tag.casefold()] = sample
+            self.groups[variable.device, name] = group
+
+    def apply_block(
+        self,
+        device: str,
+        group_name: str,
+        *,
+        epoch: int,
+        sequence: int,
+        read_at: float,
+        tags: Sequence[str],
+        values: Sequence[Any],
+        qualities: int | Sequence[int],
+        now: float,
+    ) -> bool:
+        """Take in a block; False where it is none of ours or older than what we have.
+
+        `read_at` is the monotonic second at which the whole group was read: members not named were
+        confirmed unchanged then.
+        """
+        group = self.groups.get((device, group_name))
+        if group is None or (epoch, sequence) <= (group.epoch, group.sequence):
+            return False
+        group.epoch, group.sequence = epoch, sequence
+        variable = self.devices[device]
+        assert isinstance(variable.type, Structure)
+        revived = group.expires <= now
+        group.read_at = read_at
+        group.expires = read_at + group.stale_after_s
+        if revived:
+            _restore(group)
+        for position, tag in enumerate(tags):
+            quality = qualities if isinstance(qualities, int) else qualities[position]
+            _apply(variable, variable.type, tag, values[position], quality)
+        variable.changed()
+        self.next_expiry = min(self.next_expiry, group.expires)
+        if group.expires <= now:
+            self.expire(now)
+        return True
+
+    def expire(self, now: float) -> None:
+        """Turn the groups stale that are older than their limit."""
+        soonest = float("inf")
+        for group in self.groups.values():
+            if group.read_at < 0:
+                continue
+            if group.expires > now:
+                soonest = min(soonest, group.expires)
+                continue
+            for sample in group.samples:
+                if not is_bad(sample.quality) and sample.quality & 0xFF != Quality.STALE:
+                    sample.quality = int(Quality.STALE)
+            if group.variable is not None:
+                group.variable.changed()
+        self.next_expiry = soonest
+
+    def set_uncertain(self, device: str, tags: Sequence[str]) -> None:
+        """A write's outcome is unknown: its tags are uncertain until the next block names them."""
+        variable = self.devices.get(device)
+        if variable is None:
+            return
+        for tag in tags:
+            sample = variable.samples.get(tag.casefold())
+            if sample is not None and not is_bad(sample.quality):
+                sample.quality = int(Quality.UNCERTAIN)
+        variable.changed()
+
+
+def _restore(group: GroupState) -> None:
+    """The group is read again: what only age had made stale is good, being unchanged."""
+    for sample in group.samples:
+        if sample.quality & 0xFF == Quality.STALE:
+            sample.quality = int(Quality.GOOD)
+
+
+def _apply(variable: Variable, kind: Structure, tag: str, value: Any, quality: int) -> None:
+    sample, member = variable.samples.get(tag.casefold()), kind.member(tag)
+    if sample is None or member is None:
+        return
+    sample.quality = quality
+    if value is None or is_bad(quality):
+        if not is_bad(quality):
+            sample.quality = int(Quality.BAD)
+        return
+    try:
+        structures.store(variable.data, member, value)
+    except EncodeError:
+        sample.quality = int(Quality.OUT_OF_RANGE)
+
+
+def device_structure(
+    name: str, tags: Sequence[tuple[str, str, int]], *, template_id: int
+) -> Structure:
+    """The structure of a device: (tag, CIP type name, length) each; strings are Logix strings.
+
+    Raises:
+        EncodeError: a type that no structure can hold.
+    """
+    fields: list[tuple[str, Kind, int]] = []
+    for tag, type_name, length in tags:
+        kind: Kind = structures.PREDEFINED.get(type_name.upper()) or types.by_name(type_name)
+        if not kind.size:
+            kind = structures.STRING
+        fields.append((tag, kind, 0 if length <= 1 else length))
+    return structures.define(name, fields, template_id=template_id)
+
+
+def member_value(variable: Variable, member: Member) -> Any:
+    """A member's value in a device's memory."""
+    return structures.load(variable.data, member)

@@ -1,0 +1,68 @@
+"""Remembered replies: from a request's bytes to a `Reply`, bounded by what they cost in memory.
+
+    put    the oldest go where the sum of costs passes the limit
+    drop   a reply that goes is taken out of its variables' `readers`
+
+Clients repeat themselves: what a request means is worked out once.
+"""
+
+from cpppod.protocols.cip.image import Reply
+
+MAX_COST = 4_194_304  # bytes for all requests without connection: 8,000 polls of 100 elements
+MAX_CONNECTION_COST = 131_072  # bytes for one connection
+MAX_KEY = 1_024  # bytes: longer requests are hardly ever repeated
+ENTRY = 400  # bytes of the objects around one entry
+
+
+class ReplyCache:
+    """A bounded map from request bytes to replies; `entries` is read directly on the hot path."""
+
+    __slots__ = ("cost", "entries", "limit")
+
+    def __init__(self, limit: int = MAX_COST) -> None:
+        self.entries: dict[bytes, Reply] = {}
+        self.cost = 0
+        self.limit = limit
+
+    def put(self, key: bytes, reply: Reply) -> None:
+        """Remember `reply`; a key or reply out of all proportion is not."""
+        reply.cost += len(key) + ENTRY
+        if len(key) > MAX_KEY or reply.cost > self.limit // 4:
+            return
+        self.drop(key)
+        self.entries[key] = reply
+        self.cost += reply.cost
+        while self.cost > self.limit:
+            self.drop(next(iter(self.entries)))
+
+    def drop(self, key: bytes) -> None:
+        """Forget what `key` gave."""
+        reply = self.entries.pop(key, None)
+        if reply is not None:
+            self.cost -= reply.cost
+            forget(reply)
+
+    def clear(self) -> None:
+        """Forget everything, as when tags are added or removed."""
+        for reply in self.entries.values():
+            forget(reply)
+        self.entries.clear()
+        self.cost = 0
+
+
+def forget(reply: Reply) -> None:
+    """Take a reply out of its variables."""
+    for variable in reply.variables:
+        variable.readers.discard(reply)
+
+
+def refresh(reply: Reply) -> bytes:
+    """Render a reply anew and have its variables drop it when they change.
+
+    Raises:
+        CipError: a tag is not fresh; nothing is remembered.
+    """
+    message = reply.render()
+    for variable in reply.variables:
+        variable.readers.add(reply)
+    return message

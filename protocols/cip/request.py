@@ -1,0 +1,86 @@
+"""What travels with a request, and what must leave before it can be answered.
+
+    executed -> bytes      the Message Router reply
+             -> Reply      a reply that may be remembered (`image`)
+             -> Pending    a command for the outside; its result makes the reply, or another Pending
+
+Commands say what to do; who does it (a router, a thread) is the shell's matter.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cpppod.protocols.cip.image import Image
+
+UNCONNECTED_CAPACITY = 494  # bytes of a reply without connection: 488 of data, as cpppo cuts them
+
+
+@dataclass(slots=True)
+class Origin:
+    """Where a request came from and how long its reply may be.
+
+    Attributes:
+        address: the peer's address as text.
+        capacity: bytes of the Message Router reply.
+        connected: whether it came over a class 3 connection.
+        depth: wrappers already taken off (Unconnected Send, Multiple Service Packet).
+        session: whose connections it may open and close.
+    """
+
+    image: Image
+    address: str = ""
+    capacity: int = UNCONNECTED_CAPACITY
+    connected: bool = False
+    may_write: bool = True
+    wrapped: bool = False
+    packed: bool = False
+    session: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardNeeded:
+    """Send `request` on along `route_path`, whose first segment chooses the way."""
+
+    route_path: bytes
+    request: bytes
+    priority_tick: int
+    timeout_ticks: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteNeeded:
+    """Write tags of a device: [tag, first element, [value ...]] each.
+
+    The result is (general status, extended words).
+    """
+
+    device: str
+    writes: list[list[Any]]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallNeeded:
+    """Call the user's code off the loop; the result is its own, or the Exception it raised."""
+
+    call: Callable[[], Any]
+
+
+Command = ForwardNeeded | WriteNeeded | CallNeeded
+
+
+@dataclass(slots=True)
+class Pending:
+    """A reply that waits for a command's result.
+
+    Attributes:
+        resume: result -> the Message Router reply, or what else must be done first.
+        exclusive: whether later requests of the same session wait for it, so that who writes and
+            then reads sees what was written.
+    """
+
+    command: Command
+    resume: "Callable[[Any], bytes | Pending]"
+    exclusive: bool = True

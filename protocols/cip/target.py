@@ -1,0 +1,432 @@
+"""The target: one controller's objects and tags, and what becomes of a request sent to it.
+
+    request path            served by
+    91 "Tag" ..., 6B, 68    tag services on the image; 0x55 lists, 0x0E and 0x10 take raw bytes
+    20 06 24 01             Connection Manager: Unconnected Send, Forward Open, Forward Close
+    20 02 24 01             Message Router: Multiple Service Packet; tags without address are
+                            its attributes
+    20 cc ...               the object of that class, or the tag at class/instance/attribute
+
+Nothing a peer sends raises out of `execute`: what is wrong with it is the status of its reply.
+
+Source: CIP Networks Library Vol. 1, 2-4 and chapter 5; Logix 5000 Data Access (1756-PM020).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cpppod.protocols.cip import epath, tag_services
+from cpppod.protocols.cip.epath import Logical, LogicalType, Segment, Symbol
+from cpppod.protocols.cip.image import Image, Reply, Variable
+from cpppod.protocols.cip.message_router import MessageRouterRequest, Service, refusal
+from cpppod.protocols.cip.objects import interfaces, logix, multiple, symbol
+from cpppod.protocols.cip.objects.attributes import (
+    Attribute,
+    CipClass,
+    CipInstance,
+    constant,
+    success,
+)
+from cpppod.protocols.cip.objects.connection_manager import (
+    CONNECTION_MANAGER_CLASS,
+    ConnectionManager,
+)
+from cpppod.protocols.cip.objects.identity import Identity, identity_class
+from cpppod.protocols.cip.personality import PERSONALITIES, Personality
+from cpppod.protocols.cip.reply_cache import ReplyCache
+from cpppod.protocols.cip.request import ForwardNeeded, Origin, Pending
+from cpppod.protocols.cip.route_table import RoutePolicy, Way, ports_of
+from cpppod.protocols.cip.status import CipError, GeneralStatus
+from cpppod.protocols.cip.symbols import (
+    PROGRAM_CLASS,
+    PROGRAM_PREFIX,
+    SYMBOL_CLASS,
+    TEMPLATE_CLASS,
+    Allotment,
+    Reference,
+    Symbols,
+    unknown,
+)
+from cpppod.protocols.cip.unconnected_send import UnconnectedSend, routing_failure
+from cpppod.protocols.errors import EncodeError, ProtocolError
+
+MESSAGE_ROUTER_CLASS = 0x02
+ASSEMBLY_CLASS = 0x04
+Outcome = bytes | Reply | Pending
+_TAG_SERVICES = frozenset((0x4C, 0x4D, 0x4E, 0x52, 0x53))
+
+
+class Target:
+    """One controller.
+
+    Attributes:
+        image, symbols: its tags.
+        classes: its objects by class id; more may be added before it serves.
+        observe: called with (kind, variable, first, count) after a tag was read or written by a
+            request that was not remembered; for `--print`.
+        refused: refusals by general status, for metrics.
+    """
+
+    def __init__(
+        self,
+        *,
+        random_u32: Callable[[], int],
+        clock_us: Callable[[], int],
+        personality: Personality = PERSONALITIES["controllogix"],
+        identity: Identity | None = None,
+        tcpip: Mapping[str, Any] | None = None,
+        policy: RoutePolicy | None = None,
+        allotment: Allotment | None = None,
+        program_name: str = "cpppod",
+        writable_identity: bool = False,
+    ) -> None:
+        self.personality = personality
+        self.identity = identity or personality.identity
+        self.policy = policy or RoutePolicy()
+        self.image = Image()
+        self.symbols = Symbols(self.image, allotment)
+        self.manager = ConnectionManager(self.identity, self.policy, random_u32)
+        self.addressed: dict[tuple[int, int, int], Variable] = {}
+        self.refused: Counter[int] = Counter()
+        self.observe: Callable[[str, Variable, int, int], None] | None = None
+        self.remember = True
+        self.replies = ReplyCache()
+        self.now = 0.0
+        self.classes: dict[int, CipClass] = {}
+        for item in (
+            identity_class(self.identity, writable=writable_identity),
+            interfaces.tcpip_class(tcpip or {}, writable=writable_identity),
+            interfaces.link_class(),
+            interfaces.port_class(),
+            CipClass(CONNECTION_MANAGER_CLASS),
+            CipClass(ASSEMBLY_CLASS),
+            CipClass(MESSAGE_ROUTER_CLASS),
+        ):
+            self.classes[item.class_id] = item
+        manager = self.classes[CONNECTION_MANAGER_CLASS]
+        counters = {number: constant(bytes(2)) for number in range(1, 9)}
+        manager.add(1, CipInstance(counters))
+        self.classes[MESSAGE_ROUTER_CLASS].add(1, CipInstance())
+        if personality.logix:
+            self.add_class(logix.program_name_class(program_name))
+            self.add_class(logix.wall_clock_class(clock_us))
+            self.add_class(logix.controller_class(lambda: len(self.image.variables)))
+
+    def forget_replies(self) -> None:
+        """Work out anew what requests mean: tags came or went, or answer otherwise than before."""
+        self.replies.clear()
+        for connection in self.manager.connections.values():
+            if connection.cache is not None:
+                connection.cache.clear()
+
+    def set_error(self, variable: Variable, status: int) -> None:
+        """Have every access to a tag answer a general status; 0 ends that."""
+        variable.error = status
+        variable.changed()
+        self.forget_replies()
+
+    def add_class(self, item: CipClass) -> None:
+        """Take in an object class; one of the same id gives way."""
+        self.classes[item.class_id] = item
+
+    def add_tag(
+        self, variable: Variable, address: tuple[int, int, int] | None = None, alias: str = ""
+    ) -> None:
+        """Take in a tag, at `address` (class, instance, attribute) or the Message Router's next."""
+        known = self.image.variables.get(variable.name.casefold())
+        if known is not None and known is not variable:
+            raise EncodeError(f"tag {variable.name} twice", status=0)
+        if address is None:
+            instance = self.classes[MESSAGE_ROUTER_CLASS].instances[1]
+            address = (MESSAGE_ROUTER_CLASS, 1, max(instance.attributes, default=0) + 1)
+        self.image.add(variable)
+        self.symbols.add(variable, alias)
+        self._place(variable, address)
+        self.forget_replies()
+
+    def _place(self, variable: Variable, address: tuple[int, int, int]) -> None:
+        class_id, instance_id, attribute_id = address
+        known = self.addressed.get(address)
+        if known is not None and known is not variable:
+            raise EncodeError(f"tag {variable.name}: {address} is {known.name}'s", status=0)
+        found = self.classes.setdefault(class_id, CipClass(class_id))
+        instance = found.instances.setdefault(instance_id, CipInstance())
+        instance.attributes[attribute_id] = _tag_attribute(variable)
+        if class_id == ASSEMBLY_CLASS and attribute_id == 3:
+            size = len(variable.data).to_bytes(2, "little")
+            instance.attributes.setdefault(4, constant(size))
+        variable.address = address
+        self.addressed[address] = variable
+
+    def remove_tag(self, name: str) -> None:
+        """Forget a tag; requests that name it, or its id, answer 0x05."""
+        variable = self.image.variables.get(name.casefold())
+        if variable is None:
+            return
+        self.image.remove(variable)
+        self.symbols.remove(variable.name)
+        self.forget_replies()
+        if variable.address is not None:
+            self.addressed.pop(variable.address, None)
+            class_id, instance_id, attribute_id = variable.address
+            instance = self.classes[class_id].instances[instance_id]
+            instance.attributes.pop(attribute_id, None)
+
+    def execute(self, message: bytes, origin: Origin) -> Outcome:
+        """What becomes of a Message Router request."""
+        service = message[0] if message else 0
+        try:
+            request = MessageRouterRequest.decode(message)
+            path = epath.decode(request.path)
+            return self._dispatch(service, path, request.data, origin)
+        except ProtocolError as error:
+            self.refused[error.status] += 1
+            return refusal(service, error)
+
+    def _dispatch(
+        self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
+    ) -> Outcome:
+        first = path[0] if path else None
+        if service & 0x80 or not service:
+            raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+        if isinstance(first, Symbol):
+            return self._tag(service, path, data, origin)
+        if not isinstance(first, Logical) or first.kind is not LogicalType.CLASS:
+            raise CipError(status=GeneralStatus.PATH_SEGMENT_ERROR, extended=(0,))
+        own = _OWN.get(first.value)
+        if own is not None:
+            return own(self, service, path, data, origin)
+        return self._object(service, path, data, origin)
+
+    def _object(
+        self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
+    ) -> Outcome:
+        assert isinstance(path[0], Logical)
+        if service in _TAG_SERVICES and len(path) >= 3:
+            return self._addressed(service, path, data, origin)
+        found = self.classes.get(path[0].value)
+        if found is None:
+            raise unknown("class")
+        return found.serve(service, path, data, origin)
+
+    def _addressed(
+        self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
+    ) -> Outcome:
+        """A tag service on class/instance/attribute instead of a name."""
+        numbers = tuple(item.value for item in path[:3] if isinstance(item, Logical))
+        variable = self.addressed.get(numbers) if len(numbers) == 3 else None
+        if variable is None:
+            raise unknown("attribute")
+        return self._tag(service, (Symbol(variable.name), *path[3:]), data, origin, variable)
+
+    def _tag(
+        self,
+        service: int,
+        path: Sequence[Segment],
+        data: bytes,
+        origin: Origin,
+        variable: Variable | None = None,
+    ) -> Outcome:
+        if service == Service.GET_INSTANCE_ATTRIBUTE_LIST:
+            return self._listing(path, data, origin)
+        if not self.personality.symbols and variable is None:
+            raise CipError(status=GeneralStatus.PATH_SEGMENT_ERROR, extended=(0,))
+        reference = self.symbols.resolve(path)
+        if service in (Service.READ_TAG, Service.READ_TAG_FRAGMENTED):
+            outcome = tag_services.read(service, reference, data, origin)
+            self._observe("read", reference, data, origin)
+            return outcome
+        if service in (Service.WRITE_TAG, Service.WRITE_TAG_FRAGMENTED):
+            done = tag_services.write(service, reference, data, origin)
+            self._observe("write", reference, data, origin)
+            return done
+        if service == Service.READ_MODIFY_WRITE_TAG:
+            return tag_services.read_modify_write(service, reference, data, origin)
+        if service in (Service.GET_ATTRIBUTE_SINGLE, Service.SET_ATTRIBUTE_SINGLE):
+            return self._raw(service, reference, data, origin)
+        raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+
+    def _observe(self, kind: str, reference: Reference, data: bytes, _origin: Origin) -> None:
+        if self.observe is not None:
+            at = 0 if kind == "read" else 4 if data[:2] == b"\xa0\x02" else 2
+            count = int.from_bytes(data[at : at + 2], "little")
+            self.observe(kind, reference.variable, reference.first, count)
+
+    def _raw(self, service: int, reference: Reference, data: bytes, origin: Origin) -> bytes:
+        """Get and Set Attribute Single of a tag by its name."""
+        variable = reference.variable
+        if variable.device or variable.attribute is not None:
+            raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+        attribute = _tag_attribute(variable)
+        if service == Service.GET_ATTRIBUTE_SINGLE:
+            return success(service, attribute.get()[: origin.capacity - 4])
+        tag_services.check_writable(variable, origin)
+        assert attribute.put is not None
+        attribute.put(data)
+        return success(service)
+
+    def _listing(self, path: Sequence[Segment], data: bytes, origin: Origin) -> bytes:
+        """Tag browse: the controller's symbols, or a program's."""
+        if not self.personality.browsing:
+            raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+        scope, rest = self.symbols.controller, path
+        first = path[0]
+        if isinstance(first, Symbol):
+            if not first.name.casefold().startswith(PROGRAM_PREFIX):
+                raise unknown(first.name)
+            found = self.symbols.programs.get(first.name.casefold())
+            if found is None:
+                raise unknown(first.name)
+            scope, rest = found, path[1:]
+        elif isinstance(first, Logical) and first.value == PROGRAM_CLASS:
+            number = path[1].value if len(path) > 1 and isinstance(path[1], Logical) else 0
+            if number not in self.symbols.program_ids:
+                raise unknown()
+            scope, rest = self.symbols.program_ids[number], path[2:]
+        if not rest or rest[0] != Logical(LogicalType.CLASS, SYMBOL_CLASS):
+            raise unknown()
+        start = rest[1].value if len(rest) > 1 and isinstance(rest[1], Logical) else 0
+        return symbol.list_symbols(scope, start, data, origin)
+
+    def _symbol(
+        self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
+    ) -> Outcome:
+        """Requests to class 0x6B or 0x68: tags by instance, listings, attributes of a symbol."""
+        if service in (0x01, 0x03) and path[0] == Logical(LogicalType.CLASS, SYMBOL_CLASS):
+            number = path[1].value if len(path) > 1 and isinstance(path[1], Logical) else 0
+            entry = self.symbols.controller.entries.get(number)
+            if entry is None:
+                raise unknown()
+            holder = CipClass(SYMBOL_CLASS)
+            holder.add(number, symbol.symbol_instance(entry))
+            return holder.serve(service, path, data, origin)
+        return self._tag(service, path, data, origin)
+
+    def _template(
+        self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
+    ) -> Outcome:
+        if not self.personality.browsing:
+            raise unknown("class")
+        number = path[1].value if len(path) > 1 and isinstance(path[1], Logical) else 0
+        if service == Service.READ_TAG:
+            return symbol.read_template(self.symbols, number, data, origin)
+        holder = CipClass(TEMPLATE_CLASS)
+        if number:
+            holder.add(number, symbol.template_instance(self.symbols, number))
+        return holder.serve(service, path, data, origin)
+
+    def _router(
+        self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
+    ) -> Outcome:
+        if service == Service.MULTIPLE_SERVICE_PACKET:
+            if not self.personality.packets or origin.packed:
+                raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+            return multiple.serve(self, data, origin)
+        return self._object(service, path, data, origin)
+
+    def _connection_manager(
+        self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
+    ) -> Outcome:
+        if service in (0x01, 0x0E, 0x03):
+            return self._object(service, path, data, origin)
+        if origin.wrapped or origin.packed:
+            raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+        if service == Service.READ_TAG_FRAGMENTED:
+            return self._unconnected_send(data, origin)
+        if not self.personality.connected:
+            raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+        if service in (Service.FORWARD_OPEN, Service.LARGE_FORWARD_OPEN):
+            return self.manager.forward_open(service, data, origin, self.now)
+        if service == Service.READ_MODIFY_WRITE_TAG:
+            return self.manager.forward_close(service, data, origin)
+        raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+
+    def _unconnected_send(self, data: bytes, origin: Origin) -> Outcome:
+        if not self.personality.routes:
+            raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+        wrapped = UnconnectedSend.decode(data)
+        try:
+            way = self.policy.decide(ports_of(wrapped.route_path))
+        except CipError as error:
+            if error.status != GeneralStatus.CONNECTION_FAILURE:
+                raise
+            self.refused[error.status] += 1
+            return routing_failure(error.extended[0], wrapped.route_path)
+        if way is Way.FORWARD:
+            return self._forward(wrapped, origin)
+        inner = Origin(
+            self.image,
+            origin.address,
+            origin.capacity,
+            origin.connected,
+            origin.may_write,
+            wrapped=True,
+            packed=origin.packed,
+            session=origin.session,
+        )
+        if isinstance(way, str):
+            return self.execute_device(way, wrapped.request, inner)
+        return self.execute(wrapped.request, inner)
+
+    def _forward(self, wrapped: UnconnectedSend, origin: Origin) -> Pending:
+        command = ForwardNeeded(
+            wrapped.route_path,
+            wrapped.request,
+            wrapped.priority_tick,
+            wrapped.timeout_ticks,
+            origin.address,
+        )
+        return Pending(command, lambda reply: reply, exclusive=False)
+
+    def execute_device(self, device: str, message: bytes, origin: Origin) -> Outcome:
+        """A request to a device that speaks no CIP: its tags, as of a simple device."""
+        service = message[0] if message else 0
+        try:
+            request = MessageRouterRequest.decode(message)
+            path = epath.decode(request.path)
+            if service not in _TAG_SERVICES or not path or not isinstance(path[0], Symbol):
+                raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+            return self._tag(service, (Symbol(device), *path), request.data, origin)
+        except ProtocolError as error:
+            self.refused[error.status] += 1
+            return refusal(service, error)
+
+
+def _tag_attribute(variable: Variable) -> Attribute:
+    """A tag as an attribute: its bytes without a type."""
+
+    def get() -> bytes:
+        if variable.error:
+            raise CipError(status=variable.error)
+        if variable.strings is not None:
+            return b"".join(variable.strings)
+        return bytes(variable.data)
+
+    def put(data: bytes) -> None:
+        if variable.error:
+            raise CipError(status=variable.error)
+        if not variable.writable:
+            raise CipError(status=GeneralStatus.PRIVILEGE_VIOLATION)
+        if variable.strings is not None:
+            variable.set(variable.type.unpack(data))
+            return
+        if len(data) < len(variable.data):
+            raise CipError(status=GeneralStatus.NOT_ENOUGH_DATA)
+        if len(data) > len(variable.data):
+            raise CipError(status=GeneralStatus.TOO_MUCH_DATA)
+        variable.data[:] = data
+        variable.written()
+
+    if variable.attribute is not None:
+        return Attribute(get, put, deferred=tag_services.attribute_access(variable))
+    return Attribute(get, put, len(variable.data))
+
+
+_OWN: dict[int, Callable[[Target, int, Sequence[Segment], bytes, Origin], Outcome]] = {
+    MESSAGE_ROUTER_CLASS: Target._router,
+    CONNECTION_MANAGER_CLASS: Target._connection_manager,
+    PROGRAM_CLASS: Target._symbol,
+    SYMBOL_CLASS: Target._symbol,
+    TEMPLATE_CLASS: Target._template,
+}

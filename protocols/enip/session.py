@@ -1,0 +1,557 @@
+"""The target's side of one EtherNet/IP TCP connection: bytes in, bytes out, in order.
+
+    receive_data(bytes, now) -> bytes to write         frames that are whole are answered
+    commands                 -> (ticket, command)      what must leave before its reply can be made
+    complete(ticket, result, now) -> bytes to write    in its turn: later replies wait in slots
+
+    no session --RegisterSession--> registered --UnRegisterSession--> closing
+
+What a request's bytes mean is remembered: a repeated read costs a look-up of what follows the
+header's sender context. A request that must leave reserves its slot; an exclusive one (a write)
+holds back what follows it. `closing` tells the shell to write what there is and close.
+
+Source: CIP Networks Library Vol. 2, chapter 2; Vol. 1, 3-4 (class 3 connections).
+"""
+
+import struct
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cpppod.protocols.cip.image import Reply
+from cpppod.protocols.cip.message_router import refusal
+from cpppod.protocols.cip.objects.connection_manager import Connection
+from cpppod.protocols.cip.reply_cache import (
+    MAX_CONNECTION_COST,
+    ReplyCache,
+    refresh,
+)
+from cpppod.protocols.cip.request import (
+    UNCONNECTED_CAPACITY,
+    Command,
+    ForwardNeeded,
+    Origin,
+    Pending,
+)
+from cpppod.protocols.cip.status import CipError, GeneralStatus
+from cpppod.protocols.cip.target import Target
+from cpppod.protocols.enip import discovery
+from cpppod.protocols.enip.cpf import ConnectedMessage, ItemType, UnconnectedMessage
+from cpppod.protocols.enip.encapsulation import HEADER, MAX_DATA
+from cpppod.protocols.errors import DecodeError, ProtocolError
+
+Header = tuple[int, int, int, int, bytes, int]  # command, length, session, status, context, options
+
+MAX_OUTSTANDING = 64  # requests of one session that wait for the outside
+MAX_LEARNT = 64  # header and connection prefixes a session remembers
+MAX_BACKLOG = 262_144  # bytes received and not yet looked at: the shell stops reading before
+PLAUSIBLE = 600  # bytes: an unknown command with more before any session is no EtherNet/IP
+CAPACITY = UNCONNECTED_CAPACITY
+
+NOP, LEGACY, LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES = 0x00, 0x01, 0x04, 0x63, 0x64
+REGISTER, UNREGISTER, SEND_RR_DATA, SEND_UNIT_DATA = 0x65, 0x66, 0x6F, 0x70
+INVALID_COMMAND, INVALID_DATA, INVALID_SESSION, INVALID_LENGTH, UNSUPPORTED_REVISION = (
+    *(0x01, 0x03, 0x64, 0x65, 0x69),
+)
+_KNOWN = frozenset(
+    (
+        *(NOP, LEGACY, LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES),
+        *(REGISTER, UNREGISTER, SEND_RR_DATA, SEND_UNIT_DATA),
+    )
+)
+_RR = struct.Struct("<IIHHHHHH")  # options, then the CPF up to the message
+_UNIT = struct.Struct("<IIHHHHIHH")  # options, then the CPF up to the sequence count
+_HEAD = struct.Struct("<HH")
+_UNIT_PREFIX = 24  # bytes from the options to the sequence count
+_RR_OVERHEAD = 16
+_UNIT_OVERHEAD = 22
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A reply's place in the order: its bytes, or None while it is out."""
+
+    ticket: int
+    frame: bytes | None
+    wrap: Callable[[bytes], bytes]
+    pending: Pending | None
+
+
+def list_reply(target: Target, command: int, address: str, port: int) -> bytes | None:
+    """The data of a list command's reply; None for other commands."""
+    if command == LIST_SERVICES:
+        return discovery.encode_list(discovery.ServiceItem().encode())
+    if command == LIST_IDENTITY:
+        return discovery.encode_list(target.identity.item(address, port).encode())
+    if command == LIST_INTERFACES:
+        return discovery.encode_list()
+    if command == LEGACY:
+        return discovery.encode_list(discovery.LegacyItem(address, port).encode())
+    return None
+
+
+def answer_datagram(target: Target, data: bytes, address: str, port: int) -> bytes | None:
+    """The reply to a UDP datagram; only the list commands are ever answered."""
+    if len(data) < HEADER.size:
+        return None
+    command, length, session, _status, context, options = HEADER.unpack_from(data)
+    if length != len(data) - HEADER.size or options:
+        return None
+    body = list_reply(target, command, address, port)
+    if body is None:
+        return None
+    return HEADER.pack(command, len(body), session, 0, context, 0) + body
+
+
+class Session:
+    """One client's TCP connection.
+
+    Attributes:
+        address: the peer's, as text; `local` is (address, port) on our side.
+        commands: what must leave, to be drained by the shell after every call.
+        closing: write what there is, then close.
+        handle: session handle, 0 before RegisterSession.
+        received, requests: counted for `--web` and metrics.
+        rejected: refusals by reason, shared by all sessions of an endpoint.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        address: str,
+        local: tuple[str, int],
+        random_u32: Callable[[], int],
+        now: float,
+        may_write: bool = True,
+        rejected: Counter[str] | None = None,
+    ) -> None:
+        self.target = target
+        self.address = address
+        self.local = local
+        self.handle = 0
+        self.closing = False
+        self.commands: list[tuple[int, Command]] = []
+        self.received = 0
+        self.requests = 0
+        self.rejected: Counter[str] = Counter() if rejected is None else rejected
+        self.opened_at = self.active_at = now
+        self.partial_since = 0.0
+        self.max_size = MAX_DATA
+        self._random_u32 = random_u32
+        self._image = target.image
+        self._cache = target.replies
+        self._replies = target.replies.entries
+        self._buffer = bytearray()
+        self._slots: deque[_Slot] = deque()
+        self._held = False
+        self._tickets = 0
+        self._had_connection = False
+        self._lengths: dict[bytes, int] = {}
+        self._links: dict[bytes, Connection] = {}
+        self._ours = bytes(8)
+        self._origin = Origin(self._image, address, CAPACITY, may_write=may_write, session=self)
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that wait for the outside, and replies that wait behind them."""
+        return len(self._slots)
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the shell is to go on reading."""
+        return not self._held and len(self._slots) < MAX_OUTSTANDING and not self.closing
+
+    @property
+    def has_connections(self) -> bool:
+        """Whether a class 3 connection of this session is open."""
+        return any(item.session is self for item in self.target.manager.connections.values())
+
+    def receive_data(self, data: bytes, now: float) -> bytes:
+        """What to write after these bytes; look at `commands` and `closing` afterwards."""
+        image = self._image
+        image.now = now
+        if now >= image.next_expiry:
+            image.expire(now)
+        self.active_at = now
+        self.received += len(data)
+        if self._buffer or self._slots:
+            self._buffer += data
+            return self._work(now)
+        out: list[bytes] = []
+        at = self._repeated(data, now, out)
+        if at < len(data):
+            self._buffer += data[at:] if at else data
+            out.append(self._work(now))
+        return b"".join(out)
+
+    def _repeated(self, data: bytes, now: float, out: list[bytes]) -> int:
+        """Answer from memory; the offset of the first frame that it does not know."""
+        lengths, replies, ours = self._lengths, self._replies, self._ours
+        at, size, count = 0, len(data), 0
+        while True:
+            total = lengths.get(data[at : at + 12])
+            if total is None:
+                break
+            if total > 0:
+                end = at + total
+                reply = replies.get(data[at + 20 : end])
+                if reply is None or end > size:
+                    break
+                tail = reply.tail
+                if tail is None:
+                    tail = self._refresh(reply, data[at + 20 : end])
+                    if tail is None:
+                        break
+                out += (reply.head, ours, data[at + 12 : at + 20], tail)
+            else:
+                end = at - total
+                if end > size or not self._repeated_unit(data, at, end, now, out):
+                    break
+            count += 1
+            at = end
+        self.requests += count
+        return at
+
+    def _repeated_unit(self, data: bytes, at: int, end: int, now: float, out: list[bytes]) -> bool:
+        """The same for a request on a class 3 connection."""
+        connection = self._links.get(data[at + 20 : at + 44])
+        if connection is None or connection.deadline < now:
+            return False
+        reply = connection.replies.get(data[at + 46 : end])
+        sequence = data[at + 44 : at + 46]
+        if reply is None or sequence == connection.last_sequence:
+            return False
+        tail = reply.tail
+        if tail is None:
+            try:
+                tail = refresh(reply)
+            except CipError:
+                return False
+            reply.head = _HEAD.pack(SEND_UNIT_DATA, len(tail) + _UNIT_OVERHEAD)
+            reply.lead = _lead(connection.to_id, len(tail))
+            reply.tail = tail
+        connection.last_sequence = sequence
+        connection.last_reply = tail
+        connection.deadline = now + connection.timeout_s
+        out += (reply.head, self._ours, data[at + 12 : at + 20], reply.lead, sequence, tail)
+        return True
+
+    def _refresh(self, reply: Reply, key: bytes) -> bytes | None:
+        """The remembered reply rendered anew; None where its tag is not fresh."""
+        try:
+            message = refresh(reply)
+        except CipError:
+            return None
+        timeout = int.from_bytes(key[8:10], "little")
+        size = len(message)
+        reply.head = _HEAD.pack(SEND_RR_DATA, size + _RR_OVERHEAD)
+        tail = _RR.pack(0, 0, timeout, 2, 0, 0, ItemType.UNCONNECTED_DATA, size) + message
+        reply.tail = tail
+        return tail
+
+    def _work(self, now: float) -> bytes:
+        """Take whole frames off the buffer until it is empty or a request holds the rest back."""
+        out: list[bytes] = []
+        buffer, at = self._buffer, 0
+        while not self._held and not self.closing and len(self._slots) < MAX_OUTSTANDING:
+            if len(buffer) - at < HEADER.size:
+                break
+            header = HEADER.unpack_from(buffer, at)
+            command, length = header[0], header[1]
+            if self._implausible(command, length, header[3], header[5]):
+                self._reject("implausible")
+                self.closing = True
+                break
+            end = at + HEADER.size + length
+            if end > len(buffer):
+                break
+            frame = bytes(buffer[at:end])
+            at = end
+            self._frame(frame, header, now, out)
+        del buffer[:at]
+        if self.closing:
+            buffer.clear()
+        if not buffer:
+            self.partial_since = 0.0
+        elif at or not self.partial_since:
+            self.partial_since = now
+        return b"".join(out)
+
+    def _implausible(self, command: int, length: int, status: int, options: int) -> bool:
+        """Whether these bytes are another protocol's, or longer than any frame."""
+        if length > self.max_size and command != NOP:
+            return True
+        if command in _KNOWN or self.handle:
+            return False
+        return length > PLAUSIBLE or bool(status or options)
+
+    def _reject(self, reason: str) -> None:
+        self.rejected[reason] += 1
+
+    def _frame(
+        self,
+        frame: bytes,
+        header: Header,
+        now: float,
+        out: list[bytes],
+    ) -> None:
+        command, _length, handle, _status, context, options = header
+        if options:
+            self._reject("options")
+            return
+        self.requests += 1
+        if command in (SEND_RR_DATA, SEND_UNIT_DATA):
+            if not self.handle or handle != self.handle:
+                self._reject("session")
+                self._emit(_error(header, INVALID_SESSION), out)
+            elif command == SEND_RR_DATA:
+                self._unconnected(frame, header, now, out)
+            else:
+                self._connected(frame, header, now, out)
+        elif command == NOP:
+            return
+        elif command == REGISTER:
+            self._register(frame, header, out)
+        elif command == UNREGISTER:
+            self.closing = True
+        else:
+            body = list_reply(self.target, command, *self.local)
+            if body is None:
+                self._reject("command")
+                self._emit(_error(header, INVALID_COMMAND), out)
+            else:
+                self._emit(HEADER.pack(command, len(body), handle, 0, context, 0) + body, out)
+
+    def _register(self, frame: bytes, header: Header, out: list[bytes]) -> None:
+        command, length, _handle, _status, context, _options = header
+        if length != 4:
+            self._reject("length")
+            self._emit(_error(header, INVALID_LENGTH), out)
+            self.closing = True
+            return
+        version, flags = struct.unpack_from("<HH", frame, HEADER.size)
+        if self.handle:
+            self._emit(HEADER.pack(command, 0, self.handle, INVALID_COMMAND, context, 0), out)
+            return
+        body = struct.pack("<HH", 1, 0)
+        if version != 1 or flags:
+            self._reject("revision")
+            self._emit(HEADER.pack(command, 4, 0, UNSUPPORTED_REVISION, context, 0) + body, out)
+            return
+        while not self.handle:
+            self.handle = self._random_u32()
+        self._ours = struct.pack("<II", self.handle, 0)
+        self._emit(HEADER.pack(command, 4, self.handle, 0, context, 0) + body, out)
+
+    def _emit(self, frame: bytes, out: list[bytes]) -> None:
+        """Send a reply, or queue it behind those that are out."""
+        if self._slots:
+            self._slots.append(_Slot(0, frame, _same, None))
+        else:
+            out.append(frame)
+
+    def _learn(self, frame: bytes, total: int) -> None:
+        """Know this header again: command, length, our session, status 0."""
+        if len(self._lengths) < MAX_LEARNT:
+            self._lengths[frame[:12]] = total
+
+    def _unconnected(
+        self,
+        frame: bytes,
+        header: Header,
+        now: float,
+        out: list[bytes],
+    ) -> None:
+        try:
+            item = UnconnectedMessage.decode(frame[HEADER.size :])
+        except DecodeError as error:
+            self._reject("cpf")
+            self._emit(_error(header, error.status), out)
+            return
+        context, timeout, handle = header[4], item.timeout, self.handle
+
+        def wrap(message: bytes) -> bytes:
+            size = len(message)
+            head = HEADER.pack(SEND_RR_DATA, size + _RR_OVERHEAD, handle, 0, context, 0)
+            tail = _RR.pack(0, 0, timeout, 2, 0, 0, ItemType.UNCONNECTED_DATA, size)
+            return head + tail[4:] + message
+
+        self.target.now = now
+        outcome = self.target.execute(item.message, self._origin)
+        if isinstance(outcome, Reply):
+            message = self._render(item.message, outcome)
+            if self.target.remember and not item.extra:
+                self._cache.put(frame[20:], outcome)
+                if header[3] == 0:
+                    self._learn(frame, len(frame))
+            self._emit(wrap(message), out)
+        else:
+            self._settle(outcome, wrap, out)
+
+    def _render(self, request: bytes, reply: Reply) -> bytes:
+        try:
+            return reply.render()
+        except CipError as error:
+            self.target.refused[error.status] += 1
+            return refusal(request[0], error)
+
+    def _settle(
+        self, outcome: bytes | Pending, wrap: Callable[[bytes], bytes], out: list[bytes]
+    ) -> None:
+        """Send what is there, or reserve a slot for what must leave."""
+        if isinstance(outcome, bytes):
+            self._emit(wrap(outcome), out)
+            return
+        self._tickets += 1
+        self._slots.append(_Slot(self._tickets, None, wrap, outcome))
+        self._held = outcome.exclusive
+        self.commands.append((self._tickets, outcome.command))
+
+    def _connected(
+        self,
+        frame: bytes,
+        header: Header,
+        now: float,
+        out: list[bytes],
+    ) -> None:
+        try:
+            item = ConnectedMessage.decode(frame[HEADER.size :])
+        except DecodeError as error:
+            self._reject("cpf")
+            if error.status == INVALID_LENGTH:
+                self._emit(_error(header, error.status), out)
+            return
+        connection = self.target.manager.connections.get(item.connection_id)
+        if connection is None or connection.session is not self or connection.deadline < now:
+            self._reject("connection")
+            self.closing = self._had_connection
+            return
+        connection.deadline = now + connection.timeout_s
+        wrap = _unit_wrap(header[4], self.handle, connection.to_id, frame[44:46])
+        sequence = frame[44:46]
+        if sequence == connection.last_sequence:
+            if connection.last_reply:
+                self._emit(wrap(connection.last_reply), out)
+            return
+        connection.last_sequence, connection.last_reply = sequence, b""
+        self.target.now = now
+        outcome = self._execute_connected(connection, item.message)
+        if isinstance(outcome, Reply):
+            message = self._render(item.message, outcome)
+            if self.target.remember and frame[38:40] == b"\xb1\0":
+                self._remember(connection, item.message, outcome, frame)
+            connection.last_reply = message
+            self._emit(wrap(message), out)
+        elif isinstance(outcome, bytes):
+            connection.last_reply = outcome
+            self._emit(wrap(outcome), out)
+        else:
+
+            def keep(message: bytes) -> bytes:
+                if connection.last_sequence == sequence:
+                    connection.last_reply = message
+                return wrap(message)
+
+            self._settle(outcome, keep, out)
+
+    def _execute_connected(self, connection: Connection, message: bytes) -> bytes | Reply | Pending:
+        if connection.route:
+            command = ForwardNeeded(
+                connection.route,
+                message,
+                connection.priority_tick,
+                connection.timeout_ticks,
+                self.address,
+            )
+            return Pending(command, _same, exclusive=False)
+        origin = Origin(
+            self._image,
+            self.address,
+            connection.capacity,
+            connected=True,
+            may_write=self._origin.may_write,
+            session=self,
+        )
+        if connection.device:
+            return self.target.execute_device(connection.device, message, origin)
+        return self.target.execute(message, origin)
+
+    def _remember(self, connection: Connection, message: bytes, reply: Reply, frame: bytes) -> None:
+        if connection.cache is None:
+            connection.cache = ReplyCache(MAX_CONNECTION_COST)
+            connection.replies = connection.cache.entries
+        connection.cache.put(message, reply)
+        self._learn(frame, -len(frame))
+        if len(self._links) >= MAX_LEARNT:
+            self._links.clear()
+        self._links[frame[20:44]] = connection
+        self._had_connection = True
+
+    def complete(self, ticket: int, result: Any, now: float) -> bytes:
+        """A command's result is here: what can be written now, in order."""
+        self._image.now = now
+        slot = next((item for item in self._slots if item.ticket == ticket), None)
+        if slot is None or slot.pending is None:
+            return b""
+        outcome = self._resume(slot.pending, result)
+        out: list[bytes] = []
+        if isinstance(outcome, Pending):
+            slot.pending = outcome
+            self._held = outcome.exclusive
+            self.commands.append((ticket, outcome.command))
+            return b""
+        slot.frame, slot.pending = slot.wrap(outcome), None
+        self._held = any(item.pending and item.pending.exclusive for item in self._slots)
+        while self._slots and self._slots[0].frame is not None:
+            out.append(self._slots.popleft().frame or b"")
+        if self._buffer:
+            out.append(self._work(now))
+        return b"".join(out)
+
+    def _resume(self, pending: Pending, result: Any) -> bytes | Pending:
+        try:
+            return pending.resume(result)
+        except ProtocolError as error:
+            service = error.status
+            failed = CipError(str(error), status=GeneralStatus.GENERAL_ERROR)
+            return refusal(service & 0x7F, failed)
+
+    def close(self) -> None:
+        """The TCP connection is gone: its class 3 connections go too."""
+        self.closing = True
+        self._had_connection = False
+        self.target.manager.drop_session(self)
+        self._links.clear()
+        self._slots.clear()
+        self._buffer.clear()
+        self.commands.clear()
+
+
+def _same(message: Any) -> bytes:
+    result: bytes = message
+    return result
+
+
+def _error(header: Header, status: int) -> bytes:
+    """A reply of the header alone."""
+    return HEADER.pack(header[0], 0, header[2], status, header[4], 0)
+
+
+def _lead(to_id: int, size: int) -> bytes:
+    """From the options to the sequence count of a connected reply."""
+    return _UNIT.pack(
+        *(0, 0, 0, 2, ItemType.CONNECTED_ADDRESS, 4, to_id, ItemType.CONNECTED_DATA, size + 2)
+    )
+
+
+def _unit_wrap(
+    context: bytes, handle: int, to_id: int, sequence: bytes
+) -> Callable[[bytes], bytes]:
+    def wrap(message: bytes) -> bytes:
+        size = len(message)
+        head = HEADER.pack(SEND_UNIT_DATA, size + _UNIT_OVERHEAD, handle, 0, context, 0)
+        return head + _lead(to_id, size)[4:] + sequence + message
+
+    return wrap
