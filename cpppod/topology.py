@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpppod.protocols.plant import Device, Plant, Route, Worker, to_plain
+from cpppod.protocols.plant import Device, Line, Plant, Route, Worker, to_plain
 
 ALONE_UP_TO = 16  # TCP devices: up to here each has a worker of its own
 NAME_LENGTH = 40
@@ -65,10 +65,13 @@ def workers(
 ) -> list[Worker]:
     """Every worker of the plant, in the order to start them.
 
+    A serial port that is not an absolute path lies in the runtime directory.
+
     Args:
         files: the configuration's, for control to read again at a reload.
         owners: device -> worker of the running generation, to stay with.
     """
+    plant = replace(plant, lines=tuple(_with_port(line, directories) for line in plant.lines))
     routes, devices = _with_routed_devices(plant)
     owned = assign(devices, plant.devices_per_worker, owners or {})
     base = Worker(
@@ -105,6 +108,12 @@ def workers(
         options=_control_options(plant, directories, found, files),
     )
     return [control, *found]
+
+
+def _with_port(line: Line, directories: Directories) -> Line:
+    if "://" in line.port:
+        return line
+    return replace(line, port=str(directories.runtime / line.port))
 
 
 def _listeners(plant: Plant, base: Worker) -> list[Worker]:

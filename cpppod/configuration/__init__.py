@@ -88,7 +88,12 @@ def _taken(old: cpppo_cfg.Settings, plant: Plant) -> tuple[cpppo_cfg.Value, ...]
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **File.model_json_schema(),
+    plain = File.model_json_schema()
+    device, template = plain["$defs"]["Device"], plain["$defs"]["Template"]
+    del device["required"]
+    device["anyOf"] = [{"required": ["driver"]}, {"required": ["template"]}]
+    template["properties"] = {  # any value may be "${parameter}" there
+        key: {"description": value["description"]} if "description" in value else {}
+        for key, value in template["properties"].items()
     }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **plain}

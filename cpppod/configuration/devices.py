@@ -20,6 +20,7 @@ MODEL_DEFAULTS = (  # what a model may say in a device's stead
     "word_order",
     "byte_order",
 )
+TEXT_KEYS = ("listen", "encoding", "start", "deliver", "queue", "frames", "commands")
 RTU_UNITS = range(1, 248)
 Tags = list[tuple[str, KeyPath]]
 
@@ -92,8 +93,17 @@ class DeviceTables:
             delay_s=device.delay,
             groups=tuple(groups),
             model=model,
-            **present(device, *keys, "options", "description", "enabled", "isolate"),
+            options=device.options | self._text_keys(device, path),
+            **present(device, *keys, "description", "enabled", "isolate"),
         )
+
+    def _text_keys(self, device: sections.Device, path: KeyPath) -> dict[str, Any]:
+        """What a text device is told beside the rest; no other device has these keys."""
+        given = {key: value for key in TEXT_KEYS if (value := getattr(device, key)) is not None}
+        if device.driver != "text":
+            for key in given:
+                self._findings.add((*path, key), given[key], 'no such key without driver = "text"')
+        return given
 
     def _model(self, name: Any, path: KeyPath) -> dict[str, Any]:
         if not name or not isinstance(name, str):
@@ -118,7 +128,7 @@ class DeviceTables:
             add((*path, "address"), device.address, "no address: modbus-rtu has a line")
         if not device.line and not device.address:
             needs = "line" if device.driver == "modbus-rtu" else "address"
-            add((*path, needs), None, f"a {needs}: {device.driver} needs it")
+            add((*path, needs), None, f"its {needs}: {device.driver} needs one")
         if device.line:
             self._check_line(device, path)
         if device.driver == "modbus-rtu" and device.unit not in RTU_UNITS:

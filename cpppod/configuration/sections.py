@@ -244,6 +244,13 @@ class _DeviceKeys(Section):
     byte_order: Order | None = None
     model: Text = Field(default="", description="a device model: a file of etc/models, by name")
     options: dict[str, Any] = Field(default={}, description="what only its driver knows")
+    listen: bool | None = Field(default=None, description="text: the device connects to us")
+    encoding: Literal["ascii", "latin-1", "utf-8"] | None = None
+    start: list[str] | None = Field(default=None, description="text: sent after every connect")
+    deliver: Literal["latest", "every"] | None = None
+    queue: int | None = Field(default=None, ge=1, le=10_000)
+    frames: dict[str, Any] | None = Field(default=None, description="text: docs/text-devices.md")
+    commands: dict[str, Any] | None = None
     description: Text = ""
     enabled: bool = True
     isolate: bool = Field(default=False, description="a worker of its own")

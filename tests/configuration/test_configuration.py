@@ -1,0 +1,317 @@
+"""The configuration file: what is understood, what is refused, and how it is said."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from cpppod import configuration
+from cpppod.commands import cpppod as command
+from cpppod.configuration import Configuration, ConfigurationError
+from cpppod.protocols.plant import Plant, from_plain, to_plain
+
+SHIPPED = sorted((Path(configuration.__file__).parents[1] / "etc").glob("*.toml"))
+DEVICE = """
+[device.boiler]
+driver = "modbus-tcp"
+address = "127.0.0.1:15020"
+[[device.boiler.group]]
+name = "fast"
+period = "500ms"
+tags = [{ name = "pressure", address = 40001, type = "REAL", unit = "bar" }]
+"""
+
+
+def load(folder: Path, text: str, **more: str) -> Configuration:
+    """The configuration of `text`, with `conf.d` files from keyword arguments."""
+    path = folder / "cpppod.toml"
+    path.write_text(text)
+    for name, other in more.items():
+        (folder / "conf.d").mkdir(exist_ok=True)
+        (folder / "conf.d" / f"{name}.toml").write_text(other)
+    return configuration.load([path], old_files=[])
+
+
+def problems(folder: Path, text: str, **more: str) -> list[str]:
+    """What is wrong with it, without the folder's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(folder, text, **more)
+    return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_files_load_and_match_the_schema(path: Path) -> None:
+    if path.name == "demo-plant.toml":
+        return
+    loaded = configuration.load([path], old_files=[])
+    assert loaded.plant.devices
+    jsonschema.validate(tomllib.loads(path.read_text()), configuration.schema())
+
+
+def test_an_empty_file_is_a_gateway_on_loopback(tmp_path: Path) -> None:
+    plant = load(tmp_path, "").plant
+    assert [listener.address for listener in plant.listeners] == ["127.0.0.1:44818"]
+    assert plant.metrics == {"address": "127.0.0.1:9880"}
+    assert (plant.web, plant.history, plant.devices) == ({}, {}, ())
+
+
+def test_the_plant_survives_its_journey_as_json(tmp_path: Path) -> None:
+    plant = load(tmp_path, DEVICE).plant
+    assert from_plain(Plant, json.loads(json.dumps(to_plain(plant)))) == plant
+
+
+def test_five_mistakes_are_all_named_at_once(tmp_path: Path) -> None:
+    text = (
+        DEVICE.replace("500ms", "soon").replace("REAL", "FLOAT")
+        + """
+[[route]]
+path = "1/1"
+device = "press"
+[[listener]]
+adress = "127.0.0.1:44818"
+[line.hall]
+port = "/dev/ttyS0"
+baudrate = "fast"
+"""
+    )
+    assert problems(tmp_path, text) == [
+        "cpppod.toml: line.hall.baudrate: 'fast': expected a whole number",
+        "cpppod.toml: device.boiler.group[0].tags[0].type: 'FLOAT': expected a type: BOOL, SINT, "
+        "INT, DINT, LINT, USINT, UINT, UDINT, ULINT, REAL, LREAL, STRING, SSTRING, BYTE, WORD, "
+        "DWORD, LWORD",
+        "cpppod.toml: device.boiler.group[0].period: 'soon': expected a duration: seconds, or text "
+        'such as "500ms", "1s", "10min", "2h", "30d"',
+        "cpppod.toml: listener[0].adress: '127.0.0.1:44818': expected no such key; did you mean "
+        "address?",
+        "cpppod.toml: route[0].device: 'press': expected the name of a device: boiler",
+    ]
+
+
+def test_every_broken_file_is_named(tmp_path: Path) -> None:
+    found = problems(tmp_path, "[gateway", a="x = = 1", b="[devise.x]\ndriver = 'enip'")
+    assert [line.split(":")[0] for line in found] == [
+        "cpppod.toml",
+        "conf.d/a.toml",
+        "conf.d/b.toml",
+    ]
+    assert "did you mean device?" in found[2]
+
+
+def test_a_missing_file_is_a_problem_not_a_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="readable file"):
+        configuration.load([tmp_path / "none.toml"], old_files=[])
+
+
+def test_files_of_conf_d_add_to_the_configuration(tmp_path: Path) -> None:
+    other = DEVICE.replace("boiler", "dryer")
+    loaded = load(
+        tmp_path,
+        DEVICE + '[[tag]]\nname = "a"\ntype = "INT"',
+        more=other,
+        last=('[[tag]]\nname = "b"\ntype = "DINT[4]"'),
+    )
+    assert [device.name for device in loaded.plant.devices] == ["boiler", "dryer"]
+    assert [tag.name for tag in loaded.plant.listeners[0].tags] == ["a", "b"]
+    assert [Path(file).name for file in loaded.files] == ["cpppod.toml", "last.toml", "more.toml"]
+
+
+def test_a_mistake_in_conf_d_is_reported_with_its_own_place(tmp_path: Path) -> None:
+    first = '[[tag]]\nname = "a"\ntype = "INT"\n'
+    assert problems(tmp_path, first, more='[[tag]]\nname = "b"\ntype = "ANT"') == [
+        "conf.d/more.toml: tag[0].type: 'ANT': expected a CIP type or a structure, with "
+        "dimensions: DINT[10]"
+    ]
+
+
+def test_a_table_in_two_files_is_refused(tmp_path: Path) -> None:
+    found = problems(tmp_path, DEVICE, more='[device.boiler]\ndriver = "enip"')
+    assert found == ["conf.d/more.toml: device.boiler: expected it once: it is also in cpppod.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0.25", 0.25), ("2", 2.0), ('"500ms"', 0.5), ('"1.5 s"', 1.5), ('"1min"', 60.0)],
+)
+def test_durations_are_seconds_or_text(tmp_path: Path, text: str, seconds: float) -> None:
+    plant = load(tmp_path, DEVICE.replace('"500ms"', text)).plant
+    assert plant.devices[0].groups[0].period_s == seconds
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", '"1 fortnight"', "true", '""', "0", "1e-9"])
+def test_what_is_no_period_is_refused(tmp_path: Path, text: str) -> None:
+    (found,) = problems(tmp_path, DEVICE.replace('"500ms"', text))
+    assert "device.boiler.group[0].period" in found
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "x\\ny", "1st", "ä", "x" * 41])
+def test_names_that_could_escape_into_paths_or_files_are_refused(tmp_path: Path, name: str) -> None:
+    text = DEVICE.replace("device.boiler", f'device."{name}"')
+    assert any("expected a name" in line for line in problems(tmp_path, text))
+
+
+def test_names_are_unique_without_regard_to_case(tmp_path: Path) -> None:
+    text = (
+        DEVICE
+        + DEVICE.replace("boiler", "Boiler")
+        + """
+[[tag]]
+name = "BOILER"
+type = "INT"
+"""
+    )
+    found = problems(tmp_path, text)
+    assert [line.split(": ")[1] for line in found] == ["device.boiler", "device.Boiler"]
+
+
+def test_a_flat_name_must_not_hide_a_device(tmp_path: Path) -> None:
+    text = DEVICE.replace('unit = "bar"', 'flat_name = "boiler"')
+    (found,) = problems(tmp_path, text)
+    assert "flat_name" in found
+    assert "not in use" in found
+
+
+@pytest.mark.parametrize(
+    ("tag", "wanted"),
+    [
+        ('type = "INT", bit = 16', "0 to 15 for INT"),
+        ('type = "REAL", bit = 1', "none: REAL has no bits"),
+        ('type = "STRING"', "the bytes that the STRING takes"),
+        ('type = "BOOL", scale = 2', "no scale or offset"),
+        ("scale = 0", "a number other than 0"),
+        ("writable = true, minimum = 2, maximum = 1", "at most the maximum, 1.0"),
+        ("maximum = 1", "writable = true beside"),
+        ('length = "2"', "a whole number"),
+        ("deadband = -1", "0 or more"),
+        ('unit = "a\\nb"', "text on one line"),
+    ],
+)
+def test_tags_that_cannot_be_are_refused(tmp_path: Path, tag: str, wanted: str) -> None:
+    text = DEVICE.replace('type = "REAL", unit = "bar"', tag)
+    (found,) = problems(tmp_path, text)
+    assert wanted in found
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        ('driver = "modbus-tcp"', "its address: modbus-tcp needs one"),
+        ('driver = "modbus-tcp"\naddress = "plc"', "an address host:port"),
+        ('driver = "modbus-tcp"\naddress = "10.0.0.256:502"', "an address host:port"),
+        ('driver = "modbus-tcp"\naddress = "plc:502"\nunit = 300', "255 or less"),
+        ('driver = "modbus-rtu"\nline = "none"', "the name of a line: hall"),
+        ('driver = "modbus-rtu"\nline = "hall"\nunit = 248', "1 to 247"),
+        ('driver = "enip"\naddress = "plc:44818"\nroute_path = "1"', "a route path such as"),
+        ('driver = "enip"\naddress = "plc:44818"\nframes = {}', "no such key without"),
+        ('driver = "opc"\naddress = "plc:44818"', "one of 'modbus-tcp'"),
+        ('driver = "enip"\naddress = "plc:44818"\nmodel = "../x"', "a device model"),
+        ('driver = "enip"\naddress = "plc:44818"\ntemplate = "x"', "the name of a template"),
+    ],
+)
+def test_devices_that_cannot_be_are_refused(tmp_path: Path, keys: str, wanted: str) -> None:
+    (found,) = problems(tmp_path, f'[line.hall]\nport = "/dev/ttyS0"\n[device.x]\n{keys}\n')
+    assert wanted in found
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        ('path = "1/1"', "either a device or an address"),
+        ('path = "1/1"\ndevice = "boiler"\naddress = "h:1"', "either a device or an address"),
+        ('path = "1/300"\ndevice = "boiler"', "port/link"),
+        ('path = "1/7-2"\ndevice = "boiler"', "port/link"),
+        ('path = "2/10.0.0.256"\ndevice = "boiler"', "port/link"),
+        ('path = "1/0"\ndevice = "boiler"', "not 1/0: it is the local one"),
+        ('path = "1/1"\ndevice = "boiler"\nsources = ["10/8"]', "a network"),
+    ],
+)
+def test_routes_that_cannot_be_are_refused(tmp_path: Path, keys: str, wanted: str) -> None:
+    text = f'{DEVICE}\n[[listener]]\nroute_path = "1/0"\n[[route]]\n{keys}\n'
+    assert wanted in problems(tmp_path, text)[0]
+
+
+def test_routes_must_not_overlap(tmp_path: Path) -> None:
+    route = '[[route]]\npath = "{}"\ndevice = "boiler"\n'
+    (found,) = problems(tmp_path, DEVICE + route.format("1/2-7") + route.format("1/5"))
+    assert "route[1].path: '1/5': expected other links: 1/2-7 covers 1/5 already" in found
+
+
+@pytest.mark.parametrize(
+    ("tag", "wanted"),
+    [
+        ('type = "DINT[1,2,3,4]"', "with dimensions"),
+        ('type = "INT"\nvalue = 40000', "whole numbers from -32768 to 32767"),
+        ('type = "INT[3]"\nvalue = [1, 2]', "3 values, or one for all"),
+        ('type = "STRING"\nvalue = 1', "text"),
+        ('type = "INT"\naddress = "2/1/1"', "@"),
+        ('type = "INT"\nlistener = "other"', "the name of a listener: main"),
+        ('type = "DINT[9999999]"', "at most 1000000 elements"),
+    ],
+)
+def test_local_tags_that_cannot_be_are_refused(tmp_path: Path, tag: str, wanted: str) -> None:
+    assert wanted in problems(tmp_path, f'[[tag]]\nname = "a"\n{tag}\n')[0]
+
+
+def test_a_feed_beyond_loopback_needs_keys(tmp_path: Path) -> None:
+    text = '[feed]\npublish = "0.0.0.0:44880"\nsnapshot = "127.0.0.1:44881"\n'
+    (found,) = problems(tmp_path, text)
+    assert "feed.publish" in found
+    keys = 'secret_key_file = "/k"\nclient_keys_file = "/c"\n'
+    assert load(tmp_path, text + keys).plant.feed["client_keys_file"] == "/c"
+
+
+def test_one_address_serves_one_thing(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, '[metrics]\naddress = "127.0.0.1:44818"\n')
+    assert "metrics.address" in found
+
+
+def test_history_starts_with_the_first_group_that_wants_it(tmp_path: Path) -> None:
+    assert load(tmp_path, DEVICE).plant.history == {}
+    text = DEVICE.replace('period = "500ms"', 'period = "500ms"\nhistory = true')
+    assert load(tmp_path, text).plant.history["store"] == "sqlite"
+    (found,) = problems(tmp_path, text + "[history]\nenabled = false\n")
+    assert "history.enabled" in found
+
+
+def test_word_order_is_the_tags_own_the_devices_or_the_models(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "odd.toml").write_text('word_order = "little"\ndelay = "20ms"\n')
+    two = '}, { name = "b", address = 40003, type = "REAL", word_order = "big" }]'
+    text = DEVICE.replace("}]", two).replace('"modbus-tcp"', '"modbus-tcp"\nmodel = "odd"')
+    device = load(tmp_path, text).plant.devices[0]
+    assert [tag.word_order for tag in device.groups[0].tags] == ["little", "big"]
+    assert (device.delay_s, device.model["delay"]) == (0.02, "20ms")
+
+
+def test_check_names_every_mistake_and_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[feed]\nreplay_size = 'big'\n[web]\nenabled = 1\n[gateway]\ncpppo_cfg=false")
+    assert command.main(["--check", str(path)]) == 1
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert f"{path}: feed.replay_size: 'big': expected a size" in written.err
+    assert f"{path}: web.enabled: 1: expected true or false" in written.err
+    assert "2 mistakes" in written.err
+    assert command.main(["--check", str(path), "--json"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["problems"]) == 2
+
+
+def test_check_of_a_good_file_tells_what_it_amounts_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "good.toml"
+    path.write_text(DEVICE + "[gateway]\ncpppo_cfg = false\n")
+    assert command.main(["--check", str(path), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert (plain["ok"], plain["devices"], plain["tags"]) == (True, 1, 1)
+    assert "poller-boiler" in plain["workers"]
+
+
+def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert "device" in schema["properties"]
