@@ -1,0 +1,104 @@
+"""How `cpppoctl` prints: JSON for programs, tables for people.
+
+A table that goes to a terminal fits it; one that goes to a file or a pipe is as wide as it needs.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+WIDE = 240  # columns where nobody's terminal sets a limit
+
+
+def print_json(answer: Any) -> None:
+    """One JSON document, a line; sorted as the gateway sent it."""
+    print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table of `rows`; titles that begin with `>` are right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in titles:
+        right = title.startswith(">")
+        table.add_column(
+            title.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(Text(str(cell), style=style_of(cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
+
+
+_STYLES = {
+    "online": "green",
+    "running": "green",
+    "good": "green",
+    "degraded": "yellow",
+    "backing off": "yellow",
+    "starting": "yellow",
+    "restarting": "yellow",
+    "demoted": "red",
+    "unknown": "red",
+    "disabled": "dim",
+}
+
+
+def style_of(cell: Any) -> str:
+    """The colour that says whether a state is well."""
+    return _STYLES.get(str(cell), "")
+
+
+def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Names and what goes with them, one a line; those with nothing to say are left out."""
+    shown = [(name, str(value)) for name, value in pairs if value not in (None, "", [], {})]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        print(f"{name:<{width}}  {value}")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: `340 ms`, `2.5 s`, `3 min`, `4.2 h`, `3 d`; `-` for none."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    for limit, unit, divisor in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
+        if seconds < limit:
+            digits = 1 if seconds / divisor < 10 else 0
+            return f"{seconds / divisor:.{digits}f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
+def rate(per_second: float | None) -> str:
+    """Polls per second: `2.0/s`, or `6.0/min` below one in two seconds."""
+    if per_second is None:
+        return "-"
+    return f"{per_second:.1f}/s" if per_second >= 0.5 else f"{per_second * 60:.1f}/min"
+
+
+def value(given: Any) -> str:
+    """A value as a table has room for it."""
+    if given is None:
+        return "-"
+    if isinstance(given, bool):
+        return "true" if given else "false"
+    if isinstance(given, float):
+        return f"{given:.7g}" if math.isfinite(given) else str(given)
+    if isinstance(given, list):
+        few = ", ".join(value(each) for each in given[:8])
+        return f"[{few}, ... {len(given)}]" if len(given) > 8 else f"[{few}]"
+    return str(given)
+
+
+def time_of(microseconds: int | None) -> str:
+    """A moment in local time, to the millisecond; `-` for none."""
+    if not microseconds:
+        return "-"
+    moment = datetime.fromtimestamp(microseconds / 1e6, UTC).astimezone()
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"

@@ -1,0 +1,234 @@
+"""`cpppoctl` against a control socket: what it prints, for programs and people; exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpppod.commands import cpppoctl
+from cpppod.protocols.bus.messages import WriteReply
+from tests.known_gateway import KnownGateway, known_gateway, served
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KnownGateway]:
+    monkeypatch.setenv("CPPPOD_SOCKET", str(tmp_path / "control.sock"))
+    with served(known_gateway(), tmp_path / "control.sock") as known:
+        yield known
+
+
+def run_json(capsys: Capture, *arguments: str) -> Any:
+    status = cpppoctl.main([*arguments, "--json"])
+    output = capsys.readouterr().out
+    assert status == 0, output
+    return json.loads(output)
+
+
+def run_text(capsys: Capture, *arguments: str, status: int = 0) -> str:
+    assert cpppoctl.main(arguments) == status
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
+def test_status_counts_devices_and_workers(gateway: KnownGateway, capsys: Capture) -> None:
+    answer = run_json(capsys, "status")
+    assert answer["version"] == "1.2.3"
+    assert answer["ready"] is False  # one worker has never beaten
+    assert answer["summary"]["device_states"] == {"online": 1, "demoted": 1, "unknown": 1}
+    assert {each["name"]: each["state"] for each in answer["workers"]}["poller-press"] == "starting"
+    text = run_text(capsys, "status")
+    assert "1 of 3 up" in text
+    assert "hall 7" in text
+
+
+def test_devices_show_state_and_last_error(gateway: KnownGateway, capsys: Capture) -> None:
+    rows = {each["name"]: each for each in run_json(capsys, "devices")["devices"]}
+    assert rows["pump"]["last_error"] == "unit 7 did not answer within 1 s"
+    assert rows["boiler"]["worker"] == "poller-boiler"
+    assert 0.2 <= rows["boiler"]["age_s"] < 5
+    text = run_text(capsys, "devices")
+    assert "unit 7 did not answer within 1 s" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("BOILER", "boiler is online"),
+        ("pump", "pump is demoted after 3 failures in a row: unit 7 did not answer within 1 s; "),
+        ("pump", "next probe in 2.5 s"),
+        ("press", "press is unknown: its worker has not told of it yet"),
+        ("boiler", "unit 1 FC3 0 x 2"),
+    ],
+)
+def test_device_explains_itself(
+    gateway: KnownGateway, capsys: Capture, name: str, words: str
+) -> None:
+    assert words in run_text(capsys, "device", name)
+
+
+def test_unknown_device_is_refused_in_one_line(gateway: KnownGateway, capsys: Capture) -> None:
+    text = run_text(capsys, "device", "kettle", status=1)
+    assert text == "cpppoctl: kettle: no such device; try cpppoctl devices, which lists them\n"
+
+
+def test_tags_list_value_quality_and_access(gateway: KnownGateway, capsys: Capture) -> None:
+    tags = {each["tag"]: each for each in run_json(capsys, "tags")["tags"]}
+    assert list(tags) == [
+        "boiler.pressure",
+        "boiler.setpoint",
+        "boiler.recipe",
+        "pump.speed",
+        "SCADA",
+    ]
+    assert tags["boiler.pressure"]["value"] == 4.25
+    assert tags["boiler.recipe"]["reason"] == "device refused (status 0x02)"
+    assert tags["pump.speed"]["reason"] == "not yet known"
+    text = run_text(capsys, "tags", "boiler.*")
+    assert "4.25" in text
+    assert "INT[4]" in text
+    assert "pump" not in text
+
+
+def test_read_fails_unless_every_value_is_good(gateway: KnownGateway, capsys: Capture) -> None:
+    assert run_json(capsys, "read", "boiler.pressure")["values"][0]["value"] == 4.25
+    assert cpppoctl.main(["read", "boiler.pressure", "boiler.recipe"]) == 1
+    assert cpppoctl.main(["read", "nothing"]) == 1
+    assert "cpppoctl: nothing: no such tag" in capsys.readouterr().err
+
+
+def test_read_takes_one_element_and_whole_devices(gateway: KnownGateway, capsys: Capture) -> None:
+    gateway.publish_soon(recipe=([1, 2, 3, 4], 0))
+    assert run_json(capsys, "read", "boiler.recipe[2]")["values"][0]["value"] == 3
+    assert len(run_json(capsys, "read", "boiler")["values"]) == 3
+    assert "has 4 elements" in run_text(capsys, "read", "boiler.recipe[4]", status=1)
+
+
+def test_write_goes_to_the_owner_and_shows_what_was_read_back(
+    gateway: KnownGateway, capsys: Capture
+) -> None:
+    assert run_text(capsys, "write", "boiler.setpoint=6.5") == "boiler.setpoint: 5 -> 6.5\n"
+    assert gateway.writes_seen == [("boiler", [["setpoint", 0, [6.5]]])]
+    assert run_json(capsys, "read", "boiler.setpoint")["values"][0]["value"] == 6.5
+
+
+def test_several_writes_stop_at_the_first_that_fails(
+    gateway: KnownGateway, capsys: Capture
+) -> None:
+    gateway.write_reply = WriteReply(0, status=0x1F, extended=[3], error="illegal data value")
+    text = run_text(capsys, "write", "boiler.setpoint=1", "boiler.recipe=1,2", status=1)
+    assert "boiler.setpoint: illegal data value (status 0x1f, extended 0x0003)" in text
+    assert "not tried: the last 1" in text
+    assert len(gateway.writes_seen) == 1
+
+
+def test_write_of_unknown_outcome_says_so(gateway: KnownGateway, capsys: Capture) -> None:
+    gateway.write_reply = WriteReply(0, status=0x08, error="no reply in 12 s", unknown=True)
+    text = run_text(capsys, "write", "boiler.setpoint=1", status=1)
+    assert "outcome unknown: no reply in 12 s; try cpppoctl read boiler.setpoint" in text
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("boiler.pressure=1", "boiler.pressure: not writable"),
+        ("boiler.setpoint=warm", "'warm' is no number; try a value of type REAL"),
+        ("boiler.recipe[3]=1,2", "elements 3 to 4 of 4"),
+        ("boiler.kettle=1", "no such tag"),
+        ("pump.speed=1", "not writable"),
+    ],
+)
+def test_write_that_cannot_be_is_refused_before_anything_is_sent(
+    gateway: KnownGateway, capsys: Capture, assignment: str, words: str
+) -> None:
+    text = run_text(capsys, "write", "boiler.setpoint=1", assignment, status=1)
+    assert words in text
+    assert gateway.writes_seen == []
+
+
+def test_local_tag_is_written_by_its_listener(gateway: KnownGateway, capsys: Capture) -> None:
+    gateway.answers["write"] = {"status": 0}
+    assert cpppoctl.main(["write", "SCADA[3]=7"]) == 0
+    worker, verb, arguments = gateway.orders_seen[-1]
+    assert (worker, verb) == ("listener-main", "write")
+    assert arguments["writes"] == [["SCADA", 3, [7]]]
+
+
+def test_watch_shows_values_now_and_when_they_change(
+    gateway: KnownGateway, capsys: Capture
+) -> None:
+    from cpppod.control_client import ControlClient
+
+    with ControlClient.connect() as client:
+        updates = client.stream("watch", patterns=["boiler.p*"])
+        assert [each["value"] for each in next(updates)["values"]] == [4.25]
+        gateway.publish_soon(setpoint=(1.0, 0))
+        gateway.publish_soon(pressure=(4.5, 0))
+        assert [each["value"] for each in next(updates)["values"]] == [4.5]
+    text = run_text(capsys, "watch", "boiler.pressure", "--count", "1")
+    assert "boiler.pressure  4.5 bar" in text
+    assert "no such tag" in run_text(capsys, "watch", "kettle", status=1)
+
+
+def test_routes_say_what_they_lead_to_and_allow(gateway: KnownGateway, capsys: Capture) -> None:
+    route = run_json(capsys, "routes")["routes"][0]
+    assert (route["path"], route["device"], route["state"]) == ("1/1", "press", "unknown")
+    assert "reading services from 10.0.0.0/8" in run_text(capsys, "routes")
+
+
+def test_pause_and_resume_go_to_the_owner(gateway: KnownGateway, capsys: Capture) -> None:
+    assert run_text(capsys, "pause", "Boiler") == "boiler: paused\n"
+    assert run_text(capsys, "resume", "boiler") == "boiler: polled again\n"
+    assert gateway.orders_seen == [
+        ("poller-boiler", "pause", {"device": "boiler"}),
+        ("poller-boiler", "resume", {"device": "boiler"}),
+    ]
+    assert "worker poller-press is not connected" in run_text(capsys, "pause", "press", status=1)
+
+
+def test_log_level_goes_to_one_worker_or_to_all(gateway: KnownGateway, capsys: Capture) -> None:
+    assert run_text(capsys, "log", "debug", "feed") == "log level debug: 1 workers\n"
+    assert gateway.orders_seen == [("feed", "log", {"level": "debug"})]
+    text = run_text(capsys, "log", "info", status=1)
+    assert "poller-press: worker poller-press is not connected" in text
+
+
+def test_restart_of_a_worker_that_is_not_is_refused(gateway: KnownGateway, capsys: Capture) -> None:
+    assert "no such worker; try one of control, feed" in run_text(
+        capsys, "restart", "kettle", status=1
+    )
+
+
+def test_daemon_that_is_not_there_is_exit_status_three(tmp_path: Path, capsys: Capture) -> None:
+    text = run_text(capsys, "--socket", str(tmp_path / "none"), "status", status=3)
+    assert text.startswith("cpppoctl: no running gateway found: no control socket at ")
+    assert "none; try --socket PATH" in text
+
+
+@pytest.mark.parametrize("arguments", [[], ["brew"], ["device"], ["write", "x"], ["log", "loud"]])
+def test_wrong_usage_is_exit_status_two(arguments: list[str], capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cpppoctl.main(arguments)
+    assert caught.value.code == 2
+
+
+def test_every_command_has_help_and_the_page_of_commands_shows_it(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        cpppoctl.main(["--help"])
+    text = capsys.readouterr().out
+    for example in ("cpppoctl device boiler", "exit status: 0 done", "$CPPPOD_SOCKET"):
+        assert example in text
+
+
+def test_reader_that_leaves_ends_the_output_without_a_traceback(gateway: KnownGateway) -> None:
+    command = f"{sys.executable} -m cpppod.commands.cpppoctl tags --json | true"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, timeout=60, env=dict(os.environ), check=False
+    )
+    assert done.stderr == b""
