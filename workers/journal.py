@@ -16,11 +16,9 @@ gap as soon as the journal works again. Never raises for a disk's trouble, never
 
     00000000000000000001.journal      segments, numbered, one epoch each (`protocols.bus.journal`)
     00000000000000000002.tombstone    heads of a segment that was dropped for want of room
-    cursor-<historian>                `1 <segment> <offset>`: what that historian's store has
-    committed
 
 Appends of one turn of the I/O thread are one write; every `sync_s` they are forced to the disk.
-Historians delete what all of them have committed; the worker drops the oldest beyond its bounds,
+The historian deletes what its store has committed; the worker drops the oldest beyond its bounds,
 declared.
 """
 

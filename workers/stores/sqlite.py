@@ -129,7 +129,7 @@ class SqliteStore:
             self._index.commit(batch)
             self._damaged.clear()
         except (OSError, sqlite3.Error) as error:
-            self._close_days()
+            self.close()
             raise _store_error(self.folder, error) from error
         return Stored(added, len(batch.readings) - added)
 
