@@ -6,7 +6,7 @@
     40001-99999  400001-465536   holding registers   HR:0
 
 Numbers count from 1, the `HR:0` forms from 0; `.3` behind either is bit 3 of a register (bit 0 is
-the least significant). A device whose manual counts the numbers from 0 has `zero_based` in its model.
+the least significant). A device whose manual counts from 0 has `zero_based` in its model.
 """
 
 from dataclasses import dataclass

@@ -5,8 +5,8 @@
     byte order little   the bytes of each register swapped   BADC, with both: DCBA
 
 A `Codec` is made once for a tag and then turns the bytes of a reply into its value, and a value
-into registers. 8-bit types take the low byte of a register of their own; strings have two characters
-per register, the first in the high byte, and end at the first NUL.
+into registers. 8-bit types take the low byte of a register of their own; strings have two
+characters per register, the first in the high byte, and end at the first NUL.
 """
 
 import struct

@@ -338,6 +338,8 @@ class PolledDevice:
         rows.append(["cpppod_tags_quarantined", device, len(described.get("quarantined", ()))])
         for name, number in described.get("counters", {}).items():
             rows.append([f"cpppod_{name}_total", device, number])
+        for name, number in described.get("gauges", {}).items():
+            rows.append([f"cpppod_{name}", device, number])
         return rows + self.counters.rows()
 
     def last(self, tag: str) -> Sample | None:

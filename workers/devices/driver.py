@@ -44,15 +44,19 @@ class DeviceError(Exception):
             the frame close the connection and open it again after a back-off.
         text: one line for people, peer text escaped and bounded.
         connected: False where the frame must close and open again; by default as `quality` says.
+        sent: False where the request surely never left, so that its outcome is known: nothing.
     """
 
-    def __init__(self, quality: int, text: str, *, connected: bool | None = None) -> None:
+    def __init__(
+        self, quality: int, text: str, *, connected: bool | None = None, sent: bool = True
+    ) -> None:
         super().__init__(text)
         self.quality = int(quality)
         self.text = text
         code = quality & 0xFF
         lost = code in (Quality.NOT_CONNECTED, Quality.BAD_REPLY)
         self.connected = (not lost) if connected is None else connected
+        self.sent = sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,10 @@ class Link(Protocol):
     """A wire of bytes that several drivers share in turn: a serial port, or a socket to one.
 
     The frame lets one driver at a time use it. Bytes are as they came; framing is the driver's.
+    `shared` holds what the drivers of the wire share, by a name of theirs.
     """
+
+    shared: dict[str, Any]
 
     silence_s: float  # idle time that ends a frame on this line (t3.5), 0 on a socket
     character_s: float  # time of one character on the line, 0 on a socket

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from cpppod.protocols.modbus.rtu import character_s, silence_s
 from cpppod.protocols.plant import Line
 from cpppod.protocols.values import Quality
 from cpppod.workers.devices.driver import DeviceError
@@ -26,8 +27,6 @@ SERIAL_BUFFER_LIMIT = 512  # two frames: more than that unasked is noise, and it
 KEEPALIVE_IDLE_S, KEEPALIVE_PROBE_S, KEEPALIVE_PROBES = 3, 1, 2
 USER_TIMEOUT_MS = 4_000  # unacknowledged data for so long: the peer is gone
 DEFAULT_TIMEOUT_S = 2.0
-FAST_BAUDRATE = 19_200  # from here up the specification fixes t1.5 and t3.5
-SILENCE_FIXED_S = 0.00175  # t3.5 above 19,200 baud (Modbus over Serial Line 2.5.1.1)
 RTU_OVER_TCP = "rtu-over-tcp://"
 
 Blocking = Callable[..., Awaitable[Any]]  # runs a function that may block on another thread
@@ -35,9 +34,9 @@ Blocking = Callable[..., Awaitable[Any]]  # runs a function that may block on an
 _BY_ID = Path("/dev/serial/by-id")
 
 
-def not_connected(text: str) -> DeviceError:
+def not_connected(text: str, *, sent: bool = True) -> DeviceError:
     """The error of a port that is gone or cannot be had."""
-    return DeviceError(Quality.NOT_CONNECTED, text)
+    return DeviceError(Quality.NOT_CONNECTED, text, sent=sent)
 
 
 def split_address(address: str, default_port: int) -> tuple[str, int]:
@@ -136,8 +135,8 @@ class TcpPort:
     """One TCP connection as a `Link`.
 
     Attributes:
-        requests: how many were sent over this port, for transaction ids: they go on over a
-            reconnect, and all drivers of the port share them.
+        connections: how many were made so far: a parser of the stream starts anew with each.
+        shared: what the drivers of this port share, by a name of theirs.
     """
 
     silence_s = 0.0
@@ -157,7 +156,8 @@ class TcpPort:
         self._settle_s = settle_s
         self._blocking = blocking or asyncio.to_thread
         self._stream: _Stream | None = None
-        self.requests = 0
+        self.connections = 0
+        self.shared: dict[str, Any] = {}
 
     async def open(self) -> None:
         """Connect within the time-out; then wait as long as the device needs before it listens."""
@@ -172,6 +172,7 @@ class TcpPort:
             raise not_connected(f"{where} did not accept within {self._timeout_s:g} s") from None
         except OSError as error:
             raise not_connected(f"{where}: {_reason(error)}") from None
+        self.connections += 1
         if self._settle_s:
             await asyncio.sleep(self._settle_s)
 
@@ -186,7 +187,8 @@ class TcpPort:
         """Hand `data` to the socket."""
         stream = self._connected()
         if stream.received.error is not None or stream.transport is None:
-            raise stream.received.error or not_connected("not open")
+            why = stream.received.error.text if stream.received.error else "not open"
+            raise not_connected(why, sent=False)
         stream.transport.write(data)
 
     async def receive(self, timeout_s: float) -> bytes:
@@ -199,7 +201,7 @@ class TcpPort:
 
     def _connected(self) -> _Stream:
         if self._stream is None:
-            raise not_connected("not open")
+            raise not_connected("not open", sent=False)
         return self._stream
 
     async def _resolve(self) -> str:
@@ -236,26 +238,20 @@ def _reason(error: BaseException) -> str:
     return str(error)[:120] or type(error).__name__
 
 
-def character_time_s(line: Line) -> float:
-    """Seconds that one character takes on the line: start, data, parity and stop bits."""
-    bits = 1 + line.bytesize + (line.parity.upper() != "N") + line.stopbits
-    return bits / line.baudrate
-
-
-def silence_time_s(line: Line) -> float:
-    """t3.5: the idle time that ends a frame."""
-    if line.baudrate > FAST_BAUDRATE:
-        return SILENCE_FIXED_S
-    return 3.5 * character_time_s(line)
-
-
 class SerialPort:
-    """A serial port as a `Link`, opened exclusively: no other process gets it while we have it."""
+    """A serial port as a `Link`, opened exclusively: no other process gets it while we have it.
+
+    Attributes:
+        shared: what the drivers of this port share, by a name of theirs.
+    """
 
     def __init__(self, line: Line, *, blocking: Blocking | None = None) -> None:
         self.line = line
-        self.character_s = character_time_s(line)
-        self.silence_s = silence_time_s(line)
+        self.character_s = character_s(
+            line.baudrate, bytesize=line.bytesize, parity=line.parity, stopbits=line.stopbits
+        )
+        self.silence_s = silence_s(line.baudrate, self.character_s)
+        self.shared: dict[str, Any] = {}
         self._blocking = blocking or asyncio.to_thread
         self._serial: Any = None
         self._received = _Received(SERIAL_BUFFER_LIMIT)
@@ -286,7 +282,8 @@ class SerialPort:
         view = memoryview(data)
         while view:
             if self._serial is None or self._received.error is not None:
-                raise self._received.error or not_connected("not open")
+                why = self._received.error.text if self._received.error else "not open"
+                raise not_connected(why, sent=len(view) < len(data))
             try:
                 view = view[os.write(self._serial.fileno(), view) :]
             except BlockingIOError:
