@@ -15,15 +15,20 @@ Frames go in and out as `bytes`; what they mean is `protocols.bus`.
 import asyncio
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from socket import SHUT_RDWR
+from socket import socket as TcpSocket
+from typing import Protocol
 
 import zmq
+import zmq.utils.z85
 
 from cpppod.protocols.bus.codec import MAX_MESSAGE
 
 MAX_A_TURN = 256  # messages of one socket per turn of the loop: about 5 ms at 20 us each
-MAX_FRAMES = 8  # of one message: ours have 3 at most
+MAX_FRAMES = 10  # of one message: ours have 3 at most, a ZAP request 9
 MAX_IPC_PATH = 107  # bytes: sun_path (unix(7)) less its closing NUL
 SEND_QUEUE = 4_000  # messages for one peer: what a reader may lag before it loses some
 RECEIVE_QUEUE = 4_000
@@ -33,9 +38,20 @@ RECONNECT_MAX_MS = (
     250  # ... up to this: a restarted feed has its publishers back in a quarter second
 )
 HEARTBEAT_MS = 5_000  # on TCP only: finds the peer that vanished without a word
+DOOR_QUEUE = 16  # subscriptions that libzmq takes in before we can refuse the next ...
+DOOR_BUFFER = 4_096  # ... and bytes before that: 100,000 at once cost 324 MB without these
 BACKLOG = 512  # connections waiting at bind: every worker connects at once after a start
 
 OnFrames = Callable[[list[bytes]], None]
+
+
+HANDSHAKE_FAILURES = {
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "handshake broken off",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "not ZeroMQ, or without CURVE",
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "key not listed",
+}
+ZAP = "inproc://zeromq.zap.01"  # RFC 27: where libzmq asks
+EVENT = struct.Struct("=HI")
 
 
 class BusError(Exception):
@@ -59,6 +75,44 @@ class Counters:
     malformed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class CurveClient:
+    """A client's side of CURVE: its own secret key and the server's public one, in Z85."""
+
+    secret_key: bytes
+    server_key: bytes
+
+
+class Door(Protocol):
+    """Who may come in from TCP, and what they may do there; a peer is its connection's descriptor.
+
+    Attributes:
+        secret_key: of the server, in Z85; b"" for no CURVE.
+        largest: bytes of one frame that a peer may send.
+    """
+
+    secret_key: bytes
+    largest: int
+
+    def user(self, public_key: bytes) -> str:
+        """The name that goes with a client's key (Z85), "" if it is not listed."""
+
+    def opened(self, peer: int) -> bool:
+        """Whether one more connection is welcome."""
+
+    def closed(self, peer: int) -> None:
+        """The connection is gone."""
+
+    def refused(self, why: str) -> None:
+        """A peer did not get through the handshake."""
+
+    def may_subscribe(self, peer: int, prefix: bytes) -> bool:
+        """Whether the peer may have this; it is cut off if not."""
+
+    def unsubscribed(self, peer: int, prefix: bytes) -> None:
+        """The peer does without it from now on."""
+
+
 class Socket:
     """A ZeroMQ socket on the running loop; made by `Bus`, closed with it or by `close`.
 
@@ -67,16 +121,39 @@ class Socket:
         counters: see `Counters`.
     """
 
-    __slots__ = ("_closed", "_loop", "_on_frames", "_scheduled", "_socket", "counters", "name")
+    __slots__ = (
+        "_closed",
+        "_loop",
+        "_paused",
+        "_scheduled",
+        "_siblings",
+        "_socket",
+        "counters",
+        "name",
+        "on_frames",
+        "receive",
+        "watcher",
+    )
 
-    def __init__(self, name: str, socket: "zmq.Socket[bytes]", on_frames: OnFrames) -> None:
+    def __init__(
+        self,
+        name: str,
+        socket: "zmq.Socket[bytes]",
+        on_frames: OnFrames,
+        siblings: "list[Socket]",
+    ) -> None:
         self.name = name
+        self._siblings = siblings
+        self._paused = False
+        siblings.append(self)
         self.counters = Counters()
         self._socket = socket
-        self._on_frames = on_frames
+        self.on_frames = on_frames
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._scheduled = False
+        self.receive: Callable[[], list[bytes] | None] = self._receive
+        self.watcher: Socket | None = None
         self._loop.add_reader(socket.fileno(), self._drain)
         self._schedule()
 
@@ -118,12 +195,30 @@ class Socket:
         """Where it is bound last; a port that was asked for as 0 is the real one here."""
         return self._socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
+    def pause(self) -> None:
+        """Receive nothing until `resume`: what arrives meanwhile queues up, then is lost."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Receive again."""
+        self._paused = False
+        self._schedule()
+
     def close(self) -> None:
         """Drop what is queued and leave; further sends are an error of the caller's."""
         if not self._closed:
             self._closed = True
+            self._siblings.remove(self)
             self._loop.remove_reader(self._socket.fileno())
+            if self.watcher is not None:
+                self._socket.disable_monitor()
+                self.watcher.close()
             self._socket.close(0)
+
+    def monitor(self) -> "zmq.Socket[bytes]":
+        """A PAIR on which libzmq tells of connections that come, go, and fail (binding side)."""
+        events = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | sum(HANDSHAKE_FAILURES)
+        return self._socket.get_monitor_socket(events)
 
     def _schedule(self) -> None:
         if not self._scheduled and not self._closed:
@@ -135,13 +230,14 @@ class Socket:
         drained = False
         try:
             for _ in range(MAX_A_TURN):
-                if self._closed:
+                if self._closed or self._paused:
+                    drained = True
                     return
-                frames = self._receive()
+                frames = self.receive()
                 if frames is None:
                     drained = True
                     return
-                self._on_frames(frames)
+                self.on_frames(frames)
         finally:  # also when the receiver raised: the edge will not come again
             self._scheduled = False
             if not drained:
@@ -181,17 +277,27 @@ class Bus:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._process = os.getpid()
         self._locks: list[int] = []
+        self._zap: Socket | None = None
+        self._keeper: Door | None = None
         self.sockets: list[Socket] = []
 
-    def router(self, name: str, on_frames: OnFrames, *, endpoints: Iterable[str] = ()) -> Socket:
-        """A ROUTER bound to `name` in the folder and to `endpoints`; frames begin with an identity.
+    def router(self, name: str, on_frames: OnFrames) -> Socket:
+        """A ROUTER bound to `name` in the folder; frames begin with the peer's identity.
 
         A worker that starts again under the same name takes its predecessor's place.
         """
         socket = self._socket(zmq.ROUTER)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        return self._bind(name, socket, on_frames, endpoints)
+        return self._bind(name, socket, on_frames, self.path(name))
+
+    def public_router(
+        self, name: str, on_frames: OnFrames, door: Door, *, endpoint: str, queue: int
+    ) -> Socket:
+        """A ROUTER for strangers, bound to a TCP endpoint, with what `door` decides."""
+        socket = self._socket(zmq.ROUTER, send_queue=queue, largest=door.largest)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        return self._open_door(self._bind(name, socket, on_frames, endpoint, door=door), door)
 
     def dealer(
         self,
@@ -202,6 +308,7 @@ class Bus:
         queue_while_away: bool = False,
         queue: int = SEND_QUEUE,
         named: bool = True,
+        curve: CurveClient | None = None,
     ) -> Socket:
         """A DEALER connected to `name` in the folder, or to `endpoint`.
 
@@ -215,19 +322,25 @@ class Bus:
         if named and self.identity:
             socket.setsockopt(zmq.ROUTING_ID, self.identity.encode())
         socket.setsockopt(zmq.IMMEDIATE, 0 if queue_while_away else 1)
+        if curve is not None:
+            _set_client(socket, curve)
         return self._connect(name, socket, on_frames, endpoint)
 
-    def publisher(
-        self,
-        name: str,
-        on_frames: OnFrames,
-        *,
-        endpoints: Iterable[str] = (),
-        queue: int = SEND_QUEUE,
-    ) -> Socket:
+    def publisher(self, name: str, on_frames: OnFrames, *, queue: int = SEND_QUEUE) -> Socket:
         """An XPUB; `on_frames` gets each new subscription: b"\\x01" or b"\\x00" and its prefix."""
         socket = self._socket(zmq.XPUB, send_queue=queue)
-        return self._bind(name, socket, on_frames, endpoints)
+        return self._bind(name, socket, on_frames, self.path(name))
+
+    def public_publisher(self, name: str, door: Door, *, endpoint: str, queue: int) -> Socket:
+        """An XPUB for strangers, bound to a TCP endpoint; `door` decides on every subscription."""
+        socket = self._socket(
+            zmq.XPUB, send_queue=queue, receive_queue=DOOR_QUEUE, largest=door.largest
+        )
+        socket.setsockopt(zmq.XPUB_MANUAL, 1)
+        socket.setsockopt(zmq.RCVBUF, DOOR_BUFFER)
+        added = self._bind(name, socket, _ignore, endpoint, door=door)
+        added.receive = _manual_subscriptions(socket, door)
+        return self._open_door(added, door)
 
     def subscriber(
         self,
@@ -237,18 +350,20 @@ class Bus:
         prefixes: Sequence[bytes] = (b"",),
         endpoint: str = "",
         queue: int = RECEIVE_QUEUE,
+        curve: CurveClient | None = None,
     ) -> Socket:
         """A SUB connected to `name` in the folder, or to `endpoint`."""
         socket = self._socket(zmq.SUB, receive_queue=queue)
+        if curve is not None:
+            _set_client(socket, curve)
         for prefix in prefixes:
             socket.setsockopt(zmq.SUBSCRIBE, prefix)
         return self._connect(name, socket, on_frames, endpoint)
 
     def close(self) -> None:
         """Close every socket and give the ipc names back; takes no time (LINGER 0)."""
-        for socket in self.sockets:
+        for socket in list(self.sockets):
             socket.close()
-        self.sockets.clear()
         self._context.term()
         for descriptor in self._locks:
             os.close(descriptor)
@@ -271,7 +386,12 @@ class Bus:
         return f"ipc://{path}"
 
     def _socket(
-        self, kind: int, *, send_queue: int = SEND_QUEUE, receive_queue: int = RECEIVE_QUEUE
+        self,
+        kind: int,
+        *,
+        send_queue: int = SEND_QUEUE,
+        receive_queue: int = RECEIVE_QUEUE,
+        largest: int = MAX_MESSAGE,
     ) -> "zmq.Socket[bytes]":
         """A socket with every limit set; they must be there before it binds or connects."""
         if os.getpid() != self._process:
@@ -281,7 +401,7 @@ class Bus:
             (zmq.LINGER, 0),
             (zmq.SNDHWM, send_queue),
             (zmq.RCVHWM, receive_queue),
-            (zmq.MAXMSGSIZE, MAX_MESSAGE),
+            (zmq.MAXMSGSIZE, largest),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             (zmq.RECONNECT_IVL, RECONNECT_MS),
             (zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS),
@@ -291,20 +411,54 @@ class Bus:
         return socket
 
     def _bind(
-        self, name: str, socket: "zmq.Socket[bytes]", on_frames: OnFrames, endpoints: Iterable[str]
+        self,
+        name: str,
+        socket: "zmq.Socket[bytes]",
+        on_frames: OnFrames,
+        endpoint: str,
+        *,
+        door: Door | None = None,
     ) -> Socket:
-        wanted = list(endpoints) if self._folder is None else [self.path(name), *endpoints]
-        for endpoint in wanted:
+        try:
             if endpoint.startswith("ipc://"):
                 self._lock(endpoint.removeprefix("ipc://"))
             else:
                 _for_tcp(socket)
-            try:
-                socket.bind(endpoint)
-            except zmq.ZMQError as error:
-                socket.close(0)
-                raise BusError(f"{endpoint}: cannot be bound: {error.strerror}") from None
+            if door is not None and door.secret_key:
+                socket.setsockopt(zmq.CURVE_SECRETKEY, door.secret_key)
+                socket.setsockopt(zmq.CURVE_SERVER, 1)
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            socket.close(0)
+            raise BusError(f"{endpoint}: cannot be bound: {error.strerror}") from None
+        except BusError:
+            socket.close(0)
+            raise
         return self._add(name, socket, on_frames)
+
+    def _open_door(self, socket: Socket, door: Door) -> Socket:
+        """Tell `door` of every connection; with CURVE, ask it whose keys may come in."""
+        if door.secret_key:
+            self._keeper = door
+            if self._zap is None:
+                zap = self._socket(zmq.ROUTER)
+                zap.bind(ZAP)
+                self._zap = self._add("zap", zap, self._authenticate)
+        monitor = socket.monitor()
+        watcher = self._add(f"{socket.name} monitor", monitor, _ignore)
+        watcher.on_frames = lambda frames: _connection_event(door, frames)
+        socket.watcher = watcher
+        return socket
+
+    def _authenticate(self, frames: list[bytes]) -> None:
+        """Answer a ZAP request (RFC 27): is this public key on the list?"""
+        zap, keeper = self._zap, self._keeper
+        if zap is None or keeper is None or len(frames) != 9 or frames[2] != b"1.0":
+            return
+        identity, _, version, request, _domain, _address, _routing_id, mechanism, key = frames
+        user = keeper.user(zmq.utils.z85.encode(key)) if mechanism == b"CURVE" else ""
+        verdict = (b"200", b"OK") if user else (b"400", b"key not listed")
+        zap.send(identity, b"", version, request, *verdict, user.encode(), b"")
 
     def _connect(
         self, name: str, socket: "zmq.Socket[bytes]", on_frames: OnFrames, endpoint: str
@@ -320,9 +474,7 @@ class Bus:
         return self._add(name, socket, on_frames)
 
     def _add(self, name: str, socket: "zmq.Socket[bytes]", on_frames: OnFrames) -> Socket:
-        added = Socket(name, socket, on_frames)
-        self.sockets.append(added)
-        return added
+        return Socket(name, socket, on_frames, self.sockets)
 
     def _lock(self, path: str) -> None:
         """Hold `<path>.lock`: a second bind takes an ipc path from its owner without a word."""
@@ -337,6 +489,91 @@ class Bus:
                 f"{path}: another process has bound it; is the gateway running?"
             ) from None
         self._locks.append(descriptor)
+
+
+def new_curve_keys() -> tuple[bytes, bytes]:
+    """A CURVE key pair, public and secret, in Z85: 40 printable characters each."""
+    return zmq.curve_keypair()
+
+
+def curve_public_key(secret_key: bytes) -> bytes:
+    """The public key that belongs to a secret one, both in Z85.
+
+    Raises:
+        BusError: not a key.
+    """
+    try:
+        return zmq.curve_public(secret_key)
+    except (zmq.ZMQError, ValueError):
+        raise BusError("not a CURVE secret key: expected 40 characters of Z85") from None
+
+
+def cut(peer: int) -> None:
+    """End the connection with this descriptor, if it is one still; its peer may come again."""
+    try:
+        with TcpSocket(fileno=os.dup(peer)) as connection:
+            connection.getpeername()
+            connection.shutdown(SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def _ignore(frames: list[bytes]) -> None:
+    """For sockets whose messages are dealt with before they get here."""
+
+
+def _set_client(socket: "zmq.Socket[bytes]", curve: CurveClient) -> None:
+    try:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, curve_public_key(curve.secret_key))
+        socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret_key)
+    except (zmq.ZMQError, BusError):
+        socket.close(0)
+        raise BusError("not CURVE keys: expected 40 characters of Z85 each") from None
+
+
+def _manual_subscriptions(
+    publisher: "zmq.Socket[bytes]", door: Door
+) -> Callable[[], list[bytes] | None]:
+    """How an XPUB with XPUB_MANUAL receives: a subscription counts only once it is confirmed."""
+
+    def receive() -> list[bytes] | None:
+        try:
+            frame = publisher.recv(zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return None
+        message = frame.bytes
+        prefix = message[1:]
+        try:
+            peer = int(frame.get("__fd"))
+        except zmq.ZMQError:  # of a peer that has gone: libzmq takes its subscriptions back
+            publisher.setsockopt(zmq.UNSUBSCRIBE, prefix)
+            return [message]
+        if message[:1] == b"\x01":
+            if door.may_subscribe(peer, prefix):
+                publisher.setsockopt(zmq.SUBSCRIBE, prefix)
+            else:
+                cut(peer)
+        elif message[:1] == b"\x00":
+            door.unsubscribed(peer, prefix)
+            publisher.setsockopt(zmq.UNSUBSCRIBE, prefix)
+        else:
+            cut(peer)  # a publisher takes nothing but subscriptions
+        return [message]
+
+    return receive
+
+
+def _connection_event(door: Door, frames: list[bytes]) -> None:
+    """One of libzmq's socket events: UINT16 event, UINT32 value; then the endpoint."""
+    event, value = EVENT.unpack(frames[0])
+    if event == zmq.EVENT_ACCEPTED:
+        if not door.opened(value):
+            cut(value)
+    elif event == zmq.EVENT_DISCONNECTED:
+        door.closed(value)
+    elif event in HANDSHAKE_FAILURES:
+        door.refused(HANDSHAKE_FAILURES[event])
 
 
 def _for_tcp(socket: "zmq.Socket[bytes]") -> None:

@@ -19,6 +19,8 @@ from cpppod.protocols.bus.replay import RING_AGE_S, RING_BYTES, ReplayRing
 from cpppod.protocols.plant import Worker
 from cpppod.workers.bus import Socket
 from cpppod.workers.exchange import Exchange
+from cpppod.workers.feed_door import KeyFileError
+from cpppod.workers.feed_public import PublicFeed, PublicSettings, read_settings
 from cpppod.workers.process import CommandError, Process, Report, run_worker
 
 HEARTBEAT_S = 1.0
@@ -33,12 +35,18 @@ class Feed:
         self._next = process.worker
         self._worker = process.worker
         self._exchange: Exchange | None = None
+        self._public: PublicFeed | None = None
+        self._public_settings: PublicSettings | None = None
         self._ingest: Socket
         self._publisher: Socket
         self._requests: Socket
 
     def prepare(self, worker: Worker) -> list[str]:
         """Problems with these settings."""
+        try:
+            self._public_settings = read_settings(worker.options)
+        except KeyFileError as error:
+            return [str(error)]
         self._next = worker
         return []
 
@@ -47,6 +55,7 @@ class Feed:
         self._worker = self._next
         if self._exchange is not None:
             self._exchange.keep_only({device.name for device in self._worker.devices})
+            self._open_public(self._exchange)
 
     def abort(self) -> None:
         """Keep the settings in force."""
@@ -64,14 +73,17 @@ class Feed:
         self._publisher = bus.publisher("feed.pub", self._on_subscription)
         self._requests = bus.router("feed.req", self._on_request)
         self._ingest = bus.router("ingest", self._on_value)
+        self._open_public(exchange)
         next_heartbeat = time.monotonic()
         while True:
             now = time.monotonic()
             if now >= next_heartbeat:
                 next_heartbeat = max(next_heartbeat + HEARTBEAT_S, now)
                 gateway_us, mono_us = time.time_ns() // 1000, self._process.now_us()
-                self._publisher.send(*exchange.heartbeat(gateway_us=gateway_us, mono_us=mono_us))
+                self._publish(*exchange.heartbeat(gateway_us=gateway_us, mono_us=mono_us))
             self._ask_to_repeat(now)
+            if self._public is not None:
+                self._public.tick(now)
             await asyncio.sleep(TICK_S)
 
     def beat(self) -> Report:
@@ -98,11 +110,38 @@ class Feed:
             ["cpppod_feed_dropped_total", {"reason": reason}, count]
             for reason, count in exchange.dropped.items()
         ]
-        return Report(overdue=overdue, metrics=metrics)
+        extra: dict[str, Any] = {}
+        if (public := self._public) is not None:
+            metrics.append(["cpppod_feed_subscribers", {}, public.publish_door.peers])
+            metrics += [
+                ["cpppod_feed_turned_away_total", {"reason": reason}, count]
+                for reason, count in public.turned_away().items()
+            ]
+            extra["publish"], extra["request"] = public.endpoints()
+            if public.trouble:
+                overdue.append(public.trouble)
+        return Report(overdue=overdue, metrics=metrics, extra=extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
         """The feed has no commands of its own."""
         raise CommandError(f"{verb}: not a command of the feed")
+
+    def _open_public(self, exchange: Exchange) -> None:
+        """Have the sockets on TCP that the settings want; untouched if they want the same."""
+        settings, public = self._public_settings, self._public
+        if public is not None and public.settings == settings:
+            return
+        if public is not None:
+            public.close()
+        self._public = None
+        if settings is not None:
+            self._public = PublicFeed(self._process.bus, settings, exchange.answer)
+            self._public.tick(time.monotonic())
+
+    def _publish(self, topic: bytes, payload: bytes) -> None:
+        self._publisher.send(topic, payload)
+        if self._public is not None:
+            self._public.send(topic, payload)
 
     def _on_value(self, frames: list[bytes]) -> None:
         exchange = self._exchange
@@ -111,7 +150,7 @@ class Feed:
             return
         identity, topic, payload = frames
         if exchange.ingest(identity, topic, payload, time.monotonic()):
-            self._publisher.send(topic, payload)
+            self._publish(topic, payload)
         if exchange.due:
             self._ask_to_repeat(time.monotonic())
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from cpppod.protocols.bus.feed_events import Ask, Event
 from cpppod.protocols.bus.joiner import Joiner
-from cpppod.workers.bus import RECEIVE_QUEUE, Bus
+from cpppod.workers.bus import RECEIVE_QUEUE, Bus, CurveClient
 
 TICK_S = 0.25
 MAX_ASKS = 64  # requests that wait for a feed that is away
@@ -34,6 +34,7 @@ class FeedSubscription:
         publications: str = "",
         requests: str = "",
         queue: int = RECEIVE_QUEUE,
+        curve: CurveClient | None = None,
     ) -> None:
         self.joiner = Joiner(prefixes)
         self._on_event = on_event
@@ -45,6 +46,7 @@ class FeedSubscription:
             queue_while_away=True,
             queue=MAX_ASKS,
             named=False,
+            curve=curve,
         )
         self._publications = bus.subscriber(
             "feed.pub",
@@ -52,8 +54,10 @@ class FeedSubscription:
             prefixes=self.joiner.subscriptions,
             endpoint=publications,
             queue=queue,
+            curve=curve,
         )
-        self._timer = self._loop.call_soon(self._start)
+        self._paused = False
+        self._timer: asyncio.Handle = self._loop.call_soon(self._start)
 
     def close(self) -> None:
         """Leave the feed."""
@@ -61,13 +65,24 @@ class FeedSubscription:
         self._publications.close()
         self._requests.close()
 
+    def pause(self) -> None:
+        """Take nothing more for now: whoever handles the events is behind."""
+        self._paused = True
+        self._publications.pause()
+
+    def resume(self) -> None:
+        """Go on; what was lost meanwhile is repaired or declared."""
+        self._paused = False
+        self._publications.resume()
+
     def _start(self) -> None:
         self._hand_on(self.joiner.start(time.monotonic()))
         self._tick()
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
-        self._hand_on(self.joiner.tick(time.monotonic()))
+        if not self._paused:
+            self._hand_on(self.joiner.tick(time.monotonic()))
 
     def _on_message(self, frames: list[bytes]) -> None:
         if len(frames) != 2:
