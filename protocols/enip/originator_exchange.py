@@ -17,7 +17,7 @@ from typing import Any
 
 from cpppod.protocols.cip.message_router import MessageRouterReply, Service
 from cpppod.protocols.cip.status import CipError, GeneralStatus, describe
-from cpppod.protocols.cip.types import STRUCTURE, split_type
+from cpppod.protocols.cip.types import SSTRING, STRING, STRUCTURE, split_type
 from cpppod.protocols.enip.operations import Operation, format_path
 from cpppod.protocols.enip.originator import Violation
 from cpppod.protocols.enip.originator_lane import Lane, Room
@@ -36,6 +36,7 @@ MAX_STALLS = 2  # replies in a row that promise more data and bring none
 GUESSED_ELEMENT = 4  # bytes of an element whose type nobody knows yet
 TYPE_MISMATCH = 0x2107
 
+_TEXTS_AND_STRUCTURES = (STRING.code, SSTRING.code, STRUCTURE)
 _HEAD = struct.Struct("<BB")
 _FRAGMENT = struct.Struct("<HI")
 
@@ -289,11 +290,18 @@ class WriteTag(Exchange):
     """Write Tag, or as many Write Tag Fragmented as it takes."""
 
     def __init__(
-        self, operation: Operation, path: bytes, layouts: Layouts, *, handle: int = 0
+        self,
+        operation: Operation,
+        path: bytes,
+        layouts: Layouts,
+        *,
+        known: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(operation, path)
         values = operation["data"]
-        code = operation.get("tag_type") or 0xC3
+        code, handle = operation.get("tag_type") or 0xC3, 0
+        if known is not None and code in _TEXTS_AND_STRUCTURES:
+            code, handle = known
         self.elements = int(operation.get("elements") or len(values))
         if code == STRUCTURE:
             handle = operation.get("handle", handle)

@@ -1,7 +1,7 @@
 """From an operation to its exchange: one entry for each method that an operation can name."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cpppod.protocols.cip.message_router import Service
@@ -19,18 +19,24 @@ from cpppod.protocols.enip.originator_values import Layouts, pack
 from cpppod.protocols.errors import EncodeError
 
 _USINT = 0xC6
+_NOTHING: Mapping[bytes, tuple[int, int]] = {}
 _Maker = Callable[[Operation, bytes, Layouts], Exchange]
 
 
 def make_exchange(
-    operation: Operation, layouts: Layouts, *, fragment: bool = False, handle: int = 0
+    operation: Operation,
+    layouts: Layouts,
+    *,
+    types: Mapping[bytes, tuple[int, int]] = _NOTHING,
+    fragment: bool = False,
 ) -> Exchange:
     """The exchange that performs `operation`.
 
     Args:
         layouts: structures that are known by their handle.
+        types: (type code, structure handle) by path, as earlier reads have shown them: strings and
+            structures are written as what the tag is.
         fragment: use the Fragmented services from the first byte on.
-        handle: structure handle of the tag where it is known from a read.
 
     Raises:
         EncodeError: an unknown method, or a path or value that cannot be said.
@@ -40,7 +46,7 @@ def make_exchange(
         operation = {"offset": 0, **operation}
     path = encode_path(operation.get("path", b""))
     if method == "write" and "bit" not in operation:
-        return WriteTag(operation, path, layouts, handle=handle)
+        return WriteTag(operation, path, layouts, known=types.get(path))
     maker = _MAKERS.get(method)
     if maker is None:
         raise EncodeError(f"unknown method {method!r}; one of {', '.join(_MAKERS)}", status=0x08)

@@ -1,0 +1,61 @@
+"""EtherNet/IP client: connect, read, write, browse; blocking, and async (`AsyncConnector`).
+
+from cpppod import client
+
+with client.connector(host="10.0.0.5", timeout=2.0) as connection:
+    for result in connection.pipeline(client.parse_operations(["Speed", "Limit=(REAL)3.5"]), depth=10):
+        print(result.description, result.value, result.text)
+"""
+
+from cpppod.client.connection import Client, await_response, harvest
+from cpppod.client.connector import Connector, Implicit
+from cpppod.client.responses import Response, enip_format
+from cpppod.client.results import Result, summary_line
+from cpppod.protocols.cip.epath import parse_connection_path, parse_route_path
+from cpppod.protocols.enip.operations import (
+    Operation,
+    OperationError,
+    attribute_operations,
+    format_path,
+    parse_operations,
+    parse_path,
+)
+from cpppod.protocols.enip.originator_errors import (
+    CommunicationCeased,
+    EnipStatusError,
+    ForwardOpenRefused,
+    OriginatorError,
+    ReplyTimeout,
+)
+
+client = Client
+connector = Connector
+implicit = Implicit
+
+__all__ = [
+    "Client",
+    "CommunicationCeased",
+    "Connector",
+    "EnipStatusError",
+    "ForwardOpenRefused",
+    "Implicit",
+    "Operation",
+    "OperationError",
+    "OriginatorError",
+    "ReplyTimeout",
+    "Response",
+    "Result",
+    "attribute_operations",
+    "await_response",
+    "client",
+    "connector",
+    "enip_format",
+    "format_path",
+    "harvest",
+    "implicit",
+    "parse_connection_path",
+    "parse_operations",
+    "parse_path",
+    "parse_route_path",
+    "summary_line",
+]

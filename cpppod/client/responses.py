@@ -1,0 +1,158 @@
+"""Replies harvested by hand: one `Response` for each, typed, and a mapping of the documented keys.
+
+response.peer, response.status, response.reply        typed
+response["enip.CIP.list_identity.CPF.item[0].identity_object.product_name"]
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cpppod.protocols.cip.message_router import MessageRouterReply
+from cpppod.protocols.enip.cpf import ItemType, decode_items
+from cpppod.protocols.enip.discovery import IdentityItem, LegacyItem, ServiceItem
+from cpppod.protocols.enip.encapsulation import Command
+from cpppod.protocols.enip.operations import Operation
+from cpppod.protocols.errors import DecodeError
+
+LIST_INTERFACES = 0x0064
+LEGACY = 0x0001
+COMMAND_NAMES = {
+    Command.LIST_SERVICES: "list_services",
+    Command.LIST_IDENTITY: "list_identity",
+    LIST_INTERFACES: "list_interfaces",
+    LEGACY: "legacy",
+}
+
+
+@dataclass(frozen=True)
+class Response(Mapping[str, Any]):
+    """One reply.
+
+    Attributes:
+        peer: (address, port) that it came from.
+        command, session, status, context, data: of the encapsulation reply.
+        request: the operation that it answers, None for list commands.
+        reply: the Message Router reply, None for list commands.
+    """
+
+    peer: tuple[str, int]
+    command: int
+    session: int
+    status: int
+    context: bytes
+    data: bytes
+    request: Operation | None = None
+    reply: MessageRouterReply | None = None
+    _flat: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def items_(self) -> list[dict[str, Any]]:
+        """The CPF items of a list command's reply, as dicts of plain values."""
+        return cpf_items(self.data) if self.command in COMMAND_NAMES else []
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The CPF of a list command's reply under its documented, flat keys."""
+        items = self.items_
+        flat: dict[str, Any] = {"count": len(items)}
+        for number, item in enumerate(items):
+            for key, value in item.items():
+                flat[f"item[{number}].{key}"] = value
+        return flat
+
+    def _keys(self) -> dict[str, Any]:
+        if not self._flat:
+            flat = {
+                "peer": list(self.peer),
+                "enip.status": self.status,
+                "enip.sender_context.input": self.context,
+                "enip.session_handle": self.session,
+                "enip.length": len(self.data),
+                "enip.command": self.command,
+                "enip.input": self.data,
+                "enip.options": 0,
+            }
+            name = COMMAND_NAMES.get(self.command)
+            if name and not self.status:
+                for key, value in self.content.items():
+                    flat[f"enip.CIP.{name}.CPF.{key}"] = value
+            if self.reply is not None:
+                prefix = "enip.CIP.send_data.CPF.item[1].unconnected_send.request"
+                flat[f"{prefix}.service"] = self.reply.service
+                flat[f"{prefix}.status"] = self.reply.status
+                flat[f"{prefix}.status_ext.size"] = len(self.reply.extended)
+                flat[f"{prefix}.status_ext.data"] = list(self.reply.extended)
+                flat[f"{prefix}.input"] = self.reply.data
+            self._flat.update(flat)
+        return self._flat
+
+    def __getitem__(self, key: str) -> Any:
+        return self._keys()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys())
+
+    def __len__(self) -> int:
+        return len(self._keys())
+
+
+def cpf_items(data: bytes) -> list[dict[str, Any]]:
+    """Every item of a list reply as a dict under the documented names; malformed ones as bytes."""
+    try:
+        items = decode_items(data)
+    except DecodeError:
+        return []
+    described = []
+    for item in items:
+        fields: dict[str, Any] = {"type_id": int(item.type), "length": len(item.data)}
+        try:
+            if item.type == ItemType.IDENTITY:
+                fields |= _identity(IdentityItem.decode(item))
+            elif item.type == ItemType.SERVICES:
+                service = ServiceItem.decode(item)
+                fields["communications_service.version"] = service.version
+                fields["communications_service.capability"] = service.flags
+                fields["communications_service.service_name"] = service.name
+            elif item.type == ItemType.LEGACY_IDENTITY:
+                legacy = LegacyItem.decode(item)
+                fields["legacy_CPF_0x0001.version"] = legacy.version
+                fields["legacy_CPF_0x0001.unknown_1"] = 0
+                fields["legacy_CPF_0x0001.sin_family"] = 2
+                fields["legacy_CPF_0x0001.sin_port"] = legacy.port
+                fields["legacy_CPF_0x0001.sin_addr"] = legacy.address
+                fields["legacy_CPF_0x0001.ip_address"] = legacy.address
+        except DecodeError:
+            fields["input"] = item.data.hex()
+        described.append(fields)
+    return described
+
+
+def _identity(item: IdentityItem) -> dict[str, Any]:
+    plain = asdict(item)
+    names = {
+        "version": "version",
+        "sin_port": "port",
+        "sin_addr": "address",
+        "vendor_id": "vendor",
+        "device_type": "device_type",
+        "product_code": "product_code",
+        "status_word": "status",
+        "serial_number": "serial",
+        "product_name": "product_name",
+        "state": "state",
+    }
+    fields = {f"identity_object.{name}": plain[key] for name, key in names.items()}
+    fields["identity_object.sin_family"] = 2
+    fields["identity_object.product_revision"] = item.major | item.minor << 8
+    return fields
+
+
+def enip_format(response: Mapping[str, Any]) -> str:
+    """The response as documented programs print it: JSON with one key a line."""
+
+    def plain(value: Any) -> str:
+        return repr(value)
+
+    return json.dumps(dict(response), indent=4, default=plain)
