@@ -114,7 +114,8 @@ class KnownGateway:
     """The gateway and what its workers were told.
 
     Attributes:
-        orders_seen: (worker, verb, arguments); `answers`: verb -> result, or an error's text.
+        orders_seen: (worker, verb, arguments); `answers`: verb -> result, an error's
+            text, or a function that gives one.
         writes_seen: (device, writes); `write_reply` is what the owner says next.
     """
 
@@ -150,6 +151,7 @@ class KnownGateway:
         name = worker.decode()
         self.orders_seen.append((name, order.verb, order.arguments))
         answer = self.answers.get(order.verb)
+        answer = answer() if callable(answer) else answer
         error = answer if isinstance(answer, str) else ""
         reply = CommandReply(order.id, error, None if error else answer)
         asyncio.get_running_loop().call_soon(self.gateway.orders.receive, name, reply)

@@ -11,7 +11,7 @@ Every write is one line of the audit log, whatever came of it.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from cpppod.protocols.bus.feed import ValueMessage, decode
@@ -34,7 +34,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 audit = logging.getLogger("cpppod.audit")
 
-Spawn = Callable[[Awaitable[None]], Any]
+Spawn = Callable[[Coroutine[Any, Any, None]], Any]
 
 
 class Actions:

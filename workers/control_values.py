@@ -35,6 +35,7 @@ class TagInfo:
     writable: bool
     description: str
     stale_after_s: float
+    flat_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class ValueCache:
 
     def __init__(self) -> None:
         self.tags: dict[str, TagInfo] = {}
+        self._flat: dict[str, TagInfo] = {}
         self._by_member: dict[tuple[bytes, str], TagInfo] = {}
         self._groups: dict[bytes, CachedGroup] = {}
         self._watchers: set[Callable[[list[TagInfo]], None]] = set()
@@ -92,6 +94,7 @@ class ValueCache:
         """The tags are those of `worker`'s settings from now on; values of the others go."""
         self.tags = {info.name.lower(): info for info in _tags_of(worker)}
         self._by_member = {(info.topic, info.member): info for info in self.tags.values()}
+        self._flat = {info.flat_name.lower(): info for info in self.tags.values() if info.flat_name}
         known = {info.topic for info in self.tags.values()}
         self._groups = {name: group for name, group in self._groups.items() if name in known}
 
@@ -138,8 +141,9 @@ class ValueCache:
         return Reading(info, value, quality, group.source_us, age_s)
 
     def find(self, name: str) -> TagInfo | None:
-        """The tag called `name`."""
-        return self.tags.get(name.lower())
+        """The tag called `name`, or with that flat name."""
+        folded = name.lower()
+        return self.tags.get(folded) or self._flat.get(folded)
 
     def matching(self, patterns: Iterable[str]) -> list[TagInfo]:
         """The tags that match any of `patterns` (`*`, `?`, `[...]`); a device means all of its."""
@@ -179,6 +183,7 @@ def _tags_of(worker: Worker) -> Iterable[TagInfo]:
                     writable=tag.writable,
                     description=tag.description,
                     stale_after_s=group.stale_after_s,
+                    flat_name=tag.flat_name,
                 )
     for listener in worker.listeners:
         for local in listener.tags:

@@ -205,6 +205,59 @@ def test_restart_of_a_worker_that_is_not_is_refused(gateway: KnownGateway, capsy
     )
 
 
+SAMPLES = {
+    "tag": "boiler.pressure",
+    "columns": ["time_us", "value", "quality"],
+    "rows": [[1_700_000_000_000_000, 4.5, 0], [1_700_000_001_500_000, None, 18]],
+    "next_us": None,
+}
+
+
+def test_history_is_a_table_or_comma_separated(gateway: KnownGateway, capsys: Capture) -> None:
+    gateway.answers["history"] = SAMPLES
+    text = run_text(capsys, "history", "boiler.pressure", "--since", "10m", "--csv")
+    assert text.splitlines() == [
+        "time,value,quality,reason",
+        "2023-11-14T22:13:20.000000+00:00,4.5,0,good",
+        "2023-11-14T22:13:21.500000+00:00,,18,device did not answer in time",
+    ]
+    worker, verb, arguments = gateway.orders_seen[-1]
+    assert (worker, verb, arguments["tag"]) == ("historian", "history", "boiler.pressure")
+    assert 599e6 < arguments["until_us"] - arguments["since_us"] < 601e6
+    assert "device did not answer in time" in run_text(capsys, "history", "boiler.pressure")
+    assert run_json(capsys, "history", "boiler.pressure")["rows"] == SAMPLES["rows"]
+
+
+def test_history_goes_on_where_a_page_ended(gateway: KnownGateway, capsys: Capture) -> None:
+    pages = [SAMPLES | {"next_us": 1_700_000_002_000_000}, SAMPLES]
+    gateway.answers["history"] = lambda: pages.pop(0)
+    assert len(run_json(capsys, "history", "boiler.pressure")["rows"]) == 4
+    assert gateway.orders_seen[-1][2]["since_us"] == 1_700_000_002_000_000
+
+
+def test_history_asks_the_store_for_what_a_picture_needs(
+    gateway: KnownGateway, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    rows: list[list[Any]] = [[number, number, float(number), number, 1, 1] for number in range(48)]
+    rows[10][2] = None
+    columns = "time_us minimum mean maximum samples good_us".split()
+    gateway.answers["history"] = {"tag": "t", "columns": columns, "rows": rows, "next_us": None}
+    lines = run_text(capsys, "history", "boiler.pressure", "--since", "48s", "--plot").splitlines()
+    assert len(lines) == 13
+    assert lines[0].startswith("        47 ")
+    assert lines[0].endswith("█")
+    assert lines[11][11 + 9 : 11 + 12] == "█ █"
+    assert 0.9e6 < gateway.orders_seen[-1][2]["step_us"] < 1.1e6
+
+
+@pytest.mark.parametrize("words", [["--since", "soon"], ["--step", "x"], ["--csv", "--plot"]])
+def test_history_refuses_what_is_no_time(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cpppoctl.main(["history", "boiler.pressure", *words])
+    assert caught.value.code == 2
+
+
 def test_daemon_that_is_not_there_is_exit_status_three(tmp_path: Path, capsys: Capture) -> None:
     text = run_text(capsys, "--socket", str(tmp_path / "none"), "status", status=3)
     assert text.startswith("cpppoctl: no running gateway found: no control socket at ")
