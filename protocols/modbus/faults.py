@@ -1,0 +1,332 @@
+"""Faults of a simulated device: what its replies become on the wire.
+
+    KIND[:ARGUMENT][,unit=N][,function=N][,rate=0.1][,times=N]
+
+    late:S[-S] silent drip:S split:S             when the bytes leave, and in how many pieces
+    transaction[:zero|swap|N] unit[:N] protocol[:N] length:N function:N     the header lies
+    count:N bytes:N                              so many registers or bytes too many (or too few)
+    truncate[:N] crc                             the end is missing or wrong
+    exception:CODE busy acknowledge nocode       a refusal; one without its code
+    noise-before[:HEX|N] noise-after[:HEX|N]     bytes that belong to nobody
+    twice stale echo                             the reply again; the one before it first; the request
+    refuse:FIRST-LAST                            these offsets are illegal (exception 2)
+    half-open                                    the connection stays, nothing more comes
+
+Several faults may be set; those that apply to a request change its reply in the order given.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.modbus import rtu
+from cpppod.protocols.modbus.pdu import EXCEPTION, exception_reply
+
+DEFAULT_LATE_S = 5.0
+DEFAULT_NOISE = 8  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault, and which replies it strikes.
+
+    Attributes:
+        rate: share of the replies concerned; times: how many more, None without end.
+    """
+
+    kind: str
+    argument: str = ""
+    unit: int | None = None
+    function: int | None = None
+    rate: float = 1.0
+    times: int | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.kind}:{self.argument}" if self.argument else self.kind
+        for name in ("unit", "function", "times"):
+            value = getattr(self, name)
+            if value is not None:
+                text += f",{name}={value}"
+        return text if self.rate == 1.0 else f"{text},rate={self.rate:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A reply on its way out.
+
+    Attributes:
+        request: the request's ADU; `previous`: the last reply's bytes before this one.
+        header: transaction, protocol, length (None: as it is) of a TCP reply; None on a line.
+        delay_s: before the first byte; pause_s: between pieces of `piece` bytes (0: all at once).
+        before, after: bytes around it; repeat: how often it is sent.
+    """
+
+    request: bytes
+    unit: int
+    pdu: bytes
+    header: tuple[int, int, int | None] | None
+    previous: bytes = b""
+    delay_s: float = 0.0
+    pause_s: float = 0.0
+    piece: int = 0
+    before: bytes = b""
+    after: bytes = b""
+    repeat: int = 1
+    cut: int = 0
+    bad_crc: bool = False
+    silent: bool = False
+    half_open: bool = False
+
+    def encode(self) -> bytes:
+        """All bytes that leave."""
+        if self.silent or self.half_open:
+            return b""
+        if self.header is None:
+            frame = rtu.encode(self.unit, self.pdu)
+            if self.bad_crc:
+                frame = frame[:-1] + bytes((frame[-1] ^ 0x01,))
+        else:
+            transaction, protocol, length = self.header
+            length = len(self.pdu) + 1 if length is None else length
+            frame = struct.pack(">HHHB", transaction, protocol, length, self.unit) + self.pdu
+        if self.cut:
+            frame = frame[: max(0, len(frame) - self.cut)]
+        return self.before + frame * self.repeat + self.after
+
+
+Chance = Callable[[], float]
+
+
+def parse_fault(text: str) -> Fault:
+    """The fault that `text` describes.
+
+    Raises:
+        EncodeError: there is no such fault, or its argument is none.
+    """
+    head, *options = text.strip().split(",")
+    kind, _, argument = head.partition(":")
+    if kind not in _KINDS:
+        raise EncodeError(f"fault {kind!r}: one of {', '.join(sorted(_KINDS))}", status=3)
+    given: dict[str, int | float] = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        if name not in ("unit", "function", "rate", "times"):
+            raise EncodeError(f"fault option {name!r}: unit, function, rate or times", status=3)
+        try:
+            given[name] = float(value) if name == "rate" else int(value, 0)
+        except ValueError:
+            raise EncodeError(f"fault option {name}={value!r} is no number", status=3) from None
+    fault = Fault(kind, argument, **given)  # type: ignore[arg-type]
+    probe = Message(b"\x01\x03\0\0\0\x01", 1, b"\x03\x02\0\0", (1, 0, None), b"x")
+    try:
+        _KINDS[kind](probe, argument, lambda: 0.5)
+    except (ValueError, IndexError):
+        raise EncodeError(f"fault {kind}: {argument!r} is no argument of it", status=3) from None
+    return fault
+
+
+class Faults:
+    """The faults in force; they may change while the simulator runs."""
+
+    def __init__(self, chance: Chance) -> None:
+        self._chance = chance
+        self.active: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        """One more fault."""
+        self.active.append(fault)
+
+    def clear(self, kind: str = "", unit: int | None = None) -> int:
+        """End all faults, or those of a kind or a unit; returns how many."""
+        kept = [
+            fault
+            for fault in self.active
+            if (kind and fault.kind != kind) or (unit is not None and fault.unit != unit)
+        ]
+        gone = len(self.active) - len(kept)
+        self.active = kept
+        return gone
+
+    def strike(self, message: Message) -> Message:
+        """The message as the faults that apply leave it."""
+        function = message.pdu[0] & ~EXCEPTION if message.pdu else 0
+        for at, fault in enumerate(list(self.active)):
+            if fault.unit not in (None, message.unit) or fault.function not in (None, function):
+                continue
+            if fault.rate < 1.0 and self._chance() >= fault.rate:
+                continue
+            if fault.times is not None:
+                if fault.times <= 0:
+                    continue
+                self.active[at] = replace(fault, times=fault.times - 1)
+            message = _KINDS[fault.kind](message, fault.argument, self._chance)
+        self.active = [fault for fault in self.active if fault.times != 0]
+        return message
+
+
+def _seconds(argument: str, chance: Chance, default: float) -> float:
+    if not argument:
+        return default
+    low, dash, high = argument.partition("-")
+    first = float(low)
+    return first + chance() * (float(high) - first) if dash else first
+
+
+def _late(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, delay_s=message.delay_s + _seconds(argument, chance, DEFAULT_LATE_S))
+
+
+def _silent(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, silent=True)
+
+
+def _half_open(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, half_open=True)
+
+
+def _drip(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, pause_s=_seconds(argument, chance, 0.01), piece=1)
+
+
+def _split(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, pause_s=_seconds(argument, chance, 0.06), piece=4)
+
+
+def _transaction(message: Message, argument: str, chance: Chance) -> Message:
+    if message.header is None:
+        return message
+    was, protocol, length = message.header
+    swapped = (was & 0xFF) << 8 | was >> 8
+    known = {"": was + 1 & 0xFFFF, "zero": 0, "swap": swapped}
+    number = known[argument] if argument in known else int(argument, 0) & 0xFFFF
+    return replace(message, header=(number, protocol, length))
+
+
+def _protocol(message: Message, argument: str, chance: Chance) -> Message:
+    if message.header is None:
+        return message
+    transaction, _, length = message.header
+    return replace(message, header=(transaction, int(argument or "1", 0), length))
+
+
+def _length(message: Message, argument: str, chance: Chance) -> Message:
+    if message.header is None:
+        return message
+    transaction, protocol, _ = message.header
+    return replace(message, header=(transaction, protocol, int(argument or "3", 0)))
+
+
+def _unit(message: Message, argument: str, chance: Chance) -> Message:
+    number = int(argument, 0) if argument else message.unit + 1
+    return replace(message, unit=number & 0xFF)
+
+
+def _function(message: Message, argument: str, chance: Chance) -> Message:
+    number = int(argument or "0x7f", 0)
+    return replace(message, pdu=bytes((number & 0xFF,)) + message.pdu[1:])
+
+
+def _count(message: Message, argument: str, chance: Chance) -> Message:
+    """Registers too many or too few, with a byte count that agrees."""
+    more = int(argument or "1")
+    data = message.pdu[2:]
+    data = data + b"\0\0" * more if more > 0 else data[: max(0, len(data) + 2 * more)]
+    return replace(message, pdu=bytes((message.pdu[0], len(data) & 0xFF)) + data)
+
+
+def _bytes(message: Message, argument: str, chance: Chance) -> Message:
+    """A byte count that does not agree with the data."""
+    count = int(argument or "3", 0)
+    return replace(message, pdu=message.pdu[:1] + bytes((count & 0xFF,)) + message.pdu[2:])
+
+
+def _truncate(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, cut=int(argument or "1"))
+
+
+def _crc(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, bad_crc=True)
+
+
+def _exception(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, pdu=exception_reply(message.pdu[0], int(argument or "4", 0) & 0xFF))
+
+
+def _busy(message: Message, argument: str, chance: Chance) -> Message:
+    return _exception(message, "6", chance)
+
+
+def _acknowledge(message: Message, argument: str, chance: Chance) -> Message:
+    return _exception(message, "5", chance)
+
+
+def _no_code(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, pdu=exception_reply(message.pdu[0], 1)[:1])
+
+
+def _noise(argument: str, chance: Chance) -> bytes:
+    if argument.isdecimal() or not argument:
+        return bytes(int(chance() * 256) for _ in range(int(argument or DEFAULT_NOISE)))
+    return bytes.fromhex(argument)
+
+
+def _noise_before(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, before=_noise(argument, chance) + message.before)
+
+
+def _noise_after(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, after=message.after + _noise(argument, chance))
+
+
+def _twice(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, repeat=2)
+
+
+def _stale(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, before=message.before + message.previous)
+
+
+def _echo(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, before=message.request + message.before)
+
+
+def _refuse(message: Message, argument: str, chance: Chance) -> Message:
+    first, _, last = argument.partition("-")
+    low, high = int(first, 0), int(last or first, 0)
+    pdu = message.request[1:-2] if message.header is None else message.request[7:]
+    if len(pdu) < 5:
+        return message
+    address, count = struct.unpack_from(">HH", pdu, 1)
+    count = 1 if pdu[0] in (5, 6, 22) else count
+    if address <= high and low < address + count:
+        return _exception(message, "2", chance)
+    return message
+
+
+_KINDS: dict[str, Callable[[Message, str, Chance], Message]] = {
+    "late": _late,
+    "silent": _silent,
+    "half-open": _half_open,
+    "drip": _drip,
+    "split": _split,
+    "transaction": _transaction,
+    "protocol": _protocol,
+    "length": _length,
+    "unit": _unit,
+    "function": _function,
+    "count": _count,
+    "bytes": _bytes,
+    "truncate": _truncate,
+    "crc": _crc,
+    "exception": _exception,
+    "busy": _busy,
+    "acknowledge": _acknowledge,
+    "nocode": _no_code,
+    "noise-before": _noise_before,
+    "noise-after": _noise_after,
+    "twice": _twice,
+    "stale": _stale,
+    "echo": _echo,
+    "refuse": _refuse,
+}
