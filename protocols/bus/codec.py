@@ -36,20 +36,33 @@ def unpack(frame: bytes) -> Any:
     Raises:
         DecodeError: not msgpack, or beyond the limits.
     """
+    value = unpack_unchecked(frame)
+    check_depth(value, MAX_DEPTH)
+    return value
+
+
+def unpack_unchecked(frame: bytes) -> Any:
+    """As `unpack`, for who knows the shape: what may nest in it needs a `check_depth`.
+
+    Raises:
+        DecodeError: not msgpack, or beyond the other limits.
+    """
     if len(frame) > MAX_MESSAGE:
         raise DecodeError(f"message of {len(frame)} bytes", status=0)
     try:
-        value = msgpack.unpackb(
+        return msgpack.unpackb(
             frame, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS, ext_hook=_refuse
         )
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise DecodeError(f"not msgpack: {type(error).__name__}", status=0) from None
-    _check(value, MAX_DEPTH)
-    return value
 
 
-def _check(value: Any, levels: int) -> None:
-    """Refuse what is nested deeper than `levels`, and timestamps, which no hook sees."""
+def check_depth(value: Any, levels: int) -> None:
+    """Refuse what is nested deeper than `levels`, and timestamps, which no hook sees.
+
+    Raises:
+        DecodeError: it is.
+    """
     kind = type(value)
     if kind is list:
         items = value
@@ -63,7 +76,7 @@ def _check(value: Any, levels: int) -> None:
         raise DecodeError(f"nested deeper than {MAX_DEPTH}", status=0)
     if not _PLAIN.issuperset(map(type, items)):
         for item in items:
-            _check(item, levels - 1)
+            check_depth(item, levels - 1)
 
 
 def _refuse(code: int, data: bytes) -> Any:

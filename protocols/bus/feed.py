@@ -2,7 +2,7 @@
 
     frame 0  topic       `<device>/<group>/`, or `$/<publisher>/` for a heartbeat
     frame 1  msgpack     [version, publisher, epoch, sequence, previous_in_topic,
-                          source_us, gateway_us, mono_us, kind, body]
+                          source_us, gateway_us, mono_us, kind, body, flags]
 
     kind         body                                        sequence
     1 BLOCK      [count, [tag ...], [value ...], qualities]  the publisher's last + 1
@@ -18,6 +18,9 @@ A repeat holds what a group is worth as of a block that was published before, wi
 times: after the feed or a subscriber has lost some. It applies where it is not older than what is
 there.
 
+`flags` may be missing, and is then 0. Bit 0, unjournalled: the block belongs to a group with
+history, but could not be written to its publisher's journal in time; if it is lost it is a gap.
+
 Times are microseconds: `source_us` and `gateway_us` since 1970 (UTC), `mono_us` of the gateway's
 monotonic clock. Readers ignore elements beyond these and kinds that they do not know.
 """
@@ -25,13 +28,14 @@ monotonic clock. Readers ignore elements beyond these and kinds that they do not
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from cpppod.protocols.bus.codec import pack, unpack
+from cpppod.protocols.bus.codec import MAX_DEPTH, check_depth, pack, unpack_unchecked
 from cpppod.protocols.bus.topics import MAX_PUBLISHER
 from cpppod.protocols.errors import DecodeError, EncodeError
 from cpppod.protocols.values import Quality
 
 VERSION = 1
 MAX_PAYLOAD = 900_000  # bytes: a page of a snapshot holds it, and itself fits a message
+UNJOURNALLED = 1  # bit 0 of the flags
 LIMIT = 2**53  # every integer of the envelope lies below: doubles hold them exactly
 
 
@@ -84,6 +88,7 @@ class ValueMessage(NamedTuple):
     mono_us: int
     kind: int
     body: Any
+    flags: int = 0
 
     def encode(self) -> bytes:
         """The payload, frame 1.
@@ -91,13 +96,15 @@ class ValueMessage(NamedTuple):
         Raises:
             EncodeError: longer than `MAX_PAYLOAD`, or a value that msgpack cannot say.
         """
-        payload = pack([VERSION, *self])
+        payload = pack([VERSION, *self] if self.flags else [VERSION, *self[:-1]])
         if len(payload) > MAX_PAYLOAD:
             raise EncodeError(f"value message of {len(payload)} bytes", status=0)
         return payload
 
 
 _SEVEN_INTEGERS = (int,) * 7
+_ARRAY_OF_10, _ARRAY_OF_11 = b"\x9a", b"\x9b"  # msgpack's fixarray
+_STRINGS = frozenset((str,))
 
 
 def decode(payload: bytes) -> ValueMessage:
@@ -106,7 +113,7 @@ def decode(payload: bytes) -> ValueMessage:
     Raises:
         DecodeError: no value message of this major version. Count it and drop it.
     """
-    plain = unpack(payload)
+    plain = unpack_unchecked(payload)
     if type(plain) is not list or len(plain) < 10 or plain[0] != VERSION:
         raise DecodeError("no value message of this version", status=0)
     publisher, numbers = plain[1], plain[2:9]
@@ -121,7 +128,17 @@ def decode(payload: bytes) -> ValueMessage:
             raise DecodeError("previous_in_topic is not before sequence", status=0)
     elif kind == Kind.HEARTBEAT:
         _check_heartbeat(body)
-    return ValueMessage._make((publisher, *numbers, body))
+    else:
+        check_depth(body, MAX_DEPTH - 1)
+    flags = plain[10] if len(plain) > 10 and type(plain[10]) is int else 0
+    return ValueMessage._make((publisher, *numbers, body, flags))
+
+
+def mark_unjournalled(payload: bytes) -> bytes:
+    """The payload of a block, as `ValueMessage.encode` made it, with that flag set."""
+    if payload[:1] != _ARRAY_OF_10:
+        raise EncodeError("flagged already", status=0)
+    return _ARRAY_OF_11 + payload[1:] + bytes((UNJOURNALLED,))
 
 
 def _block(body: Any) -> Block:
@@ -137,8 +154,9 @@ def _block(body: Any) -> Block:
         raise DecodeError("block: wrong types", status=0)
     if not len(tags) == len(values) <= count:
         raise DecodeError(f"block: {len(tags)} tags, {len(values)} values of {count}", status=0)
-    if tags and set(map(type, tags)) != {str}:
+    if not _STRINGS.issuperset(map(type, tags)):
         raise DecodeError("block: a tag is not a string", status=0)
+    check_depth(values, MAX_DEPTH - 2)
     if type(qualities) is list:
         if len(qualities) != len(tags) or (qualities and set(map(type, qualities)) != {int}):
             raise DecodeError("block: qualities do not fit", status=0)

@@ -96,7 +96,7 @@ class LastValues:
                 [value for value, _ in samples.values()],
                 qualities[0] if len(set(qualities)) == 1 else qualities,
             )
-            repeat = entry.message._replace(previous=0, kind=Kind.REPEAT, body=body)
+            repeat = entry.message._replace(previous=0, kind=Kind.REPEAT, body=body, flags=0)
             entry.payload = repeat.encode()
         return entry.payload
 
