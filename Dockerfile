@@ -1,0 +1,39 @@
+# The gateway and its simulators in one image: docs/installation.md, "In a container".
+#   docker build -t cpppod .
+#   docker run --network host -v /etc/cpppod:/etc/cpppod:ro -v cpppod:/var/lib/cpppod cpppod
+#   docker run -p 44818:44818 cpppod enip_server          a simulated controller with SCADA=DINT[1000]
+
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /src
+COPY requirements.lock ./
+RUN python -m venv /opt/cpppod \
+ && /opt/cpppod/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+COPY . .
+RUN python -m pip wheel --no-cache-dir --disable-pip-version-check --no-deps --wheel-dir /wheels . \
+ && /opt/cpppod/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps /wheels/*.whl
+
+FROM python:3.11-slim-bookworm
+LABEL org.opencontainers.image.title="cpppod" \
+      org.opencontainers.image.description="Industrial gateway for EtherNet/IP, Modbus and text devices" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN groupadd --system --gid 990 cpppod \
+ && useradd --system --uid 990 --gid cpppod --groups dialout --home-dir /var/lib/cpppod cpppod \
+ && install -d -o cpppod -g cpppod -m 0755 /run/cpppod \
+ && install -d -o cpppod -g cpppod -m 0750 /var/lib/cpppod \
+ && install -d -m 0755 /etc/cpppod
+COPY --from=build /opt/cpppod /opt/cpppod
+COPY --chmod=0755 docker-entrypoint.sh /usr/local/bin/
+ENV PATH=/opt/cpppod/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    RUNTIME_DIRECTORY=/run/cpppod \
+    STATE_DIRECTORY=/var/lib/cpppod \
+    container=oci
+USER cpppod
+WORKDIR /var/lib/cpppod
+VOLUME /var/lib/cpppod
+EXPOSE 44818/tcp 44818/udp 44880/tcp 44881/tcp 9880/tcp 8880/tcp
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["docker-entrypoint.sh", "healthy"]
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["cpppod"]

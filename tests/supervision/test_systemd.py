@@ -1,0 +1,121 @@
+"""The systemd unit and the files beside it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import seccomp_filter
+from supervised import is_alive
+
+from cpppod.commands import cpppod as command
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "systemd" / "cpppod.service"
+SECONDS = 30.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_the_unit_is_exposed_to_one_point_six_or_less() -> None:
+    told = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", str(UNIT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"exposure level for cpppod.service: ([\d.]+)", told.stdout)
+    assert found, told.stderr
+    assert float(found[1]) <= 1.6
+
+
+def test_the_unit_calls_the_daemon_with_options_that_it_has() -> None:
+    (start,) = seccomp_filter.settings(UNIT, "ExecStart")
+    program, *arguments = start.split()
+    assert Path(program).name == "cpppod"
+    options = command.parser().parse_args(arguments)
+    assert options.become is True
+    for key, verb in (("ExecReload", "reload"), ("ExecStop", "stop")):
+        assert seccomp_filter.settings(UNIT, key) == [f"/opt/cpppod/bin/cpppoctl {verb}"]
+
+
+def test_the_unit_listens_to_the_main_process_alone() -> None:
+    assert seccomp_filter.settings(UNIT, "Type") == ["notify"]
+    assert seccomp_filter.settings(UNIT, "NotifyAccess") == ["main"]
+    assert "@chown" in seccomp_filter.allowed_calls(UNIT) or "chown" in (
+        seccomp_filter.allowed_calls(UNIT)
+    )
+
+
+def test_every_port_of_the_shipped_configuration_is_reserved() -> None:
+    text = (ROOT / "systemd" / "sysctl.d" / "cpppod.conf").read_text()
+    assert "ip_local_reserved_ports = 44818,44880-44881" in text
+
+
+def test_the_groups_of_the_control_socket_are_made() -> None:
+    text = (ROOT / "systemd" / "sysusers.d" / "cpppod.conf").read_text()
+    for group in ("cpppod-viewer", "cpppod-operator", "cpppod-engineer"):
+        assert re.search(rf"^g {group} ", text, re.MULTILINE)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "n"))
+        listening.settimeout(SECONDS)
+        yield listening
+
+
+def states(systemd: socket.socket, until: str) -> str:
+    """What systemd is told, up to the datagram that contains `until`."""
+    told = ""
+    end = time.monotonic() + SECONDS
+    while until not in told and time.monotonic() < end:
+        told += systemd.recv(4096).decode() + "\n"
+    return told
+
+
+def test_the_gateway_starts_under_the_units_system_call_filter(
+    tmp_path: Path, systemd: socket.socket
+) -> None:
+    file = tmp_path / "cpppod.toml"
+    device, listener, metrics = free_port(), free_port(), free_port()
+    file.write_text(
+        f'[gateway]\ncpppo_cfg = false\n[[listener]]\naddress = "127.0.0.1:{listener}"\n'
+        f'[metrics]\naddress = "127.0.0.1:{metrics}"\n'
+        f'[device.absent]\ndriver = "modbus-tcp"\naddress = "127.0.0.1:{device}"\n'
+        '[[device.absent.group]]\nname = "g"\nperiod = "1s"\nhistory = true\n'
+        'tags = [{ name = "t", address = 40001 }]\n'
+    )
+    environment = {
+        **os.environ,
+        "NOTIFY_SOCKET": str(tmp_path / "n"),
+        "RUNTIME_DIRECTORY": str(tmp_path / "r"),
+        "STATE_DIRECTORY": str(tmp_path / "s"),
+        "WATCHDOG_USEC": "4000000",
+    }
+    daemon = [sys.executable, "-m", "cpppod.commands.cpppod", "--config", str(file)]
+    filtered = [sys.executable, seccomp_filter.__file__, str(UNIT), *daemon]
+    with subprocess.Popen(filtered, env=environment, start_new_session=True) as process:
+        try:
+            told = states(systemd, "READY=1")
+            assert "READY=1" in told
+            assert "STATUS=" in told + states(systemd, "STATUS=")
+            assert "WATCHDOG=1" in states(systemd, "WATCHDOG=1")
+            mode = Path(f"/proc/{process.pid}/status").read_text()
+            assert "Seccomp:\t2" in mode, "the main process is filtered"
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            assert len(children) >= 5
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+    assert not [pid for pid in children if is_alive(int(pid))]
