@@ -12,6 +12,8 @@ import pytest
 
 from cpppod.commands import cpppoctl
 from cpppod.protocols.bus.messages import WriteReply
+from cpppod.workers.control_actions import Actions
+from cpppod.workers.control_queries import Queries
 from tests.known_gateway import KnownGateway, known_gateway, served
 
 Capture = pytest.CaptureFixture[str]
@@ -285,3 +287,17 @@ def test_reader_that_leaves_ends_the_output_without_a_traceback(gateway: KnownGa
         command, shell=True, capture_output=True, timeout=60, env=dict(os.environ), check=False
     )
     assert done.stderr == b""
+
+
+def test_page_of_documentation_names_every_command_and_verb(gateway: KnownGateway) -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    commands, control = (docs / "commands.md").read_text(), (docs / "control.md").read_text()
+    known = Queries(gateway.gateway).verbs() | Actions(gateway.gateway, lambda _: None).verbs()
+    for verb, row in known.items():
+        assert f"`{verb}" in commands, verb
+        rights = next(
+            line
+            for line in control.splitlines()
+            if line.startswith(f"| {row.right.name.lower()} |")
+        )
+        assert f"`{verb}`" in rights, verb

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pathlib
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -182,3 +183,13 @@ def test_server_answers_only_what_it_has(request_line: bytes, status: bytes) -> 
 
 def test_head_without_end_is_cut_off_at_the_limit() -> None:
     assert asyncio.run(exchange(b"GET /metrics HTTP/1.1\r\n" + b"x" * 9_000 + b"\r\n\r\n")) == b""
+
+
+def test_page_of_documentation_lists_every_metric() -> None:
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    missing = [
+        name
+        for name, family in FAMILIES.items()
+        if f"| `{name}` | {family.kind} | {family.help} |" not in text
+    ]
+    assert missing == []
