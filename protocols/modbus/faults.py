@@ -8,7 +8,7 @@
     truncate[:N] crc                             the end is missing or wrong
     exception:CODE busy acknowledge nocode       a refusal; one without its code
     noise-before[:HEX|N] noise-after[:HEX|N]     bytes that belong to nobody
-    twice stale echo                             the reply again; the one before it first; the request
+    twice stale echo                   the reply again; the one before it first; the request
     refuse:FIRST-LAST                            these offsets are illegal (exception 2)
     half-open                                    the connection stays, nothing more comes
 

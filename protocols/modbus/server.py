@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from cpppod.protocols.modbus import pdu
+from cpppod.protocols.modbus import pdu, rtu
 from cpppod.protocols.modbus.address import Table
 from cpppod.protocols.modbus.pdu import ExceptionCode, Function, exception_reply
 
@@ -99,6 +99,52 @@ def request_length(frame: bytes | bytearray, start: int = 0) -> int | None:
     if at is None:
         return 0
     return None if have <= at else at + 1 + frame[start + at]
+
+
+class RtuRequests:
+    """Finds request frames in what a line carries; one per line.
+
+    A frame is taken as soon as it is complete; noise before it is skipped. What silence ends is a
+    frame of an unknown function, or nothing.
+    """
+
+    def __init__(self) -> None:
+        self._heard = bytearray()
+
+    def receive_data(self, data: bytes) -> list[tuple[int, bytes, bytes]]:
+        """(unit, PDU, whole frame) of the requests that `data` completes."""
+        self._heard += data
+        found = []
+        while (request := self._next()) is not None:
+            found.append(request)
+        if len(self._heard) > 2 * rtu.MAX_FRAME:
+            del self._heard[: -rtu.MAX_FRAME]
+        return found
+
+    def silence(self) -> tuple[int, bytes, bytes] | None:
+        """The line fell silent: the frame that this ended, if it was one."""
+        heard = bytes(self._heard)
+        self._heard.clear()
+        if len(heard) < rtu.MIN_FRAME or rtu.crc16(heard):
+            return None
+        return heard[0], heard[1:-2], heard
+
+    @property
+    def pending(self) -> int:
+        """Bytes that are no frame yet."""
+        return len(self._heard)
+
+    def _next(self) -> tuple[int, bytes, bytes] | None:
+        heard = self._heard
+        for start in range(len(heard) - rtu.MIN_FRAME + 1):
+            length = request_length(heard, start + 1)
+            if not length or start + length + 3 > len(heard):
+                continue
+            frame = bytes(heard[start : start + length + 3])
+            if rtu.crc16(frame) == 0:
+                del heard[: start + length + 3]
+                return frame[0], frame[1:-2], frame
+        return None
 
 
 _LENGTHS = {1: 5, 2: 5, 3: 5, 4: 5, 5: 5, 6: 5, 7: 1, 8: 5, 11: 1, 12: 1, 17: 1, 22: 7, 43: 4}
