@@ -1,12 +1,16 @@
 """A worker's way into the feed: its DEALER to `ingest`, its heartbeats, its answer to a new feed.
 
-Publisher ── block ──► Publishing.send ──► feed
-    ▲                                       │
-    └──── resend() ◄──── Resend ────────────┘
+    Publisher ── block ──► Publishing.send ──► feed
+        ▲                                       │
+        └──── resend() ◄──── Resend ────────────┘
+
+Blocks must be sent in the order of their numbers. They may wait for a journal on their way here; a
+heartbeat says how far the numbers are, and a repeat what they were worth, so neither overtakes them.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from cpppod.protocols.bus.messages import Resend
@@ -15,6 +19,7 @@ from cpppod.workers.process import Process, decode_or_count
 
 HEARTBEAT_S = 1.0  # design: every second; subscribers call it late after two
 QUEUE = 10_000  # blocks kept while the feed is away: 10 s of 1,000 a second; a restart takes 1
+LOOK_AGAIN_S = 0.01  # while numbered blocks wait for their journal, which holds each up to 50 ms
 
 
 class Publishing:
@@ -27,6 +32,7 @@ class Publishing:
     def __init__(self, process: Process, publisher: Publisher) -> None:
         self.publisher = publisher
         self._process = process
+        self._sent = publisher.sequence  # blocks that went through here: their last number
         self._socket = process.bus.dealer(
             "ingest", self._on_frames, queue_while_away=True, queue=QUEUE
         )
@@ -37,7 +43,8 @@ class Publishing:
         return self._socket.counters.unsent
 
     def send(self, topic: bytes, payload: bytes) -> bool:
-        """Whether the bus took it; what it did not take is a gap that the feed declares."""
+        """Whether the bus took the next block; what it did not take is a gap for the feed."""
+        self._sent += 1
         return self._socket.send(topic, payload)
 
     def block(
@@ -59,20 +66,29 @@ class Publishing:
             gateway_us=time.time_ns() // 1000,
             mono_us=self._process.now_us(),
         )
-        self._socket.send(*message)
+        self.send(*message)
         return message
 
     def _on_frames(self, frames: list[bytes]) -> None:
         message = decode_or_count(frames, self._socket.counters)
         if isinstance(message, Resend):
-            self._heartbeat()  # first: it tells the feed who speaks, and how far the numbers are
-            for topic, payload in self.publisher.resend():
-                self._socket.send(topic, payload)
+            self._process.spawn(self._after_blocks(self._repeat))
 
     async def _beat(self) -> None:
         while True:
-            self._heartbeat()
+            await self._after_blocks(self._heartbeat)
             await asyncio.sleep(HEARTBEAT_S)
+
+    async def _after_blocks(self, action: Callable[[], None]) -> None:
+        """Do it once every block that has a number has been sent."""
+        while self._sent < self.publisher.sequence:
+            await asyncio.sleep(LOOK_AGAIN_S)
+        action()
+
+    def _repeat(self) -> None:
+        self._heartbeat()  # first: it tells the feed who speaks, and how far the numbers are
+        for topic, payload in self.publisher.resend():
+            self._socket.send(topic, payload)
 
     def _heartbeat(self) -> None:
         self._socket.send(
