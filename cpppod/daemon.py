@@ -60,6 +60,8 @@ def start(configuration: Configuration, how: Start) -> int:
     except supervision.PathTooLong as error:
         raise DirectoryError(f"{error}; try --runtime DIR") from None
     claim = Claim(directories)
+    if how.simulators:
+        (directories.runtime / "demo").mkdir()
     main_file = write(configuration, directories, how.simulators)
     become = how.become
     if become is None:
