@@ -60,9 +60,13 @@ def start(configuration: Configuration, how: Start) -> int:
     except supervision.PathTooLong as error:
         raise DirectoryError(f"{error}; try --runtime DIR") from None
     claim = Claim(directories)
-    if how.simulators:
-        (directories.runtime / "demo").mkdir()
-    main_file = write(configuration, directories, how.simulators)
+    try:
+        if how.simulators:
+            (directories.runtime / "demo").mkdir(exist_ok=True)
+        main_file = write(configuration, directories, how.simulators)
+    except BaseException:
+        claim.release()
+        raise
     become = how.become
     if become is None:
         become = becomes_supervisord(os.environ, os.getpid())

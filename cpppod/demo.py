@@ -24,7 +24,7 @@ from cpppod.supervisord import PARENT_VARIABLE, die_with_parent
 if TYPE_CHECKING:
     from cpppod.daemon import Start
 
-SHIPPED = Path(str(resources.files("cpppod.etc")))
+SHIPPED = Path(str(resources.files("cpppod"))) / "etc"
 CONFIGURATION = SHIPPED / "demo.toml"
 PLANT = SHIPPED / "demo-plant.toml"
 FIRST = 5  # simulators start before the workers that will ask them

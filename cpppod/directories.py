@@ -25,6 +25,7 @@ OWN_NAMES = (  # what a gateway makes in its runtime directory
     SETTINGS,
     "crashes",
     "demo",
+    "locks",
     "control.sock",
     LOCK,
 )
@@ -96,7 +97,7 @@ class Claim:
             ) from None
         except OSError as error:
             raise DirectoryError(f"{runtime}: {error.strerror}; try --runtime DIR") from None
-        self._clear(keep=(LOCK,))
+        self._clear(keep=(LOCK, "locks"))
         try:
             directories.state.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
@@ -130,9 +131,6 @@ class Claim:
     def release(self) -> None:
         """Remove what the gateway made, the directory too if that was made here."""
         self._clear()
-        os.close(self.lock)
         if self._made:
-            try:
-                self.directories.runtime.rmdir()
-            except OSError:
-                pass  # somebody else put something there: not ours to remove
+            shutil.rmtree(self.directories.runtime, ignore_errors=True)
+        os.close(self.lock)

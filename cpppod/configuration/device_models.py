@@ -14,7 +14,7 @@ FILE_SUFFIX = ".toml"
 
 def shipped() -> Path:
     """The folder of the models that came with the package."""
-    return Path(str(resources.files("cpppod.etc"))) / "models"
+    return Path(str(resources.files("cpppod"))) / "etc" / "models"
 
 
 def names(folders: list[Path]) -> list[str]:
