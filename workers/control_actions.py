@@ -10,6 +10,7 @@ Every write is one line of the audit log, whatever came of it.
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -116,7 +117,7 @@ class Actions:
         after = gateway.values.reading(info, time.monotonic_ns() // 1000)
         outcome = "unknown" if reply.unknown else "failed" if reply.status else "done"
         audit.info(
-            "write source=%s pid=%d tag=%s first=%d values=%.200r was=%.80r outcome=%s"
+            "audit: write source=%s pid=%d tag=%s first=%d values=%.200r was=%.80r outcome=%s"
             " status=0x%02x error=%.200r duration_ms=%.1f",
             source,
             caller.peer.pid,
@@ -196,7 +197,7 @@ class Actions:
             raise Refusal(name[:40], "no such device", "cpppoctl devices, which lists them")
         owner = self._gateway.settings.owners.get(device.name, "")
         await self._ask(owner, verb, {"device": device.name}, device.name)
-        audit.info("%s source=%s device=%s", verb, caller.peer.source, device.name)
+        audit.info("audit: %s source=%s device=%s", verb, caller.peer.source, device.name)
         return {"device": device.name, "worker": owner, "done": verb}
 
     async def _ask(
@@ -212,7 +213,7 @@ class Actions:
         if name not in self._gateway.roles:
             known = ", ".join(sorted(self._gateway.roles))
             raise Refusal(name[:40], "no such worker", f"one of {known}")
-        audit.info("restart source=%s worker=%s", caller.peer.source, name)
+        audit.info("audit: restart source=%s worker=%s", caller.peer.source, name)
         if name == self._gateway.settings.name:
             self._spawn(self._restart_quietly(name))
         else:
@@ -277,12 +278,12 @@ class Actions:
             restarted = await reload.apply(plan)
         except ReloadRefused as refused:
             gateway.reloads["refused"] += 1
-            audit.info("reload refused source=%s", caller.peer.source)
+            audit.info("audit: reload refused source=%s", caller.peer.source)
             raise Refusal("reload", "; ".join(refused.problems), "cpppod --check FILE") from None
         gateway.reloads["done"] += 1
         gateway.reloaded_at = time.time()
         audit.info(
-            "reload done source=%s generation=%d duration_s=%.2f",
+            "audit: reload done source=%s generation=%d duration_s=%.2f",
             caller.peer.source,
             plan.generation,
             time.monotonic() - started,
@@ -290,9 +291,9 @@ class Actions:
         return {"plan": plan.plain(), "applied": True, "restarted": restarted}
 
     async def _stop(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
-        audit.info("stop source=%s", caller.peer.source)
+        audit.info("audit: stop source=%s", caller.peer.source)
         self._spawn(self._stop_now())
-        return {"done": "stop", "workers": len(self._gateway.roles)}
+        return {"done": "stop", "workers": len(self._gateway.roles), "pid": os.getppid()}
 
     async def _stop_now(self) -> None:
         await asyncio.sleep(0.05)  # the answer leaves first

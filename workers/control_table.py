@@ -158,13 +158,17 @@ class WorkerTable:
         )
 
     def devices(self) -> dict[str, dict[str, Any]]:
-        """Every device that a worker has told of; those of a worker that is down are `unknown`."""
+        """Every device that a worker has told of.
+
+        What a worker calls online is `offline` or `connecting` here while its connection is not open;
+        devices of a worker that is down are `unknown`.
+        """
         states: dict[str, dict[str, Any]] = {}
         for record in self.workers.values():
             if record.beat is None:
                 continue
             for name, state in record.beat.devices.items():
-                states[name] = {**state, "worker": record.name}
+                states[name] = {**state, "worker": record.name, "state": _state_of(state)}
                 if not record.alive:
                     states[name]["state"] = "unknown"
                     states[name]["last_error"] = f"worker {record.name} is {record.state}"
@@ -180,6 +184,14 @@ def _is_bound(record: WorkerRecord) -> bool:
     if record.role != "listener" or record.beat is None or record.state == BACKING_OFF:
         return True
     return bool(record.beat.extra.get("bound", True))
+
+
+def _state_of(told: dict[str, Any]) -> str:
+    """A device's state with its connection taken into account."""
+    state, connection = str(told.get("state", "unknown")), told.get("connection", {})
+    if state not in ("online", "degraded") or connection.get("state", "open") == "open":
+        return state
+    return "offline" if connection.get("attempts_failed") else "connecting"
 
 
 def _row(record: WorkerRecord, now: float) -> dict[str, Any]:

@@ -20,9 +20,17 @@ from cpppod.workers.control_table import WorkerRecord, WorkerTable
 from cpppod.workers.metrics_families import FAMILIES, family_of
 
 MAX_SERIES = 10_000  # of one worker: 100 devices of 4 groups with all their buckets are 8,000
-DEVICE_STATES = ("online", "degraded", "demoted", "disabled", "unknown")
+DEVICE_STATES = (
+    "online",
+    "degraded",
+    "connecting",
+    "offline",
+    "demoted",
+    "disabled",
+    "unknown",
+)
 UP_STATES = frozenset({"online", "degraded"})
-NOW_ONLY = frozenset({"cpppod_device_up", "cpppod_device_state"})
+OURS = frozenset({"cpppod_device_up", "cpppod_device_state"})
 HISTOGRAM_PARTS = ("_bucket", "_sum", "_count")
 
 Series = tuple[str, dict[str, str], float]  # sample name, labels, value
@@ -153,13 +161,13 @@ def _of_worker(record: WorkerRecord, now: float) -> Iterator[Series]:
 def _reported(record: WorkerRecord) -> list[Series]:
     """What the worker's last beat says, told apart from other workers where no device does that.
 
-    What says how a device is now goes with the worker: then control's own word on it stands.
+    Of how a device is now, control's own word stands: it also knows whether the worker is there.
     """
     if record.beat is None:
         return []
     series = []
     for item in record.beat.metrics:
-        if not _is_series(item) or (item[0] in NOW_ONLY and not record.alive):
+        if not _is_series(item) or item[0] in OURS:
             continue
         name, labels, value = item[:3]
         told_apart = {} if "device" in labels else {"worker": record.name}

@@ -1,6 +1,7 @@
 """The commands of `cpppoctl` that change something, from `write` to `stop`."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -128,14 +129,24 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
 
 
 def stop(gateway: ControlClient, given: argparse.Namespace) -> int:
-    """`cpppoctl stop`: returns when the control socket is gone."""
+    """`cpppoctl stop`: returns when supervisord has ended, which ends last."""
     answer = gateway.ask("stop")
     deadline = time.monotonic() + STOP_S
-    while gateway.path.exists():
+    while _is_alive(answer["pid"]):
         if time.monotonic() > deadline:
             raise ControlError("stop", f"still running after {STOP_S:g} s", "cpppoctl status")
         time.sleep(0.02)
     return _say(given, answer, "stopped")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's: there, and not ours to signal
+    return True
 
 
 def _say(given: argparse.Namespace, answer: Any, text: str) -> int:

@@ -43,6 +43,8 @@ _STYLES = {
     "backing off": "yellow",
     "starting": "yellow",
     "restarting": "yellow",
+    "connecting": "yellow",
+    "offline": "red",
     "demoted": "red",
     "unknown": "red",
     "disabled": "dim",

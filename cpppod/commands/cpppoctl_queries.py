@@ -154,14 +154,14 @@ def device(gateway: ControlClient, given: argparse.Namespace) -> int:
             ("driver", f"{answer['driver']} at {answer['address']}"),
             ("description", answer["description"]),
             ("worker", answer["worker"]),
-            ("connection", _pairs(told.get("connection", {}))),
+            ("connection", _connection(told.get("connection", {}))),
             ("tags", f"{answer['tags']}, {answer['tags_bad']} of them bad"),
             ("last success", time_of(told.get("last_success_us"))),
             ("last error", answer["last_error"]),
             ("counters", _pairs(told.get("counters", {}))),
             ("writes", _pairs(told.get("writes", {}))),
             ("quarantined", "; ".join(map(str, told.get("quarantined", [])))),
-            ("details", _pairs(told.get("details", {}))),
+            ("details", _pairs(_flat(told.get("details", {})))),
         ]
     )
     _print_groups(told.get("groups", {}))
@@ -178,6 +178,10 @@ def verdict(answer: dict[str, Any]) -> str:
         return f"{name} is paused or not enabled; cpppoctl resume {name}"
     if state == "unknown":
         return f"{name} is unknown{error or ': its worker has not told of it yet'}"
+    if state in ("offline", "connecting"):
+        next_s = told.get("connection", {}).get("next_attempt_s")
+        when = f"; next attempt in {duration(next_s)}" if next_s is not None else ""
+        return f"{name} is {state}{error}{since}{when}"
     if state == "demoted":
         probe = told.get("next_probe_s")
         when = f"; next probe in {duration(probe)}" if probe is not None else "; being probed"
@@ -191,6 +195,26 @@ def verdict(answer: dict[str, Any]) -> str:
 
 def _pairs(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value(each)}" for name, each in values.items())
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with the maps in it spread out, and without what is empty."""
+    spread: dict[str, Any] = {}
+    for name, each in values.items():
+        spread |= each if isinstance(each, dict) else {name: each}
+    return {name: each for name, each in spread.items() if each not in (None, "", [])}
+
+
+def _connection(told: dict[str, Any]) -> str:
+    """`open since 14:03:20`, or why not, and when it is tried again."""
+    if not told:
+        return ""
+    words = f"{told.get('state', '?')} since {time_of(told.get('since_us'))}"
+    if told.get("attempts_failed"):
+        words += f", {told['attempts_failed']} attempts failed"
+    if told.get("next_attempt_s") is not None:
+        words += f", next in {duration(told['next_attempt_s'])}"
+    return words
 
 
 def _print_groups(groups: dict[str, Any]) -> None:

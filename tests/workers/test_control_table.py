@@ -140,6 +140,28 @@ def test_devices_of_a_worker_that_is_down_are_unknown_and_say_why() -> None:
     }
 
 
+def test_online_device_without_a_connection_is_offline_or_just_connecting() -> None:
+    table = table_of({"poller-1": "poller"})
+    devices = {
+        name: {"state": state, "connection": {"state": connection, "attempts_failed": failed}}
+        for name, state, connection, failed in [
+            ("a", "online", "open", 0),
+            ("b", "online", "closed", 0),
+            ("c", "degraded", "closed", 2),
+            ("d", "demoted", "closed", 2),
+            ("e", "disabled", "closed", 0),
+        ]
+    }
+    table.receive_beat("poller-1", beat("poller-1", 71, devices=devices), 0.0)
+    assert {name: state["state"] for name, state in table.devices().items()} == {
+        "a": "online",
+        "b": "connecting",
+        "c": "offline",
+        "d": "demoted",
+        "e": "disabled",
+    }
+
+
 def test_worker_that_left_the_topology_is_forgotten() -> None:
     table = table_of(ROLES)
     table.receive_beat("poller-1", beat("poller-1", 71), 0.0)
