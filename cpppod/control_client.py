@@ -154,6 +154,8 @@ class ControlClient:
         request = {"id": self._last_id, "verb": verb, "arguments": arguments}
         try:
             self._connection.sendall(json.dumps(request).encode() + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused at accept: the line that says why is there to be read
         except OSError as error:
             raise Unreachable(str(self.path), error.strerror or str(error)) from None
         return self._last_id

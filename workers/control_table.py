@@ -160,8 +160,8 @@ class WorkerTable:
     def devices(self) -> dict[str, dict[str, Any]]:
         """Every device that a worker has told of.
 
-        What a worker calls online is `offline` or `connecting` here while its connection is not open;
-        devices of a worker that is down are `unknown`.
+        What a worker calls online is `offline` or `connecting` here while its connection is not
+        open; devices of a worker that is down are `unknown`.
         """
         states: dict[str, dict[str, Any]] = {}
         for record in self.workers.values():
