@@ -14,6 +14,8 @@ from cpppod.client.connection import Address, Client, Loose
 from cpppod.client.lanes import Route, connection_wanted
 from cpppod.client.results import Result, count_failures, result_of, summary_line
 from cpppod.protocols.cip.message_router import MessageRouterReply
+from cpppod.protocols.cip.structures import Structure
+from cpppod.protocols.cip.types import STRUCTURE
 from cpppod.protocols.enip.encapsulation import Command
 from cpppod.protocols.enip.operations import Operation, parse_operations
 from cpppod.protocols.enip.originator import Answer, State
@@ -33,8 +35,8 @@ from cpppod.protocols.enip.originator_pipeline import (
     raise_trouble,
     trouble_of,
 )
-from cpppod.protocols.enip.originator_route import RoutePath
-from cpppod.protocols.enip.originator_values import Layout
+from cpppod.protocols.enip.originator_route import RoutePath, encode_path
+from cpppod.protocols.enip.originator_structures import TagTree, browse
 from cpppod.protocols.errors import EncodeError
 
 LEARNED_TYPES = 16_384  # paths whose type is remembered for later writes
@@ -89,7 +91,7 @@ class Connector(Client):
         try:
             self.route = Route(route_path, send_path, priority_time_tick, timeout_ticks)
             self.lane = Lane(self.route.hop)
-            self.layouts: dict[int, Layout] = {}
+            self.layouts: dict[int, Structure] = {}
             self.types: dict[bytes, tuple[int, int]] = {}
             if not self.udp:
                 self.register(timeout)
@@ -137,6 +139,27 @@ class Connector(Client):
         if owner.answer.trouble is not None:
             raise trouble_of(owner.answer, self.protocol.violation)
         return owner.answer
+
+    def browse(self, timeout: float | None = None) -> TagTree:
+        """The target's tags and structures; its structures read and write as dicts from now on.
+
+        Raises:
+            BrowseRefused: the target does not tell them.
+            CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
+        """
+        conversation = browse()
+        request = next(conversation)
+        while True:
+            try:
+                request = conversation.send(self.request(request, timeout=timeout))
+            except StopIteration as finished:
+                tree: TagTree = finished.value
+                break
+        self.layouts.update(tree.layouts)
+        for tag in tree.tags:
+            if isinstance(tag.type, Structure) and len(self.types) < LEARNED_TYPES:
+                self.types[encode_path(tag.name)] = STRUCTURE, tag.type.handle
+        return tree
 
     # -- operations -------------------------------------------------------------------------------
 

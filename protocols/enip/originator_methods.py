@@ -46,11 +46,23 @@ def make_exchange(
         operation = {"offset": 0, **operation}
     path = encode_path(operation.get("path", b""))
     if method == "write" and "bit" not in operation:
-        return WriteTag(operation, path, layouts, known=types.get(path))
+        return WriteTag(operation, path, layouts, known=_known(operation, path, types))
     maker = _MAKERS.get(method)
     if maker is None:
         raise EncodeError(f"unknown method {method!r}; one of {', '.join(_MAKERS)}", status=0x08)
     return maker(operation, path, layouts)
+
+
+def _known(
+    operation: Operation, path: bytes, types: Mapping[bytes, tuple[int, int]]
+) -> tuple[int, int] | None:
+    """The type of the tag, or of the array that the path leads into."""
+    if not types or path in types or isinstance(operation["path"], str | bytes):
+        return types.get(path)
+    segments = list(operation["path"])
+    while segments and "element" in segments[-1]:
+        segments.pop()
+    return types.get(encode_path(segments))
 
 
 def _read(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:

@@ -5,36 +5,20 @@ Structures are dicts where their template is known (`originator_structures`), by
 """
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.status import CipError
-from cpppod.protocols.cip.types import BY_CODE, STRING82, STRUCTURE, DataType
+from cpppod.protocols.cip.structures import STRING, Structure
+from cpppod.protocols.cip.types import BY_CODE, STRUCTURE, DataType
 from cpppod.protocols.errors import DecodeError, EncodeError
 
 TRUE = 0xFF  # what controllers show and other clients write for a true BOOL
 _SIGNED = {kind.code for kind in BY_CODE.values() if kind.kind == "int" and kind.signed}
 
 
-class Layout:
-    """How elements of one structure are laid out; `originator_structures` makes them."""
-
-    __slots__ = ("decode", "encode", "handle", "name", "size")
-
-    def __init__(
-        self,
-        name: str,
-        handle: int,
-        size: int,
-        decode: Callable[[bytes], Any],
-        encode: Callable[[Any, bytes], bytes],
-    ) -> None:
-        self.name, self.handle, self.size = name, handle, size
-        self.decode, self.encode = decode, encode
-
-
-Layouts = Mapping[int, Layout]
+Layouts = Mapping[int, Structure]
 
 
 def element_size(code: int, handle: int, layouts: Layouts) -> int:
@@ -42,7 +26,7 @@ def element_size(code: int, handle: int, layouts: Layouts) -> int:
     if code == STRUCTURE:
         if handle in layouts:
             return layouts[handle].size
-        return STRING82.size if handle == types.STRING82_HANDLE else 0
+        return STRING.size if handle == types.STRING82_HANDLE else 0
     kind = BY_CODE.get(code)
     return kind.size if kind is not None else 0
 
@@ -68,22 +52,23 @@ def unpack(code: int, handle: int, data: bytes, layouts: Layouts) -> list[Any]:
 
 def _unpack_structures(handle: int, data: bytes, layouts: Layouts) -> list[Any]:
     layout = layouts.get(handle)
+    if layout is None and handle == types.STRING82_HANDLE:
+        layout = STRING
     if layout is None:
-        if handle != types.STRING82_HANDLE:
-            return [bytes(data)]
-        if len(data) % STRING82.size:
-            raise DecodeError(f"{len(data)} bytes of STRING", status=0x13)
-        for offset in range(0, len(data), STRING82.size):
-            (length,) = struct.unpack_from("<i", data, offset)
-            if not 0 <= length <= STRING82.capacity:
-                raise DecodeError(f"STRING of {length} characters", status=0x13)
-        return STRING82.unpack(data)
-    if len(data) % layout.size:
+        return [bytes(data)]
+    if not layout.size or len(data) % layout.size:
         raise DecodeError(f"{len(data)} bytes of {layout.name}", status=0x13)
-    return [
-        layout.decode(data[offset : offset + layout.size])
-        for offset in range(0, len(data), layout.size)
-    ]
+    if layout.is_string:
+        _check_strings(layout, data)
+    return layout.unpack(data)
+
+
+def _check_strings(layout: Structure, data: bytes) -> None:
+    capacity = layout.members[1].length
+    for offset in range(0, len(data), layout.size):
+        (length,) = struct.unpack_from("<i", data, offset)
+        if not 0 <= length <= capacity:
+            raise DecodeError(f"{layout.name} of {length} characters", status=0x13)
 
 
 def pack(code: int, values: Sequence[Any]) -> bytes:
@@ -112,17 +97,25 @@ def pack_structures(handle: int, values: Sequence[Any], layouts: Layouts) -> byt
         EncodeError: a dict of a structure that nobody has described yet (`browse()` does).
     """
     layout = layouts.get(handle)
-    if handle == types.STRING82_HANDLE and layout is None:
-        return STRING82.pack(values)
-    parts = []
-    for value in values:
-        if isinstance(value, bytes | bytearray):
-            parts.append(bytes(value))
-        elif layout is None:
-            raise EncodeError(f"structure 0x{handle:04x} is not known", status=0x20)
-        else:
-            parts.append(layout.encode(value, bytes(layout.size)))
-    return b"".join(parts)
+    if layout is None and handle == types.STRING82_HANDLE:
+        layout = STRING
+    if layout is not None:
+        for value in values:
+            _check_members(layout, value)
+        return layout.pack(values)
+    if all(isinstance(value, bytes | bytearray) for value in values):
+        return b"".join(bytes(value) for value in values)
+    raise EncodeError(f"structure 0x{handle:04x} is not known: browse the target", status=0x20)
+
+
+def _check_members(layout: Structure, value: Any) -> None:
+    """A structure is written whole: a member left out would become zero."""
+    if not isinstance(value, Mapping) or layout.is_string:
+        return
+    given = {str(name).casefold() for name in value}
+    for member in layout.members:
+        if not member.hidden and member.name.casefold() not in given:
+            raise EncodeError(f"{layout.name}: member {member.name} is missing", status=0x13)
 
 
 def _numbers(values: Sequence[Any]) -> Sequence[Any]:
