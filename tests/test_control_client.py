@@ -81,14 +81,14 @@ def test_refusal_at_accept_is_read_although_the_request_finds_the_connection_clo
     tmp_path: Path,
 ) -> None:
     refusal = {"what": "control socket", "why": "uid 7 is in none of its groups", "try": ""}
-    with listening(tmp_path / "control.sock") as server:
-        with ControlClient.connect(str(tmp_path)) as gateway:
-            connection, _ = server.accept()
-            line = json.dumps({"id": None, "ok": False, "error": refusal}) + "\n"
-            connection.sendall(line.encode())
-            connection.close()
-            with pytest.raises(ControlError, match="none of its groups"):
-                gateway.ask("status")
+    server = listening(tmp_path / "control.sock")
+    with server, ControlClient.connect(str(tmp_path)) as gateway:
+        connection, _ = server.accept()
+        line = json.dumps({"id": None, "ok": False, "error": refusal}) + "\n"
+        connection.sendall(line.encode())
+        connection.close()
+        with pytest.raises(ControlError, match="none of its groups"):
+            gateway.ask("status")
 
 
 def test_stream_yields_until_the_daemon_goes_away(tmp_path: Path) -> None:
