@@ -1,0 +1,55 @@
+"""docs/configuration.md names every key, and its example loads."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cpppod import configuration
+from cpppod.configuration import sections
+
+TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+PLAIN = [
+    sections.Gateway,
+    sections.Identity,
+    sections.TcpIp,
+    sections.Limits,
+    sections.Listener,
+    sections.LocalTag,
+    sections.Structure,
+    sections.Member,
+    sections.Route,
+    sections.Line,
+    sections.Rs485,
+    sections.Device,
+    sections.Group,
+    sections.Tag,
+]
+PREFIXED = {
+    "feed": sections.Feed,
+    "history": sections.History,
+    "metrics": sections.Metrics,
+    "web": sections.Web,
+    "control": sections.Control,
+}
+
+
+@pytest.mark.parametrize("model", PLAIN, ids=lambda model: model.__name__)
+def test_every_key_is_described(model: type[sections.Section]) -> None:
+    missing = [key for key in model.model_fields if f"`{key}`" not in TEXT and key != "group"]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", PREFIXED)
+def test_every_key_of_a_single_section_is_described(name: str) -> None:
+    missing = [key for key in PREFIXED[name].model_fields if f"`{name}.{key}`" not in TEXT]
+    assert not missing
+
+
+def test_the_example_loads(tmp_path: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    assert examples
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(example)
+        assert configuration.load([path], old_files=[]).plant.devices
