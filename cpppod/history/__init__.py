@@ -12,7 +12,9 @@ from cpppod.history.durations import (
     parse_seconds,
 )
 from cpppod.history.files import DataError, HistoryExhausted, IframeError, opener
+from cpppod.history.loader import loader
 from cpppod.history.logger import logger
+from cpppod.history.reader import reader
 from cpppod.history.timestamp import timestamp
 from cpppod.history.zones import AmbiguousTimeZoneError
 
@@ -23,10 +25,12 @@ __all__ = [
     "IframeError",
     "duration",
     "format_offset",
+    "loader",
     "logger",
     "opener",
     "parse_datetime",
     "parse_offset",
     "parse_seconds",
+    "reader",
     "timestamp",
 ]
