@@ -5,7 +5,7 @@
         └──── resend() ◄──── Resend ────────────┘
 
 Blocks must be sent in the order of their numbers. They may wait for a journal on their way here; a
-heartbeat says how far the numbers are, and a repeat what they were worth, so neither overtakes them.
+heartbeat says how far the numbers are, a repeat what they were worth: neither overtakes them.
 """
 
 import asyncio

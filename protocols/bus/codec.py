@@ -6,7 +6,7 @@ Extension types and timestamps are not ours and are refused too.
 
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from cpppod.protocols.errors import DecodeError, EncodeError
 

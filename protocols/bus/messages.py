@@ -15,13 +15,14 @@ beyond those they know and kinds they do not know; another major version is refu
 Deadlines are absolute, microseconds of the machine's monotonic clock, which all processes share.
 """
 
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 from cpppod.protocols.bus.codec import pack, unpack
 from cpppod.protocols.errors import DecodeError
 
 VERSION = 1
+LIMIT = 2**53  # doubles, and so every language, hold the integers below exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +183,41 @@ def decode(frame: bytes) -> Message | None:
     """The message in `frame`; None for a kind that this version does not know.
 
     Raises:
-        DecodeError: not a message of ours, another major version, or beyond the limits of `codec`.
-            Count it and drop it.
+        DecodeError: not a message of ours, another major version, a field of another type, or
+            beyond the limits of `codec`. Count it and drop it.
     """
     plain = unpack(frame)
-    if not isinstance(plain, list) or len(plain) < 2 or plain[0] != VERSION:
+    if type(plain) is not list or len(plain) < 2 or type(plain[0]) is not int:
+        raise DecodeError("not a message", status=0)
+    if plain[0] != VERSION or type(plain[1]) is not int:
         raise DecodeError("not a message of this version", status=0)
-    kind = KINDS.get(plain[1]) if isinstance(plain[1], int) else None
+    kind = KINDS.get(plain[1])
     if kind is None:
         return None
-    known = fields(kind)
-    try:
-        return kind(*plain[2 : 2 + len(known)])
-    except TypeError as error:
-        raise DecodeError(f"{kind.__name__}: {error}", status=0) from None
+    values = plain[2:]
+    names, required, types = _SHAPES[kind]
+    if len(values) < required:
+        raise DecodeError(f"{kind.__name__}: {names[len(values)]} is missing", status=0)
+    for name, value, wanted in zip(names, values, types, strict=False):
+        if wanted is not None and type(value) is not wanted:
+            raise DecodeError(f"{kind.__name__}: {name} is not {wanted.__name__}", status=0)
+        if wanted is int and not -LIMIT < value < LIMIT:
+            raise DecodeError(f"{kind.__name__}: {name} is beyond 2**53", status=0)
+    return kind(*values[: len(names)])
+
+
+def _shape(kind: type[Message]) -> tuple[list[str], int, list[type | None]]:
+    """A kind's field names, how many are required, and their types (None for any)."""
+    items = fields(kind)
+    required = sum(item.default is MISSING and item.default_factory is MISSING for item in items)
+    hints = get_type_hints(kind)
+    types = [None if hints[item.name] is Any else _plain_type(hints[item.name]) for item in items]
+    return [item.name for item in items], required, types
+
+
+def _plain_type(hint: Any) -> type:
+    origin: type = get_origin(hint) or hint
+    return origin
+
+
+_SHAPES = {kind: _shape(kind) for kind in KINDS.values()}
