@@ -40,7 +40,7 @@ def played(path: Path, **options: Any) -> list[tuple[float, dict[str, Any]]]:
     """All events as (seconds after T0, values), played at once."""
     options = {"historical": T0, "factor": 1e9, **options}
     history = loader(path, **options)
-    found = []
+    found: list[tuple[float, dict[str, Any]]] = []
     for _ in range(1_000):
         if not history:
             return found
