@@ -265,6 +265,7 @@ class Endpoint:
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._per_address: Counter[str] = Counter()
+        self._requests_ended = 0
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen on TCP; the address bound.
@@ -324,11 +325,19 @@ class Endpoint:
                 return True
         return False
 
+    @property
+    def requests(self) -> int:
+        """Requests answered, of connections that live and of those that ended."""
+        living = (item.session.requests for item in self.connections if item.session is not None)
+        return self._requests_ended + sum(living)
+
     def forget(self, connection: EnipConnection) -> None:
         """Count a connection out."""
         if connection not in self.connections:
             return
         del self.connections[connection]
+        if connection.session is not None:
+            self._requests_ended += connection.session.requests
         address = connection.peer[0]
         self._per_address[address] -= 1
         if self._per_address[address] <= 0:

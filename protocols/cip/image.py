@@ -8,7 +8,7 @@ A read is a slice. `apply_block` takes what a device's owner published, in seque
 `expire` turns groups stale and is due when `now` reaches `next_expiry`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cpppod.protocols.cip import structures, types
@@ -139,8 +139,13 @@ class Variable:
     def written(self) -> None:
         """A client or the user wrote it: drop replies, and tell those who publish."""
         self.changed()
-        if self.image is not None and not self.device:
-            self.image.written[self.name] = self
+        image = self.image
+        if image is None or self.device:
+            return
+        first = not image.written
+        image.written[self.name] = self
+        if first and image.notify is not None:
+            image.notify()
 
     def get(self, first: int = 0, count: int | None = None) -> list[Any]:
         """Element values from `first` on."""
@@ -176,13 +181,18 @@ class Variable:
 
 
 class Image:
-    """All variables of one target by name, and the state of the device groups behind them."""
+    """All variables of one target by name, and the state of the device groups behind them.
+
+    Attributes:
+        written: local tags written since somebody last took note; `notify` is called on the first.
+    """
 
     def __init__(self) -> None:
         self.variables: dict[str, Variable] = {}
         self.groups: dict[tuple[str, str], GroupState] = {}
         self.devices: dict[str, Variable] = {}
         self.written: dict[str, Variable] = {}
+        self.notify: Callable[[], None] | None = None
         self.next_expiry = float("inf")
         self.now = 0.0
 
@@ -198,7 +208,7 @@ class Image:
         self.variables.pop(variable.name.casefold(), None)
 
     def add_device(
-        self, variable: Variable, groups: dict[str, tuple[float, Sequence[str]]]
+        self, variable: Variable, groups: Mapping[str, tuple[float, Sequence[str]]]
     ) -> None:
         """Take in a device's structure; `groups` gives each one's stale limit and its tags."""
         self.add(variable)
@@ -265,6 +275,39 @@ class Image:
             if group.variable is not None:
                 group.variable.changed()
         self.next_expiry = soonest
+
+    def groups_of(self, device: str) -> dict[str, GroupState]:
+        """The groups of a device by name."""
+        return {name: group for (owner, name), group in self.groups.items() if owner == device}
+
+    def forget_device(self, device: str) -> None:
+        """Forget a device's groups; its variable is removed like any other."""
+        self.devices.pop(device, None)
+        for name in self.groups_of(device):
+            del self.groups[device, name]
+
+    def carry_over(
+        self, former: Variable, variable: Variable, groups: Mapping[str, GroupState]
+    ) -> None:
+        """A device has been declared anew: what did not change keeps its value and quality."""
+        old, new = former.type, variable.type
+        assert isinstance(old, Structure) and isinstance(new, Structure)
+        for member in new.members:
+            known = old.member(member.name)
+            sample = former.samples.get(member.name.casefold())
+            if member.hidden or known is None or sample is None:
+                continue
+            if (known.type, known.length) == (member.type, member.length):
+                structures.store(variable.data, member, structures.load(former.data, known))
+                variable.samples[member.name.casefold()].quality = sample.quality
+        for name, before in groups.items():
+            group = self.groups.get((variable.device, name))
+            if group is not None:
+                group.epoch, group.sequence = before.epoch, before.sequence
+                group.read_at = before.read_at
+                group.expires = before.read_at + group.stale_after_s
+                self.next_expiry = min(self.next_expiry, group.expires)
+        variable.changed()
 
     def set_uncertain(self, device: str, tags: Sequence[str]) -> None:
         """A write's outcome is unknown: its tags are uncertain until the next block names them."""

@@ -40,13 +40,17 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class ForwardNeeded:
-    """Send `request` on along `route_path`, whose first segment chooses the way."""
+    """Send `request` on along `route_path`, whose first segment chooses the way.
+
+    `connected` says that it came over a class 3 connection carried along that route.
+    """
 
     route_path: bytes
     request: bytes
     priority_tick: int
     timeout_ticks: int
     source: str
+    connected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ Source: CIP Networks Library Vol. 1, 3-5.5; cpppo's `Route` and `Route Path`.
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -141,16 +141,14 @@ class RoutePolicy:
         local: its own path; None serves any path (where nothing is forwarded).
         simple: only requests without a route path are served.
         forwards: whether other paths leave; else they are refused.
-        devices: first segments whose requests are answered from the image of that device.
     """
 
     local: tuple[Port, ...] | None = None
     simple: bool = False
     forwards: bool = False
-    devices: RouteTable[str] = field(default_factory=RouteTable)
 
-    def decide(self, ports: Sequence[Port]) -> Way | str:
-        """Served here, forwarded, or the name of the device whose image answers.
+    def decide(self, ports: Sequence[Port]) -> Way:
+        """Served here, or forwarded.
 
         Raises:
             CipError: CONNECTION_FAILURE with what is wrong with the route.
@@ -164,10 +162,6 @@ class RoutePolicy:
         local = self.local if self.local is not None else (Port(1, 0),)
         if [key_of(port) for port in ports] == [key_of(port) for port in local]:
             return Way.LOCAL
-        if len(ports) == 1 and self.devices:
-            device = self.devices.get(ports[0])
-            if device is not None:
-                return device
         if self.forwards:
             return Way.FORWARD
         if local and ports[0].port == local[0].port:

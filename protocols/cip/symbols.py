@@ -34,18 +34,34 @@ class Allotment:
     def __init__(self, plain: Any = None) -> None:
         self.symbols: dict[str, int] = {}
         self.templates: dict[str, int] = {}
+        self.members: dict[str, list[str]] = {}  # a device's tags in the order of its structure
         self.changed = False
         if plain is not None:
             if not isinstance(plain, dict) or plain.get("version", 1) != 1:
                 raise DecodeError("allotted ids of another version", status=0)
             self.symbols = {str(key): int(value) for key, value in plain["symbols"].items()}
             self.templates = {str(key): int(value) for key, value in plain["templates"].items()}
+            self.members = {
+                str(key): [str(name) for name in names]
+                for key, names in plain.get("members", {}).items()
+            }
         self._last_symbol = max(self.symbols.values(), default=0)
 
     @property
     def plain(self) -> dict[str, Any]:
         """What is stored, as JSON can say it."""
-        return {"version": 1, "symbols": self.symbols, "templates": self.templates}
+        return {
+            "version": 1,
+            "symbols": self.symbols,
+            "templates": self.templates,
+            "members": self.members,
+        }
+
+    def remember_members(self, device: str, names: list[str]) -> None:
+        """Keep the order of a device's tags."""
+        if self.members.get(device) != names:
+            self.members[device] = names
+            self.changed = True
 
     def symbol(self, key: str) -> int:
         """The instance id of the symbol `key`, a new one where it has none yet.
@@ -88,6 +104,7 @@ class Entry:
     read_only: bool = False
     alias: bool = False
     variable: Variable | None = None
+    member: str = ""
 
 
 @dataclass(slots=True)
@@ -126,6 +143,7 @@ class Scope:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.by_name: dict[str, Variable] = {}
+        self.members: dict[str, str] = {}  # flat name -> the device's tag that it stands for
         self.entries: dict[int, Entry] = {}
         self._ids: list[int] | None = None
 
@@ -135,13 +153,16 @@ class Scope:
         self._ids = None
         if entry.variable is not None:
             self.by_name[entry.name.casefold()] = entry.variable
+        if entry.member:
+            self.members[entry.name.casefold()] = entry.member
 
-    def remove(self, name: str) -> None:
-        """Forget a tag; its id answers 0x05 from now on."""
-        self.by_name.pop(name.casefold(), None)
-        gone = [number for number, item in self.entries.items() if item.name == name]
+    def remove(self, variable: Variable) -> None:
+        """Forget a tag and its other names; their ids answer 0x05 from now on."""
+        gone = [number for number, item in self.entries.items() if item.variable is variable]
         for number in gone:
-            del self.entries[number]
+            name = self.entries.pop(number).name.casefold()
+            self.by_name.pop(name, None)
+            self.members.pop(name, None)
         self._ids = None
 
     def page(self, start: int) -> Sequence[int]:
@@ -199,11 +220,32 @@ class Symbols:
             )
         )
 
-    def remove(self, name: str) -> None:
-        """Forget a tag by its full name."""
-        program, _, tag = name.rpartition(".")
-        scope = self.programs.get(program.casefold())
-        (scope or self.controller).remove(tag if scope else name)
+    def add_flat(self, name: str, variable: Variable, member_name: str) -> None:
+        """List a device's tag under a flat name of its own."""
+        assert isinstance(variable.type, Structure)
+        member = variable.type.member(member_name)
+        if member is None:
+            raise unknown(member_name)
+        dimensions = 1 if member.length else 0
+        self.controller.add(
+            Entry(
+                self.allotment.symbol(name.casefold()),
+                name,
+                structures.symbol_type(member.type, dimensions),
+                (member.length, 0, 0),
+                member.type.size,
+                read_only=not variable.device_tags[member_name.casefold()].writable,
+                alias=True,
+                variable=variable,
+                member=member.name,
+            )
+        )
+
+    def remove_variable(self, variable: Variable) -> None:
+        """Forget a tag under all its names."""
+        self.controller.remove(variable)
+        for scope in self.programs.values():
+            scope.remove(variable)
 
     def _learn(self, kind: Kind) -> None:
         if isinstance(kind, Structure):
@@ -254,14 +296,17 @@ class Symbols:
             variable = scope.by_name.get(head.name.casefold())
             if variable is None:
                 raise unknown(head.name)
-            return variable, path[position + 1 :]
+            member = scope.members.get(head.name.casefold()) if scope.members else None
+            rest = path[position + 1 :]
+            return variable, (Symbol(member), *rest) if member else rest
         instance = path[position + 1] if len(path) > position + 1 else None
         if head != Logical(LogicalType.CLASS, SYMBOL_CLASS) or not isinstance(instance, Logical):
             raise CipError(status=GeneralStatus.PATH_SEGMENT_ERROR, extended=(0,))
         entry = scope.entries.get(instance.value)
         if instance.kind is not LogicalType.INSTANCE or entry is None or entry.variable is None:
             raise unknown()
-        return entry.variable, path[position + 2 :]
+        rest = path[position + 2 :]
+        return entry.variable, (Symbol(entry.member), *rest) if entry.member else rest
 
 
 def _index(

@@ -408,11 +408,14 @@ def _write_device(
     if offset % (kind.size or 1):
         raise CipError(status=GeneralStatus.INVALID_PARAMETER)
     values: list[Any]
+    first = reference.first + offset // (kind.size or 1)
     if reference.bit is not None:
         values = [bool(raw[0])]
+    elif kind is types.DWORD and tag.cip_type == "BOOL":
+        first *= 32
+        values = [bool(byte >> bit & 1) for byte in raw for bit in range(8)][: tag.length - first]
     else:
         values = kind.unpack(raw, len(raw) // kind.size)
-    first = reference.first + offset // kind.size
     return device_write(service, variable, [[member.name, first, values]], origin)
 
 

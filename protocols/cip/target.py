@@ -159,13 +159,26 @@ class Target:
         variable.address = address
         self.addressed[address] = variable
 
+    def add_device(
+        self,
+        variable: Variable,
+        groups: Mapping[str, tuple[float, Sequence[str]]],
+        flat_names: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take in a device's structure, and flat names (name -> member) for some of its tags."""
+        self.image.add_device(variable, groups)
+        self.symbols.add(variable)
+        for name, member in (flat_names or {}).items():
+            self.symbols.add_flat(name, variable, member)
+        self.forget_replies()
+
     def remove_tag(self, name: str) -> None:
         """Forget a tag; requests that name it, or its id, answer 0x05."""
         variable = self.image.variables.get(name.casefold())
         if variable is None:
             return
         self.image.remove(variable)
-        self.symbols.remove(variable.name)
+        self.symbols.remove_variable(variable)
         self.forget_replies()
         if variable.address is not None:
             self.addressed.pop(variable.address, None)
@@ -365,8 +378,6 @@ class Target:
             packed=origin.packed,
             session=origin.session,
         )
-        if isinstance(way, str):
-            return self.execute_device(way, wrapped.request, inner)
         return self.execute(wrapped.request, inner)
 
     def _forward(self, wrapped: UnconnectedSend, origin: Origin) -> Pending:
@@ -378,19 +389,6 @@ class Target:
             origin.address,
         )
         return Pending(command, lambda reply: reply, exclusive=False)
-
-    def execute_device(self, device: str, message: bytes, origin: Origin) -> Outcome:
-        """A request to a device that speaks no CIP: its tags, as of a simple device."""
-        service = message[0] if message else 0
-        try:
-            request = MessageRouterRequest.decode(message)
-            path = epath.decode(request.path)
-            if service not in _TAG_SERVICES or not path or not isinstance(path[0], Symbol):
-                raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
-            return self._tag(service, (Symbol(device), *path), request.data, origin)
-        except ProtocolError as error:
-            self.refused[error.status] += 1
-            return refusal(service, error)
 
 
 def _tag_attribute(variable: Variable) -> Attribute:

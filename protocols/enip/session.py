@@ -464,6 +464,7 @@ class Session:
                 connection.priority_tick,
                 connection.timeout_ticks,
                 self.address,
+                connected=True,
             )
             return Pending(command, _same, exclusive=False)
         origin = Origin(
@@ -474,8 +475,6 @@ class Session:
             may_write=self._origin.may_write,
             session=self,
         )
-        if connection.device:
-            return self.target.execute_device(connection.device, message, origin)
         return self.target.execute(message, origin)
 
     def _remember(self, connection: Connection, message: bytes, reply: Reply, frame: bytes) -> None:

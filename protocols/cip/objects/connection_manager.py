@@ -48,7 +48,6 @@ class Connection:
     Attributes:
         capacity: bytes of the longest Message Router reply.
         route: route path that its requests leave along, b"" where they are served here.
-        device: device whose image answers, "" for the target itself.
         deadline: monotonic second at which it is dead.
         last_sequence: b"" before its first request; `last_reply` answers a repetition.
     """
@@ -61,7 +60,6 @@ class Connection:
     deadline: float
     session: Any
     route: bytes = b""
-    device: str = ""
     last_sequence: bytes = b""
     last_reply: bytes = b""
     replies: dict[bytes, Reply] = field(default_factory=dict)
@@ -93,14 +91,14 @@ class ConnectionManager:
         large = service == Service.LARGE_FORWARD_OPEN
         asked = ForwardOpen.decode(data, large=large)
         try:
-            route, device = self._way(asked)
+            route = self._way(asked)
             self._check(asked, origin)
         except CipError as error:
             if error.status != GeneralStatus.CONNECTION_FAILURE:
                 raise
             return open_failure(service, asked.triad, *error.extended)
         if not route:
-            return self._opened(service, asked, origin, now, b"", device)
+            return self._opened(service, asked, origin, now, b"")
         if large:
             raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
         return self._probe(service, asked, origin, now, route)
@@ -119,14 +117,14 @@ class ConnectionManager:
             if reply.status == GeneralStatus.CONNECTION_FAILURE:
                 return open_failure(service, asked.triad, *reply.extended)
             try:
-                return self._opened(service, asked, origin, now, route, "")
+                return self._opened(service, asked, origin, now, route)
             except CipError as error:
                 return refusal(service, error)
 
         return Pending(command, answer, exclusive=False)
 
-    def _way(self, asked: ForwardOpen) -> tuple[bytes, str]:
-        """(route, device) of a connection path; its rest must be a Message Router."""
+    def _way(self, asked: ForwardOpen) -> bytes:
+        """The route of a connection path, b"" for none; its rest must be a Message Router."""
         path: tuple[Segment, ...] = epath.decode(asked.connection_path)
         if path and isinstance(path[0], ElectronicKey):
             self._check_key(path[0])
@@ -141,9 +139,7 @@ class ConnectionManager:
         way = self.policy.decide(ports)
         if tuple(rest) != _ROUTER_INSTANCE:
             raise _refused(ConnectionStatus.INVALID_APPLICATION_PATH)
-        if way is Way.FORWARD:
-            return epath.encode(ports), ""
-        return b"", way if isinstance(way, str) else ""
+        return epath.encode(ports) if way is Way.FORWARD else b""
 
     def _check_key(self, key: ElectronicKey) -> None:
         ours = self.identity
@@ -179,7 +175,6 @@ class ConnectionManager:
         origin: Origin,
         now: float,
         route: bytes,
-        device: str,
     ) -> bytes:
         old = self.triads.get(asked.triad)
         if old is not None:
@@ -193,7 +188,6 @@ class ConnectionManager:
             deadline=now + max(MIN_MULTIPLIER_S, timeout_s),
             session=origin.session,
             route=route,
-            device=device,
             priority_tick=asked.priority_tick,
             timeout_ticks=asked.timeout_ticks,
         )

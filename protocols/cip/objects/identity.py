@@ -66,6 +66,7 @@ class Identity:
 # Configuration keys, as cpppo.cfg has them and in the TOML file's spelling
 _KEYS = {
     "vendor number": "vendor",
+    "vendor id": "vendor",
     "vendor": "vendor",
     "device type": "device_type",
     "product code number": "product_code",
@@ -81,6 +82,7 @@ _KEYS = {
     "configuration consistency value": "consistency",
     "heartbeat interval": "heartbeat",
 }
+_REVISIONS = {"major revision": (0xFF00, 0), "minor revision": (0x00FF, 8)}
 _LIMITS = {"serial": 0xFFFFFFFF, "state": 0xFF, "heartbeat": 0xFF}
 
 
@@ -92,8 +94,14 @@ def configured(identity: Identity, values: Mapping[str, Any]) -> Identity:
     """
     changes: dict[str, Any] = {}
     for key, value in values.items():
-        name = _KEYS.get(key.strip().lower().replace("_", " "))
-        if name is None:
+        folded = key.strip().lower().replace("_", " ")
+        if folded in _REVISIONS and value is not None:
+            kept, shift = _REVISIONS[folded]
+            revision = changes.get("revision", identity.revision)
+            changes["revision"] = revision & kept | (int(value) & 0xFF) << shift
+            continue
+        name = _KEYS.get(folded)
+        if name is None or value is None:
             continue
         changes[name] = str(value).strip() if name == "product_name" else _number(name, value)
     return replace(identity, **changes)

@@ -35,7 +35,11 @@ def _udint_address(text: Any) -> bytes:
 
 
 def _section(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.strip().lower().replace("_", " "): value for key, value in values.items()}
+    return {
+        key.strip().lower().replace("_", " "): value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def interface_configuration(values: Any) -> bytes:
@@ -55,6 +59,14 @@ def interface_configuration(values: Any) -> bytes:
     return addresses + STRING.pack([str(values.get("domain_name") or "")])
 
 
+_FLAT_KEYS = {"name server": "dns_primary", "name server 2": "dns_secondary"}
+
+
+def _flat(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The TOML file's flat keys as attribute 5's map."""
+    return {_FLAT_KEYS.get(key, key.replace(" ", "_")): value for key, value in section.items()}
+
+
 def tcpip_class(values: Mapping[str, Any], *, writable: bool = False) -> CipClass:
     """The TCP/IP Interface object from a configuration's section.
 
@@ -64,8 +76,9 @@ def tcpip_class(values: Mapping[str, Any], *, writable: bool = False) -> CipClas
     section = _section(values)
 
     def number(key: str, default: int) -> bytes:
+        value = section.get(key, section.get(key.removeprefix("interface "), default))
         try:
-            return struct.pack("<I", int(section.get(key, default)))
+            return struct.pack("<I", int(value))
         except (ValueError, TypeError, struct.error) as error:
             raise EncodeError(f"{key}: {error}", status=0) from None
 
@@ -75,8 +88,8 @@ def tcpip_class(values: Mapping[str, Any], *, writable: bool = False) -> CipClas
         2: number("configuration capability", 48),
         3: number("configuration control", 0),
         4: path,
-        5: interface_configuration(section.get("interface configuration", {})),
-        6: STRING.pack([str(section.get("host name", ""))]),
+        5: interface_configuration(section.get("interface configuration", _flat(section))),
+        6: STRING.pack([str(section.get("host name") or "")]),
     }
     attributes = {number: stored(held, number, writable=writable) for number in held}
     attributes[8] = constant(b"\1")

@@ -1,0 +1,561 @@
+"""The listener: serves one EtherNet/IP address from its image; what must leave goes to the router.
+
+    feed ── blocks ──► image ◄── reads ── clients ── writes, routes ──► router ──► owners
+    image ── written local tags ──► feed      a write's own block is applied before its answer
+
+    python -m cpppod.workers.listener SETTINGS.json
+
+It takes the snapshot before it serves; without a feed it serves after `JOIN_S` all the same, with
+every device's tag "not yet known". Ids that clients remember, and values of tags to be retained,
+lie in the state directory.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from cpppod.protocols.bus import feed
+from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
+from cpppod.protocols.bus.feed_events import Event, Joined, Updated
+from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, WriteRequest
+from cpppod.protocols.bus.publisher import Publisher
+from cpppod.protocols.bus.topics import LOCAL, split
+from cpppod.protocols.cip.image import Variable
+from cpppod.protocols.cip.request import Command, ForwardNeeded, WriteNeeded
+from cpppod.protocols.cip.status import ConnectionStatus, GeneralStatus
+from cpppod.protocols.cip.structures import Structure
+from cpppod.protocols.cip.symbols import Allotment
+from cpppod.protocols.cip.target import Target
+from cpppod.protocols.cip.unconnected_send import routing_failure, timeout_s
+from cpppod.protocols.errors import DecodeError, EncodeError, ProtocolError
+from cpppod.protocols.plant import Listener, Worker
+from cpppod.protocols.values import Quality
+from cpppod.workers.enip_discovery import Discovery
+from cpppod.workers.enip_endpoint import Done, Endpoint, Limits, random_u32
+from cpppod.workers.listener_state import ListenerState
+from cpppod.workers.listener_target import (
+    add_device,
+    add_local,
+    declare_structures,
+    make_target,
+    problems_of,
+    split_address,
+    write_check,
+)
+from cpppod.workers.process import CommandError, Process, Report, decode_or_count, run_worker
+from cpppod.workers.publishing import Publishing
+from cpppod.workers.requests import Requests
+from cpppod.workers.subscription import FeedSubscription
+
+log = logging.getLogger("cpppod")
+
+JOIN_S = 2.0  # for the snapshot, before clients are served without one
+RETRY_S = 1.0  # between tries to bind an address that somebody else holds
+WRITE_S = 5.0  # for a device to take a write; clients give up after as long
+CATCH_UP_S = 1.0  # for blocks before a read-back block to come round by the feed
+FLUSH_S = 0.02  # local tags written meanwhile are published in one block
+RETAIN_S = 1.0  # retained values are stored at most so often
+_LIMIT_KEYS = {"max_clients": "connections", "max_clients_per_address": "per_address"}
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A write's answer that waits for the blocks before its own."""
+
+    group: tuple[str, str]
+    epoch: int
+    previous: int
+    finish: Any
+
+
+class ListenerRole:
+    """One listener; a `Role`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._settings: Worker | None = None
+        self._prepared: Worker | None = None
+        self._state = ListenerState(process.worker.state_dir, process.worker.name)
+        self._allotment = Allotment()
+        self._target: Target | None = None
+        self._endpoint: Endpoint | None = None
+        self._discovery: Discovery | None = None
+        self._publishing: Publishing | None = None
+        self._router = process.bus.dealer("router", self._on_router)
+        self._requests = Requests(self._router)
+        self._joined = asyncio.Event()
+        self._waiting: list[Waiting] = []
+        self._problem = ""
+        self._flushing = False
+        self._retaining = False
+
+    # Settings
+
+    def prepare(self, worker: Worker) -> list[str]:
+        """Problems with these settings."""
+        if len(worker.listeners) != 1:
+            return [f"{worker.name}: {len(worker.listeners)} listeners, expected one"]
+        problems = problems_of(worker.listeners[0], worker.devices, self._allotment)
+        self._prepared = None if problems else worker
+        return problems
+
+    def commit(self) -> None:
+        """Go over to the settings last prepared."""
+        before, self._settings, self._prepared = self._settings, self._prepared, None
+        if self._endpoint is not None and before is not None and self._settings is not None:
+            self._change(before, self._settings)
+
+    def abort(self) -> None:
+        """Forget the settings last prepared."""
+        self._prepared = None
+
+    @property
+    def _listener(self) -> Listener:
+        assert self._settings is not None
+        return self._settings.listeners[0]
+
+    def _change(self, before: Worker, after: Worker) -> None:
+        """Change tags in place; anything else takes a new target and new connections."""
+        old, new = before.listeners[0], after.listeners[0]
+        if replace(old, tags=(), write_sources=()) != replace(new, tags=(), write_sources=()):
+            self._process.spawn(self._begin_anew())
+            return
+        assert self._target is not None and self._endpoint is not None
+        self._endpoint.may_write = write_check(new.write_sources)
+        known = declare_structures(self._target, new.structures)
+        kept = {tag.name: tag for tag in old.tags}
+        for tag in old.tags:
+            if tag not in new.tags:
+                self._target.remove_tag(tag.name)
+        for tag in new.tags:
+            if kept.get(tag.name) != tag:
+                self._keep_value(tag.name, add_local(self._target, tag, known))
+        self._change_devices(before, after)
+        self._save_ids()
+        self._publish_all()
+
+    def _keep_value(self, name: str, variable: Variable) -> None:
+        """A local tag declared anew has its last published value, where that still fits."""
+        assert self._publishing is not None
+        sample = self._publishing.publisher.whole(LOCAL, self._listener.name).get(name)
+        if sample is not None:
+            _restore(variable, sample[0])
+
+    def _change_devices(self, before: Worker, after: Worker) -> None:
+        assert self._target is not None
+        image = self._target.image
+        old = {device.name: device for device in before.devices}
+        new = {device.name: device for device in after.devices}
+        for name in old.keys() - new.keys():
+            self._target.remove_tag(name)
+            image.forget_device(name)
+        for name, device in new.items():
+            if old.get(name) == device:
+                continue
+            former, groups = image.devices.get(name), image.groups_of(name)
+            if former is not None:
+                self._target.remove_tag(name)
+                image.forget_device(name)
+            variable = add_device(self._target, device)
+            if variable is not None and former is not None:
+                image.carry_over(former, variable, groups)
+
+    # Work
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        process = self._process
+        self._allotment = await process.io.call(self._state.load_ids)
+        publisher = Publisher(process.worker.name, await process.new_epoch())
+        self._publishing = Publishing(process, publisher)
+        self._discovery = Discovery()
+        self._make_target()
+        for name, value in (await process.io.call(self._state.load_values)).items():
+            self._restore_local(name, value)
+        subscription = FeedSubscription(process.bus, self._on_feed)
+        try:
+            try:
+                await asyncio.wait_for(self._joined.wait(), JOIN_S)
+            except TimeoutError:
+                log.warning("serving without a snapshot name=%s", self._listener.name)
+            self._publish_all()
+            await self._bind()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            subscription.close()
+            await self._close()
+
+    def _make_target(self) -> None:
+        assert self._settings is not None
+        self._target = make_target(
+            self._listener,
+            self._settings.devices,
+            self._allotment,
+            random_u32=random_u32,
+            clock_us=lambda: time.time_ns() // 1000,
+        )
+        self._target.image.notify = self._on_written
+        self._save_ids()
+
+    async def _bind(self) -> None:
+        assert self._target is not None and self._discovery is not None
+        host, port = split_address(self._listener.address)
+        limits = {_LIMIT_KEYS.get(key, key): value for key, value in self._listener.limits.items()}
+        endpoint = Endpoint(
+            self._target,
+            self._perform,
+            limits=Limits.configured(limits),
+            may_write=write_check(self._listener.write_sources),
+        )
+        while True:
+            try:
+                bound = await endpoint.start(host, port)
+                break
+            except OSError as error:
+                if str(error) != self._problem:
+                    self._problem = str(error)
+                    holder = await self._process.io.call(holder_of, port)
+                    log.error("cannot listen address=%s:%d why=%s %s", host, port, error, holder)
+                await asyncio.sleep(RETRY_S)
+        self._problem = ""
+        self._endpoint = endpoint
+        log.info("listening address=%s:%d name=%s", *bound, self._listener.name)
+        if self._listener.udp:
+            try:
+                await self._discovery.add(self._target, *bound)
+            except OSError as error:
+                log.warning("no discovery address=%s:%d why=%s", *bound, error)
+
+    async def _begin_anew(self) -> None:
+        await self._close()
+        former = self._target
+        self._make_target()
+        if former is not None and self._target is not None:
+            image = self._target.image
+            for name, variable in former.image.devices.items():
+                if name in image.devices:
+                    groups = former.image.groups_of(name)
+                    image.carry_over(variable, image.devices[name], groups)
+            for variable in former.image.variables.values():
+                if not variable.device:
+                    self._restore_local(variable.name, _plain(variable))
+        self._publish_all()
+        await self._bind()
+
+    async def _close(self) -> None:
+        if self._discovery is not None:
+            self._discovery.close()
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            await endpoint.stop()
+
+    def _save_ids(self) -> None:
+        if self._allotment.changed:
+            self._allotment.changed = False
+            self._process.io.call(self._state.save_ids, self._allotment.plain)
+
+    # The feed
+
+    def _on_feed(self, event: Event) -> None:
+        if isinstance(event, Updated):
+            self._apply(event.topic, event.message)
+        elif isinstance(event, Joined):
+            self._joined.set()
+
+    def _apply(self, topic: bytes, message: ValueMessage) -> None:
+        if self._target is None or message.kind not in (Kind.BLOCK, Kind.REPEAT):
+            return
+        try:
+            device, group = split(topic)
+        except DecodeError:
+            return
+        block = message.body
+        assert isinstance(block, Block)
+        if device == LOCAL:
+            if group == self._listener.name and not self._joined.is_set():
+                for name, value, _quality in block.samples():
+                    self._restore_local(name, value)
+            return
+        self._target.image.apply_block(
+            device,
+            group,
+            epoch=message.epoch,
+            sequence=message.sequence,
+            read_at=message.mono_us / 1e6,
+            tags=block.tags,
+            values=block.values,
+            qualities=block.qualities,
+            now=asyncio.get_running_loop().time(),
+        )
+        if self._waiting:
+            self._look_at_waiting((device, group))
+
+    def _look_at_waiting(self, key: tuple[str, str]) -> None:
+        for waiting in [item for item in self._waiting if item.group == key]:
+            if self._reached(waiting):
+                self._waiting.remove(waiting)
+                waiting.finish(True)
+
+    def _reached(self, waiting: Waiting) -> bool:
+        assert self._target is not None
+        group = self._target.image.groups.get(waiting.group)
+        if group is None:
+            return True
+        return (group.epoch, group.sequence) >= (waiting.epoch, waiting.previous)
+
+    # What must leave
+
+    def _perform(self, command: Command, done: Done) -> None:
+        if isinstance(command, ForwardNeeded):
+            self._forward(command, done)
+        elif isinstance(command, WriteNeeded):
+            self._write(command, done)
+
+    def _forward(self, command: ForwardNeeded, done: Done) -> None:
+        allowed = timeout_s(command.priority_tick, command.timeout_ticks)
+        deadline = self._process.now_us() + int(allowed * 1e6)
+        request = RouteRequest(
+            id=0,
+            source=command.source,
+            deadline_us=deadline,
+            priority_tick=command.priority_tick,
+            timeout_ticks=command.timeout_ticks,
+            route_path=command.route_path,
+            request=command.request,
+            connection=int(command.connected),
+        )
+
+        def answer(reply: Any) -> None:
+            if isinstance(reply, RouteReply):
+                done(reply.reply)
+            else:
+                done(_unrouted(command, ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT))
+
+        # the router answers at the deadline; a little later nobody will
+        if not self._requests.send(request, deadline + 100_000, answer):
+            done(_unrouted(command, ConnectionStatus.NO_BUFFER_MEMORY))
+
+    def _write(self, command: WriteNeeded, done: Done) -> None:
+        deadline = self._process.now_us() + int(WRITE_S * 1e6)
+        request = WriteRequest(0, command.device, command.source, deadline, command.writes)
+        if not self._requests.send(request, deadline, partial(self._written, command, done)):
+            words = [ConnectionStatus.NO_BUFFER_MEMORY]
+            done((GeneralStatus.CONNECTION_FAILURE, words))
+
+    def _written(self, command: WriteNeeded, done: Done, reply: Any) -> None:
+        """The device's answer: its block is applied first, so that a read that follows sees it."""
+        assert self._target is not None
+        image = self._target.image
+        tags = [str(write[0]) for write in command.writes]
+        if not isinstance(reply, WriteReply):
+            image.set_uncertain(command.device, tags)
+            words = [ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT]
+            done((GeneralStatus.CONNECTION_FAILURE, words))
+            return
+        if reply.unknown:
+            image.set_uncertain(command.device, tags)
+        answer = partial(done, (reply.status, reply.extended))
+        if not reply.payload:
+            if not reply.status and not reply.unknown:
+                image.set_uncertain(command.device, tags)
+            answer()
+            return
+        try:
+            message = feed.decode(reply.payload)
+            key = split(reply.topic)
+        except DecodeError:
+            image.set_uncertain(command.device, tags)
+            answer()
+            return
+
+        def finish(caught_up: bool) -> None:
+            if caught_up:
+                self._apply(reply.topic, message)
+            else:
+                image.set_uncertain(command.device, tags)
+            answer()
+
+        waiting = Waiting(key, message.epoch, message.previous, finish)
+        if self._reached(waiting):
+            finish(True)
+            return
+        self._waiting.append(waiting)
+        asyncio.get_running_loop().call_later(CATCH_UP_S, self._give_up, waiting)
+
+    def _give_up(self, waiting: Waiting) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+            waiting.finish(False)
+
+    def _on_router(self, frames: list[bytes]) -> None:
+        message = decode_or_count(frames, self._router.counters)
+        if isinstance(message, RouteReply | WriteReply):
+            self._requests.reply(message)
+
+    # Local tags
+
+    def _restore_local(self, name: str, value: Any) -> None:
+        assert self._target is not None
+        variable = self._target.image.variables.get(name.casefold())
+        if variable is not None and not variable.device:
+            _restore(variable, value)
+
+    def _on_written(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+
+    def _flush(self) -> None:
+        """Publish the local tags written lately, in one block."""
+        self._flushing = False
+        if self._target is None:
+            return
+        written, self._target.image.written = self._target.image.written, {}
+        self._publish(written)
+        if any(variable.retain for variable in written.values()) and not self._retaining:
+            self._retaining = True
+            asyncio.get_running_loop().call_later(RETAIN_S, self._retain)
+
+    def _publish_all(self) -> None:
+        """The first block of an epoch names all local tags."""
+        if self._target is not None:
+            self._publish(self._locals())
+
+    def _locals(self) -> dict[str, Variable]:
+        assert self._target is not None
+        variables = self._target.image.variables.values()
+        return {item.name: item for item in variables if not item.device}
+
+    def _publish(self, variables: dict[str, Variable]) -> tuple[bytes, bytes]:
+        if not variables or self._publishing is None:
+            return b"", b""
+        samples = {name: (_plain(item), int(Quality.GOOD)) for name, item in variables.items()}
+        try:
+            return self._publishing.block(
+                LOCAL,
+                self._listener.name,
+                len(self._locals()),
+                samples,
+                source_us=time.time_ns() // 1000,
+            )
+        except EncodeError as error:
+            log.warning("local tags not published why=%s", error)
+            return b"", b""
+
+    def _retain(self) -> None:
+        self._retaining = False
+        values = {name: _stored(item) for name, item in self._locals().items() if item.retain}
+        self._process.io.call(self._state.save_values, values)
+
+    # What is said of it
+
+    def beat(self) -> Report:
+        """State and metrics."""
+        overdue = [f"address: {self._problem}"] if self._problem else []
+        endpoint, target = self._endpoint, self._target
+        labels = {"listener": self._listener.name}
+        metrics: list[Any] = [["cpppod_enip_connections", labels, 0]]
+        if endpoint is not None and target is not None:
+            metrics = [
+                ["cpppod_enip_connections", labels, len(endpoint.connections)],
+                ["cpppod_enip_accepted_total", labels, endpoint.accepted],
+                ["cpppod_enip_requests_total", labels, endpoint.requests],
+                ["cpppod_enip_class3_connections", labels, len(target.manager.connections)],
+            ]
+            for reason, count in endpoint.rejected.items():
+                metrics.append(["cpppod_enip_rejected_total", labels | {"reason": reason}, count])
+            for status, count in target.refused.items():
+                text = labels | {"status": f"0x{status:02x}"}
+                metrics.append(["cpppod_enip_refused_total", text, count])
+        extra = {"address": "{}:{}".format(*endpoint.address)} if endpoint is not None else {}
+        return Report(overdue=overdue, metrics=metrics, extra=extra)
+
+    async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
+        """`write` {source, writes}: local tags, by an operator.
+
+        Raises:
+            CommandError: no such command.
+        """
+        if verb != "write" or self._target is None:
+            raise CommandError(f"{verb}: a listener knows no such command")
+        written: dict[str, Variable] = {}
+        for name, first, values in arguments.get("writes", []):
+            variable = self._target.image.variables.get(str(name).casefold())
+            if variable is None or variable.device:
+                return {"status": 0x05, "error": f"no local tag {name!r:.60}"}
+            try:
+                variable.set(values, int(first))
+            except ProtocolError as error:
+                return {"status": error.status or 0x09, "error": str(error)}
+            written[variable.name] = variable
+        for name in written:
+            self._target.image.written.pop(name, None)
+        topic, payload = self._publish(written)
+        if any(variable.retain for variable in written.values()):
+            self._retain()
+        return {"status": 0, "error": "", "topic": topic, "payload": payload}
+
+
+def _unrouted(command: ForwardNeeded, extended: int) -> bytes:
+    return routing_failure(extended, command.route_path)
+
+
+def _plain(variable: Variable) -> Any:
+    """A local tag's value as the feed says it: structures are bytes."""
+    if isinstance(variable.type, Structure) and not variable.type.is_string:
+        size = variable.type.size
+        raw = [bytes(variable.data[at : at + size]) for at in range(0, len(variable.data), size)]
+        return raw if variable.dimensions else raw[0]
+    return variable.value
+
+
+def _stored(variable: Variable) -> Any:
+    """The same as JSON can say it."""
+    value = _plain(variable)
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return {"hex": [item.hex() for item in value]}
+    return value
+
+
+def _restore(variable: Variable, value: Any) -> None:
+    """Set a tag to what it was; what no longer fits leaves it as configured."""
+    if isinstance(value, dict) and set(value) == {"hex"}:
+        held = value["hex"]
+        value = (
+            [bytes.fromhex(item) for item in held]
+            if isinstance(held, list)
+            else bytes.fromhex(held)
+        )
+    try:
+        variable.set(value if variable.dimensions and isinstance(value, list) else [value])
+    except (ProtocolError, TypeError, ValueError) as error:
+        log.warning("value not restored tag=%s why=%s", variable.name, error)
+
+
+def holder_of(port: int) -> str:
+    """Who holds a TCP port, as far as this user may know."""
+    wanted = f":{port:04X}"
+    try:
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            for line in file.readlines()[1:]:
+                words = line.split()
+                if words[1].endswith(wanted):
+                    return f"held_by_uid={words[7]} inode={words[9]}"
+    except OSError:
+        pass
+    return ""
+
+
+def main() -> int:
+    """Run the worker that the command line's settings describe."""
+    return run_worker(ListenerRole, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
