@@ -1,10 +1,13 @@
 """EtherNet/IP client: connect, read, write, browse; blocking, and async (`AsyncConnector`).
 
-from cpppod import client
+    from cpppod import client
 
-with client.connector(host="10.0.0.5", timeout=2.0) as connection:
-    for result in connection.pipeline(client.parse_operations(["Speed", "Limit=(REAL)3.5"]), depth=10):
-        print(result.description, result.value, result.text)
+    with client.connector(host="10.0.0.5", timeout=2.0) as connection:
+        operations = client.parse_operations(["Speed", "Limit=(REAL)3.5"])
+        for result in connection.pipeline(operations, depth=10):
+            print(result.description, result.value, result.text)
+
+`client`, `connector` and `implicit` are the classes under their documented names.
 """
 
 from cpppod.client.connection import Client, await_response, harvest
