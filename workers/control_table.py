@@ -180,10 +180,10 @@ class WorkerTable:
 
 
 def _is_bound(record: WorkerRecord) -> bool:
-    """Whether a listener's beat says so (`extra`); one in back-off has said what it can."""
+    """Whether a listener's beat names the address that it is bound to, or it is in back-off."""
     if record.role != "listener" or record.beat is None or record.state == BACKING_OFF:
         return True
-    return bool(record.beat.extra.get("bound", True))
+    return bool(record.beat.extra.get("address"))
 
 
 def _state_of(told: dict[str, Any]) -> str:

@@ -113,15 +113,15 @@ def test_gateway_is_ready_when_all_have_beaten_and_listeners_are_bound() -> None
     table = table_of(ROLES)
     table.receive_beat("feed", beat("feed", 71), 0.1)
     table.receive_beat("poller-1", beat("poller-1", 72, state="backing off"), 0.1)
-    table.receive_beat("listener-main", beat("listener-main", 73, extra={"bound": False}), 0.1)
+    table.receive_beat("listener-main", beat("listener-main", 73, extra={}), 0.1)
     assert not table.ready()
-    table.receive_beat("listener-main", beat("listener-main", 73, extra={"bound": True}), 1.1)
+    table.receive_beat("listener-main", beat("listener-main", 73, extra={"address": "127.0.0.1:44818"}), 1.1)
     assert table.ready()
 
 
 def test_listener_in_back_off_does_not_hold_up_readiness() -> None:
     table = table_of({"listener-main": "listener"})
-    away = beat("listener-main", 73, state="backing off", extra={"bound": False})
+    away = beat("listener-main", 73, state="backing off", extra={})
     table.receive_beat("listener-main", away, 0.1)
     assert table.ready()
     assert table.backing_off(0.2) == ["listener-main"]
