@@ -88,10 +88,8 @@ class Captures:
     def _node(self, group: Group) -> _Node:
         if group.name:
             self._names.append(group.name)
-        alternatives = [self._alternative(elements) for elements in group.alternatives]
-        if group.optional:
-            alternatives.append(self._alternative(()))
-        return _Node(group.name, tuple(alternatives))
+        alternatives = tuple(self._alternative(elements) for elements in group.alternatives)
+        return _Node(group.name, alternatives)
 
     def _alternative(
         self, elements: tuple[Plain | Group, ...]
@@ -134,9 +132,12 @@ def _text(element: Plain | Group) -> str:
 
 
 def _locate(node: _Node, numbers: list[int], start: int, end: int, spans: Spans) -> None:
+    fitting = (e for m, e in node.alternatives if _accepts(m, numbers, start, end))
+    elements = next(fitting, None)
+    if elements is None:  # an optional group that was left out
+        return
     if node.name:
         spans[node.name] = (start, end)
-    elements = next(e for m, e in node.alternatives if _accepts(m, numbers, start, end))
     at = start
     for element in elements:
         last = _last_end(element, numbers, at, end)

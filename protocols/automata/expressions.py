@@ -267,12 +267,14 @@ class _Scanner:
         if character in _HEXADECIMAL_DIGITS:
             digits = self.text[self.at : self.at + _HEXADECIMAL_DIGITS[character]]
             self.at += len(digits)
-            try:
-                return _quoted(chr(int(digits, 16)))
-            except (ValueError, OverflowError):
-                raise ExpressionError(
-                    "not a character's number", expression=self.text, position=start
-                ) from None
+            if len(digits) == _HEXADECIMAL_DIGITS[character]:
+                try:
+                    return _quoted(chr(int(digits, 16)))
+                except (ValueError, OverflowError):
+                    pass
+            raise ExpressionError(
+                "not the number of a character", expression=self.text, position=start
+            )
         if character.isalnum():
             raise ExpressionError(
                 f"the escape \\{character} is not known", expression=self.text, position=start

@@ -8,12 +8,10 @@ Arrows without a symbol are kept apart (`empty`). The number of positions is lim
 spent: `(a{1000}){1000}` is refused on sight.
 """
 
-from collections.abc import Iterable
-
 import greenery  # type: ignore[import-untyped]
 
 from cpppod.protocols.automata.errors import LimitExceeded
-from cpppod.protocols.automata.utf8 import byte_sequences
+from cpppod.protocols.automata.utf8 import Sequence, byte_sequences
 
 MAXIMUM_POSITIONS = (
     60_000  # 16,384 states are the most a table may have; a position is a few dozen bytes
@@ -31,6 +29,7 @@ class Fragments:
         empty: per position, the positions reached without a symbol.
         arrows: per position, the arrows that take one.
         last: the highest symbol, as a number.
+        visited: positions looked at by `closure` so far.
     """
 
     def __init__(self, expression: str, *, alphabet_size: int, utf8: bool) -> None:
@@ -38,6 +37,7 @@ class Fragments:
         self.arrows: list[list[Arrow]] = []
         self._expression = expression
         self.last = alphabet_size - 1
+        self.visited = 0
         self._utf8 = utf8
 
     def position(self) -> int:
@@ -94,26 +94,30 @@ class Fragments:
         if not self._utf8:
             self.arrows[start].extend((low, high, end) for low, high in ranges)
             return end
+        ends: dict[Sequence, int] = {(): end}  # sequences that end alike share their positions
         for low, high in ranges:
             for sequence in byte_sequences(low, high):
-                at = start
-                for first, last in sequence[:-1]:
-                    following = self.position()
-                    self.arrows[at].append((first, last, following))
-                    at = following
-                self.arrows[at].append((*sequence[-1], end))
+                for place in range(len(sequence) - 1, 0, -1):
+                    self._share(sequence[place:], ends)
+                self.arrows[start].append((*sequence[0], ends[sequence[1:]]))
         return end
 
-    def closure(self, positions: Iterable[int]) -> frozenset[int]:
-        """`positions` and all that is reached from them without a symbol, where an arrow leaves."""
-        seen = set(positions)
-        waiting = list(seen)
+    def _share(self, tail: Sequence, ends: dict[Sequence, int]) -> None:
+        if tail not in ends:
+            ends[tail] = self.position()
+            self.arrows[ends[tail]].append((*tail[0], ends[tail[1:]]))
+
+    def closure(self, position: int, end: int) -> frozenset[int]:
+        """Where an arrow leaves, or `end`, among all that is reached from here without a symbol."""
+        seen = {position}
+        waiting = [position]
         while waiting:
             for target in self.empty[waiting.pop()]:
                 if target not in seen:
                     seen.add(target)
                     waiting.append(target)
-        return frozenset(seen)
+        self.visited += len(seen)
+        return frozenset(p for p in seen if p == end or self.arrows[p])
 
 
 def ranges_of(charclass: greenery.Charclass, last: int = LAST_CODE_POINT) -> Ranges:

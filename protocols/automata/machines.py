@@ -75,7 +75,7 @@ class dfa_base(state):
             MachineInUse: somebody has.
         """
         if self._in_use:
-            raise MachineInUse(f"{self} is in use: a machine runs in one place at a time")
+            raise MachineInUse(f"{self.own_name} is in use: a machine runs in one place at a time")
         self._in_use = True
         self.reset()
         return self
@@ -188,7 +188,9 @@ class _Stepping:
 
     def steps(self, machine: dfa_base, path: str, ending: int | None) -> Steps:
         if machine._running:
-            raise MachineInUse(f"{machine} is being run: a machine runs in one place at a time")
+            raise MachineInUse(
+                f"{machine.own_name} is being run: a machine runs in one place at a time"
+            )
         if machine._in_use:
             machine.reset()
         else:
@@ -223,8 +225,6 @@ class _Stepping:
             yield from self._acceptable(current, level)
         current.process(self._source, level.machine, level.path, self._data)
         if isinstance(current, dfa_base):
-            if current._in_use:
-                raise MachineInUse(f"{current} is in use: a machine runs in one place at a time")
             current.__enter__()
             self._taken.append(current)
             if self._push(current, level.path, level.ending):
@@ -275,6 +275,7 @@ class _Stepping:
             target = current.target(source, level.machine, level.path, self._data, symbol)
             if isinstance(target, state):
                 self._check_progress(target)
+                _check_free(target)
                 level.machine.current = target
                 yield level.machine, target
                 return target
@@ -306,6 +307,7 @@ class _Stepping:
         if machine.cycles <= 0:
             machine.cycles = 0
             return False
+        _check_free(machine.initial)
         self._levels.append(level)
         return True
 
@@ -357,6 +359,11 @@ class _Stepping:
             context=level.path,
             expected=_expected(current, text=not isinstance(symbol, int)),
         )
+
+
+def _check_free(target: state) -> None:
+    if isinstance(target, dfa_base) and target._in_use:
+        raise MachineInUse(f"{target.own_name} is in use: a machine runs in one place at a time")
 
 
 def _earlier(ending: int | None, other: int) -> int:

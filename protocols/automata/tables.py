@@ -143,47 +143,56 @@ class _Subsets:
 
     def build(self, start: int, end: int) -> tuple[list[list[int]], set[int]]:
         """Rows by piece of the alphabet (0 is the first state, REFUSED none), and who accepts."""
-        first = self._fragments.closure((start,))
+        first = self._closure(start, end)
         numbers = {first: 0}
         waiting = [first]
         rows: list[list[int]] = []
         for positions in waiting:
             row = [REFUSED] * self._width
-            for piece, held in self._moves(positions).items():
-                target = frozenset().union(*held) if len(held) > 1 else next(iter(held))
-                if target not in numbers:
-                    self._check(len(numbers))
-                    numbers[target] = len(numbers)
-                    waiting.append(target)
-                row[piece] = numbers[target]
+            reached: dict[frozenset[int], int] = {}
+            for piece, targets in self._moves(positions).items():
+                held = frozenset(targets)
+                if held not in reached:
+                    union = self._union(held, end)
+                    if union not in numbers:
+                        self._check(len(numbers))
+                        numbers[union] = len(numbers)
+                        waiting.append(union)
+                    reached[held] = numbers[union]
+                row[piece] = reached[held]
             rows.append(row)
         return rows, {number for positions, number in numbers.items() if end in positions}
 
-    def _moves(self, positions: frozenset[int]) -> dict[int, set[frozenset[int]]]:
-        """Per piece of the alphabet the closures of the targets that it leads to."""
-        moves: dict[int, set[frozenset[int]]] = {}
+    def _moves(self, positions: frozenset[int]) -> dict[int, set[int]]:
+        """Per piece of the alphabet the targets of the arrows that take it."""
+        moves: dict[int, set[int]] = {}
         for position in positions:
             for low, high, target in self._fragments.arrows[position]:
-                closure = self._closures.get(target)
-                if closure is None:
-                    closure = self._closures[target] = self._fragments.closure((target,))
-                    self._work += len(closure)
                 first, beyond = self._piece[low], self._piece[high + 1]
                 self._work += beyond - first
                 for piece in range(first, beyond):
-                    moves.setdefault(piece, set()).add(closure)
-        self._work += len(positions) + sum(
-            len(closure) for held in moves.values() if len(held) > 1 for closure in held
-        )
+                    moves.setdefault(piece, set()).add(target)
         self._check(0)
         return moves
+
+    def _union(self, targets: frozenset[int], end: int) -> frozenset[int]:
+        held = [self._closure(target, end) for target in targets]
+        self._work += sum(map(len, held))
+        return held[0] if len(held) == 1 else frozenset().union(*held)
+
+    def _closure(self, position: int, end: int) -> frozenset[int]:
+        held = self._closures.get(position)
+        if held is None:
+            held = self._closures[position] = self._fragments.closure(position, end)
+            self._check(0)
+        return held
 
     def _check(self, states: int) -> None:
         if states >= MAXIMUM_STATES:
             raise LimitExceeded(
                 f"a machine of more than {MAXIMUM_STATES} states", expression=self._expression
             )
-        if self._work > MAXIMUM_WORK:
+        if self._work + self._fragments.visited > MAXIMUM_WORK:
             raise LimitExceeded(
                 "a machine that takes too long to work out", expression=self._expression
             )
