@@ -24,7 +24,7 @@ from cpppod.control_client import SOCKET_NAME, ControlClient, ControlError
 from cpppod.directories import Claim
 
 REFRESH_S = 1.0
-ASK_S = 0.1  # while it starts
+ASK_S = 0.2  # while it starts
 STOP_S = 4.0  # then supervisord is killed, and its workers with it
 MAX_LINES = 5000  # of output that wait for a slow terminal
 PR_SET_CHILD_SUBREAPER = 36
@@ -145,7 +145,9 @@ class Foreground:
         tags: list[str] = []
         generation = 0
         with Live(console=console, auto_refresh=False, transient=False) as live:
-            while process.poll() is None and not self._stop.wait(REFRESH_S if tags else ASK_S):
+            while process.poll() is None:
+                if self._stop.wait(REFRESH_S if self._ready else ASK_S):
+                    break
                 for line in output.lines():
                     live.console.print(line, markup=False, highlight=False)
                 status = self._ask("status")
@@ -153,7 +155,7 @@ class Foreground:
                     continue
                 if not self._ready and status["ready"]:
                     self._say_ready(status)
-                if self._ready and (not tags or status["generation"] != generation):
+                if not tags or status["generation"] != generation:
                     generation = status["generation"]
                     tags = shown_tags((self._ask("tags") or {}).get("tags", []))
                 readings = (self._ask("read", tags=tags) or {}) if tags else {}

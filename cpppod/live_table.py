@@ -19,6 +19,7 @@ STYLES = {
     "paused": "blue",
     "disabled": "dim",
 }
+SILENT = ("offline", "demoted", "paused", "disabled")
 VALUES_SHOWN = 3  # of each device: enough to see that they move
 LOCAL_SHOWN = 6
 ERROR_WIDTH = 40
@@ -75,9 +76,12 @@ def render(status: Status, readings: Readings, height: int) -> RenderableType:
         name, dot, _member = str(reading["tag"]).partition(".")
         by_device.setdefault(name if dot else "", []).append(reading)
     table = Table(expand=True, box=None, header_style="bold", pad_edge=False)
-    for title in ("device", "state", "rate", "age", "values", "last error"):
-        right = title in ("rate", "age")
-        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+    for title in ("device", "state"):
+        table.add_column(title, no_wrap=True)
+    for title in ("rate", "age"):
+        table.add_column(title, justify="right", no_wrap=True, min_width=7)
+    table.add_column("values", no_wrap=True, ratio=3)
+    table.add_column("last error", no_wrap=True, ratio=1)
     for device in devices[:room]:
         table.add_row(*_row(device, by_device.get(device["name"], [])))
     parts: list[RenderableType] = [_title(status), table]
@@ -92,6 +96,8 @@ def _row(device: dict[str, Any], readings: Readings) -> list[RenderableType]:
     state = str(device["state"])
     rate = device.get("rate_hz")
     bad = f" ({device['tags_bad']} bad)" if device.get("tags_bad") else ""
+    if state in SILENT:
+        readings = []  # the state and the last error say it
     return [
         Text(device["name"]),
         Text(state + bad, style=STYLES.get(state, "")),

@@ -88,9 +88,9 @@ def _run(options: argparse.Namespace) -> int:
     try:
         loaded = configuration.load([Path(file).absolute() for file in files])
         if options.demo:
-            from cpppod import demo
+            from cpppod.demo import with_simulators
 
-            how = demo.with_simulators(how)
+            how = with_simulators(how)
         return start(loaded, how)
     except configuration.ConfigurationError as error:
         return _complain(error.problems)
@@ -100,9 +100,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _demo_file() -> str:
-    from cpppod import demo
+    from cpppod.demo import CONFIGURATION
 
-    return str(demo.CONFIGURATION)
+    return str(CONFIGURATION)
 
 
 def _complain(problems: Sequence[Any]) -> int:

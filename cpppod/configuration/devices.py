@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cpppod.configuration import checks, device_models, sections, templates
+from cpppod.configuration import checks, device_models, driver_checks, sections, templates
 from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, names_of, present, validate
 from cpppod.configuration.problems import Findings, KeyPath
@@ -23,6 +24,15 @@ MODEL_DEFAULTS = (  # what a model may say in a device's stead
 TEXT_KEYS = ("listen", "encoding", "start", "deliver", "queue", "frames", "commands")
 RTU_UNITS = range(1, 248)
 Tags = list[tuple[str, KeyPath]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What of a device matters to its tags."""
+
+    driver: str
+    orders: dict[str, str]
+    model: dict[str, Any]
 
 
 class DeviceTables:
@@ -75,13 +85,14 @@ class DeviceTables:
                         self._findings.add(("template", name, key), table[key], "no such key")
 
     def _device(self, name: str, table: dict[str, Any], path: KeyPath) -> plant.Device | None:
-        model = self._model(table.get("model", ""), path)
+        model = self._model(table.get("model", ""), str(table.get("driver")), path)
         defaults = {key: model[key] for key in MODEL_DEFAULTS if key in model}
         own = {key: value for key, value in (defaults | table).items() if key != "group"}
         device = validate(sections.Device, own, path, self._findings)
         driver = table.get("driver")
         orders = {key: own.get(key) or "big" for key in ("word_order", "byte_order")}
-        groups = self._groups(table.get("group", []), str(driver), orders, (*path, "group"))
+        kind = Kind(str(driver), orders, model)
+        groups = tuple(self._groups(table.get("group", []), kind, (*path, "group")))
         if device is None:
             return None
         self._check_place(device, path)
@@ -91,7 +102,7 @@ class DeviceTables:
             address=device.line or device.address,
             timeout_s=device.timeout,
             delay_s=device.delay,
-            groups=tuple(groups),
+            groups=groups,
             model=model,
             options=device.options | self._text_keys(device, path),
             **present(device, *keys, "description", "enabled", "isolate"),
@@ -105,11 +116,14 @@ class DeviceTables:
                 self._findings.add((*path, key), given[key], 'no such key without driver = "text"')
         return given
 
-    def _model(self, name: Any, path: KeyPath) -> dict[str, Any]:
+    def _model(self, name: Any, driver: str, path: KeyPath) -> dict[str, Any]:
         if not name or not isinstance(name, str):
             return {}
         try:
-            return device_models.load(name, self._model_folders)
+            model = device_models.load(name, self._model_folders)
+            if wrong := driver_checks.model(driver, model):
+                self._findings.add((*path, "model"), name, f"a model that is well ({wrong})")
+            return model
         except KeyError:
             known = ", ".join(device_models.names(self._model_folders)) or "none is installed"
             self._findings.add((*path, "model"), name, f"the name of a device model: {known}")
@@ -148,9 +162,7 @@ class DeviceTables:
             wanted = f"a line of its own: {device.line} has {other} devices"
             self._findings.add((*path, "line"), device.line, wanted)
 
-    def _groups(
-        self, tables: Any, driver: str, orders: dict[str, str], path: KeyPath
-    ) -> Iterator[plant.Group]:
+    def _groups(self, tables: Any, kind: Kind, path: KeyPath) -> Iterator[plant.Group]:
         if not isinstance(tables, list):
             self._findings.add(path, tables, "[[...group]] tables")
             return
@@ -162,7 +174,7 @@ class DeviceTables:
                 self._findings.add(place, table, "a table")
                 continue
             groups.add(table.get("name"), (*place, "name"))
-            members = self._tags(table.get("tags"), driver, orders, (*place, "tags"), tags)
+            members = self._tags(table.get("tags"), kind, (*place, "tags"), tags)
             found = tuple(members)
             shell = {**table, "tags": [{"name": "t", "address": "0"}]} if "tags" in table else table
             group = validate(sections.Group, shell, place, self._findings)
@@ -180,9 +192,7 @@ class DeviceTables:
                 phase_s=group.phase,
             )
 
-    def _tags(
-        self, tables: Any, driver: str, orders: dict[str, str], path: KeyPath, names: Names
-    ) -> Iterator[plant.Tag]:
+    def _tags(self, tables: Any, kind: Kind, path: KeyPath, names: Names) -> Iterator[plant.Tag]:
         if tables is None:
             return  # the group lacks its key, and says so
         if not isinstance(tables, list) or not tables:
@@ -194,20 +204,21 @@ class DeviceTables:
                 names.add(table.get("name"), (*place, "name"))
             tag = validate(sections.Tag, table, place, self._findings)
             if tag is not None:
-                yield self._tag(tag, driver, orders, place)
+                yield self._tag(tag, kind, place)
 
-    def _tag(
-        self, tag: sections.Tag, driver: str, orders: dict[str, str], path: KeyPath
-    ) -> plant.Tag:
+    def _tag(self, tag: sections.Tag, kind: Kind, path: KeyPath) -> plant.Tag:
         keys = tag.model_dump()
-        for key, value, wanted in checks.tag(driver, keys):
-            self._findings.add((*path, key), value, wanted)
+        mistakes = list(checks.tag(kind.driver, keys))
         if tag.flat_name:
             place = (*path, "flat_name")
             self._flat_names.append((tag.flat_name, place))
             if not re.fullmatch(plant.NAME_PATTERN, tag.flat_name):
                 self._findings.add(place, tag.flat_name, "a name: letters, digits and _")
         keys["type"] = tag.type or "INT"
-        for key, order in orders.items():
+        for key, order in kind.orders.items():
             keys[key] = keys[key] or order
-        return plant.Tag(**keys)
+        made = plant.Tag(**keys)
+        mistakes = mistakes or list(driver_checks.tag(kind.driver, made, kind.model))
+        for key, value, wanted in mistakes:
+            self._findings.add((*path, key), value, wanted)
+        return made

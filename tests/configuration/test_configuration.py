@@ -185,10 +185,16 @@ def test_a_flat_name_must_not_hide_a_device(tmp_path: Path) -> None:
         ('length = "2"', "a whole number"),
         ("deadband = -1", "0 or more"),
         ('unit = "a\\nb"', "text on one line"),
+        ('type = "DINT", writable = true, address = "IR:4"', "can only be read"),
+        ('address = "CO:1"', "BOOL: CO:1 holds bits"),
+        ('address = "boiler pressure"', "a Modbus address"),
+        ('type = "SSTRING", size = 3, length = 2', "registers"),
     ],
 )
 def test_tags_that_cannot_be_are_refused(tmp_path: Path, tag: str, wanted: str) -> None:
     text = DEVICE.replace('type = "REAL", unit = "bar"', tag)
+    if "address" in tag:
+        text = text.replace("address = 40001, ", "")
     (found,) = problems(tmp_path, text)
     assert wanted in found
 
@@ -315,3 +321,19 @@ def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     schema = json.loads(capsys.readouterr().out)
     jsonschema.Draft202012Validator.check_schema(schema)
     assert "device" in schema["properties"]
+
+
+@pytest.mark.parametrize("address", ["Speed[", "Program:Main.", "@1/2/x"])
+def test_addresses_that_no_controller_has_are_refused(tmp_path: Path, address: str) -> None:
+    text = DEVICE.replace("modbus-tcp", "enip").replace("40001", f'"{address}"')
+    (found,) = problems(tmp_path, text)
+    assert "a tag or attribute of a controller" in found
+
+
+def test_a_model_with_unknown_keys_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "odd.toml").write_text("max_register = 10\n")
+    text = DEVICE.replace('"modbus-tcp"', '"modbus-tcp"\nmodel = "odd"')
+    (found,) = problems(tmp_path, text)
+    assert "device.boiler.model: 'odd': expected a model that is well" in found
+    assert "max_registers" in found

@@ -9,7 +9,7 @@ from cpppod import configuration
 from cpppod.configuration import sections
 
 TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
-PLAIN = [
+PLAIN: list[type[sections.Section]] = [
     sections.Gateway,
     sections.Identity,
     sections.TcpIp,
@@ -25,7 +25,7 @@ PLAIN = [
     sections.Group,
     sections.Tag,
 ]
-PREFIXED = {
+PREFIXED: dict[str, type[sections.Section]] = {
     "feed": sections.Feed,
     "history": sections.History,
     "metrics": sections.Metrics,

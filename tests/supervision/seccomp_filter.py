@@ -3,7 +3,7 @@
     python seccomp_filter.py UNIT COMMAND ARGUMENT ...
 
 SystemCallFilter= from the unit, with systemd's own sets; MemoryDenyWriteExecute=,
-RestrictAddressFamilies= and RestrictNamespaces= as systemd 252 filters them (src/shared/seccomp-util.c).
+RestrictAddressFamilies= and RestrictNamespaces= as systemd 252 filters them.
 """
 
 import ctypes
@@ -72,7 +72,7 @@ class Filter:
         self._context = ctypes.c_void_p(self._library.seccomp_init(ERRNO | errno.EPERM))
 
     def allow(self, call: str, *conditions: Comparison, action: int = ALLOW) -> None:
-        """Let `call` through where all `conditions` hold; calls of other machines are passed over."""
+        """Let `call` through where all `conditions` hold; another machine's are passed over."""
         number = self._library.seccomp_syscall_resolve_name(call.encode())
         if number < 0:
             return

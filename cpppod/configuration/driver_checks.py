@@ -1,0 +1,57 @@
+"""What only a driver can say of a tag: whether its address and type mean anything to the device."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cpppod.protocols.errors import EncodeError, ProtocolError
+from cpppod.protocols.modbus.address import FORMS, parse_address
+from cpppod.protocols.modbus.model import Model
+from cpppod.protocols.modbus.registers import codec
+from cpppod.protocols.plant import Tag
+from cpppod.workers.devices.enip import tag_access
+
+Mistakes = Iterator[tuple[str, Any, str]]
+
+
+def model(driver: str, tables: Mapping[str, Any]) -> str:
+    """What is wrong with a device model's keys, "" where nothing is."""
+    if not driver.startswith("modbus"):
+        return ""
+    try:
+        Model.from_tables(tables)
+    except EncodeError as error:
+        return str(error)
+    return ""
+
+
+def tag(driver: str, tag: Tag, tables: Mapping[str, Any]) -> Mistakes:
+    """(key, value, expected) of each mistake; `tables` are those of the device's model."""
+    if driver.startswith("modbus"):
+        yield from _modbus(tag, zero_based=tables.get("zero_based") is True)
+    elif driver == "enip":
+        yield from _enip(tag)
+
+
+def _modbus(tag: Tag, *, zero_based: bool) -> Mistakes:
+    try:
+        address = parse_address(tag.address, zero_based=zero_based)
+    except EncodeError:
+        yield "address", tag.address, f"a Modbus address: {FORMS}"
+        return
+    if tag.writable and not address.table.writable:
+        yield "writable", True, f"false: {tag.address} can only be read"
+    if address.table.has_bits:
+        if tag.type != "BOOL":
+            yield "type", tag.type, f"BOOL: {tag.address} holds bits"
+        return
+    try:
+        codec(tag, address.bit)
+    except EncodeError as error:
+        yield "type", tag.type, f"what lies in registers ({error})"
+
+
+def _enip(tag: Tag) -> Mistakes:
+    try:
+        tag_access(tag)
+    except (ProtocolError, ValueError) as error:
+        yield "address", tag.address, f"a tag or attribute of a controller ({error})"
