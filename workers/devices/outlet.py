@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from cpppod.protocols.bus.feed import mark_unjournalled
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.errors import EncodeError
 from cpppod.workers.devices.device import Block
@@ -78,6 +79,7 @@ class Outlet:
         if len(self._waiting) >= QUEUE_LIMIT and kept:
             count = -1
             self.unjournalled += 1
+            payload = mark_unjournalled(payload)
         self._waiting.append((topic, payload, self._publisher.sequence, count))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._drain())
@@ -96,7 +98,9 @@ class Outlet:
                     kept = await self._journal.append(
                         topic, payload, sequence=sequence, samples=samples
                     )
-                    self.unjournalled += not kept
+                    if not kept:
+                        self.unjournalled += 1
+                        payload = mark_unjournalled(payload)
                 self._waiting.popleft()
                 self._send(topic, payload)
         finally:

@@ -1,0 +1,125 @@
+"""What the tests of polled devices share: a simulated plant, and a wire that polls it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cpppod.protocols.modbus.faults import parse_fault
+from cpppod.protocols.modbus.specs import parse_range
+from cpppod.protocols.plant import Device, Group, Line, Tag
+from cpppod.workers.devices.device import Block, PolledDevice
+from cpppod.workers.devices.modbus import make_driver
+from cpppod.workers.devices.port import TcpPort, make_port
+from cpppod.workers.devices.wire import Wire, WriteAnswer, clock
+from cpppod.workers.modbus_simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
+
+WAIT_S = 10.0  # for what should happen at once, on a busy machine
+
+
+@dataclass
+class Published:
+    """The blocks that a wire published, and what every tag is worth by them."""
+
+    blocks: list[Block] = field(default_factory=list)
+    values: dict[str, tuple[Any, int]] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, block: Block) -> tuple[bytes, bytes]:
+        """Publish, as a wire is given it."""
+        self.blocks.append(block)
+        for tag, sample in block.samples.items():
+            self.values[f"{block.device}.{tag}"] = sample
+        self.news.set()
+        return f"{block.device}/{block.group}/".encode(), repr(block.samples).encode()
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+        """Return when `condition` holds after a block."""
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
+
+    def quality(self, tag: str) -> int | None:
+        """What kind of quality a tag has, None before its first block."""
+        sample = self.values.get(tag)
+        return None if sample is None else sample[1] & 0xFF
+
+    def value(self, tag: str) -> Any:
+        """What a tag is worth."""
+        return self.values.get(tag, (None, 0))[0]
+
+
+def registers(first: int, count: int, **keys: Any) -> tuple[Tag, ...]:
+    """Tags `r<first>` ... for holding registers from that offset on."""
+    made = (Tag(f"r{at}", f"HR:{at}", **keys) for at in range(first, first + count))
+    return tuple(made)
+
+
+def device(name: str, address: str, tags: tuple[Tag, ...], **keys: Any) -> Device:
+    """A Modbus TCP device with one fast group."""
+    period_s = keys.pop("period_s", 0.1)
+    keys = {"driver": "modbus-tcp", "timeout_s": 0.2, "retries": 1} | keys
+    return Device(name, address=address, groups=(Group("fast", period_s, tags),), **keys)
+
+
+def make_plant(*specs: str, faults: tuple[str, ...] = ()) -> Plant:
+    """A simulated plant with those registers and faults."""
+    plant = Plant()
+    for spec in specs:
+        plant.define(parse_range(spec))
+    for fault in faults:
+        plant.faults.add(parse_fault(fault))
+    return plant
+
+
+@asynccontextmanager
+async def simulated(plant: Plant, *, rtu: bool = False) -> AsyncIterator[tuple[Simulator, str]]:
+    """A simulator on a port of its own; (simulator, host:port)."""
+    simulator = Simulator(plant)
+    address = await simulator.serve(TcpEndpoint(plant, "127.0.0.1", 0, rtu=rtu))
+    try:
+        yield simulator, address
+    finally:
+        await simulator.close()
+
+
+@asynccontextmanager
+async def simulated_line(plant: Plant, link: str) -> AsyncIterator[Simulator]:
+    """A simulator on a pty behind a link."""
+    simulator = Simulator(plant)
+    await simulator.serve(PtyEndpoint(plant, link))
+    try:
+        yield simulator
+    finally:
+        await simulator.close()
+
+
+@asynccontextmanager
+async def polled(
+    *devices: Device, line: Line | None = None
+) -> AsyncIterator[tuple[Wire, Published]]:
+    """A wire that polls those devices: on one line, or at one address."""
+    published = Published()
+    address = line.port if line else devices[0].address
+    link: Any = make_port(line) if line else TcpPort(address, timeout_s=devices[0].timeout_s)
+    wire = Wire("wire", link, publish=published.take, address=address)
+    for each in devices:
+        driver = make_driver(each, link)
+        wire.add(PolledDevice(each, driver, alone=len(devices) == 1, now=clock()))
+    task = asyncio.create_task(wire.run())
+    try:
+        yield wire, published
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+        await wire.close()
+
+
+async def write(wire: Wire, name: str, *writes: Any, timeout_s: float = 5.0) -> WriteAnswer:
+    """What a device answers to a write."""
+    answer: asyncio.Future[WriteAnswer] = asyncio.get_running_loop().create_future()
+    wire.write(name, list(writes), time.monotonic() + timeout_s, answer.set_result)
+    return await asyncio.wait_for(answer, timeout_s + 1.0)
