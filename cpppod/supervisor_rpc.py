@@ -14,8 +14,8 @@ import signal
 import socket
 from typing import Any
 
-from supervisor.medusa import asyncore_25  # type: ignore[import-untyped]
-from supervisor.xmlrpc import Faults, RPCError  # type: ignore[import-untyped]
+from supervisor.medusa import asyncore_25
+from supervisor.xmlrpc import Faults, RPCError
 
 MAX_STATE = 4096  # bytes: systemd reads no longer datagrams
 AGAIN = b"\0"  # one more turn of the loop; never a signal's number

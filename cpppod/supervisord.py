@@ -12,9 +12,9 @@ import stat
 import sys
 from typing import Any
 
-from supervisor.medusa import asyncore_25  # type: ignore[import-untyped]
-from supervisor.options import ServerOptions  # type: ignore[import-untyped]
-from supervisor.supervisord import Supervisor  # type: ignore[import-untyped]
+from supervisor.medusa import asyncore_25
+from supervisor.options import ServerOptions
+from supervisor.supervisord import Supervisor
 
 PARENT_VARIABLE = "CPPPOD_SUPERVISOR_PID"
 PR_SET_PDEATHSIG = 1
