@@ -4,6 +4,7 @@ A question goes to the days that it is about, with a day to either side: reading
 gateway's clock, and asked for by their source time.
 """
 
+import heapq
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -31,11 +32,10 @@ ORDER BY source_us, epoch, sequence"""
 _KEYFRAME = """
 SELECT source_us, samples FROM keyframes WHERE topic = ? AND source_us <= ?
 ORDER BY source_us DESC LIMIT 1"""
-_ALL = """
-SELECT p.name, b.epoch, b.sequence, t.device, t.group_name, b.source_us, b.gateway_us, b.mono_us,
-       b.members, b.topic, b.samples
-FROM blocks b JOIN publishers p ON p.id = b.publisher JOIN topics t ON t.id = b.topic
-WHERE b.source_us BETWEEN ? AND ? ORDER BY b.source_us, b.publisher, b.epoch, b.sequence"""
+_TOPIC = """
+SELECT b.source_us, p.name, b.epoch, b.sequence, b.gateway_us, b.mono_us, b.members, b.samples
+FROM blocks b JOIN publishers p ON p.id = b.publisher
+WHERE b.topic = ? AND b.source_us BETWEEN ? AND ? ORDER BY b.source_us, b.epoch, b.sequence"""
 
 
 def day_files(folder: Path, prefix: str = READINGS) -> dict[str, Path]:
@@ -151,16 +151,28 @@ class DayReader:
 
     def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
         """Every reading of that time, in order of time."""
-        names: dict[int, list[str]] = {}
-        for topic, name in self._database.execute(
-            "SELECT topic, name FROM tags ORDER BY topic, number"
-        ):
-            names.setdefault(topic, []).append(name)
-        for row in self._database.execute(_ALL, (since_us, until_us)):
-            numbers, values, qualities = unpack(row[10], 3)
-            known = names.get(row[9], [])
-            tags = known[: len(values)] if numbers is None else [known[at] for at in numbers]
-            yield Reading._make((*row[:9], tags, values, qualities))
+        topics = self._database.execute("SELECT id, device, group_name FROM topics").fetchall()
+        lines = [self._readings(topic, since_us, until_us) for topic in topics]
+        yield from heapq.merge(*lines, key=_when)
+
+    def _readings(
+        self, topic: tuple[int, str, str], since_us: int, until_us: int
+    ) -> Iterator[Reading]:
+        names = [
+            name
+            for (name,) in self._database.execute(
+                "SELECT name FROM tags WHERE topic = ? ORDER BY number", topic[:1]
+            )
+        ]
+        for row in self._database.execute(_TOPIC, (topic[0], since_us, until_us)):
+            numbers, values, qualities = unpack(row[7], 3)
+            tags = names[: len(values)] if numbers is None else [names[at] for at in numbers]
+            key = (*row[1:4], *topic[1:], row[0], *row[4:7])
+            yield Reading._make((*key, tags, values, qualities))
+
+
+def _when(reading: Reading) -> tuple[int, str, int, int]:
+    return (reading.source_us, *reading[:3])
 
 
 class SqliteReader:
