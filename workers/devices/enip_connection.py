@@ -12,6 +12,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from typing import cast
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.enip.encapsulation import Command
@@ -112,7 +113,7 @@ class EnipConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Prepare the socket (asyncio calls this)."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's does not say so
         self._transport = transport
         transport.set_write_buffer_limits(high=256 * 1024)
         raw = transport.get_extra_info("socket")
