@@ -1,0 +1,21 @@
+"""One gateway for all tests of this folder: they share it, and leave it as they found it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gateway.running import RunningGateway, running_gateway
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[RunningGateway]:
+    """The demo's plant and the gateway on it."""
+    with running_gateway() as running:
+        yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests here run in one worker of pytest-xdist, for they share the gateway."""
+    for item in items:
+        if "/tests/gateway/" in str(item.path):
+            item.add_marker(pytest.mark.xdist_group("gateway"))
