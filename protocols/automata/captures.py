@@ -16,7 +16,7 @@ capture that took no part is None.
 from dataclasses import dataclass
 from functools import lru_cache
 
-import greenery  # type: ignore[import-untyped]
+import greenery
 
 from cpppod.protocols.automata.compiled import Compiled
 from cpppod.protocols.automata.expressions import Group, Plain, parse, structure

@@ -13,8 +13,8 @@ symbol, a line's end included; `\\d`, `\\s`, `\\w` are the ASCII ones; `*?` mean
 
 from dataclasses import dataclass
 
-import greenery  # type: ignore[import-untyped]
-from greenery.parse import NoMatch  # type: ignore[import-untyped]
+import greenery
+from greenery.parse import NoMatch
 
 from cpppod.protocols.automata.errors import ExpressionError, LimitExceeded
 

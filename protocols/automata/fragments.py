@@ -8,7 +8,7 @@ Arrows without a symbol are kept apart (`empty`). The number of positions is lim
 spent: `(a{1000}){1000}` is refused on sight.
 """
 
-import greenery  # type: ignore[import-untyped]
+import greenery
 
 from cpppod.protocols.automata.errors import LimitExceeded
 from cpppod.protocols.automata.utf8 import Sequence, byte_sequences

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import greenery  # type: ignore[import-untyped]
+import greenery
 
 from cpppod.protocols.automata.errors import LimitExceeded
 from cpppod.protocols.automata.expressions import parse

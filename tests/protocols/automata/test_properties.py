@@ -4,7 +4,7 @@ import itertools
 import re
 from typing import Any
 
-import greenery  # type: ignore[import-untyped]
+import greenery
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 

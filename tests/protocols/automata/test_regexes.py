@@ -1,6 +1,8 @@
 """Machines out of regular expressions: strings, integers, bytes, Unicode."""
 
-import greenery  # type: ignore[import-untyped]
+from typing import Any
+
+import greenery
 import pytest
 
 from cpppod.automata import (
@@ -35,7 +37,7 @@ def test_integers_and_strings_are_stored_as_values_at_their_context() -> None:
     assert run(integer("i", terminal=True), "123x") == ({"integer": 123}, 3)
     assert run(integer("i", context="v", initial="-?[0-9]+", terminal=True), "-5") == ({"v": -5}, 2)
     assert run(integer_bytes("i", terminal=True), b"123x") == ({"integer": 123}, 3)
-    lower = {"initial": "[a-z]*", "greedy": True, "terminal": True}
+    lower: dict[str, Any] = {"initial": "[a-z]*", "greedy": True, "terminal": True}
     assert run(string("s", **lower), "abc1") == ({"string": "abc"}, 3)
     assert run(string_bytes("s", **lower), b"abc1") == ({"string": b"abc"}, 3)
     assert run(string_bytes("s", decode="ascii", **lower), b"abc1") == ({"string": "abc"}, 3)
