@@ -75,13 +75,12 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
         yield listening
 
 
-def states(systemd: socket.socket, until: str) -> str:
-    """What systemd is told, up to the datagram that contains `until`."""
-    told = ""
-    end = time.monotonic() + SECONDS
-    while until not in told and time.monotonic() < end:
+def hear(systemd: socket.socket, *wanted: str) -> None:
+    """Listen until systemd was told all of `wanted`."""
+    told, end = "", time.monotonic() + SECONDS
+    while not all(word in told for word in wanted):
+        assert time.monotonic() < end, f"only {told!r}"
         told += systemd.recv(4096).decode() + "\n"
-    return told
 
 
 def test_the_gateway_starts_under_the_units_system_call_filter(
@@ -107,10 +106,7 @@ def test_the_gateway_starts_under_the_units_system_call_filter(
     filtered = [sys.executable, seccomp_filter.__file__, str(UNIT), *daemon]
     with subprocess.Popen(filtered, env=environment, start_new_session=True) as process:
         try:
-            told = states(systemd, "READY=1")
-            assert "READY=1" in told
-            assert "STATUS=" in told + states(systemd, "STATUS=")
-            assert "WATCHDOG=1" in states(systemd, "WATCHDOG=1")
+            hear(systemd, "READY=1", "STATUS=", "WATCHDOG=1")
             mode = Path(f"/proc/{process.pid}/status").read_text()
             assert "Seccomp:\t2" in mode, "the main process is filtered"
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
