@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
-from cpppod.protocols.enip.cpf import ItemType, decode_items
+from cpppod.protocols.enip.cpf import Item, ItemType, decode_items
 from cpppod.protocols.enip.discovery import IdentityItem, LegacyItem, ServiceItem
 from cpppod.protocols.enip.encapsulation import Command
 from cpppod.protocols.enip.operations import Operation
@@ -111,7 +111,8 @@ def cpf_items(data: bytes) -> list[dict[str, Any]]:
             if item.type == ItemType.IDENTITY:
                 fields |= _identity(IdentityItem.decode(item))
             elif item.type == ItemType.SERVICES:
-                service = ServiceItem.decode(item)
+                # cpppo cuts the name's field to the name
+                service = ServiceItem.decode(Item(item.type, item.data.ljust(20, b"\0")))
                 fields["communications_service.version"] = service.version
                 fields["communications_service.capability"] = service.flags
                 fields["communications_service.service_name"] = service.name
