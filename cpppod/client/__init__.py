@@ -30,6 +30,7 @@ from cpppod.protocols.enip.originator_errors import (
     OriginatorError,
     ReplyTimeout,
 )
+from cpppod.protocols.enip.originator_pccc import pccc_operations
 
 client = Client
 connector = Connector
@@ -60,5 +61,6 @@ __all__ = [
     "parse_operations",
     "parse_path",
     "parse_route_path",
+    "pccc_operations",
     "summary_line",
 ]

@@ -14,7 +14,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cpppod import client
@@ -44,6 +44,7 @@ EXAMPLES = """\
   enip_client -a plc --print SCADA[1]=99 SCADA[0-10] 'TEXT[1]=(SSTRING)"Hello, world!"'
   enip_client -a drive -S --print @0x93/3/10
   enip_client -a plc --connected --multiple --depth 4 --json Speed Program:Main.Level Limits[0-9]
+  enip_client -a slc -S --pccc slc --print N7:0*10 F8:1=2.5
   enip_client -a plc --browse
   enip_client --discover
   enip_client --udp --broadcast --list-identity -a 10.0.0.255"""
@@ -93,6 +94,11 @@ def parser() -> argparse.ArgumentParser:
         "--browse", action="store_true", help="print the tree of tags and structures"
     )
     options.add_argument("--discover", action="store_true", help="print a table of devices")
+    options.add_argument(
+        "--pccc",
+        choices=("slc", "plc5"),
+        help="data files of an SLC, MicroLogix or PLC-5: N7:0, F8:1=2.5, ST9:0, T4:0.ACC",
+    )
     options.add_argument("--source", metavar="ADDRESS", help="local address to send from")
     add_output(options)
     options.add_argument("tags", nargs="*", metavar="TAG", help="operations; - reads them (stdin)")
@@ -113,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
     if not (lists or options.tags or options.browse):
         raise UsageError("nothing to do: name operations, or ask for a list")
     texts = [tag for tag in options.tags if tag != "-"]
-    for _ in client.parse_operations(texts):
+    for _ in parsed(texts, options):
         pass  # what cannot be understood is said before anything is sent
     route = route_of(options)
     common: dict[str, Any] = {"source_address": options.source}
@@ -200,7 +206,7 @@ def operated(connection: client.Connector, options: argparse.Namespace) -> int:
         multiple = True if options.connected else MULTIPLE_BYTES
     shown = options.print or options.json or options.csv or options.verbose
     results = connection.operate(
-        client.parse_operations(texts),
+        parsed(texts, options),
         depth=options.depth,
         multiple=multiple,
         fragment=options.fragment,
@@ -217,6 +223,13 @@ def operated(connection: client.Connector, options: argparse.Namespace) -> int:
         elapsed / max(count, 1),
     )
     return failed
+
+
+def parsed(texts: Iterable[str], options: argparse.Namespace) -> Iterator[client.Operation]:
+    """The operations that the texts mean."""
+    if options.pccc:
+        return client.pccc_operations(texts, plc5=options.pccc == "plc5")
+    return client.parse_operations(texts)
 
 
 def show(results: Iterable[client.Result], options: argparse.Namespace) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from cpppod.protocols.enip.originator_exchange import (
     WriteBit,
     WriteTag,
 )
+from cpppod.protocols.enip.originator_pccc import PcccExchange
 from cpppod.protocols.enip.originator_route import encode_path
 from cpppod.protocols.enip.originator_values import Layouts, pack
 from cpppod.protocols.errors import EncodeError
@@ -42,6 +43,8 @@ def make_exchange(
         EncodeError: an unknown method, or a path or value that cannot be said.
     """
     method = operation.get("method") or ("write" if "data" in operation else "read")
+    if "pccc" in operation:
+        return PcccExchange(operation)
     if fragment and method in ("read", "write") and "bit" not in operation:
         operation = {"offset": 0, **operation}
     path = encode_path(operation.get("path", b""))
