@@ -63,11 +63,17 @@ Event = Ask | Updated | Lost | Joined | PublisherChanged
 
 @dataclass(slots=True)
 class Counters:
-    """What the subscriber went through; `lost` counts messages where their number is known."""
+    """What the subscriber went through.
+
+    Attributes:
+        superseded: blocks not handed on because a snapshot had newer values already.
+        lost: messages, where the subscription can tell how many; `lost_unknown` the other losses.
+    """
 
     messages: int = 0
     malformed: int = 0
     duplicates: int = 0
+    superseded: int = 0
     gaps: int = 0
     replayed: int = 0
     lost: int = 0

@@ -5,7 +5,7 @@
                 [[topic, payload] ...], next]
     ask     [version, 2 REPLAY, id, publisher, epoch, from, to, [prefix ...]]
     reply   [version, 2, id, feed_epoch, publisher, epoch, first_held, last,
-                [[topic, payload] ...], next]
+                [[topic, payload] ...], next, next_epoch]
     reply   [version, 0 REFUSED, id, why]
 
 Each is one msgpack frame between a DEALER and the feed's ROUTER. Payloads are value messages
@@ -15,7 +15,8 @@ topic, "" at the end) or as `from` (a sequence, 0 at the end) to have the next o
 
 A replay's `first_held` is the first sequence of that epoch that the feed still holds, of any topic
 (0 for none), `last` the last that was given out (0 where it does not know the epoch). What lies in
-the range asked for and did not come is lost.
+the range asked for and did not come is lost. `next_epoch` is the publisher's next life that the
+feed knows of, 0 for none: who has all of this one goes on there, from 1.
 """
 
 from enum import IntEnum
@@ -123,11 +124,12 @@ class ReplayPage(NamedTuple):
     last: int
     messages: list[Message]
     following: int = 0
+    next_epoch: int = 0
 
     def encode(self) -> bytes:
         """The reply as its one frame."""
         messages = [[topic.decode(), payload] for topic, payload in self.messages]
-        return pack([VERSION, Ask.REPLAY, *self[:6], messages, self.following])
+        return pack([VERSION, Ask.REPLAY, *self[:6], messages, self.following, self.next_epoch])
 
 
 def decode_request(frame: bytes) -> SnapshotRequest | ReplayRequest:
@@ -166,8 +168,8 @@ def decode_reply(frame: bytes) -> SnapshotPage | ReplayPage | Refused | None:
                 raise DecodeError("snapshot: publishers", status=0)
         messages = _messages(fields[2])
         return SnapshotPage(identifier, fields[0], fields[1], messages, _bytes(fields[3], 0))
-    if plain[1] == Ask.REPLAY and _are(fields, (int, str, int, int, int, list, int)):
-        return ReplayPage._make((identifier, *fields[:5], _messages(fields[5]), fields[6]))
+    if plain[1] == Ask.REPLAY and _are(fields, (int, str, int, int, int, list, int, int)):
+        return ReplayPage._make((identifier, *fields[:5], _messages(fields[5]), *fields[6:8]))
     if plain[1] == Ask.REFUSED and _are(fields, (str,)):
         return Refused(identifier, fields[0])
     if plain[1] not in tuple(Ask):

@@ -41,6 +41,7 @@ FEED = "feed"
 REPLY_TIMEOUT_S = 2.0  # for one page; then it is asked again
 TRIES = 3  # of one replay page, before the gap is final
 SILENT_AFTER_S = 2.5  # two heartbeats missed
+LOOK_AGAIN_S = 60.0  # longest wait between questions about a publisher that stays silent
 MAX_QUEUED = 50_000  # messages behind a gap or a snapshot: 50 MB of blocks of 20 values
 
 
@@ -72,7 +73,10 @@ class _Topic:
 class _Publisher:
     epoch: int
     heard: float
+    heartbeat: float
     alive: bool = True
+    look_at: float = 0.0  # while it is silent: when to ask the feed how far it went
+    wait_s: float = SILENT_AFTER_S
 
 
 class Joiner:
@@ -153,8 +157,19 @@ class Joiner:
         for name, publisher in self.publishers.items():
             if publisher.alive and now - publisher.heard > SILENT_AFTER_S:
                 publisher.alive = False
+                publisher.look_at, publisher.wait_s = now, SILENT_AFTER_S
                 events.append(PublisherChanged(name, publisher.epoch, False))
+            if not publisher.alive and now >= publisher.look_at:
+                publisher.look_at = now + publisher.wait_s
+                publisher.wait_s = min(2 * publisher.wait_s, LOOK_AGAIN_S)
+                self._look_for_the_end(name, now, events)
         return events
+
+    def _look_for_the_end(self, publisher: str, now: float, events: list[Event]) -> None:
+        """No heartbeat will tell how far its numbers went: have what may have been missed."""
+        for stream in list(self._streams.values()):
+            if stream.publisher == publisher and not stream.target:
+                self._repair(stream, TO_THE_END, now, events)
 
     def _hear_feed(self, epoch: int, now: float) -> list[Event]:
         """The feed's heartbeat: a new feed has another ring, and perhaps lost some on its way."""
@@ -166,12 +181,17 @@ class Joiner:
     def _hear(self, message: ValueMessage, now: float, events: list[Event]) -> None:
         publisher = self.publishers.get(message.publisher)
         if publisher is None:
-            publisher = self.publishers[message.publisher] = _Publisher(0, now, alive=False)
+            publisher = self.publishers[message.publisher] = _Publisher(0, now, now, alive=False)
         if message.epoch > publisher.epoch or not publisher.alive:
             publisher.epoch = max(publisher.epoch, message.epoch)
             publisher.alive = True
             events.append(PublisherChanged(message.publisher, publisher.epoch, True))
         publisher.heard = now
+        if message.kind == Kind.HEARTBEAT:
+            late = now - publisher.heartbeat > SILENT_AFTER_S
+            publisher.heartbeat = now
+            if late and not self.everything:  # those that were missed may have named our topics
+                self._look_for_the_end(message.publisher, now, events)
 
     def _take(
         self, topic: bytes, message: ValueMessage, payload: bytes, now: float, events: list[Event]
@@ -283,12 +303,14 @@ class Joiner:
         """
         held = self._topics.get(topic)
         if held is None:
-            held = self._topics[topic] = _Topic(message.publisher, 0, 0)
+            held = self._topics[topic] = _Topic(message.publisher, 0, 0, doubtful=True)
         if held.publisher == message.publisher and held.epoch == message.epoch:
             again = message.kind == Kind.REPEAT and (held.doubtful or not cached)
             if message.sequence < held.sequence + (not again):
+                self.counters.superseded += message.kind == Kind.BLOCK
                 return
         elif held.publisher == message.publisher and message.epoch < held.epoch:
+            self.counters.superseded += message.kind == Kind.BLOCK
             return
         held.publisher, held.epoch, held.sequence = (
             message.publisher,
@@ -339,9 +361,15 @@ class Joiner:
             self._ask_replay(stream, now, events)
             return events
         if stream.target == TO_THE_END:
-            stream.target = max(page.last, stream.last) if self.everything else stream.last
             if page.last == 0:
                 self._lose_unknown(stream, events)
+            elif self.everything:
+                self._lose(stream, page.last, now, events)
+            stream.target = stream.last
+            if page.next_epoch:
+                stream.epoch, stream.last, stream.over = page.next_epoch, 0, False
+                self._repair(stream, TO_THE_END, now, events)
+                return events
         self._give_up(stream, now, events)
         return events
 
@@ -444,7 +472,7 @@ class Joiner:
             if self.everything:
                 self._begin(name.encode(), name, epoch, sequence)
             if name not in self.publishers:
-                self.publishers[name] = _Publisher(epoch, now, bool(alive))
+                self.publishers[name] = _Publisher(epoch, now, now, bool(alive))
                 events.append(PublisherChanged(name, epoch, bool(alive)))
 
     def _take_last_value(self, topic: bytes, payload: bytes, events: list[Event]) -> None:

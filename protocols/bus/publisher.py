@@ -10,6 +10,8 @@ from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
 from cpppod.protocols.bus.topics import heartbeat_topic, topic
 from cpppod.protocols.values import Quality
 
+NAMED_IN = 3  # heartbeats: who misses three in a row has noticed the silence (2.5 s)
+
 Message = tuple[bytes, bytes]  # topic, payload
 
 
@@ -37,8 +39,8 @@ class Publisher:
         self.epoch = epoch
         self.sequence = 0
         self._groups: dict[bytes, _Group] = {}
-        self._moved: dict[str, int] = {}  # topic -> sequence, since the last heartbeat ...
-        self._moved_before: dict[str, int] = {}  # ... and since the one before: one may be lost
+        # topic -> sequence, since the last heartbeat, since the one before, and the one before that
+        self._moved: list[dict[str, int]] = [{} for _ in range(NAMED_IN)]
 
     def block(
         self,
@@ -80,7 +82,7 @@ class Publisher:
         known.count = count
         known.samples.update(samples)
         known.last = (source_us, gateway_us, mono_us)
-        self._moved[name.decode()] = self.sequence
+        self._moved[0][name.decode()] = self.sequence
         return name, payload
 
     def resend(self) -> list[Message]:
@@ -91,8 +93,10 @@ class Publisher:
 
     def heartbeat(self, *, gateway_us: int, mono_us: int) -> Message:
         """What to send every second: the last sequence, and those of topics that moved lately."""
-        moved = self._moved_before | self._moved
-        self._moved_before, self._moved = self._moved, {}
+        moved: dict[str, int] = {}
+        for since in reversed(self._moved):
+            moved |= since
+        self._moved = [{}, *self._moved[:-1]]
         payload = ValueMessage(
             self.name, self.epoch, self.sequence, 0, 0, gateway_us, mono_us, Kind.HEARTBEAT, moved
         ).encode()

@@ -88,10 +88,12 @@ class ReplayRing:
     def page(self, request: ReplayRequest, feed_epoch: int) -> ReplayPage:
         """What is held of the range, from its beginning, as much as a page takes."""
         stream = self._streams.get(request.publisher, {}).get(request.epoch)
-        last = self._last.get(request.publisher, {}).get(request.epoch, 0)
+        ends = self._last.get(request.publisher, {})
+        last = ends.get(request.epoch, 0)
+        next_epoch = min((epoch for epoch in ends if epoch > request.epoch), default=0)
         answer = (request.id, feed_epoch, request.publisher, request.epoch)
         if stream is None or stream.head == len(stream.sequences):
-            return ReplayPage(*answer, 0, last, [])
+            return ReplayPage(*answer, 0, last, [], 0, next_epoch)
         sequences = stream.sequences
         messages: list[Message] = []
         size = following = 0
@@ -109,7 +111,8 @@ class ReplayRing:
             if index == stop and index < len(sequences):
                 following = sequences[index]
                 break
-        return ReplayPage(*answer, sequences[stream.head], last, messages, following)
+        first_held = sequences[stream.head]
+        return ReplayPage(*answer, first_held, last, messages, following, next_epoch)
 
     def _drop(self) -> None:
         _, size, stream = self._order.popleft()

@@ -44,12 +44,13 @@ def test_resend_has_the_whole_group_with_its_own_times_and_sequence() -> None:
     assert publisher.sequence == 2
 
 
-def test_heartbeat_counts_nothing_and_names_topics_that_moved_twice() -> None:
+def test_heartbeat_counts_nothing_and_names_topics_that_moved_three_times() -> None:
     publisher = Publisher("p", 9)
     send(publisher, "fast", a=1, b=2)
-    heartbeats = [decode(publisher.heartbeat(gateway_us=1, mono_us=1)[1]) for _ in range(3)]
-    assert [heartbeat.sequence for heartbeat in heartbeats] == [1, 1, 1]
+    heartbeats = [decode(publisher.heartbeat(gateway_us=1, mono_us=1)[1]) for _ in range(4)]
+    assert [heartbeat.sequence for heartbeat in heartbeats] == [1, 1, 1, 1]
     assert [heartbeat.body for heartbeat in heartbeats] == [
+        {"boiler/fast/": 1},
         {"boiler/fast/": 1},
         {"boiler/fast/": 1},
         {},
