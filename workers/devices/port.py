@@ -27,6 +27,7 @@ SERIAL_BUFFER_LIMIT = 512  # two frames: more than that unasked is noise, and it
 KEEPALIVE_IDLE_S, KEEPALIVE_PROBE_S, KEEPALIVE_PROBES = 3, 1, 2
 USER_TIMEOUT_MS = 4_000  # unacknowledged data for so long: the peer is gone
 DEFAULT_TIMEOUT_S = 2.0
+PTYS = "/dev/pts/"
 RTU_OVER_TCP = "rtu-over-tcp://"
 
 Blocking = Callable[..., Awaitable[Any]]  # runs a function that may block on another thread
@@ -329,16 +330,20 @@ class SerialPort:
         path = line.port
         if self._stable_name and not os.path.exists(path):
             path = self._stable_name
-        port = serial.Serial(
-            path,
-            baudrate=line.baudrate,
-            bytesize=line.bytesize,
-            parity=line.parity.upper(),
-            stopbits=line.stopbits,
-            timeout=0,
-            write_timeout=0,
-            exclusive=True,
-        )
+        bits = (line.bytesize, line.parity.upper(), line.stopbits)
+        if os.path.realpath(path).startswith(PTYS):
+            bits = (8, "N", 1)  # a pty has no parity, and the C library objects to setting it
+        try:
+            port = serial.Serial(
+                path,
+                line.baudrate,
+                *bits,
+                timeout=0,
+                write_timeout=0,
+                exclusive=True,
+            )
+        except termios.error as error:
+            raise OSError(*error.args) from None
         try:
             fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
             if line.rs485:
