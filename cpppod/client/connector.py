@@ -6,13 +6,13 @@ Implicit    opens a class 3 connection besides and sends everything over it
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from cpppod.client.connection import Address, Client, Loose
 from cpppod.client.lanes import Route, connection_wanted
-from cpppod.client.results import Result, count_failures, result_of, summary_line
+from cpppod.client.results import Result, count_failures, is_read, result_of, summary_line
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import STRUCTURE
@@ -35,10 +35,12 @@ from cpppod.protocols.enip.originator_pipeline import (
     raise_trouble,
     trouble_of,
 )
+from cpppod.protocols.enip.originator_plan import PlanRun, ReadPlan
 from cpppod.protocols.enip.originator_route import RoutePath, encode_path
 from cpppod.protocols.enip.originator_structures import TagTree, browse
 from cpppod.protocols.errors import EncodeError
 
+CACHED_PLANS = 16  # lists of tags whose packets are kept; the least recently used goes
 LEARNED_TYPES = 16_384  # paths whose type is remembered for later writes
 
 
@@ -93,6 +95,7 @@ class Connector(Client):
             self.lane = Lane(self.route.hop)
             self.layouts: dict[int, Structure] = {}
             self.types: dict[bytes, tuple[int, int]] = {}
+            self._plans: dict[tuple[tuple[str, ...], int | bool, Lane], ReadPlan] = {}
             if not self.udp:
                 self.register(timeout)
         except BaseException:
@@ -314,6 +317,58 @@ class Connector(Client):
         kind = exchange.type if isinstance(exchange, ReadTag) else None
         if kind is not None and kind[1] and len(self.types) < LEARNED_TYPES:
             self.types[exchange.path] = kind
+
+    # -- many reads, again and again --------------------------------------------------------------
+
+    def prepare(self, tags: Iterable[str | Operation], multiple: int | bool = True) -> ReadPlan:
+        """A plan for reads that are repeated: `read_plan` performs it.
+
+        Raises:
+            EncodeError: an operation that cannot be understood or said, or that is no read.
+        """
+        operations = list(parse_operations(tags))
+        for operation in operations:
+            if not is_read(operation):
+                raise EncodeError("a plan only reads", status=0x08)
+        return ReadPlan(operations, self.lane, self.layouts, multiple=multiple)
+
+    def read_plan(self, plan: ReadPlan, depth: int = 4, timeout: float | None = None) -> list[Any]:
+        """A value for each operation of the plan: a scalar, a list for a range, None on failure.
+
+        Raises:
+            as `synchronous`.
+        """
+        timeout = self.timeout if timeout is None else timeout
+        run = PlanRun(self.protocol, plan, depth=depth, timeout_s=timeout)
+        for _ in self.drive(run):
+            pass
+        if run.refuses_batches:
+            plan.limit = None
+        return run.values
+
+    def read_tags(
+        self,
+        tags: Sequence[str],
+        depth: int = 4,
+        multiple: int | bool = True,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """A value for each tag, as fast as the target allows; packets are remembered.
+
+        A scalar for `Speed` or `Limits[3]`, a list for `Limits[0-9]`, None where it failed
+        (`process` tells why).
+
+        Raises:
+            as `synchronous`.
+        """
+        key = (tuple(tags), multiple, self.lane)
+        plan = self._plans.pop(key, None)
+        if plan is None:
+            plan = self.prepare(tags, multiple)
+        while len(self._plans) >= CACHED_PLANS:
+            self._plans.pop(next(iter(self._plans)))
+        self._plans[key] = plan
+        return self.read_plan(plan, depth, timeout)
 
     # -- requests whose reply is harvested by hand ------------------------------------------------
 

@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias, cast
 
+from cpppod.protocols.cip.types import STRING82_HANDLE
 from cpppod.protocols.enip.operations_values import (
     OperationError,
     Text,
@@ -213,6 +214,8 @@ def _add_values(operation: Operation, reader: Text, int_type: str, *, explicit: 
             )
     elif explicit is not None and len(values) != explicit:
         raise OperationError(reader.text, start, f"{len(values)} values for {explicit} elements")
+    if kind.name == "STRING82":
+        operation["handle"] = STRING82_HANDLE
     if explicit is None:
         operation |= {"tag_type": kind.code, "data": values, "elements": len(values)}
     else:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from cpppod.protocols.cip import types
 from cpppod.protocols.errors import EncodeError
 
 MAX_SHOWN = 60  # characters of a long operation around the place of its error
@@ -51,35 +52,18 @@ class CastType:
     high: int = 0
 
 
-def _integer(name: str, code: int, size: int, *, signed: bool) -> CastType:
-    return CastType(name, code, size, -(1 << 8 * size - 1) if signed else 0, (1 << 8 * size) - 1)
+STRUCTURE = CastType("STRUCT", types.STRUCTURE, 0)
 
 
-STRUCTURE = CastType("STRUCT", 0x02A0, 0)
-TYPES = {
-    kind.name: kind
-    for kind in (
-        CastType("BOOL", 0xC1, 1),
-        _integer("SINT", 0xC2, 1, signed=True),
-        _integer("INT", 0xC3, 2, signed=True),
-        _integer("DINT", 0xC4, 4, signed=True),
-        _integer("LINT", 0xC5, 8, signed=True),
-        _integer("USINT", 0xC6, 1, signed=False),
-        _integer("UINT", 0xC7, 2, signed=False),
-        _integer("UDINT", 0xC8, 4, signed=False),
-        _integer("ULINT", 0xC9, 8, signed=False),
-        CastType("REAL", 0xCA, 4),
-        CastType("LREAL", 0xCB, 8),
-        CastType("STRING", 0xD0, 0),
-        _integer("BYTE", 0xD1, 1, signed=False),
-        _integer("WORD", 0xD2, 2, signed=False),
-        _integer("DWORD", 0xD3, 4, signed=False),
-        _integer("LWORD", 0xD4, 8, signed=False),
-        CastType("SSTRING", 0xDA, 0),
-        STRUCTURE,
-    )
-}
-_TYPE_NAMES = {kind.code: kind for kind in TYPES.values()}
+def _castable(kind: types.DataType) -> CastType:
+    """`kind` as a cast, signed integers with the unsigned range besides."""
+    if kind.kind != "int":
+        return CastType(kind.name, kind.code, kind.size)
+    return CastType(kind.name, kind.code, kind.size, kind.limits[0], (1 << 8 * kind.size) - 1)
+
+
+TYPES = {name: _castable(kind) for name, kind in types.BY_NAME.items()} | {"STRUCT": STRUCTURE}
+_TEXTS = frozenset(name for name, kind in types.BY_NAME.items() if kind.kind == "string")
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _CAST = re.compile(r"\s*\(\s*([A-Za-z_0-9]+)\s*\)")
 _REAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$")
@@ -137,11 +121,6 @@ class Text:
 def type_named(name: str) -> CastType | None:
     """The type called `name`, in any case; None for one that no value can be cast to."""
     return TYPES.get(name.upper())
-
-
-def type_coded(code: int) -> CastType | None:
-    """The type with this CIP code."""
-    return _TYPE_NAMES.get(code)
 
 
 def parse_values(reader: Text, default: str) -> tuple[CastType, list[Any]]:
@@ -248,7 +227,7 @@ def _structures(reader: Text) -> list[Any]:
 
 
 def _value(reader: Text, kind: CastType, at: int, text: str, quoted: bool) -> Any:
-    if kind.name in ("STRING", "SSTRING"):
+    if kind.name in _TEXTS:
         return text
     if quoted:
         raise OperationError(reader.text, at, f"a {kind.name} is not quoted")

@@ -61,11 +61,13 @@ class Exchange:
         status, extended: CIP status of the reply that ended it.
         value: what was read, True for a write, None on failure.
         mergeable: whether it may travel in a Multiple Service Packet.
+        exclusive: whether nothing may follow it before it is done: it takes several steps.
         lane: how it travels; None as all others.
     """
 
     code = "        "  # of its method in a description
     mergeable = True
+    exclusive = False
 
     def __init__(self, operation: Operation, path: bytes) -> None:
         self.operation, self.path = operation, path
@@ -361,6 +363,7 @@ class WriteBit(Exchange):
     """Set or clear one bit by Read-Modify-Write; the word's size is read first."""
 
     code = "Write Tag "
+    exclusive = True
 
     def __init__(self, operation: Operation, path: bytes, layouts: Layouts) -> None:
         super().__init__(operation, path)

@@ -62,6 +62,7 @@ class Pipeline:
     Attributes:
         trouble: the answer without a reply that ended it, None while all is well.
         error: what was wrong with an operation; raised by the shell after all earlier results.
+        root: the pipeline that this one is a part of, or itself: whom a shell wakes.
         refuses_batches: the target has no Multiple Service Packets: each request went alone.
         sent, requests: messages sent, operations taken.
     """
@@ -78,6 +79,7 @@ class Pipeline:
         index: int = 0,
     ) -> None:
         self.session = session
+        self.root: Pipeline = self
         self.lane = lane
         self.depth = min(max(1, depth), MAX_OUTSTANDING)
         self.timeout_s = math.inf if timeout_s is None else timeout_s
@@ -91,6 +93,7 @@ class Pipeline:
         self._rooms: dict[Lane, Room] = {}
         self._source: Iterator[Exchange] | None = iter(exchanges)
         self._held: Part | None = None
+        self._exclusive: Exchange | None = None
         self._order: deque[Exchange] = deque()
         self._going_on: deque[Exchange] = deque()
         self._alone: deque[Part] = deque()
@@ -220,7 +223,7 @@ class Pipeline:
 
     def _begin(self) -> Part | None:
         """The first part of the next operation."""
-        if self._source is None:
+        if self._source is None or not (self._exclusive is None or self._exclusive.done):
             return None
         exchange = next(self._source, None)
         if exchange is None:
@@ -230,6 +233,7 @@ class Pipeline:
         assert part is not None, "an exchange begins with a request"
         self.requests += 1
         self._order.append(exchange)
+        self._exclusive = exchange if exchange.exclusive else None
         return part
 
     def _gather(self, first: Part, limit: Room) -> tuple[list[Part], bool]:

@@ -343,7 +343,7 @@ class EnipConnection(asyncio.Protocol):
             owner = answer.owner
             owner.receive(answer)
             if isinstance(owner, Message):
-                self._wake(owner.pipeline)
+                self._wake(owner.pipeline.root)
 
     def _wake(self, pipeline: Pipeline) -> None:
         event = self._wakers.get(pipeline)
