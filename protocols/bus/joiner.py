@@ -170,6 +170,8 @@ class Joiner:
         for stream in list(self._streams.values()):
             if stream.publisher == publisher and not stream.target:
                 self._repair(stream, TO_THE_END, now, events)
+        if not self.everything and self.joined and self._snapshot is None:
+            events += self._ask_snapshot(now)  # for topics that we have never heard of
 
     def _hear_feed(self, epoch: int, now: float) -> list[Event]:
         """The feed's heartbeat: a new feed has another ring, and perhaps lost some on its way."""
@@ -454,7 +456,7 @@ class Joiner:
             self._start_chains(pages[0], now, events)
         for held in pages:
             for topic, payload in held.messages:
-                self._take_last_value(topic, payload, events)
+                self._take_last_value(topic, payload, now, events)
         if not self.joined:
             self.joined = True
             events.append(Joined())
@@ -475,7 +477,9 @@ class Joiner:
                 self.publishers[name] = _Publisher(epoch, now, now, bool(alive))
                 events.append(PublisherChanged(name, epoch, bool(alive)))
 
-    def _take_last_value(self, topic: bytes, payload: bytes, events: list[Event]) -> None:
+    def _take_last_value(
+        self, topic: bytes, payload: bytes, now: float, events: list[Event]
+    ) -> None:
         try:
             message = feed.decode(payload)
         except DecodeError:
@@ -483,6 +487,11 @@ class Joiner:
             return
         if message.kind != Kind.REPEAT:
             return
-        if not self.everything and not self.joined:
-            self._begin(topic, message.publisher, message.epoch, message.sequence)
         self._apply(topic, message, payload, False, events, cached=True)
+        if self.everything or topic in self._streams:
+            return
+        if not self.joined or message.epoch < self._feed_epoch:
+            self._begin(topic, message.publisher, message.epoch, message.sequence)
+        else:  # all its blocks were published since we joined, and none has come
+            stream = self._begin(topic, message.publisher, message.epoch, 0)
+            self._repair(stream, message.sequence, now, events)
