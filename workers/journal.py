@@ -61,9 +61,9 @@ class JournalLimits:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "JournalLimits":
-        """The limits among a worker's options; what they do not name has its default."""
-        known = {f"journal_{name}": name for name in cls.__slots__}
-        return cls(**{known[name]: options[name] for name in options if name in known})
+        """The limits among a worker's options, with or without `journal_` before them."""
+        named = {name.removeprefix("journal_"): value for name, value in options.items()}
+        return cls(**{name: named[name] for name in cls.__slots__ if name in named})
 
 
 @dataclass(slots=True)
@@ -312,6 +312,7 @@ class Journal:
         self._waiting: list[asyncio.Future[bool]] = []
         self._holes: list[tuple[bytes, Hole]] = []
         self._task: asyncio.Task[None] | None = None
+        self._since = 0.0  # when the write in progress began: nobody waits 50 ms behind others
         self._open = False
         self._trimmed = 0.0
         self._failing = False
@@ -338,18 +339,20 @@ class Journal:
             record = encode_record(Kind.BLOCK, topic, payload, sequence=sequence, samples=samples)
         except EncodeError as error:
             logger.error("block not journalled topic=%s error=%s", topic, error)
-            self._refuse(topic, sequence, samples)
+            self.refuse(topic, sequence=sequence, samples=samples)
             return False
         if self._pending_bytes + len(record) > MAX_PENDING:
-            self._refuse(topic, sequence, samples)
+            self.refuse(topic, sequence=sequence, samples=samples)
             return False
         waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._pending.append(record)
         self._pending_bytes += len(record)
         self._waiting.append(waiting)
         if self._task is None:
+            self._since = time.monotonic()
             self._task = asyncio.create_task(self._write())
-        done, _ = await asyncio.wait((waiting,), timeout=APPEND_WAIT_S)
+        left_s = self._since + APPEND_WAIT_S - time.monotonic()
+        done = left_s > 0 and (await asyncio.wait((waiting,), timeout=left_s))[0]
         if not done:
             self.counters.late += 1
             waiting.add_done_callback(lambda late: self._settled(late, topic, sequence, samples))
@@ -360,14 +363,14 @@ class Journal:
         self, waiting: "asyncio.Future[bool]", topic: bytes, sequence: int, samples: int
     ) -> bool:
         if waiting.cancelled() or not waiting.result():
-            self._refuse(topic, sequence, samples)
+            self.refuse(topic, sequence=sequence, samples=samples)
             return False
         self.counters.blocks += 1
         self.counters.samples += samples
         return True
 
-    def _refuse(self, topic: bytes, sequence: int, samples: int) -> None:
-        """Remember a block that is not in the journal, to be declared there."""
+    def refuse(self, topic: bytes, *, sequence: int, samples: int) -> None:
+        """Remember a block that will not be in the journal, to be declared there as a gap."""
         self.counters.refused_blocks += 1
         self.counters.refused_samples += samples
         now_us = time.time_ns() // 1000
@@ -397,6 +400,7 @@ class Journal:
             while self._pending:
                 await asyncio.sleep(0)  # what is ready in this turn goes along
                 records, waiting = self._pending, self._waiting
+                self._since = time.monotonic()
                 self._pending, self._waiting, self._pending_bytes = [], [], 0
                 kept = await self._ensure_open() and await self._append(b"".join(records))
                 for future in waiting:

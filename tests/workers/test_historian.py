@@ -207,9 +207,12 @@ def test_questions_are_answered_and_beats_tell_the_state(historian: Historian) -
         async with asyncio.timeout(20):
             while not (beats and beats[-1].extra.get("stored_us")):
                 await asyncio.sleep(0.02)
-            for number, arguments in enumerate(
-                [{"tag": "dev_one.t1", "limit": 3}, {"tag": "dev_one.t1", "aggregate": "x"}, {}]
-            ):
+            asked: list[dict[str, Any]] = [
+                {"tag": "dev_one.t1", "limit": 3},
+                {"tag": "dev_one.t1", "aggregate": "x"},
+                {},
+            ]
+            for number, arguments in enumerate(asked):
                 socket.send(b"historian", Command(number, "history", arguments).encode())
             socket.send(b"historian", Command(3, "dance", {}).encode())
             while len(replies) < 4:

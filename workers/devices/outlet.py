@@ -29,6 +29,9 @@ class BlockJournal(Protocol):
     async def append(self, topic: bytes, payload: bytes, *, sequence: int, samples: int) -> bool:
         """Whether the block is on its way to the disk for certain."""
 
+    def refuse(self, topic: bytes, *, sequence: int, samples: int) -> None:
+        """Declare a block that will not be appended."""
+
 
 class Outlet:
     """Publishes blocks in order.
@@ -76,9 +79,11 @@ class Outlet:
             self._send(topic, payload)
             return topic, payload
         count = len(block.samples) if kept else -1
-        if len(self._waiting) >= QUEUE_LIMIT and kept:
+        if len(self._waiting) >= QUEUE_LIMIT and self._journal is not None and kept:
             count = -1
             self.unjournalled += 1
+            sequence, samples = self._publisher.sequence, len(block.samples)
+            self._journal.refuse(topic, sequence=sequence, samples=samples)
             payload = mark_unjournalled(payload)
         self._waiting.append((topic, payload, self._publisher.sequence, count))
         if self._task is None:
