@@ -61,7 +61,8 @@ class Alarm:
     """A member of supervisord's poll that becomes readable with every signal.
 
     A turn of that loop polls, starts what is to be started, then reaps. So the alarm reaps at once,
-    and asks for one more turn, in which whatever the signal changed is acted upon.
+    and asks for one more turn, in which whatever the signal changed is acted upon. It rings once at
+    the start, for else the first programs would wait for the first poll's end, a second.
     """
 
     def __init__(self, supervisord: Any) -> None:
@@ -71,6 +72,7 @@ class Alarm:
         os.set_blocking(self._writer, False)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         asyncore_25.socket_map[self._reader] = self
+        self.ring()
 
     def readable(self) -> bool:
         """The alarm is always listened to."""

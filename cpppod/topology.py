@@ -85,9 +85,11 @@ def workers(
         owners=owned,
     )
     all_owned = replace(base, devices=devices)
+    outlines = tuple(replace(device, groups=()) for device in devices)
+    outlined = replace(base, devices=outlines)  # who needs no tags reads a shorter file
     found = [
-        replace(all_owned, name="feed", role="feed", options=plant.feed),
-        replace(all_owned, name="router", role="router", routes=routes),
+        replace(outlined, name="feed", role="feed", options=plant.feed),
+        replace(outlined, name="router", role="router", routes=routes),
         *_listeners(plant, all_owned),
         *_owners(plant, replace(base, owners={}), devices, owned),
     ]
@@ -95,7 +97,7 @@ def workers(
         options = plant.history | {
             "path": plant.history["path"] or str(directories.state / "history")
         }
-        found.append(replace(all_owned, name="historian", role="historian", options=options))
+        found.append(replace(outlined, name="historian", role="historian", options=options))
     if plant.web:
         found.append(replace(all_owned, name="web", role="web", options=plant.web))
     control = replace(

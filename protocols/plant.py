@@ -12,9 +12,9 @@ settings file per worker. What travels is this module's records as plain JSON: `
 Times are seconds (`_s`); names match `[A-Za-z_][A-Za-z0-9_]{0,39}`, unique without regard to case.
 """
 
-import types
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from cpppod.protocols.errors import DecodeError
@@ -303,25 +303,29 @@ def from_plain(record: type[_Record], plain: Any) -> _Record:
     """
     if not isinstance(plain, dict):
         raise DecodeError(f"{record.__name__}: expected a map", status=0)
-    hints = typing.get_type_hints(record)
-    known = {
-        item.name: _build(hints[item.name], plain[item.name])
-        for item in fields(record)  # type: ignore[arg-type]
-        if item.name in plain
-    }
+    known = {}
     try:
+        for name, (member, is_tuple) in _members(typing.cast(Any, record)).items():
+            if name in plain:
+                value = plain[name]
+                if member is not None:
+                    value = tuple(from_plain(member, item) for item in value)
+                elif is_tuple:
+                    value = tuple(value)
+                known[name] = value
         return record(**known)
     except TypeError as error:
         raise DecodeError(f"{record.__name__}: {error}", status=0) from None
 
 
-def _build(hint: Any, plain: Any) -> Any:
-    """`plain` as the annotation `hint` wants it: records and tuples of records."""
-    if is_dataclass(hint):
-        return from_plain(typing.cast(type[Any], hint), plain)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        return tuple(_build(arguments[0], value) for value in plain)
-    if origin in (typing.Union, types.UnionType) and plain is not None:
-        return plain
-    return plain
+@cache
+def _members(record: Any) -> dict[str, tuple[Any, bool]]:
+    """Field -> (the record that its tuple holds, whether it is one); worked out once a record."""
+    members: dict[str, tuple[Any, bool]] = {}
+    hints = typing.get_type_hints(record)
+    for item in fields(record):
+        hint = hints[item.name]
+        is_tuple = typing.get_origin(hint) is tuple
+        inner = typing.get_args(hint)[0] if is_tuple else None
+        members[item.name] = (inner if is_dataclass(inner) else None, is_tuple)
+    return members
