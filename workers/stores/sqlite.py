@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cpppod.protocols.errors import EncodeError
+from cpppod.workers.stores.encoding import pack
 from cpppod.workers.stores.sqlite_day import DayFile
 from cpppod.workers.stores.sqlite_index import NAME, IndexFile
 from cpppod.workers.stores.sqlite_minutes import minutes_path, roll_up
@@ -36,6 +38,7 @@ from cpppod.workers.stores.store import (
     Batch,
     Cursor,
     Gap,
+    PoisonError,
     Reading,
     Stored,
     StoreError,
@@ -128,6 +131,9 @@ class SqliteStore:
             batch.gaps.extend(self._damaged)
             self._index.commit(batch)
             self._damaged.clear()
+        except EncodeError as error:
+            self._close_days()  # they remember names that were rolled back
+            raise PoisonError(str(error), _unsayable(batch.readings)) from error
         except (OSError, sqlite3.Error) as error:
             self.close()
             raise _store_error(self.folder, error) from error
@@ -275,6 +281,17 @@ class SqliteStore:
                 tags = sorted(reader.tags())
                 reader.close()
                 yield from roll_up(self.folder, day, tags, SqliteReader(self.folder))
+
+
+def _unsayable(readings: list[Reading]) -> list[int]:
+    """Which readings no row can hold."""
+    found = []
+    for index, reading in enumerate(readings):
+        try:
+            pack([reading.values, reading.qualities])
+        except EncodeError:
+            found.append(index)
+    return found
 
 
 def _by_day(readings: list[Reading]) -> dict[str, list[Reading]]:

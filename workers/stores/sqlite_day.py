@@ -52,11 +52,11 @@ def connect(path: Path, *, tables: str, schema: int) -> sqlite3.Connection:
         path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=32
     )
     try:
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=FULL")
         found = database.execute("PRAGMA user_version").fetchone()[0]
         if found > schema:
             raise SchemaError(f"{path}: schema {found} is newer than this version's {schema}")
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
         if found < schema:
             database.executescript(f"BEGIN; {tables} PRAGMA user_version={schema}; COMMIT;")
     except BaseException:
