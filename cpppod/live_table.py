@@ -23,6 +23,7 @@ SILENT = ("offline", "demoted", "paused", "disabled")
 VALUES_SHOWN = 3  # of each device: enough to see that they move
 LOCAL_SHOWN = 6
 ERROR_WIDTH = 40
+ERROR_SHOWN_S = 30.0  # after it, a device that is online has recovered
 ROWS_LEFT_OVER = 8  # lines of a terminal that are not devices
 
 Status = dict[str, Any]
@@ -104,8 +105,16 @@ def _row(device: dict[str, Any], readings: Readings) -> list[RenderableType]:
         Text("-" if rate is None else f"{rate:.1f}/s"),
         Text(duration(device.get("age_s"))),
         Text("  ".join(reading_text(each, device["name"]) for each in readings)),
-        Text(str(device.get("last_error") or "")[:ERROR_WIDTH], style="red"),
+        Text(_error(device), style="red"),
     ]
+
+
+def _error(device: dict[str, Any]) -> str:
+    """The last error, while it says something about the present."""
+    age = device.get("last_error_age_s")
+    if device["state"] == "online" and (age is None or age > ERROR_SHOWN_S):
+        return ""
+    return str(device.get("last_error") or "")[:ERROR_WIDTH]
 
 
 def _title(status: Status) -> Text:
