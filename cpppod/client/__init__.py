@@ -10,6 +10,7 @@
 `client`, `connector` and `implicit` are the classes under their documented names.
 """
 
+from cpppod.client.asynchronous import AsyncConnector
 from cpppod.client.connection import Client, await_response, harvest
 from cpppod.client.connector import Connector, Implicit
 from cpppod.client.responses import Response, enip_format
@@ -37,6 +38,7 @@ connector = Connector
 implicit = Implicit
 
 __all__ = [
+    "AsyncConnector",
     "Client",
     "CommunicationCeased",
     "Connector",
