@@ -19,7 +19,7 @@ from functools import lru_cache
 import greenery
 
 from cpppod.protocols.automata.compiled import Compiled
-from cpppod.protocols.automata.expressions import Group, Plain, parse, structure
+from cpppod.protocols.automata.expressions import Group, Plain, parse, plain, structure
 from cpppod.protocols.automata.tables import REFUSED, TEXT, UTF8, Table, table, table_of
 
 Sentence = bytes | str
@@ -49,6 +49,7 @@ class Captures:
     Attributes:
         names: of the captures, in the order in which they are written.
         compiled: the machine of the whole expression.
+        plain: the expression without the captures' names.
     """
 
     def __init__(self, expression: str, symbols: str = TEXT) -> None:
@@ -60,6 +61,7 @@ class Captures:
         self._names: list[str] = []
         self._root = self._node(structure(expression))
         self.names = tuple(self._names)
+        self.plain = plain(expression)
 
     def spans(self, sentence: Sentence) -> Spans:
         """Start and end of every capture in `sentence`; None for one that took no part.

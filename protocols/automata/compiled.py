@@ -41,7 +41,9 @@ class Row(dict[Any, "Row"]):
         self.accepting = state in compiled.table.accepting
         stops = self.accepting and not compiled.greedy
         self.final = stops or all(t == REFUSED for t in compiled.table.rows[state])
-        self.scan: Callable[[Any, int], Any] | None = None if self.final else compiled.scan(state)
+        self.scan: Callable[[Any, int, int], Any] | None = (
+            None if self.final else compiled.scan(state)
+        )
 
     def __missing__(self, symbol: Any) -> "Row":
         if self.final:
@@ -76,16 +78,18 @@ class Compiled:
             row = self._rows[state] = Row(self, state)
         return row
 
-    def scan(self, state: int) -> Callable[[Any, int], Any] | None:
+    def scan(self, state: int) -> Callable[[Any, int, int], Any] | None:
         """What skips the symbols that leave `state` where it is, if there are any."""
         ranges = self.table.targets(state).get(state)
         if not ranges:
             return None
-        if self.table.symbols == TEXT:
-            inside = "".join(f"{_escaped(low)}-{_escaped(high)}" for low, high in ranges)
-            return re.compile(f"[{inside}]*").match
-        bytes_inside = "".join(f"\\x{low:02x}-\\x{high:02x}" for low, high in ranges)
-        return re.compile(f"[{bytes_inside}]*".encode("ascii")).match
+        inside = _inside(ranges, self.table.symbols == TEXT)
+        return re.compile(inside + ("*" if isinstance(inside, str) else b"*")).match
+
+    def first_symbols(self) -> "re.Pattern[Any]":
+        """What finds the next symbol that a sentence can begin with."""
+        ranges = tuple(r for held in self.table.targets(0).values() for r in held)
+        return re.compile(_inside(ranges, self.table.symbols == TEXT), re.DOTALL)
 
     def run(self) -> "Run":
         """A new run, before its first symbol."""
@@ -128,25 +132,27 @@ class Run:
         """The name of the current state."""
         return self._compiled.table.names[self._row.state]
 
-    def feed(self, data: Data, start: int = 0) -> int:
-        """Take symbols of `data` from `start` on; how many were taken.
+    def feed(self, data: Data, start: int = 0, end: int | None = None) -> int:
+        """Take symbols of `data` from `start` to `end`; how many were taken.
 
         All of them, or `ended` is true and the rest is for whoever comes next.
         """
+        if isinstance(data, memoryview):
+            data, start, end = data[start:end].tobytes(), 0, None
         if isinstance(data, str) is not self._text:
             raise TypeError(f"this machine reads {'str' if self._text else 'bytes'}")
-        at, end = start, len(data)
+        at, end = start, len(data) if end is None else min(end, len(data))
         if self.ended or at >= end:
             return 0
         row = self._row
         try:
             while at < end:
-                symbols = iter(data[at : at + BLOCK])
+                symbols = iter(data[at : min(at + BLOCK, end)])
                 for symbol in symbols:
                     row = row[symbol]
                 at += BLOCK
                 if row.scan is not None and at < end:
-                    at = row.scan(data, at).end()
+                    at = row.scan(data, at, end).end()
             at = end
             self.ended = row.final
         except KeyError:
@@ -185,5 +191,10 @@ def compile(expression: str, symbols: str = TEXT, greedy: bool = True) -> Compil
     return Compiled(table(expression, symbols), greedy=greedy)
 
 
-def _escaped(symbol: int) -> str:
-    return f"\\U{symbol:08x}"
+def _inside(ranges: tuple[tuple[int, int], ...], text: bool) -> Any:
+    """The symbols of `ranges` as a class of `re`; one that nothing is in where there are none."""
+    if text:
+        inside = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)
+        return f"[{inside}]" if ranges else "(?!)"
+    inside = "".join(f"\\x{low:02x}-\\x{high:02x}" for low, high in ranges)
+    return f"[{inside}]".encode("ascii") if ranges else b"(?!)"

@@ -53,6 +53,15 @@ def parse(expression: str) -> greenery.Pattern:
     return _parsed(_Scanner(expression).plain_text(), expression)
 
 
+def plain(expression: str) -> str:
+    """The expression as greenery takes it, without the names of captures.
+
+    Raises:
+        ExpressionError, LimitExceeded: as `parse`.
+    """
+    return _Scanner(expression).plain_text()
+
+
 def structure(expression: str) -> Group:
     """The expression as a nameless group of plain parts and groups with captures.
 

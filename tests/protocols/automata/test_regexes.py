@@ -134,9 +134,15 @@ def test_a_compiled_run_starts_where_it_is_told_and_can_begin_anew() -> None:
     assert run.terminal
     run.reset()
     assert run.feed(memoryview(b"abb")) == 3
+    run.reset()
+    assert run.feed(memoryview(b"xabbyz"), 1, 5) == 3
+    run.reset()
+    assert run.feed(b"abbbb", 0, 3) == 3
     assert not run.ended
     assert run.feed(b"") == 0
     assert run.sent == 3
+    run.reset()
+    assert run.feed(b"a" + b"b" * 1000, 0, 500) == 500
 
 
 def test_the_same_expression_is_compiled_once() -> None:
