@@ -1,6 +1,6 @@
 """The README's tour, run: its commands on a running gateway, what it shows beside what comes.
 
-Numbers, times and column widths may differ; words, order and exit may not. `...` stands for any lines.
+Numbers, times and column widths may differ; words and order may not. `...` stands for any lines.
 """
 
 import os
