@@ -1,0 +1,124 @@
+"""Addresses, register ranges and device models as people write them."""
+
+import pytest
+
+from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.modbus.address import Address, Table, from_number, parse_address, to_number
+from cpppod.protocols.modbus.model import Model
+from cpppod.protocols.modbus.motion import parse_motion
+from cpppod.protocols.modbus.specs import parse_range
+
+CO, DI, IR, HR = (
+    Table.COILS,
+    Table.DISCRETE_INPUTS,
+    Table.INPUT_REGISTERS,
+    Table.HOLDING_REGISTERS,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("1", Address(CO, 0)),
+        ("00001", Address(CO, 0)),
+        ("9999", Address(CO, 9998)),
+        ("065536", Address(CO, 65_535)),
+        ("10001", Address(DI, 0)),
+        ("165536", Address(DI, 65_535)),
+        ("30001", Address(IR, 0)),
+        ("365536", Address(IR, 65_535)),
+        ("40001", Address(HR, 0)),
+        ("99999", Address(HR, 59_998)),
+        ("400001", Address(HR, 0)),
+        ("465536", Address(HR, 65_535)),
+        ("HR:0", Address(HR, 0)),
+        ("ir:0x10", Address(IR, 16)),
+        ("CO:7", Address(CO, 7)),
+        ("DI:7", Address(DI, 7)),
+        ("40001.3", Address(HR, 0, 3)),
+        (" HR:5.15 ", Address(HR, 5, 15)),
+    ],
+)
+def test_every_documented_form_is_understood(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "10000", "20001", "40000", "165537", "466000", "HR:65536", "XX:1", "40001.16",
+     "1.3", "forty", "HR:", "40001.x"],
+)  # fmt: skip
+def test_what_names_no_cell_is_refused_with_the_expected_form(text: str) -> None:
+    with pytest.raises(EncodeError, match="expected"):
+        parse_address(text)
+
+
+def test_a_zero_based_manual_counts_its_numbers_from_zero() -> None:
+    assert parse_address("40000", zero_based=True) == Address(HR, 0)
+    assert parse_address("30010", zero_based=True) == Address(IR, 10)
+
+
+@pytest.mark.parametrize("number", [1, 9999, 10001, 30001, 40001, 99999, 465536, 165536])
+def test_numbers_and_cells_are_inverse(number: int) -> None:
+    assert to_number(from_number(number)) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "values"),
+    [
+        ("40001", 1, ()),
+        ("40001-40100=99", 100, (99,) * 100),
+        ("40001=1,2,3", 3, (1, 2, 3)),
+        ("40001-40005=1,2", 5, (1, 2, 1, 2, 1)),
+        ("40001-40002=1,2,3", 2, (1, 2)),
+        (" 40001 - 40002 = 0x10 , 2", 2, (16, 2)),
+        ("HR:0-9=5", 10, (5,) * 10),
+        ("1-16=0,1", 16, (0, 1) * 8),
+        ("400001-400003=7", 3, (7, 7, 7)),
+        ("40001=-1", 1, (65_535,)),
+    ],
+)
+def test_register_ranges_are_read_as_documented(
+    text: str, count: int, values: tuple[int, ...]
+) -> None:
+    found = parse_range(text)
+    assert (found.count, found.values) == (count, values)
+
+
+def test_a_range_may_belong_to_a_unit() -> None:
+    assert parse_range("17:40001-40002=5").unit == 17
+    assert parse_range("3:HR:0=1").unit == 3
+    assert parse_range("HR:0=1").unit is None
+
+
+@pytest.mark.parametrize(
+    "text", ["40001-30001", "40005-40001", "40001=x", "40001=70000", "=5", "40001-", "300:40001"]
+)
+def test_ranges_that_cannot_be_are_refused(text: str) -> None:
+    with pytest.raises(EncodeError):
+        parse_range(text)
+
+
+def test_a_model_with_an_unknown_key_or_value_is_refused_by_name() -> None:
+    assert Model.from_tables({"max_registers": 10, "description": "x"}).limits().registers == 10
+    for tables in ({"max_register": 10}, {"max_registers": 126}, {"one_at_a_time": 1},
+                   {"boundaries": ["x"]}, {"pause_s": "1"}):  # fmt: skip
+        with pytest.raises(EncodeError):
+            Model.from_tables(tables)
+
+
+def test_values_move_as_asked() -> None:
+    counter = parse_motion("40001=counter,step=2,every=0.5", chance=lambda: 0.5)
+    assert [counter.cells(at) for at in (0.0, 0.6, 1.1)] == [[0], [2], [4]]
+    sine = parse_motion("40002=sine,offset=500,amplitude=400,period=60", chance=lambda: 0.5)
+    assert sine.cells(15.0) == [900]
+    walk = parse_motion("40003=walk,low=0,high=10,step=100", chance=lambda: 1.0)
+    assert walk.cells(5.0) == [10]
+    real = parse_motion("40011=sine,type=REAL,offset=1,amplitude=0", chance=lambda: 0.5)
+    assert real.cells(0.0) == [0x3F80, 0]
+    coil = parse_motion("1=counter,high=1", chance=lambda: 0.5)
+    assert [coil.cells(at) for at in (0.0, 1.0, 2.0)] == [[0], [1], [0]]
+    for text in ("40001", "40001=jump", "40001=sine,phase=1", "40001=sine,period=0",
+                 "40001=replay", "40001=counter,step=x"):  # fmt: skip
+        with pytest.raises(EncodeError):
+            parse_motion(text, chance=lambda: 0.5)
