@@ -20,8 +20,9 @@ from tests import peers
 class Cluster:
     """A server on a port of its own; `url` is its database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         self.folder = folder
+        self._fsync = "on" if fsync else "off"
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         self.url = f"postgresql://cpppod@127.0.0.1:{self.port}/postgres"
@@ -46,7 +47,7 @@ class Cluster:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command = [peers.postgresql("postgres"), "-D", str(self.folder / "data")]
-        command += ["-p", str(self.port), "-k", str(self.folder), "-c", "fsync=off"]
+        command += ["-p", str(self.port), "-k", str(self.folder), "-c", f"fsync={self._fsync}"]
         command += ["-c", "max_connections=20", "-c", "listen_addresses=127.0.0.1"]
         self._process = subprocess.Popen(
             command,
@@ -93,13 +94,13 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_cluster() -> Iterator[Cluster]:
+def running_cluster(*, fsync: bool = False) -> Iterator[Cluster]:
     """A server that runs; everything of it is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="cpppod-pg-"))
     folder.chmod(0o755)
     cluster = None
     try:
-        cluster = Cluster(folder)
+        cluster = Cluster(folder, fsync=fsync)
         cluster.start()
         yield cluster
     finally:
