@@ -66,6 +66,7 @@ class Update:
         values: tag -> sample of what changed; of all members where `whole`. What is not named was
             confirmed unchanged.
         source_us: when the device was read, microseconds since 1970; `gateway_us`: when published.
+        repeat: not a new reading: what the group was worth as of `sequence`, with that time.
         replayed: it was lost on the way here, and fetched again.
         lost: what could not be had any more just before this.
     """
@@ -79,6 +80,7 @@ class Update:
     epoch: int
     sequence: int
     whole: bool = False
+    repeat: bool = False
     replayed: bool = False
     lost: tuple[Lost, ...] = ()
 
@@ -195,11 +197,12 @@ class Subscriber:
     def _on_update(self, event: Updated) -> None:
         message = event.message
         samples = {tag: Sample(value, quality) for tag, value, quality in message.body.samples()}
-        whole = message.kind == Kind.REPEAT or len(samples) == message.body.members
+        repeat = message.kind == Kind.REPEAT
+        whole = repeat or len(samples) == message.body.members
         known = self._groups.get(event.topic)
         held = samples if whole or known is None else known[1] | samples
         self._groups[event.topic] = (message, held)
-        self._add(event.topic, message, samples, whole=whole, replayed=event.replayed)
+        self._add(event.topic, message, samples, whole, repeat, event.replayed)
 
     def _on_publisher(self, event: PublisherChanged) -> None:
         """Silent: what it sent is stale. Back in the same life: what it sent holds again."""
@@ -212,16 +215,16 @@ class Subscriber:
         for topic, (message, samples) in self._groups.items():
             if message.publisher == event.publisher and message.epoch == event.epoch:
                 now = samples if event.alive else {tag: _stale(old) for tag, old in samples.items()}
-                self._add(topic, message, now, whole=True)
+                self._add(topic, message, now, True, True, False)
 
     def _add(
         self,
         topic: bytes,
         message: ValueMessage,
         samples: dict[str, Sample],
-        *,
         whole: bool,
-        replayed: bool = False,
+        repeat: bool,
+        replayed: bool,
     ) -> None:
         device, group = split(topic)
         for tag, sample in samples.items():
@@ -238,6 +241,7 @@ class Subscriber:
                 message.epoch,
                 message.sequence,
                 whole,
+                repeat,
                 replayed,
                 lost,
             )
