@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from supervised import Supervised, is_alive, until
 
 from cpppod.supervision import Program
+from tests.supervision.supervised import Supervised, is_alive, until
 
 SLEEPER = ("/bin/sleep", "1000")
 DEAF = ("/bin/sh", "-c", "trap '' TERM; while :; do sleep 100; done")

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import seccomp_filter
-from supervised import is_alive
 
 from cpppod.commands import cpppod as command
+from tests.supervision import seccomp_filter
+from tests.supervision.supervised import is_alive
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "cpppod.service"
