@@ -164,26 +164,41 @@ def assign(
     devices: tuple[Device, ...], per_worker: int, owners: Mapping[str, str]
 ) -> dict[str, str]:
     """Device -> the worker that owns it."""
-    line_names = {
-        device.name: f"serial-{device.address}" for device in devices if is_serial(device)
-    }
     tcp = [device for device in devices if not is_serial(device)]
     shared = [device for device in tcp if not (device.isolate or _is_routed(device))]
     shares = -(-len(shared) // per_worker) if len(shared) > ALONE_UP_TO else 0
     names = [f"poller-{number}" for number in range(1, shares + 1)]
-    owned = {}
+    first = _first_at_address(tcp, owners)
+    owned: dict[str, str] = {}
     for device in devices:
-        alone = f"poller-{device.name}"
-        before = owners.get(device.name, "")
-        if device.name in line_names:
-            owned[device.name] = line_names[device.name]
-        elif device not in shared:
+        leader = first.get(device.name, device)
+        alone = f"poller-{leader.name}"
+        before = owners.get(leader.name, "")
+        if is_serial(device):
+            owned[device.name] = f"serial-{device.address}"
+        elif leader not in shared:
             owned[device.name] = alone
         elif before == alone or before in names:
             owned[device.name] = before
         else:
-            owned[device.name] = max(names, key=_weight(device.name)) if names else alone
+            owned[device.name] = max(names, key=_weight(leader.name)) if names else alone
     return owned
+
+
+def _first_at_address(devices: list[Device], owners: Mapping[str, str]) -> dict[str, Device]:
+    """Device -> the one that decides for it: units behind one Modbus address share a connection.
+
+    It is the first of them that has an owner already, so that a new unit moves nobody.
+    """
+    first: dict[str, Device] = {}
+    for device in sorted(devices, key=lambda each: each.name not in owners):
+        if device.driver == "modbus-tcp":
+            first.setdefault(device.address.lower(), device)
+    return {
+        device.name: first[device.address.lower()]
+        for device in devices
+        if device.driver == "modbus-tcp"
+    }
 
 
 def _weight(device: str) -> Any:

@@ -147,3 +147,13 @@ def test_workers_start_from_the_current_generation(directories: Directories) -> 
     assert topology.current_generation(directories) == 2
     settings = json.loads(directories.settings("feed").read_text())
     assert settings["generation"] == 2
+
+
+def test_units_behind_one_modbus_address_have_one_owner_also_over_a_reload() -> None:
+    def unit(name: str) -> Device:
+        return Device(name, "modbus-tcp", "Gateway:502")
+
+    owned = topology.assign((unit("b"), unit("c"), Device("d", "modbus-tcp", "x:502")), 16, {})
+    assert owned == {"b": "poller-b", "c": "poller-b", "d": "poller-d"}
+    owned = topology.assign((unit("a"), unit("b"), unit("c")), 16, owned)
+    assert owned == dict.fromkeys("abc", "poller-b")
