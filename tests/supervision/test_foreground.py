@@ -150,7 +150,7 @@ def test_workers_killed_by_hand_are_running_again_within_a_second(
         with ControlClient.connect(str(runtime)) as gateway:
             rows = {row["name"]: row for row in gateway.ask("status")["workers"]}
         row = rows["poller-absent"]
-        return row["pid"] != victim and row["state"] == "running"
+        return bool(row["pid"] != victim and row["state"] == "running")
 
     until(successor, "its successor")
     assert time.monotonic() - begun < 3, "1 s on a machine of its own"

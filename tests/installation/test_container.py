@@ -1,0 +1,105 @@
+"""The container's files, as far as they can be tested without an engine."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cpppod import configuration
+from tests import peers
+
+ROOT = Path(__file__).parents[2]
+ENTRYPOINT = ROOT / "docker-entrypoint.sh"
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE = ROOT / "examples" / "compose"
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> dict[str, str]:
+    """An environment whose commands only tell how they were called."""
+    for name in ("cpppod", "cpppoctl", "enip_server", "modbus_sim"):
+        path = tmp_path / name
+        path.write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        path.chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "called"),
+    [
+        (["cpppod"], "cpppod"),
+        (["--check"], "cpppod --check"),
+        (["enip_server"], "enip_server SCADA=DINT[1000]"),
+        (["enip_server", "A=INT"], "enip_server A=INT"),
+        (["modbus_sim", "40001=1"], "modbus_sim 40001=1"),
+    ],
+)
+def test_the_entrypoint_runs_its_arguments(
+    commands: dict[str, str], arguments: list[str], called: str
+) -> None:
+    told = subprocess.run(
+        [ENTRYPOINT, *arguments], env=commands, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == called
+
+
+def test_where_no_gateway_is_the_main_process_the_container_is_healthy(
+    commands: dict[str, str],
+) -> None:
+    told = subprocess.run([ENTRYPOINT, "healthy"], env=commands, capture_output=True, check=True)
+    assert told.stdout == b""
+
+
+def stages() -> list[str]:
+    """The Dockerfile's stages, without comments and with continued lines joined."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ")
+    return re.split(r"(?m)^(?=FROM )", text)[1:]
+
+
+def test_the_image_is_slim_and_runs_without_root() -> None:
+    build, final = stages()
+    assert "AS build" in build
+    assert "-slim" in final.splitlines()[0]
+    user, *_after = re.findall(r"(?m)^USER (\S+)", final)
+    assert user == "cpppod"
+    assert "pip" not in final
+    instructions = re.findall(r"(?m)^[A-Z]+", final)
+    last_root = max(index for index, word in enumerate(instructions) if word in ("RUN", "COPY"))
+    assert instructions.index("USER") > last_root
+
+
+def test_the_image_has_a_healthcheck_and_the_documented_ports() -> None:
+    final = stages()[1]
+    assert re.search(r"HEALTHCHECK .*\[\"docker-entrypoint.sh\", \"healthy\"\]", final)
+    for port in ("44818/tcp", "44818/udp", "44880/tcp", "44881/tcp", "9880/tcp", "8880/tcp"):
+        assert port in final
+    for line in re.findall(r"(?m)^(?:CMD|ENTRYPOINT) (.*)", final):
+        assert isinstance(json.loads(line), list), "exec form: signals reach the process"
+
+
+def test_what_the_build_copies_is_not_ignored() -> None:
+    allowed = (ROOT / ".dockerignore").read_text().split()
+    for name in ("cpppod", "protocols", "workers", "etc", "setup.cfg", "docker-entrypoint.sh"):
+        assert f"!{name}" in allowed
+        assert (ROOT / name).exists()
+    assert "*" in allowed
+
+
+def test_the_gateway_of_the_compose_example_is_well() -> None:
+    plant = configuration.load([COMPOSE / "cpppod.toml"], old_files=[]).plant
+    compose = (COMPOSE / "compose.yaml").read_text()
+    (device,) = plant.devices
+    host, _colon, port = device.address.partition(":")
+    assert re.search(rf"(?m)^  {host}:$", compose), "a service of the device's name"
+    for tag in device.groups[0].tags:
+        assert re.search(rf'"{tag.address}={tag.type}"', compose)
+    assert port == "44818"
+    assert plant.metrics["address"].split(":")[1] in (COMPOSE / "prometheus.yml").read_text()
+
+
+def test_prometheus_accepts_the_example() -> None:
+    promtool = peers.program("promtool", package="prometheus")
+    subprocess.run([promtool, "check", "config", str(COMPOSE / "prometheus.yml")], check=True)
