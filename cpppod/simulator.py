@@ -142,7 +142,7 @@ class Simulator:
         local = None
         if settings.route_path is not None:
             local = epath.parse_route_path(settings.route_path)
-        simple = settings.simple or local == () or not kind.routes
+        simple = settings.simple or local == ()
         target = Target(
             random_u32=random_u32,
             clock_us=lambda: time.time_ns() // 1000,

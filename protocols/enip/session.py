@@ -17,6 +17,7 @@ import struct
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from cpppod.protocols.cip.image import Reply
@@ -66,6 +67,12 @@ _HEAD = struct.Struct("<HH")
 _UNIT_PREFIX = 24  # bytes from the options to the sequence count
 _RR_OVERHEAD = 16
 _UNIT_OVERHEAD = 22
+
+
+@lru_cache(256)
+def _shape(total: int) -> struct.Struct:
+    """A frame of `total` bytes: command to status, sender context, and what its meaning hangs on."""
+    return struct.Struct(f"12s8s{total - 20}s")
 
 
 @dataclass(slots=True)
@@ -188,15 +195,19 @@ class Session:
 
     def _repeated(self, data: bytes, now: float, out: list[bytes]) -> int:
         """Answer from memory; the offset of the first frame that it does not know."""
-        lengths, replies, ours = self._lengths, self._replies, self._ours
+        lengths = self._lengths
         at, size, count = 0, len(data), 0
+        total = lengths.get(data[:12])
+        if total is not None and size > abs(total) and not size % total:
+            at = self._alike(data, total, now, out)
+            count = at // abs(total)
         while True:
             total = lengths.get(data[at : at + 12])
             if total is None:
                 break
             if total > 0:
                 end = at + total
-                reply = replies.get(data[at + 20 : end])
+                reply = self._replies.get(data[at + 20 : end])
                 if reply is None or end > size:
                     break
                 tail = reply.tail
@@ -204,7 +215,7 @@ class Session:
                     tail = self._refresh(reply, data[at + 20 : end])
                     if tail is None:
                         break
-                out += (reply.head, ours, data[at + 12 : at + 20], tail)
+                out += (reply.head, self._ours, data[at + 12 : at + 20], tail)
             else:
                 end = at - total
                 if end > size or not self._repeated_unit(data, at, end, now, out):
@@ -212,6 +223,30 @@ class Session:
             count += 1
             at = end
         self.requests += count
+        return at
+
+    def _alike(self, data: bytes, total: int, now: float, out: list[bytes]) -> int:
+        """The same for pipelined frames of one length, cut apart in one go."""
+        first, ours, replies = data[:12], self._ours, self._replies
+        at = 0
+        if total > 0:
+            for header, context, key in _shape(total).iter_unpack(data):
+                reply = replies.get(key)
+                if reply is None or header != first:
+                    break
+                tail = reply.tail
+                if tail is None:
+                    tail = self._refresh(reply, key)
+                    if tail is None:
+                        break
+                out += (reply.head, ours, context, tail)
+                at += total
+            return at
+        size = len(data)
+        while at < size and data[at : at + 12] == first:
+            if not self._repeated_unit(data, at, at - total, now, out):
+                break
+            at -= total
         return at
 
     def _repeated_unit(self, data: bytes, at: int, end: int, now: float, out: list[bytes]) -> bool:
@@ -428,6 +463,7 @@ class Session:
             self._reject("connection")
             self.closing = self._had_connection
             return
+        self._had_connection = True
         connection.deadline = now + connection.timeout_s
         wrap = _unit_wrap(header[4], self.handle, connection.to_id, frame[44:46])
         sequence = frame[44:46]
@@ -486,7 +522,6 @@ class Session:
         if len(self._links) >= MAX_LEARNT:
             self._links.clear()
         self._links[frame[20:44]] = connection
-        self._had_connection = True
 
     def complete(self, ticket: int, result: Any, now: float) -> bytes:
         """A command's result is here: what can be written now, in order."""

@@ -20,6 +20,7 @@ from cpppod.protocols.cip.route_table import split_packet
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 
 Outcome = bytes | Reply | Pending
+_READS = frozenset((Service.READ_TAG, Service.READ_TAG_FRAGMENTED))
 LEAST_REPLY = 8  # bytes kept for each member that is still to come
 
 
@@ -62,11 +63,12 @@ def _advance(
             session=origin.session,
         )
         member = members[len(done)]
+        if member[0] not in _READS:
+            done[:] = _rendered(members, done)
         outcome = executor.execute(member, inner)
         if isinstance(outcome, Pending):
             return _wait(executor, members, _rendered(members, done), room, origin, outcome)
         if isinstance(outcome, bytes):
-            done[:] = _rendered(members, done)
             if len(outcome) > max(room - kept, LEAST_REPLY):
                 outcome = refusal(member[0], CipError(status=GeneralStatus.REPLY_DATA_TOO_LARGE))
             room -= len(outcome)

@@ -153,10 +153,13 @@ class PcccFiles:
 
     def _write_masked(self, data: bytes) -> bytes:
         size, address, rest = self._typed(data, fields=3)
-        mask, values = rest[: len(rest) - size], rest[len(rest) - size :]
-        if not mask or len(rest) < size:
+        if address.type == FileType.STRING and len(rest) < size + 2:
+            mask, values = rest[:2], rest[2:]  # pycomm3 sends a string no longer than it is
+        else:
+            mask, values = rest[: len(rest) - size], rest[len(rest) - size :]
+        if not mask or (len(rest) < size and address.type != FileType.STRING):
             raise refused(ExtendedStatus.CANNOT_DECODE)
-        file, at = self._span(address, size)
+        file, at = self._span(address, len(values))
         for place, value in enumerate(values):
             bits = mask[place % len(mask)]
             file.data[at + place] = file.data[at + place] & ~bits | value & bits

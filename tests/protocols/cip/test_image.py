@@ -1,0 +1,143 @@
+"""The image of devices: freshness, order of blocks, replies that are dropped when tags change."""
+
+import pytest
+
+from cpppod.protocols.cip import types
+from cpppod.protocols.cip.image import Image, Variable, device_structure
+from cpppod.protocols.cip.status import CipError
+from cpppod.protocols.cip.symbols import Allotment
+from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.plant import Device, Group, Listener, LocalTag, Tag
+from cpppod.protocols.values import Quality, quality
+from cpppod.workers.listener_target import add_device, make_target
+
+BOILER = Device(
+    "boiler",
+    "modbus-tcp",
+    "10.0.0.5:502",
+    groups=(
+        Group("fast", 0.5, (Tag("pressure", "40001", "REAL"), Tag("burner", "1", "BOOL"))),
+        Group("slow", 10.0, (Tag("name", "40010", "STRING", flat_name="boiler_name"),)),
+    ),
+)
+
+
+def device_image() -> Image:
+    listener = Listener("main", tags=(LocalTag("shift", "DINT"),))
+    target = make_target(listener, [BOILER], Allotment(), random_u32=lambda: 1, clock_us=lambda: 0)
+    return target.image
+
+
+def block(image: Image, sequence: int, now: float = 100.0, **values: object) -> bool:
+    return image.apply_block(
+        "boiler",
+        "fast",
+        epoch=1,
+        sequence=sequence,
+        read_at=now,
+        tags=list(values),
+        values=list(values.values()),
+        qualities=0,
+        now=now,
+    )
+
+
+def refused(image: Image, tag: str, now: float = 100.0) -> CipError | None:
+    return image.devices["boiler"].samples[tag].refuse(now)
+
+
+def test_tag_never_read_is_not_yet_known() -> None:
+    error = refused(device_image(), "pressure")
+    assert error is not None
+    assert (error.status, error.extended) == (0xFF, (0x8011, 0xFFFF))
+
+
+def test_block_makes_its_group_fresh_and_no_other() -> None:
+    image = device_image()
+    assert block(image, 1, pressure=2.5, burner=True)
+    assert refused(image, "pressure") is None
+    assert refused(image, "name") is not None
+
+
+def test_values_older_than_the_group_s_limit_are_stale_with_their_age() -> None:
+    image = device_image()
+    block(image, 1, pressure=2.5, burner=True)
+    image.expire(102.9)
+    assert refused(image, "pressure") is None
+    image.expire(103.0)
+    error = refused(image, "pressure", 105.0)
+    assert error is not None
+    assert error.extended == (0x8002, 5)
+
+
+def test_unnamed_members_are_confirmed_by_a_later_block() -> None:
+    image = device_image()
+    block(image, 1, pressure=2.5, burner=True)
+    image.expire(104.0)
+    block(image, 2, now=104.5, pressure=2.6)
+    assert refused(image, "burner") is None
+
+
+def test_older_block_changes_nothing() -> None:
+    image = device_image()
+    block(image, 5, pressure=2.5, burner=True)
+    assert not block(image, 4, pressure=9.9)
+    assert image.devices["boiler"].type.unpack(image.devices["boiler"].data)[0]["pressure"] == 2.5
+
+
+def test_bad_quality_carries_the_device_s_status() -> None:
+    image = device_image()
+    bad = quality(Quality.DEVICE_STATUS, status=2)
+    image.apply_block(
+        "boiler", "fast", epoch=1, sequence=1, read_at=99.0, tags=["pressure", "burner"],
+        values=[None, True], qualities=[bad, 0], now=100.0,
+    )  # fmt: skip
+    error = refused(image, "pressure")
+    assert error is not None
+    assert error.extended == (0x8014, 1, 2)
+    assert refused(image, "burner") is None
+
+
+def test_unknown_write_outcome_makes_the_tag_uncertain_until_it_is_read_again() -> None:
+    image = device_image()
+    block(image, 1, pressure=2.5, burner=True)
+    image.set_uncertain("boiler", ["pressure"])
+    assert refused(image, "pressure") is not None
+    block(image, 2, pressure=2.5)
+    assert refused(image, "pressure") is None
+
+
+def test_inserted_tag_moves_no_other_of_the_device() -> None:
+    allotment = Allotment()
+    listener = Listener("main")
+    make_target(listener, [BOILER], allotment, random_u32=lambda: 1, clock_us=lambda: 0)
+    first = Group("first", 1.0, (Tag("new", "40100", "DINT"),))
+    changed = Device("boiler", "modbus-tcp", "x:1", groups=(first, *BOILER.groups))
+    target = make_target(listener, [changed], allotment, random_u32=lambda: 1, clock_us=lambda: 0)
+    structure = target.image.devices["boiler"].type
+    names = [member.name for member in structure.members if not member.hidden]
+    assert names == ["pressure", "burner", "name", "new"]
+
+
+def test_device_declared_anew_keeps_what_did_not_change() -> None:
+    image = device_image()
+    block(image, 1, pressure=2.5, burner=True)
+    former, groups = image.devices["boiler"], image.groups_of("boiler")
+    listener = Listener("main")
+    target = make_target(listener, [], Allotment(), random_u32=lambda: 1, clock_us=lambda: 0)
+    variable = add_device(target, BOILER)
+    assert variable is not None
+    target.image.carry_over(former, variable, groups)
+    assert variable.type.unpack(variable.data)[0]["pressure"] == 2.5
+    assert variable.samples["pressure"].refuse(100.0) is None
+
+
+def test_device_s_strings_are_logix_strings() -> None:
+    made = device_structure("d", [("s", "STRING", 1), ("n", "INT", 3)], template_id=0x101)
+    assert made.members[0].type.size == 88
+    assert Variable("d", made).data == bytes(96)
+
+
+def test_variable_of_unreasonable_dimensions_is_refused() -> None:
+    with pytest.raises(EncodeError, match="dimensions"):
+        Variable("big", types.SINT, (5_000_000,))

@@ -1,0 +1,81 @@
+"""Layouts, handles and templates of structures."""
+
+import pytest
+
+from cpppod.protocols.cip import structures, types
+from cpppod.protocols.errors import EncodeError
+
+UDT3 = structures.define("UDT3", [("a", types.SINT, 0), ("b", types.SINT, 4)], template_id=0x103)
+UDT2 = structures.define(
+    "UDT2", [("a", types.DINT, 0), ("b", types.SINT, 3), ("c", UDT3, 0), ("d", UDT3, 2)],
+    template_id=0x102,
+)  # fmt: skip
+UDT1 = structures.define(
+    "UDT1", [("a", types.SINT, 0), ("b", types.SINT, 2), ("c", UDT2, 0), ("d", UDT3, 4)],
+    template_id=0x101,
+)  # fmt: skip
+
+
+def test_handle_is_the_crc_over_the_nested_type_text() -> None:
+    assert UDT1.crc_text == (
+        "UDT1,SINT,SINT[2],UDT2,DINT,SINT[3],UDT3,SINT,SINT[4],UDT3,SINT,SINT[4][2],"
+        "UDT3,SINT,SINT[4][4]"
+    )
+    assert UDT1.handle == 0x5F58
+
+
+def test_predefined_structures_have_their_template_id_for_handle() -> None:
+    wrapper = structures.define(
+        "TimerWrapper",
+        [
+            ("t", structures.TIMER, 0),
+            ("x", types.DINT, 0),
+            ("y", types.DINT, 0),
+            ("z", types.DINT, 0),
+        ],
+        template_id=0x104,
+    )
+    assert structures.TIMER.handle == 0x0F83
+    assert wrapper.crc_text.startswith("TimerWrapper,TIMER,DINT")
+
+
+def test_bools_share_hidden_hosts_and_members_are_aligned() -> None:
+    made = structures.define(
+        "M",
+        [("f", types.BOOL, 0), ("g", types.BOOL, 0), ("n", types.INT, 0), ("r", types.REAL, 0),
+         ("big", types.LINT, 0)],
+        template_id=0x105,
+    )  # fmt: skip
+    places = {member.name: (member.offset, member.bit) for member in made.members}
+    assert places["f"] == (0, 0)
+    assert places["g"] == (0, 1)
+    assert places["n"] == (2, None)
+    assert places["r"] == (4, None)
+    assert places["big"] == (8, None)
+    assert made.size == 16
+    assert made.members[0].hidden
+
+
+def test_values_go_in_and_come_out_by_member_name() -> None:
+    value = {
+        "a": 5,
+        "b": [1, 2, 3],
+        "c": {"a": 1, "b": [1, 2, 3, 4]},
+        "d": [{"a": 2, "b": [0] * 4}] * 2,
+    }
+    assert UDT2.unpack(UDT2.pack([value])) == [value]
+
+
+def test_template_body_is_as_long_as_it_says() -> None:
+    assert len(UDT1.template()) == 4 * UDT1.definition_words - 20
+    assert UDT1.template()[32:].startswith(b"UDT1;nEBEBEBEB\0a\0b\0c\0d\0")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [[], [("a", types.INT, 0), ("A", types.INT, 0)], [("s", types.STRING, 0)],
+     [("x", types.DINT, 20_000)]],
+)  # fmt: skip
+def test_structure_that_cannot_be_is_refused(fields: list) -> None:
+    with pytest.raises(EncodeError):
+        structures.define("Bad", fields, template_id=0x106)
