@@ -210,9 +210,9 @@ class PolledDevice:
             self._schedule.poll_at_once(now.mono_s)
         return change
 
-    def silent(self, now: Moment) -> Change | None:
-        """The device did not answer, or not to the point."""
-        return self.health.timed_out(now.mono_s)
+    def silent(self, now: Moment, *, garbled: bool = False) -> Change | None:
+        """The device did not answer, or (`garbled`) not to the point."""
+        return self.health.timed_out(now.mono_s, garbled=garbled)
 
     def wrote(self, writes: list[Write], now: Moment) -> None:
         """A write has ended: what a poll that began before may bring of these tags is older."""

@@ -26,6 +26,7 @@ PROBE_CAP_ALONE_S = 5.0  # ... and shall be back within 5 s of its return
 RECONNECT_FIRST_S = 0.25
 RECONNECT_CAP_S = 5.0
 STEADY_S = 60.0  # a connection that held so long starts again from the shortest back-off
+GARBLED_PER_SILENT = 4  # noise is not absence, but a unit never understood must not hold the line
 JITTER = 0.25  # of the delay, up or down, so that devices of one power cut do not return as one
 
 STATES = ("online", "degraded", "demoted", "disabled")
@@ -95,6 +96,7 @@ class Health:
         self._backoff = Backoff(PROBE_FIRST_S, cap_s, chance=chance)
         self.state = "online" if enabled else "disabled"
         self.failures = 0
+        self._weight = 0.0
         self.probe_s: float | None = None
         self.demotions = 0
 
@@ -105,20 +107,25 @@ class Health:
 
     def answered(self) -> Change | None:
         """The device answered something, be it a refusal."""
-        self.failures = 0
+        self.failures, self._weight = 0, 0.0
         self.probe_s = None
         self._backoff.reset()
         return self._become("online") if self.state != "disabled" else None
 
-    def timed_out(self, now: float) -> Change | None:
-        """A request to it went unanswered."""
+    def timed_out(self, now: float, *, garbled: bool = False) -> Change | None:
+        """A request to it went unanswered, or the answer could not be understood.
+
+        The latter says that the device is there: it takes `GARBLED_PER_SILENT` of them to weigh as
+        much as one silence.
+        """
         self.failures += 1
+        self._weight += 1.0 / GARBLED_PER_SILENT if garbled else 1.0
         if self.state == "disabled":
             return None
         if self.state == "demoted":
             self.probe_s = now + self._backoff.failed()
             return None
-        if self.failures < self._demote_after:
+        if self._weight < self._demote_after:
             return self._become("degraded")
         self.demotions += 1
         self.probe_s = now + self._backoff.failed()
@@ -141,7 +148,7 @@ class Health:
         """Polled again, and trusted again."""
         if self.state != "disabled":
             return None
-        self.failures = 0
+        self.failures, self._weight = 0, 0.0
         self._backoff.reset()
         return self._become("online")
 

@@ -179,7 +179,7 @@ class ModbusDriver:
                     silent = 0
                     continue
             except DeviceError as error:
-                if error.quality & 0xFF != Quality.TIMEOUT or not samples:
+                if not samples or not error.connected:
                     raise
                 silent += 1
             samples.update({item.key: (None, int(Quality.TIMEOUT)) for item in block.items})

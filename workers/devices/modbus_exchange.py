@@ -175,27 +175,30 @@ class RtuExchange:
                 if heard.startswith(frame):
                     del heard[: len(frame)]
                 strip = False
-            if len(heard) > HEARD_LIMIT:
-                del heard[:-HEARD_LIMIT]
             if strip:
                 continue  # the echo comes first, and it is not complete yet
             found = rtu.find_reply(heard, unit, request)
             if found is not None:
                 return found
+            if len(heard) > HEARD_LIMIT:
+                del heard[:-HEARD_LIMIT]
 
     async def _not_answered(
         self, unit: int, frame: bytes, heard: bytearray, counts: Counts
     ) -> bytes:
         """Name what was heard instead of the reply, and wait until that can no longer come."""
         text = rtu.diagnose(heard, frame, unit)
+        worth = Quality.TIMEOUT
         if heard.startswith(frame):
             self._echoes += 1
             counts["echoes"] += 1
-        elif heard:
-            wrong = "CRC" in text
-            counts["crc_errors" if wrong else "noise_bytes"] += 1 if wrong else len(heard)
+        elif heard and "CRC" in text:
+            counts["crc_errors"] += 1
+            worth = Quality.BAD_REPLY  # it is there, but not to be understood
+        else:
+            counts["noise_bytes"] += len(heard)
         await self._drain(counts, heard)
-        raise DeviceError(Quality.TIMEOUT, f"unit {unit}: {text}")
+        raise DeviceError(worth, f"unit {unit}: {text}", connected=True)
 
     async def _drain(self, counts: Counts, heard: bytearray) -> None:
         """Listen until the reply that is owed has come, or can no longer come."""

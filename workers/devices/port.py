@@ -67,10 +67,11 @@ class _Received:
     def add(self, data: bytes) -> bool:
         """Keep `data`; False where more than the limit has piled up (the oldest is dropped)."""
         self._data += data
+        awaited = self._waiter is not None and not self._waiter.done()
         self._wake()
         if len(self._data) <= self._limit:
             return True
-        if self._waiter is None or self._waiter.done():
+        if not awaited:
             del self._data[: -self._limit]
         return False
 

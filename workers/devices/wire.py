@@ -588,7 +588,8 @@ class Wire:
     def _note(self, device: PolledDevice, error: DeviceError) -> None:
         """What a failed call says of the device and of the connection."""
         if error.quality & 0xFF != Quality.NOT_CONNECTED:
-            self._log_change(device, device.silent(self._now()))
+            garbled = error.quality & 0xFF == Quality.BAD_REPLY
+            self._log_change(device, device.silent(self._now(), garbled=garbled))
         elif device.health.state == "demoted":
             device.silent(self._now())
         if not error.connected:
