@@ -51,12 +51,18 @@ def eventually(
     *,
     within_s: float = 20.0,
     unless: Callable[[], str] = lambda: "",
+    say: Callable[[], object] | None = None,
 ) -> _Result:
-    """The first true answer of `ask`; its last one is in the failure's text."""
+    """The first true answer of `ask`.
+
+    Args:
+        unless: why it will never come, which ends the wait.
+        say: what the failure is to tell, by default the last answer.
+    """
     deadline = time.monotonic() + within_s
     while not (answer := ask()):
         if (why := unless()) or time.monotonic() > deadline:
-            raise AssertionError(f"not within {within_s:g} s: {answer!r} {why}")
+            raise AssertionError(f"not within {within_s:g} s: {say() if say else answer!r} {why}")
         time.sleep(POLL_S)
     return answer
 
@@ -154,8 +160,14 @@ class RunningGateway:
         with socket.socket() as probe:
             return probe.connect_ex((host, int(port))) == 0
 
-    def start(self, *, configuration: str | None = None) -> None:
-        """Write the configuration, start `cpppod`, and wait until it is ready."""
+    def start(
+        self,
+        *options: str,
+        configuration: str | None = None,
+        environment: dict[str, str] | None = None,
+        within_s: float = START_S,
+    ) -> None:
+        """Write the configuration, start `cpppod`, and wait until all is well."""
         shipped = (ETC / "demo.toml").read_text("utf-8")
         self.configuration.write_text(
             self.here(shipped if configuration is None else configuration)
@@ -167,36 +179,57 @@ class RunningGateway:
                     "-m",
                     "cpppod.commands.cpppod",
                     *("-c", str(self.configuration), "--runtime", str(self.runtime)),
-                    *("--state", str(self.state), "--plain", "--foreground"),
+                    *("--state", str(self.state), "--plain"),
+                    *(options or ("--foreground",)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
+                env={**os.environ, **(environment or {})},
             )
-        eventually(self.is_ready, within_s=START_S, unless=self._ended)
+        self.wait_until_well(within_s)
 
     def _ended(self) -> str:
         assert self.process is not None
         status = self.process.poll()
         return "" if status is None else f"exit status {status}: {self.log.read_text()[-2000:]}"
 
-    def is_ready(self) -> bool:
-        """Whether it says so, and every device of the plant answers."""
-        with contextlib.suppress(ControlError):
+    def wait_until_well(self, within_s: float = 20.0) -> None:
+        """Wait until it is ready, every worker runs and every device of the plant answers."""
+        eventually(
+            lambda: self.unwell() == [], within_s=within_s, unless=self._ended, say=self.unwell
+        )
+
+    def unwell(self) -> list[str]:
+        """What is not as it should be."""
+        try:
             status = self.ask("status")
-            return bool(status["ready"]) and all(
-                device["state"] == "online" and not device["tags_bad"]
-                for device in status["devices"]
-            )
-        return False
+        except ControlError as error:
+            return [str(error)]
+        found = [] if status["ready"] else ["not ready"]
+        found += [
+            f"{worker['name']} {worker['state']}"
+            for worker in status["workers"]
+            if worker["state"] != "running"
+        ]
+        return found + [
+            f"{device['name']} {device['state']} {device['tags_bad']} bad: {device['last_error']}"
+            for device in status["devices"]
+            if device["state"] != "online" or device["tags_bad"]
+        ]
+
+    def interrupt(self, number: int = signal.SIGINT) -> int:
+        """Stop the gateway as a terminal would; its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(15)
 
     def stop(self) -> None:
-        """Stop the gateway as a terminal would, then the simulators; remove the directories."""
+        """Stop the gateway, then the simulators; remove the directories."""
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(15)
+                self.interrupt()
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -1,0 +1,123 @@
+"""How a gateway begins and ends: systemd told, nothing left behind, no orphan."""
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cpppod.commands import cpppoctl
+from tests.gateway.running import RunningGateway, children, eventually, is_alive, kill
+
+SMALL = """
+[gateway]
+name = "small"
+cpppo_cfg = false
+
+[[listener]]
+name = "main"
+address = "127.0.0.1:44818"
+
+[[tag]]
+name = "shift"
+type = "DINT"
+"""
+ENDED_S = 5.0
+ORPHANS_S = 1.0
+
+
+@pytest.fixture
+def small() -> Iterator[RunningGateway]:
+    """A gateway of its own, without devices, not started yet."""
+    gateway = RunningGateway()
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+def pids_of(gateway: RunningGateway) -> list[int]:
+    """supervisord's and every worker's."""
+    workers = [worker["pid"] for worker in gateway.workers().values()]
+    supervisor = int(Path(f"/proc/{workers[0]}/stat").read_text().rpartition(")")[2].split()[1])
+    return [supervisor, *workers]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_stops_everything_and_leaves_nothing(
+    small: RunningGateway, number: signal.Signals
+) -> None:
+    small.start(configuration=SMALL)
+    pids = pids_of(small)
+    began = time.monotonic()
+    assert small.interrupt(number) == 0
+    assert time.monotonic() - began < ENDED_S
+    assert [pid for pid in pids if is_alive(pid)] == []
+    assert not small.runtime.exists()
+
+
+def test_cpppoctl_stop_returns_when_all_processes_have_ended(
+    small: RunningGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small.start(configuration=SMALL)
+    pids = pids_of(small)
+    assert cpppoctl.main(["--socket", str(small.runtime), "stop"]) == 0
+    assert [pid for pid in pids if is_alive(pid)] == []
+    assert small.process is not None
+    small.process.wait(ENDED_S)
+    assert cpppoctl.main(["--socket", str(small.runtime), "status"]) == 3
+
+
+def test_no_worker_outlives_a_killed_supervisord(small: RunningGateway) -> None:
+    small.start(configuration=SMALL)
+    supervisor, *workers = pids_of(small)
+    kill(supervisor)
+    eventually(lambda: not any(map(is_alive, workers)), within_s=ORPHANS_S)
+    assert small.process is not None
+    assert small.process.wait(ENDED_S) == 1
+    assert "supervisord ended by itself" in small.log.read_text()
+
+
+def test_no_process_outlives_a_killed_parent(small: RunningGateway) -> None:
+    small.start(configuration=SMALL)
+    pids = pids_of(small)
+    assert small.process is not None
+    small.process.kill()
+    small.process.wait()
+    eventually(lambda: not any(map(is_alive, pids)), within_s=ENDED_S)
+
+
+def test_systemd_is_told_when_all_is_ready_and_that_it_goes_on(small: RunningGateway) -> None:
+    path = small.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.settimeout(20)
+        small.start("--exec", configuration=SMALL, environment={"NOTIFY_SOCKET": str(path)})
+        told = systemd.recv(4096).decode()
+        while "READY=1" not in told:
+            assert "WATCHDOG=1" in told
+            told = systemd.recv(4096).decode()
+        assert "STATUS=0/0 devices up, 4/4 workers" in told
+        assert systemd.recv(4096).decode() == "WATCHDOG=1"
+        assert small.process is not None
+        assert len(children(small.process.pid)) >= 4  # cpppod has become supervisord
+        assert small.interrupt(signal.SIGTERM) == 0
+
+
+def test_listener_whose_port_is_taken_stays_and_serves_when_it_is_free(
+    small: RunningGateway,
+) -> None:
+    small.here(SMALL)  # chooses the port
+    with socket.socket() as holder:
+        holder.bind(small.address(44818))
+        holder.listen()
+        with pytest.raises(AssertionError, match="not ready"):
+            small.start(configuration=SMALL, within_s=4.0)
+        row = small.workers()["listener-main"]
+        assert row["state"] == "running"
+        assert row["restarts"] == 0
+    small.wait_until_well()
+    with socket.socket() as client:
+        client.connect(small.address(44818))

@@ -1,0 +1,180 @@
+"""Workers that are killed, hang, or wait: who comes back, when, and that nobody else notices."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cpppod.control_client import ControlError
+from tests.gateway.running import RunningGateway, eventually, kill
+
+ROLES = ("listener", "router", "poller", "serial", "feed", "historian", "control")
+OTHERS_MISS = 1  # slots that a poll of another worker may miss meanwhile
+
+
+def pick(gateway: RunningGateway, role: str) -> dict[str, Any]:
+    """The first worker of that role."""
+    return next(worker for worker in gateway.workers().values() if worker["role"] == role)
+
+
+def quietly(gateway: RunningGateway, verb: str) -> Any:
+    """The answer to `verb`; None while control itself is away."""
+    with contextlib.suppress(ControlError):
+        return gateway.ask(verb)
+    return None
+
+
+def is_back(gateway: RunningGateway, name: str, pid: int) -> float:
+    """When the worker runs as another process: its age then, which says when that began."""
+    status = quietly(gateway, "status")
+    workers = {worker["name"]: worker for worker in status["workers"]} if status else {}
+    row = workers.get(name)
+    return time.monotonic() if row and row["state"] == "running" and row["pid"] != pid else 0.0
+
+
+def overruns(gateway: RunningGateway, owned_by: str) -> dict[str, int]:
+    """Missed slots by group, of the devices of all other workers."""
+    return {
+        f"{device['name']}/{group}": told["overruns"]
+        for device in gateway.ask("devices")["devices"]
+        if device["worker"] != owned_by
+        for group, told in gateway.told(device["name"])["groups"].items()
+    }
+
+
+def kill_and_wait(gateway: RunningGateway, role: str) -> float:
+    """Seconds from the kill of a worker of that role until it runs again."""
+    worker = pick(gateway, role)
+    eventually(lambda: pick(gateway, role)["up_s"] > 1.5)  # younger ones count as crash-looping
+    others = {row["name"]: row["pid"] for row in gateway.workers().values()}
+    missed = overruns(gateway, worker["name"])
+    began = time.monotonic()
+    kill(worker["pid"])
+    back = eventually(lambda: is_back(gateway, worker["name"], worker["pid"]))
+    gateway.wait_until_well()
+    now = {row["name"]: row["pid"] for row in gateway.workers().values()}
+    assert {name for name in now if now[name] != others[name]} == {worker["name"]}
+    for group, count in overruns(gateway, worker["name"]).items():
+        assert count - missed[group] <= OTHERS_MISS, group
+    return back - began
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_killed_worker_comes_back_and_the_others_do_not_notice(
+    gateway: RunningGateway, role: str
+) -> None:
+    assert kill_and_wait(gateway, role) < 5.0  # on a busy machine; the campaign measures
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("role", ROLES)
+def test_killed_worker_is_back_within_a_second_thirty_times(
+    gateway: RunningGateway, role: str, record_property: Any
+) -> None:
+    took = sorted(kill_and_wait(gateway, role) for _ in range(30))
+    record_property("seconds", took)
+    print(f"{role}: median {took[15]:.2f} s, p97 {took[28]:.2f} s, longest {took[29]:.2f} s")
+    assert took[28] < 1.0
+
+
+def test_loss_by_a_killed_poller_is_declared(gateway: RunningGateway) -> None:
+    """A new epoch of the publisher: what the old one had not sent is known to be gone."""
+    worker = pick(gateway, "poller")
+    device = next(
+        row["name"] for row in gateway.devices().values() if row["worker"] == worker["name"]
+    )
+    with watching(gateway, device) as updates:
+        kill_and_wait(gateway, "poller")
+        reasons = {each["reason"] for update in updates() for each in update}
+    restarts = gateway.workers()[worker["name"]]["restarts"]
+    assert restarts >= 1
+    assert reasons  # the values moved on under the new epoch
+
+
+@contextlib.contextmanager
+def watching(gateway: RunningGateway, pattern: str) -> Iterator[Any]:
+    """Collects what a `watch` is told; call the result for the updates so far."""
+    import json
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(gateway.runtime / "control.sock"))
+        request = {"id": 1, "verb": "watch", "arguments": {"patterns": [pattern]}}
+        connection.sendall(json.dumps(request).encode() + b"\n")
+
+        def updates() -> list[Any]:
+            connection.settimeout(0.2)
+            data = b""
+            with contextlib.suppress(TimeoutError):
+                while chunk := connection.recv(65_536):
+                    data += chunk
+            return [json.loads(line)["result"]["values"] for line in data.splitlines()]
+
+        yield updates
+
+
+def test_stopped_worker_is_killed_and_replaced_within_eight_seconds(
+    gateway: RunningGateway,
+) -> None:
+    worker = gateway.workers()["poller-mixer"]
+    began = time.monotonic()
+    kill(worker["pid"], signal.SIGSTOP)
+    back = eventually(lambda: is_back(gateway, "poller-mixer", worker["pid"]))
+    assert 4.5 < back - began < 8.0
+    gateway.wait_until_well()
+    page = scrape(gateway)
+    assert 'reason="watchdog",role="poller",worker="poller-mixer"} 1.0' in page
+
+
+def scrape(gateway: RunningGateway) -> str:
+    import urllib.request
+
+    host, port = gateway.address(9880)
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def test_worker_that_waits_for_a_slow_device_is_not_killed(gateway: RunningGateway) -> None:
+    worker = gateway.workers()["poller-mixer"]
+    simulator = gateway.simulators["mixer"]
+    os.kill(simulator.process.pid, signal.SIGSTOP)  # it accepts, and never answers
+    try:
+        eventually(lambda: gateway.devices()["mixer"]["state"] != "online", within_s=15)
+        waited = time.monotonic()
+        while time.monotonic() - waited < 6.0:  # longer than the watchdog's 5 s
+            assert gateway.workers()["poller-mixer"]["pid"] == worker["pid"]
+            time.sleep(0.5)
+    finally:
+        os.kill(simulator.process.pid, signal.SIGCONT)
+    gateway.wait_until_well()
+    assert gateway.workers()["poller-mixer"]["pid"] == worker["pid"]
+    assert gateway.workers()["poller-mixer"]["restarts"] == worker["restarts"]
+
+
+def test_one_silent_unit_leaves_the_others_on_its_line_their_rate(
+    gateway: RunningGateway,
+) -> None:
+    hall = gateway.simulators["hall"]
+
+    def cycles(device: str) -> int:
+        return int(gateway.told(device)["groups"]["fast"]["cycles_good"])
+
+    assert hall.tell("fault silent,unit=2")["ok"]
+    try:
+        eventually(lambda: gateway.devices()["meter_2"]["state"] == "demoted")
+        before, began = [cycles("meter_1"), cycles("meter_3")], time.monotonic()
+        eventually(lambda: time.monotonic() - began > 6.0)
+        after, took = [cycles("meter_1"), cycles("meter_3")], time.monotonic() - began
+        for first, last in zip(before, after, strict=True):
+            assert last - first >= int(took) - 1  # one a second
+        verdict = gateway.ask("device", name="meter_2")
+        assert verdict["last_error"]
+        assert verdict["told"]["next_probe_s"] is not None or verdict["told"]["failures"]
+    finally:
+        hall.tell("clear")
+    gateway.wait_until_well(40)

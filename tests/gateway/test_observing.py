@@ -1,0 +1,186 @@
+"""What others see of the running gateway: Prometheus, tshark, whoever asks the control socket."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycomm3 import LogixDriver
+
+from tests.gateway.running import RunningGateway, eventually, free_port
+from tests.peers import missing, program
+
+STATE_S = 0.05  # the daemon's time for an answer that only reads state
+
+
+def page_of(gateway: RunningGateway) -> bytes:
+    host, port = gateway.address(9880)
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as answer:
+        page: bytes = answer.read()
+        return page
+
+
+def test_promtool_finds_nothing_to_complain_of(gateway: RunningGateway) -> None:
+    promtool = program("promtool", package="prometheus")
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=page_of(gateway), capture_output=True, timeout=30
+    )
+    assert (done.stdout + done.stderr).decode() == ""
+
+
+def test_prometheus_scrapes_it_and_knows_every_device(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    prometheus, port = program("prometheus"), free_port()
+    target = f"127.0.0.1:{gateway.ports[9880]}"
+    settings = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [{"job_name": "cpppod", "static_configs": [{"targets": [target]}]}],
+    }
+    (tmp_path / "prometheus.yml").write_text(json.dumps(settings))  # JSON is YAML
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                prometheus,
+                f"--config.file={tmp_path / 'prometheus.yml'}",
+                f"--storage.tsdb.path={tmp_path / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+
+    def query(expression: str) -> list[dict[str, Any]]:
+        words = urllib.parse.urlencode({"query": expression})
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{words}") as answer:
+                found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+                return found
+        except OSError:
+            return []
+
+    try:
+        up = eventually(lambda: query('up{job="cpppod"} == 1'), within_s=40)
+        assert up[0]["metric"]["instance"] == target
+        devices = eventually(lambda: query("cpppod_device_up"))
+        assert {each["metric"]["device"]: each["value"][1] for each in devices} == dict.fromkeys(
+            gateway.devices(), "1"
+        )
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+
+
+def test_what_only_reads_state_is_answered_at_once_whatever_the_devices_do(
+    gateway: RunningGateway,
+) -> None:
+    simulator = gateway.simulators["mixer"].process
+    simulator.send_signal(signal.SIGSTOP)
+    try:
+        eventually(lambda: gateway.devices()["mixer"]["state"] != "online")
+        for verb, arguments in (
+            ("status", {}),
+            ("devices", {}),
+            ("device", {"name": "mixer"}),
+            ("tags", {}),
+            ("read", {"tags": ["mixer.turns"]}),
+            ("routes", {}),
+        ):
+            took = []
+            for _ in range(20):
+                began = time.perf_counter()
+                gateway.ask(verb, **arguments)
+                took.append(time.perf_counter() - began)
+            assert sorted(took)[10] < STATE_S, verb
+    finally:
+        simulator.send_signal(signal.SIGCONT)
+    gateway.wait_until_well()
+
+
+def test_history_of_a_tag_is_told(gateway: RunningGateway) -> None:
+    def rows() -> list[Any]:
+        now_us = time.time_ns() // 1000
+        question = {"tag": "boiler.cycles", "since_us": now_us - 60_000_000, "until_us": now_us}
+        found: list[Any] = gateway.ask("history", **question)["rows"]
+        return found
+
+    eventually(lambda: len(rows()) >= 3)
+    numbers = [row[1] for row in rows()]
+    assert numbers == sorted(numbers)  # a counter
+
+
+def test_pause_stops_the_polls_of_one_device_and_resume_begins_them_again(
+    gateway: RunningGateway,
+) -> None:
+    gateway.ask("pause", device="mixer")
+    try:
+        eventually(lambda: gateway.devices()["mixer"]["state"] == "disabled")
+        reading = eventually(lambda: reading_of(gateway, "mixer.turns", good=False))
+        assert reading["reason"] == "device paused"
+        assert gateway.devices()["boiler"]["state"] == "online"
+    finally:
+        gateway.ask("resume", device="mixer")
+    eventually(lambda: reading_of(gateway, "mixer.turns", good=True))
+    gateway.wait_until_well()
+
+
+def reading_of(gateway: RunningGateway, tag: str, *, good: bool) -> dict[str, Any]:
+    """The reading of a tag, once it is as good as that."""
+    reading: dict[str, Any] = gateway.ask("read", tags=[tag])["values"][0]
+    return reading if reading["good"] == good else {}
+
+
+def capture(gateway: RunningGateway, file: Path, seconds: int) -> "subprocess.Popen[bytes]":
+    """tshark, writing the gateway's frames to `file` for so long."""
+    tshark = program("tshark")
+    port = gateway.ports[44818]
+    return subprocess.Popen(
+        [tshark, "-i", "lo", "-w", str(file), "-a", f"duration:{seconds}", "-f", f"port {port}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_tshark_dissects_a_thousand_frames_without_a_malformed_one(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    file, port = tmp_path / "frames.pcapng", gateway.ports[44818]
+    recording = capture(gateway, file, 60)
+    assert recording.stderr is not None
+    for line in recording.stderr:
+        if b"Capturing on" in line:
+            break
+    else:
+        missing("the right to capture", "run as root, or setcap cap_net_raw of dumpcap")
+    eventually(file.exists)
+    with LogixDriver(f"127.0.0.1:{port}") as plc:
+        for number in range(600):
+            plc.read("boiler", "shift", "setpoints{10}")
+            if number % 60 == 0:
+                plc.write(("shift", number))
+    recording.send_signal(signal.SIGINT)
+    recording.wait(20)
+    shown = [shutil.which("tshark") or "tshark", "-r", str(file), "-d", f"tcp.port=={port},enip"]
+    count = subprocess.run(
+        [*shown, "-Y", "enip || cip", "-T", "fields", "-e", "frame.number"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert len(count.stdout.split()) >= 1_000
+    malformed = subprocess.run(
+        [*shown, "-Y", "_ws.malformed"], capture_output=True, text=True, timeout=60
+    )
+    assert malformed.stdout == ""
+
+
+@pytest.mark.parametrize("tag", ["boiler.cycles", "meter_1.reading", "press.total"])
+def test_values_of_all_kinds_of_devices_move(gateway: RunningGateway, tag: str) -> None:
+    first = gateway.value(tag)
+    eventually(lambda: gateway.value(tag) != first)
