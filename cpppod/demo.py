@@ -18,11 +18,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpppod.supervision import Program
-from cpppod.supervisord import PARENT_VARIABLE, die_with_parent
+from cpppod.parent import PARENT_VARIABLE, die_with_parent
 
 if TYPE_CHECKING:
     from cpppod.daemon import Start
+    from cpppod.supervision import Program
 
 SHIPPED = Path(str(resources.files("cpppod"))) / "etc"
 CONFIGURATION = SHIPPED / "demo.toml"
@@ -31,8 +31,10 @@ FIRST = 5  # simulators start before the workers that will ask them
 FOLDER = "demo"  # in the runtime directory
 
 
-def simulators(folder: Path, plant: Path = PLANT) -> tuple[Program, ...]:
+def simulators(folder: Path, plant: Path = PLANT) -> "tuple[Program, ...]":
     """The simulators' programs; `folder` is where the ends of serial lines lie."""
+    from cpppod.supervision import Program
+
     found = []
     for simulator in tomllib.loads(plant.read_text(encoding="utf-8"))["simulator"]:
         words = [word.replace("{demo}", str(folder)) for word in simulator["command"]]

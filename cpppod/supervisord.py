@@ -5,7 +5,6 @@ is, so that they can see whether it still lives, and hands their output on: to w
 over a pipe and a copier where that is a socket, which cannot be opened a second time.
 """
 
-import ctypes
 import os
 import signal
 import stat
@@ -16,8 +15,8 @@ from supervisor.medusa import asyncore_25
 from supervisor.options import ServerOptions
 from supervisor.supervisord import Supervisor
 
-PARENT_VARIABLE = "CPPPOD_SUPERVISOR_PID"
-PR_SET_PDEATHSIG = 1
+from cpppod.parent import PARENT_VARIABLE, die_with_parent
+
 COPIER = "/bin/cat"  # copies from pipe to socket; one that is small, for it lives as long as we
 
 
@@ -47,13 +46,6 @@ class Options(ServerOptions):  # type: ignore[misc]
             super().openhttpservers(supervisord)
         finally:
             self.logger.level = level
-
-
-def die_with_parent(number: int, parent: int | None = None) -> None:
-    """Have the kernel send `number` when the parent ends; now, if it is not `parent` any more."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if parent is not None and os.getppid() != parent:
-        os.kill(os.getpid(), number)
 
 
 def give_output_a_pipe() -> None:
