@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 APPEND_WAIT_S = 0.05  # what a block may be held back for; then it goes out marked unjournalled
 MAX_PENDING = 8 * 1024 * 1024  # bytes not yet written: seconds of the largest plant's blocks
+ALARM_S = 60.0  # for which a drop is named in the beats
 MAX_HOLES = 1_000  # gaps remembered while nothing can be written; further ones join the last
 SUFFIX, TOMBSTONE = ".journal", ".tombstone"
 
@@ -315,6 +316,7 @@ class Journal:
         self._since = 0.0  # when the write in progress began: nobody waits 50 ms behind others
         self._open = False
         self._trimmed = 0.0
+        self._alarmed_until = 0.0
         self._failing = False
 
     async def open(self) -> bool:
@@ -450,7 +452,8 @@ class Journal:
             return
         self._trimmed = now
         try:
-            await self._io.call(self._writer.trim, now)
+            if await self._io.call(self._writer.trim, now):
+                self._alarmed_until = now + ALARM_S
         except (OSError, IoThreadBusy) as error:
             self._report("trim", error)
 
@@ -465,8 +468,12 @@ class Journal:
             )
 
     def overdue(self) -> list[str]:
-        """What a beat should call overdue: a journal that cannot be written."""
-        return ["journal"] if self._failing else []
+        """What a beat should call overdue: a journal that cannot be written, or loses its
+        oldest."""
+        found = ["journal"] if self._failing else []
+        if time.monotonic() < self._alarmed_until:
+            found.append("journal over its limits")
+        return found
 
     def metrics(self) -> list[list[Any]]:
         """The counters as a beat carries them."""
