@@ -1,14 +1,14 @@
-"""What only a driver can say of a tag: whether its address and type mean anything to the device."""
+"""What only a driver can say of a tag: whether its address and type mean anything to the device.
+
+A driver's modules are imported when the first device that has it is checked: the start of a gateway
+does not wait for those that it does not use.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cpppod.protocols.errors import EncodeError, ProtocolError
-from cpppod.protocols.modbus.address import FORMS, parse_address
-from cpppod.protocols.modbus.model import Model
-from cpppod.protocols.modbus.registers import codec
 from cpppod.protocols.plant import Tag
-from cpppod.workers.devices.enip import tag_access
 
 Mistakes = Iterator[tuple[str, Any, str]]
 
@@ -17,6 +17,8 @@ def model(driver: str, tables: Mapping[str, Any]) -> str:
     """What is wrong with a device model's keys, "" where nothing is."""
     if not driver.startswith("modbus"):
         return ""
+    from cpppod.protocols.modbus.model import Model
+
     try:
         Model.from_tables(tables)
     except EncodeError as error:
@@ -33,6 +35,9 @@ def tag(driver: str, tag: Tag, tables: Mapping[str, Any]) -> Mistakes:
 
 
 def _modbus(tag: Tag, *, zero_based: bool) -> Mistakes:
+    from cpppod.protocols.modbus.address import FORMS, parse_address
+    from cpppod.protocols.modbus.registers import codec
+
     try:
         address = parse_address(tag.address, zero_based=zero_based)
     except EncodeError:
@@ -51,7 +56,9 @@ def _modbus(tag: Tag, *, zero_based: bool) -> Mistakes:
 
 
 def _enip(tag: Tag) -> Mistakes:
+    from cpppod.protocols.enip.operations import parse_operations
+
     try:
-        tag_access(tag)
+        list(parse_operations([tag.address]))
     except (ProtocolError, ValueError) as error:
         yield "address", tag.address, f"a tag or attribute of a controller ({error})"

@@ -39,7 +39,7 @@ SHORTEST_PERIOD_S = 0.01  # below it a schedule in Python is a promise that cann
 class Section(BaseModel):
     """A table of the file: unknown keys are mistakes, and a text is not a number."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Gateway(Section):
