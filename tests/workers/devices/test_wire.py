@@ -31,20 +31,22 @@ def test_one_illegal_register_among_100_is_named_and_the_other_99_are_good_in_th
 ):
     async def scenario() -> None:
         plant = make_plant("40001-40050=7", "40052-40100=7")  # 40051 is missing
-        async with simulated(plant) as (_, address):
-            async with polled(device("d", address, registers(0, 100))) as (wire, published):
-                await published.until(lambda: bool(published.blocks))
-                first = published.blocks[0].samples
-                bad = {tag: sample for tag, sample in first.items() if sample[1] != 0}
-                assert list(bad) == ["r50"]
-                assert bad["r50"][1] & 0xFF == Quality.NOT_CONFIGURED
-                assert bad["r50"][1] >> 8 & 0xFF == 2
-                state = wire.devices["d"].state_map(clock(), wire.connection_map())
-                assert state["quarantined"] == [["r50", "HR:50: exception 2: illegal data address"]]
-                before = wire.devices["d"].counters.requests["read", "ok"]
-                seen = len(published.blocks)
-                await published.until(lambda: len(published.blocks) > seen)
-                assert wire.devices["d"].counters.requests["read", "ok"] == before + 2
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, registers(0, 100))) as (wire, published),
+        ):
+            await published.until(lambda: bool(published.blocks))
+            first = published.blocks[0].samples
+            bad = {tag: sample for tag, sample in first.items() if sample[1] != 0}
+            assert list(bad) == ["r50"]
+            assert bad["r50"][1] & 0xFF == Quality.NOT_CONFIGURED
+            assert bad["r50"][1] >> 8 & 0xFF == 2
+            state = wire.devices["d"].state_map(clock(), wire.connection_map())
+            assert state["quarantined"] == [["r50", "HR:50: exception 2: illegal data address"]]
+            before = wire.devices["d"].counters.requests["read", "ok"]
+            seen = len(published.blocks)
+            await published.until(lambda: len(published.blocks) > seen)
+            assert wire.devices["d"].counters.requests["read", "ok"] == before + 2
 
     asyncio.run(scenario())
 
@@ -53,13 +55,15 @@ def test_a_refused_gap_becomes_a_boundary_and_no_tag_suffers() -> None:
     async def scenario() -> None:
         plant = make_plant("40001-40010=1", "40016-40020=2")
         tags = registers(0, 10) + registers(15, 5)
-        async with simulated(plant) as (_, address):
-            async with polled(device("d", address, tags)) as (wire, published):
-                await published.until(lambda: len(published.blocks) >= 3)
-                assert all(quality == 0 for _, quality in published.values.values())
-                described = wire.devices["d"].driver.describe()
-                assert described["boundaries_learnt"] == ["HR:15"]
-                assert described["quarantined"] == []
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, tags)) as (wire, published),
+        ):
+            await published.until(lambda: len(published.blocks) >= 3)
+            assert all(quality == 0 for _, quality in published.values.values())
+            described = wire.devices["d"].driver.describe()
+            assert described["boundaries_learnt"] == ["HR:15"]
+            assert described["quarantined"] == []
 
     asyncio.run(scenario())
 
@@ -91,34 +95,36 @@ def test_writes_are_checked_scaled_back_and_answered_with_what_was_read_back() -
             Tag("fixed", "40006"),
             Tag("many", "40007", length=3, writable=True),
         )
-        async with simulated(plant) as (_, address):
-            async with polled(device("d", address, tags)) as (wire, published):
-                await published.until(lambda: bool(published.blocks))
-                cells = plant.cells(None, HOLDING)
-                answer = await write(wire, "d", ["level", 0, [12.34]])
-                assert (answer.status, cells[0]) == (0, 223)
-                assert published.value("d.level") == pytest.approx(12.3)
-                assert b"level" in answer.payload
-                assert (await write(wire, "d", ["real", 0, [1.5]])).status == 0
-                assert cells[2] == 0x3FC0
-                assert (await write(wire, "d", ["bit", 0, [1]])).status == 0
-                assert cells[4] == 8
-                assert (await write(wire, "d", ["coil", 0, [True]])).status == 0
-                assert published.value("d.coil") is True
-                assert (await write(wire, "d", ["many", 1, [5, 6]])).status == 0
-                assert published.value("d.many") == [0, 5, 6]
-                for refused, status in (
-                    (["fixed", 0, [1]], 0x0E),
-                    (["level", 0, [100.1]], 0x09),
-                    (["level", 0, [float("nan")]], 0x09),
-                    (["level", 0, ["x"]], 0x20),
-                    (["many", 2, [1, 2]], 0x20),
-                    (["nothing", 0, [1]], 0x05),
-                ):
-                    answer = await write(wire, "d", refused)
-                    assert answer.status == status
-                    assert answer.error
-                assert (await write(wire, "d")).status == 0x13
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, tags)) as (wire, published),
+        ):
+            await published.until(lambda: bool(published.blocks))
+            cells = plant.cells(None, HOLDING)
+            answer = await write(wire, "d", ["level", 0, [12.34]])
+            assert (answer.status, cells[0]) == (0, 223)
+            assert published.value("d.level") == pytest.approx(12.3)
+            assert b"level" in answer.payload
+            assert (await write(wire, "d", ["real", 0, [1.5]])).status == 0
+            assert cells[2] == 0x3FC0
+            assert (await write(wire, "d", ["bit", 0, [1]])).status == 0
+            assert cells[4] == 8
+            assert (await write(wire, "d", ["coil", 0, [True]])).status == 0
+            assert published.value("d.coil") is True
+            assert (await write(wire, "d", ["many", 1, [5, 6]])).status == 0
+            assert published.value("d.many") == [0, 5, 6]
+            for refused, status in (
+                (["fixed", 0, [1]], 0x0E),
+                (["level", 0, [100.1]], 0x09),
+                (["level", 0, [float("nan")]], 0x09),
+                (["level", 0, ["x"]], 0x20),
+                (["many", 2, [1, 2]], 0x20),
+                (["nothing", 0, [1]], 0x05),
+            ):
+                answer = await write(wire, "d", refused)
+                assert answer.status == status
+                assert answer.error
+            assert (await write(wire, "d")).status == 0x13
 
     asyncio.run(scenario())
 
@@ -128,17 +134,19 @@ def test_a_write_whose_answer_is_lost_is_unknown_and_its_tag_uncertain_at_once()
         plant = make_plant("40001-40010=7")
         tags = (Tag("a", "40001", writable=True), Tag("b", "40002"))
         slow = {"period_s": 5.0, "timeout_s": 0.1}
-        async with simulated(plant) as (_, address):
-            async with polled(device("d", address, tags, **slow)) as (wire, published):
-                await published.until(lambda: published.quality("d.a") == 0)
-                plant.faults.add(parse_fault("silent,function=6"))
-                answer = await write(wire, "d", ["a", 0, [9]])
-                assert answer.unknown
-                assert answer.status == 0x01
-                assert published.values["d.a"] == (7, Quality.UNCERTAIN)
-                assert published.quality("d.b") == 0
-                doubt = published.blocks[-1]
-                assert doubt.source_us == published.blocks[0].source_us
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, tags, **slow)) as (wire, published),
+        ):
+            await published.until(lambda: published.quality("d.a") == 0)
+            plant.faults.add(parse_fault("silent,function=6"))
+            answer = await write(wire, "d", ["a", 0, [9]])
+            assert answer.unknown
+            assert answer.status == 0x01
+            assert published.values["d.a"] == (7, Quality.UNCERTAIN)
+            assert published.quality("d.b") == 0
+            doubt = published.blocks[-1]
+            assert doubt.source_us == published.blocks[0].source_us
 
     asyncio.run(scenario())
 
@@ -148,12 +156,14 @@ def test_a_refused_write_carries_the_devices_exception() -> None:
         plant = make_plant("40001-40010=7")
         plant.faults.add(parse_fault("exception:3,function=6"))
         tags = (Tag("a", "40001", writable=True),)
-        async with simulated(plant) as (_, address):
-            async with polled(device("d", address, tags)) as (wire, published):
-                await published.until(lambda: published.quality("d.a") == 0)
-                answer = await write(wire, "d", ["a", 0, [9]])
-                assert (answer.status, answer.extended) == (0x1F, [3])
-                assert "illegal data value" in answer.error
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, tags)) as (wire, published),
+        ):
+            await published.until(lambda: published.quality("d.a") == 0)
+            answer = await write(wire, "d", ["a", 0, [9]])
+            assert (answer.status, answer.extended) == (0x1F, [3])
+            assert "illegal data value" in answer.error
 
     asyncio.run(scenario())
 
@@ -163,11 +173,13 @@ def test_a_device_without_mask_write_has_its_bit_read_and_written_back() -> None
         plant = make_plant("40001=0x00f0")
         plant.faults.add(parse_fault("exception:1,function=22"))
         tags = (Tag("bit", "40001.0", writable=True),)
-        async with simulated(plant) as (_, address):
-            async with polled(device("d", address, tags)) as (wire, published):
-                await published.until(lambda: published.quality("d.bit") == 0)
-                assert (await write(wire, "d", ["bit", 0, [1]])).status == 0
-                assert plant.cells(None, HOLDING)[0] == 0x00F1
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, tags)) as (wire, published),
+        ):
+            await published.until(lambda: published.quality("d.bit") == 0)
+            assert (await write(wire, "d", ["bit", 0, [1]])).status == 0
+            assert plant.cells(None, HOLDING)[0] == 0x00F1
 
     asyncio.run(scenario())
 
@@ -180,21 +192,23 @@ def test_a_dead_unit_is_demoted_and_its_neighbours_on_the_line_keep_their_rate(
         link = str(tmp_path / "line")
         tags = (*registers(0, 10), Tag("w", "40001", writable=True))
         units = [device(f"u{unit}", "line", tags, unit=unit, **RTU) for unit in (1, 2, 9)]
-        async with simulated_line(plant, link):
-            async with polled(*units, line=Line("line", link)) as (wire, published):
-                await published.until(lambda: published.quality("u9.r0") == Quality.TIMEOUT)
-                dead = wire.devices["u9"]
-                await published.until(lambda: dead.health.state == "demoted")
-                started_s, before = time.monotonic(), _cycles(wire, "u1")
-                refused = await write(wire, "u9", ["w", 0, [1]])
-                assert time.monotonic() - started_s < 0.05
-                assert refused.status == 0x01
-                assert "demoted" in refused.error
-                await published.until(lambda: _cycles(wire, "u1") >= before + 40)
-                lasted_s = time.monotonic() - started_s
-                assert _cycles(wire, "u1") - before >= 0.95 * lasted_s / 0.05 - 2
-                probes = dead.counters.requests["read", "timeout"] - 3
-                assert probes * 0.1 <= 0.05 * lasted_s + 0.2
+        async with (
+            simulated_line(plant, link),
+            polled(*units, line=Line("line", link)) as (wire, published),
+        ):
+            await published.until(lambda: published.quality("u9.r0") == Quality.TIMEOUT)
+            dead = wire.devices["u9"]
+            await published.until(lambda: dead.health.state == "demoted")
+            started_s, before = time.monotonic(), _cycles(wire, "u1")
+            refused = await write(wire, "u9", ["w", 0, [1]])
+            assert time.monotonic() - started_s < 0.05
+            assert refused.status == 0x01
+            assert "demoted" in refused.error
+            await published.until(lambda: _cycles(wire, "u1") >= before + 40)
+            lasted_s = time.monotonic() - started_s
+            assert _cycles(wire, "u1") - before >= 0.95 * lasted_s / 0.05 - 2
+            probes = dead.counters.requests["read", "timeout"] - 3
+            assert probes * 0.1 <= 0.05 * lasted_s + 0.2
 
     asyncio.run(scenario())
 
@@ -208,15 +222,16 @@ def test_the_same_unit_dead_on_another_line_has_no_effect(tmp_path: Path) -> Non
         links = [str(tmp_path / "a"), str(tmp_path / "b")]
         live, dead = make_plant("5:40001-40010=1"), make_plant("6:40001-40010=1")
         unit = device("u", "line", registers(0, 10), unit=5, **RTU)
-        async with simulated_line(live, links[0]), simulated_line(dead, links[1]):
-            async with (
-                polled(unit, line=Line("a", links[0])) as (_, good),
-                polled(unit, line=Line("b", links[1])) as (wire, bad),
-            ):
-                await bad.until(lambda: wire.devices["u"].health.state == "demoted")
-                seen = len(good.blocks)
-                await good.until(lambda: len(good.blocks) >= seen + 10)
-                assert all(quality == 0 for _, quality in good.values.values())
+        async with (
+            simulated_line(live, links[0]),
+            simulated_line(dead, links[1]),
+            polled(unit, line=Line("a", links[0])) as (_, good),
+            polled(unit, line=Line("b", links[1])) as (wire, bad),
+        ):
+            await bad.until(lambda: wire.devices["u"].health.state == "demoted")
+            seen = len(good.blocks)
+            await good.until(lambda: len(good.blocks) >= seen + 10)
+            assert all(quality == 0 for _, quality in good.values.values())
 
     asyncio.run(scenario())
 
@@ -242,13 +257,15 @@ def test_a_hanging_device_is_bad_within_its_time_out_and_back_soon_after(tmp_pat
 def test_a_half_open_connection_is_given_up_and_made_anew() -> None:
     async def scenario() -> None:
         plant = make_plant("40001-40010=7")
-        async with simulated(plant) as (simulator, address):
-            async with polled(device("d", address, registers(0, 5))) as (_, published):
-                await published.until(lambda: published.quality("d.r0") == 0)
-                plant.faults.add(parse_fault("half-open,times=1"))
-                await published.until(lambda: published.quality("d.r0") == Quality.TIMEOUT)
-                await published.until(lambda: published.quality("d.r0") == 0)
-                assert simulator.endpoints[0].connections >= 2
+        async with (
+            simulated(plant) as (simulator, address),
+            polled(device("d", address, registers(0, 5))) as (_, published),
+        ):
+            await published.until(lambda: published.quality("d.r0") == 0)
+            plant.faults.add(parse_fault("half-open,times=1"))
+            await published.until(lambda: published.quality("d.r0") == Quality.TIMEOUT)
+            await published.until(lambda: published.quality("d.r0") == 0)
+            assert simulator.endpoints[0].connections >= 2
 
     asyncio.run(scenario())
 
@@ -276,15 +293,17 @@ def test_a_device_that_dies_and_returns_is_bad_meanwhile_and_writes_fail_at_once
     async def scenario() -> None:
         plant = make_plant("40001-40010=7")
         tags = (Tag("a", "40001", writable=True),)
-        async with simulated(plant) as (simulator, address):
-            async with polled(device("d", address, tags)) as (wire, published):
-                await published.until(lambda: published.quality("d.a") == 0)
-                simulator.die(0.8)
-                await published.until(lambda: published.quality("d.a") == Quality.NOT_CONNECTED)
-                answer = await write(wire, "d", ["a", 0, [1]])
-                assert answer.status == 0x01
-                assert "not connected" in answer.error
-                await published.until(lambda: published.quality("d.a") == 0)
+        async with (
+            simulated(plant) as (simulator, address),
+            polled(device("d", address, tags)) as (wire, published),
+        ):
+            await published.until(lambda: published.quality("d.a") == 0)
+            simulator.die(0.8)
+            await published.until(lambda: published.quality("d.a") == Quality.NOT_CONNECTED)
+            answer = await write(wire, "d", ["a", 0, [1]])
+            assert answer.status == 0x01
+            assert "not connected" in answer.error
+            await published.until(lambda: published.quality("d.a") == 0)
 
     asyncio.run(scenario())
 
@@ -294,22 +313,23 @@ async def cut(tmp_path: Path, seconds: float) -> float:
     plant = make_plant("1:40001-40010=1", "2:40001-40010=2")
     links = [str(tmp_path / "a"), str(tmp_path / "b")]
     unit = device("u", "line", registers(0, 10), unit=1, **RTU)
-    async with simulated_line(plant, links[0]) as simulator, simulated_line(plant, links[1]):
-        async with (
-            polled(unit, line=Line("a", links[0])) as (_, published),
-            polled(unit, line=Line("b", links[1])) as (other, undisturbed),
-        ):
-            await published.until(lambda: published.quality("u.r0") == 0)
-            before, started_s = _cycles(other, "u"), time.monotonic()
-            simulator.die(seconds)
-            await published.until(lambda: published.quality("u.r0") == Quality.NOT_CONNECTED)
-            await asyncio.sleep(started_s + seconds - time.monotonic())
-            returned_s = time.monotonic()
-            await published.until(lambda: published.quality("u.r0") == 0, 20.0)
-            lasted_s = time.monotonic() - started_s
-            assert _cycles(other, "u") - before >= 0.9 * lasted_s / 0.05 - 2
-            assert all(quality == 0 for _, quality in undisturbed.values.values())
-            return time.monotonic() - returned_s
+    async with (
+        simulated_line(plant, links[0]) as simulator,
+        simulated_line(plant, links[1]),
+        polled(unit, line=Line("a", links[0])) as (_, published),
+        polled(unit, line=Line("b", links[1])) as (other, undisturbed),
+    ):
+        await published.until(lambda: published.quality("u.r0") == 0)
+        before, started_s = _cycles(other, "u"), time.monotonic()
+        simulator.die(seconds)
+        await published.until(lambda: published.quality("u.r0") == Quality.NOT_CONNECTED)
+        await asyncio.sleep(started_s + seconds - time.monotonic())
+        returned_s = time.monotonic()
+        await published.until(lambda: published.quality("u.r0") == 0, 20.0)
+        lasted_s = time.monotonic() - started_s
+        assert _cycles(other, "u") - before >= 0.9 * lasted_s / 0.05 - 2
+        assert all(quality == 0 for _, quality in undisturbed.values.values())
+        return time.monotonic() - returned_s
 
 
 def test_a_line_cut_for_a_second_is_good_within_2_s_under_another_number(tmp_path: Path) -> None:
@@ -351,15 +371,17 @@ def test_a_value_within_its_deadband_is_not_published_again() -> None:
     async def scenario() -> None:
         plant = make_plant("40001=100")
         tags = (Tag("a", "40001", deadband=5.0),)
-        async with simulated(plant) as (_, address):
-            async with polled(device("d", address, tags, period_s=0.03)) as (_, published):
-                await published.until(lambda: published.value("d.a") == 100)
-                plant.cells(None, HOLDING)[0] = 105
-                seen = len(published.blocks)
-                await published.until(lambda: len(published.blocks) >= seen + 3)
-                assert published.value("d.a") == 100
-                assert not published.blocks[-1].samples
-                plant.cells(None, HOLDING)[0] = 106
-                await published.until(lambda: published.value("d.a") == 106)
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, tags, period_s=0.03)) as (_, published),
+        ):
+            await published.until(lambda: published.value("d.a") == 100)
+            plant.cells(None, HOLDING)[0] = 105
+            seen = len(published.blocks)
+            await published.until(lambda: len(published.blocks) >= seen + 3)
+            assert published.value("d.a") == 100
+            assert not published.blocks[-1].samples
+            plant.cells(None, HOLDING)[0] = 106
+            await published.until(lambda: published.value("d.a") == 106)
 
     asyncio.run(scenario())
