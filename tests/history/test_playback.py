@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pycomm3 import LogixDriver
 from pymodbus.client import AsyncModbusTcpClient
 
 from cpppod.feed import Subscriber
 from cpppod.history import logger
 from cpppod.history.playback import PlaybackError, Player, add_arguments, run
-from cpppod.history.playback_devices import ModbusSink, parse_registers
+from cpppod.history.playback_devices import EnipSink, ModbusSink, parse_registers
 from cpppod.history.playback_feed import FeedSink
 from cpppod.history.recording import Moment
 
@@ -202,3 +203,37 @@ def test_a_recorded_plant_is_a_feed_marked_as_replay() -> None:
             await sink.close()
 
     asyncio.run(scenario())
+
+
+def test_a_recorded_plant_is_in_a_controller() -> None:
+    def read(port: int) -> dict[str, Any]:
+        with LogixDriver(f"127.0.0.1:{port}") as plc:
+            found = plc.read(
+                "boiler.level", "boiler.count", "boiler.on", "boiler.name", "boiler.a{2}"
+            )
+            return {tag.tag: tag.value for tag in found}
+
+    async def scenario() -> None:
+        sink = EnipSink("127.0.0.1", 0)
+        first = {"boiler.level": 1.5, "boiler.count": 7, "boiler.on": True, "boiler.name": "x"}
+        told = await sink.open({**first, "boiler.a": [1, 2], "boiler.none": None, "loose": 1})
+        port = int(told.split()[1].rstrip(",").rpartition(":")[2])
+        await sink.play(moment(0, level=2.5, count=9, on=True, name="eleven", a=[3, 4]))
+        await sink.play(Moment(T0, {"boiler.level": (None, 18), "loose": (5, 0)}))
+        assert await asyncio.to_thread(read, port) == {
+            "boiler.level": 2.5,
+            "boiler.count": 9,
+            "boiler.on": True,
+            "boiler.name": "eleven",
+            "boiler.a": [3, 4],
+        }
+        await sink.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_controller_needs_tags_of_a_device(tmp_path: Path) -> None:
+    with logger(tmp_path / "plain.hst") as file:
+        file.write({"40001": 1}, now=T0)
+    status, _, err = command(str(tmp_path / "plain.hst"), "--enip", "127.0.0.1:0")
+    assert status == 1 and "no tag of a device" in err
