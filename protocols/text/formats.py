@@ -25,7 +25,18 @@ MAXIMUM_FORMATS = 64  # frames, replies and refusals together
 ENCODINGS = ("ascii", "latin-1", "utf-8")
 CHECKED, CHECKSUM = "checked", "checksum"  # captures that are the frame's own
 KEYS = frozenset(
-    {"listen", "sources", "encoding", "start", "deliver", "queue", "quiet", "frames", "commands"}
+    {
+        "listen",
+        "sources",
+        "encoding",
+        "start",
+        "deliver",
+        "queue",
+        "quiet",
+        "refusals",
+        "frames",
+        "commands",
+    }
 )
 FRAME_KEYS = frozenset(
     {"pattern", "request", "maximum", "checksum", "values", "convert", "refusals"}
@@ -89,6 +100,7 @@ class TextSettings:
     deliver: str = "latest"
     queue: int = DEFAULT_QUEUE
     quiet: bool = False
+    refusals: tuple[Format, ...] = ()
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -99,7 +111,7 @@ class TextSettings:
         for command in self.commands.values():
             found += [command.reply] if command.reply else []
             found += command.refusals
-        return tuple(found)
+        return (*found, *self.refusals)
 
     @property
     def spontaneous(self) -> bool:
@@ -138,7 +150,7 @@ def merged(model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, An
     """The device's keys over the model's; frames and commands one by one."""
     result = {key: model[key] for key in KEYS if key in model}
     for key, value in options.items():
-        if key in ("frames", "commands") and isinstance(value, Mapping):
+        if key in ("frames", "commands", "refusals") and isinstance(value, Mapping):
             held = dict(result.get(key, {}))
             for name, table in value.items():
                 both = isinstance(table, Mapping) and isinstance(held.get(name), Mapping)
@@ -200,6 +212,7 @@ class _Reader:
             return None, self._problems
         frames = {name: self._frame(name, t) for name, t in self._tables("frames").items()}
         commands = {name: self._command(name, t) for name, t in self._tables("commands").items()}
+        refusals = self._refusals("request", "", keys.get("refusals", {}))
         self._expect("frames", {}, bool(frames), "at least one frame")
         if self._problems:
             return None, self._problems
@@ -213,6 +226,7 @@ class _Reader:
             deliver=deliver,
             queue=queue,
             quiet=keys.get("quiet", False),
+            refusals=refusals,
         )
         count = len(made.formats)
         self._expect(
@@ -271,11 +285,12 @@ class _Reader:
 
     def _refusals(self, name: str, where: str, table: Any) -> tuple[Format, ...]:
         made = []
+        where = f"{where}.refusals".lstrip(".")
         if not isinstance(table, Mapping):
-            self._expect(f"{where}.refusals", table, False, "a table of patterns and texts")
+            self._expect(where, table, False, "a table of patterns and texts")
             return ()
         for number, (pattern, text) in enumerate(table.items(), start=1):
-            found = self._captures(f"{where}.refusals", pattern)
+            found = self._captures(where, pattern)
             if found is not None:
                 label = f"{name} refused {number}"
                 made.append(Format(label, pattern, found, refusal=str(text), number=number))

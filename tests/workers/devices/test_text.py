@@ -106,6 +106,12 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
+async def for_ever(call: Callable[[], Awaitable[object]]) -> None:
+    """Call until it raises."""
+    while True:
+        await call()
+
+
 def disturbed(seed: int) -> Disturbance:
     return Disturbance(random.Random(seed), noise=0.5, fragment=True)
 
@@ -113,18 +119,20 @@ def disturbed(seed: int) -> Disturbance:
 def test_a_scale_over_tcp_loses_no_value_to_fragments_and_noise() -> None:
     async def test() -> None:
         scale = Scale(random.Random(1))
-        async with served(scale, disturbed(2)) as (address, _):
-            async with opened(make_driver(device("sics", address, SCALE))) as driver:
-                for _ in range(300):
-                    scale.move()
-                    samples = await driver.poll(SCALE)
-                    assert samples["weight"] == (scale.sent[-1], GOOD)
-                    assert samples["unit"] == ("kg", GOOD)
-                    assert samples["stable"] in [(True, GOOD), (False, GOOD)]
-                counters = driver.describe()["counters"]
-                assert counters["frames"] == len(scale.sent) == 300
-                assert counters["noise_bytes"] > 100
-                assert counters["unexpected_frames"] == counters["overlong_frames"] == 0
+        async with (
+            served(scale, disturbed(2)) as (address, _),
+            opened(make_driver(device("sics", address, SCALE))) as driver,
+        ):
+            for _ in range(300):
+                scale.move()
+                samples = await driver.poll(SCALE)
+                assert samples["weight"] == (scale.sent[-1], GOOD)
+                assert samples["unit"] == ("kg", GOOD)
+                assert samples["stable"] in [(True, GOOD), (False, GOOD)]
+            counters = driver.describe()["counters"]
+            assert counters["frames"] == len(scale.sent) == 300
+            assert counters["noise_bytes"] > 100
+            assert counters["unexpected_frames"] == counters["overlong_frames"] == 0
 
     run(test)
 
@@ -228,28 +236,30 @@ def test_a_write_sends_the_command_and_a_refusal_is_its_outcome() -> None:
         scale = Scale(random.Random(1))
         seen: list[Transaction] = []
         tare, zero = TARE.tags[0], ORDERS.tags[0]
-        async with served(scale) as (address, _):
-            async with opened(make_driver(device("sics", address, TARE, ORDERS))) as driver:
-                driver.on_transaction = seen.append
-                assert (await driver.poll(ORDERS))["zero"] == (None, int(Quality.NOT_YET_KNOWN))
-                assert (await driver.write([(tare, 0, [1.25])])).status == 0
-                assert (await driver.poll(TARE))["tare"] == (1.25, GOOD)
-                refused = await driver.write([(tare, 0, [99.0])])
-                assert (refused.status, refused.extended, refused.error) == (
-                    0x1F,
-                    [2],
-                    "wrong tare",
-                )
-                scale._gross = 50.0
-                refused = await driver.write([(zero, 0, [1])])
-                assert (refused.extended, refused.error) == ([2], "above the zeroing range")
-                scale._gross = 0.5
-                assert (await driver.write([(zero, 0, [1])])).status == 0
-                assert (await driver.poll(ORDERS))["zero"] == (1, GOOD)
-                not_set = await driver.write([(replace(tare, address="weight"), 0, [1])])
-                assert not_set.status == 0x0E
-                with pytest.raises(NotForwarded):
-                    await driver.forward(b"", b"", 1.0)
+        async with (
+            served(scale) as (address, _),
+            opened(make_driver(device("sics", address, TARE, ORDERS))) as driver,
+        ):
+            driver.on_transaction = seen.append
+            assert (await driver.poll(ORDERS))["zero"] == (None, int(Quality.NOT_YET_KNOWN))
+            assert (await driver.write([(tare, 0, [1.25])])).status == 0
+            assert (await driver.poll(TARE))["tare"] == (1.25, GOOD)
+            refused = await driver.write([(tare, 0, [99.0])])
+            assert (refused.status, refused.extended, refused.error) == (
+                0x1F,
+                [2],
+                "wrong tare",
+            )
+            scale._gross = 50.0
+            refused = await driver.write([(zero, 0, [1])])
+            assert (refused.extended, refused.error) == ([2], "above the zeroing range")
+            scale._gross = 0.5
+            assert (await driver.write([(zero, 0, [1])])).status == 0
+            assert (await driver.poll(ORDERS))["zero"] == (1, GOOD)
+            not_set = await driver.write([(replace(tare, address="weight"), 0, [1])])
+            assert not_set.status == 0x0E
+            with pytest.raises(NotForwarded):
+                await driver.forward(b"", b"", 1.0)
         results = [(done.operation, done.result) for done in seen]
         assert results == [
             ("write", "ok"),
@@ -280,13 +290,15 @@ class Script:
 
 def test_a_refusal_is_a_bad_value_with_the_device_s_number() -> None:
     async def test() -> None:
-        async with served(Script(b"S +\r\n", b"ES\r\n")) as (address, _):
-            async with opened(make_driver(device("sics", address, SCALE))) as driver:
-                for number in (2, 1):
-                    samples = await driver.poll(SCALE)
-                    status = quality(Quality.DEVICE_STATUS, status=number)
-                    assert set(samples.values()) == {(None, status)}
-                assert driver.describe()["counters"]["refused"] == 2
+        async with (
+            served(Script(b"S +\r\n", b"ES\r\n")) as (address, _),
+            opened(make_driver(device("sics", address, SCALE))) as driver,
+        ):
+            for number in (2, 1):
+                samples = await driver.poll(SCALE)
+                status = quality(Quality.DEVICE_STATUS, status=number)
+                assert set(samples.values()) == {(None, status)}
+            assert driver.describe()["counters"]["refused"] == 2
 
     run(test)
 
@@ -345,10 +357,7 @@ def test_an_unanswered_write_is_unknown_and_a_lost_connection_says_so() -> None:
                 assert (await driver.write([(tare, 0, ["x"])])).status == 0x09
                 wires[0].transport.abort()
                 with pytest.raises(DeviceError) as raised:
-                    while True:
-                        with contextlib.suppress(DeviceError) as _:
-                            pass
-                        await driver.poll(TARE)
+                    await for_ever(lambda: driver.poll(TARE))
                 assert raised.value.quality in (Quality.NOT_CONNECTED, Quality.TIMEOUT)
 
     run(test)
@@ -476,8 +485,7 @@ def test_a_listener_turns_strangers_away_and_lets_a_device_replace_its_old_conne
                     received += await listener.receive(0.1)
         wire.transport.abort()
         with pytest.raises(DeviceError, match="closed"):
-            while True:
-                await listener.receive(0.1)
+            await for_ever(lambda: listener.receive(0.1))
         await listener.close()
         listener.release()
 
