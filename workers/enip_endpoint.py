@@ -89,6 +89,7 @@ class EnipConnection(asyncio.Protocol):
         self._now = endpoint.loop.time
         self._delayed_until = 0.0
         self._reading = True
+        self._reading_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected: take it, or close it where a limit says so."""
@@ -156,6 +157,7 @@ class EnipConnection(asyncio.Protocol):
         reading = session.wants_data and not self.stuck_since
         if reading != self._reading:
             self._reading = reading
+            self._reading_since = self._now()
             transport.resume_reading() if reading else transport.pause_reading()
 
     def _write(self, data: bytes) -> None:
@@ -225,7 +227,8 @@ class EnipConnection(asyncio.Protocol):
             return "stuck"
         if session.outstanding:
             return ""
-        if session.partial_since and now - session.partial_since > limits.frame_s:
+        arriving_since = max(session.partial_since, self._reading_since)
+        if session.partial_since and self._reading and now - arriving_since > limits.frame_s:
             return "frame"
         if not session.handle and now - session.opened_at > limits.unregistered_s:
             return "unregistered"

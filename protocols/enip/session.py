@@ -42,7 +42,7 @@ from cpppod.protocols.enip.cpf import ConnectedMessage, ItemType, UnconnectedMes
 from cpppod.protocols.enip.encapsulation import HEADER, MAX_DATA
 from cpppod.protocols.errors import DecodeError, ProtocolError
 
-Header = tuple[int, int, int, int, bytes, int]  # command, length, session, status, context, options
+Header = tuple[int, int, int, int, bytes, int]  # command, length, session, status ... options
 
 MAX_OUTSTANDING = 64  # requests of one session that wait for the outside
 MAX_LEARNT = 64  # header and connection prefixes a session remembers
@@ -71,7 +71,7 @@ _UNIT_OVERHEAD = 22
 
 @lru_cache(256)
 def _shape(total: int) -> struct.Struct:
-    """A frame of `total` bytes: command to status, sender context, and what its meaning hangs on."""
+    """A frame of `total` bytes: command to status, sender context, and what it means."""
     return struct.Struct(f"12s8s{total - 20}s")
 
 
