@@ -131,6 +131,6 @@ def diagnose(heard: bytes | bytearray, sent: bytes, unit: int) -> str:
         if rest[0] != unit:
             return f"{echo}unit {rest[0]} answered for {unit}"
         return f"{echo}function {rest[1]:#04x} answered {sent[1]:#04x}"
-    if rest[0] == unit and len(rest) > 1 and rest[1] & 0x7F == sent[1]:
+    if bytes((unit, sent[1])) in rest or bytes((unit, sent[1] | EXCEPTION)) in rest:
         return f"{echo}CRC wrong or reply cut short ({len(rest)} bytes)"
     return f"{echo}{len(rest)} bytes of noise ({rest[:8].hex()})"
