@@ -21,7 +21,18 @@ MODEL_DEFAULTS = (  # what a model may say in a device's stead
     "word_order",
     "byte_order",
 )
-TEXT_KEYS = ("listen", "encoding", "start", "deliver", "queue", "frames", "commands")
+TEXT_KEYS = (
+    "listen",
+    "sources",
+    "encoding",
+    "start",
+    "deliver",
+    "queue",
+    "quiet",
+    "refusals",
+    "frames",
+    "commands",
+)
 RTU_UNITS = range(1, 248)
 Tags = list[tuple[str, KeyPath]]
 
@@ -33,6 +44,7 @@ class Kind:
     driver: str
     orders: dict[str, str]
     model: dict[str, Any]
+    text: Any = None  # protocols.text.formats.TextSettings of a text device that is well
 
 
 class DeviceTables:
@@ -89,9 +101,9 @@ class DeviceTables:
         defaults = {key: model[key] for key in MODEL_DEFAULTS if key in model}
         own = {key: value for key, value in (defaults | table).items() if key != "group"}
         device = validate(sections.Device, own, path, self._findings)
-        driver = table.get("driver")
         orders = {key: own.get(key) or "big" for key in ("word_order", "byte_order")}
-        kind = Kind(str(driver), orders, model)
+        text = self._text(device, model, path) if device and device.driver == "text" else None
+        kind = Kind(str(table.get("driver")), orders, model, text)
         groups = tuple(self._groups(table.get("group", []), kind, (*path, "group")))
         if device is None:
             return None
@@ -115,6 +127,13 @@ class DeviceTables:
             for key in given:
                 self._findings.add((*path, key), given[key], 'no such key without driver = "text"')
         return given
+
+    def _text(self, device: sections.Device, model: dict[str, Any], path: KeyPath) -> Any:
+        options = device.options | self._text_keys(device, path)
+        made, mistakes = driver_checks.text(model, options)
+        for key, value, wanted in mistakes:
+            self._findings.add((*path, *filter(None, key.split("."))), value, wanted)
+        return made
 
     def _model(self, name: Any, driver: str, path: KeyPath) -> dict[str, Any]:
         if not name or not isinstance(name, str):
@@ -218,7 +237,7 @@ class DeviceTables:
         for key, order in kind.orders.items():
             keys[key] = keys[key] or order
         made = plant.Tag(**keys)
-        mistakes = mistakes or list(driver_checks.tag(kind.driver, made, kind.model))
+        mistakes = mistakes or list(driver_checks.tag(kind.driver, made, kind.model, kind.text))
         for key, value, wanted in mistakes:
             self._findings.add((*path, key), value, wanted)
         return made

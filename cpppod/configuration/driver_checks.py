@@ -26,12 +26,30 @@ def model(driver: str, tables: Mapping[str, Any]) -> str:
     return ""
 
 
-def tag(driver: str, tag: Tag, tables: Mapping[str, Any]) -> Mistakes:
-    """(key, value, expected) of each mistake; `tables` are those of the device's model."""
+def text(
+    model: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[Any, list[tuple[str, Any, str]]]:
+    """A text device's settings, None if they have mistakes, and these as `tag` has them."""
+    from cpppod.protocols.text.formats import check
+
+    return check(model, options)
+
+
+def tag(driver: str, tag: Tag, tables: Mapping[str, Any], text: Any = None) -> Mistakes:
+    """(key, value, expected) of each mistake.
+
+    Args:
+        tables: the device's model.
+        text: a text device's settings, None where they have mistakes of their own.
+    """
     if driver.startswith("modbus"):
         yield from _modbus(tag, zero_based=tables.get("zero_based") is True)
     elif driver == "enip":
         yield from _enip(tag)
+    elif text is not None:
+        from cpppod.protocols.text.formats import check_tag
+
+        yield from check_tag(text, tag)
 
 
 def _modbus(tag: Tag, *, zero_based: bool) -> Mistakes:

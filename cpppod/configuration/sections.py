@@ -249,6 +249,9 @@ class _DeviceKeys(Section):
     start: list[str] | None = Field(default=None, description="text: sent after every connect")
     deliver: Literal["latest", "every"] | None = None
     queue: int | None = Field(default=None, ge=1, le=10_000)
+    sources: list[str] | None = Field(default=None, description="text: who may connect to us")
+    quiet: bool | None = None
+    refusals: dict[str, str] | None = None
     frames: dict[str, Any] | None = Field(default=None, description="text: docs/text-devices.md")
     commands: dict[str, Any] | None = None
     description: Text = ""

@@ -337,3 +337,38 @@ def test_a_model_with_unknown_keys_is_refused(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, text)
     assert "device.boiler.model: 'odd': expected a model that is well" in found
     assert "max_registers" in found
+
+
+SCALE = """
+[device.scale]
+driver = "text"
+address = "127.0.0.1:4001"
+[device.scale.frames.weight]
+request = "S"
+pattern = 'S (?P<grams>[0-9]+)'
+[[device.scale.group]]
+name = "g"
+period = 1
+tags = [{ name = "grams", address = "grams" }]
+"""
+
+
+def test_a_text_devices_frames_are_its_drivers_options(tmp_path: Path) -> None:
+    (device,) = load(tmp_path, SCALE).plant.devices
+    assert device.options["frames"]["weight"]["request"] == "S"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ('"grams" }', '"kilos" }', "device.scale.group[0].tags[0].address: 'kilos'"),
+        ("[0-9]+)", "[0-9]+", "device.scale.frames.weight.pattern"),
+        ('request = "S"', "maximum = 0", "device.scale.frames.weight.maximum"),
+        ('"grams" }', '"grams", writable = true }', "a command named 'grams'"),
+    ],
+)
+def test_text_devices_that_cannot_be_are_refused(
+    tmp_path: Path, old: str, new: str, wanted: str
+) -> None:
+    (found,) = problems(tmp_path, SCALE.replace(old, new, 1))
+    assert wanted in found
