@@ -100,7 +100,7 @@ async def until(condition: Callable[[], object], timeout_s: float = START_S) -> 
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.005)
 
 
 async def beats(feed: RunningFeed, enough: Callable[[Beat], object]) -> Beat:
