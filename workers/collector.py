@@ -75,7 +75,10 @@ class Collector:
         self._failed_at = 0.0
 
     def turn(self, now_us: int) -> bool:
-        """Do what is to be done now, about 100 ms of it; whether there is more at once."""
+        """Do what is to be done now, about 100 ms of it; whether there is more at once.
+
+        What came meanwhile waits for the next look, so that live readings are committed in groups.
+        """
         now = self._monotonic()
         if now < self._retry_at:
             return False
@@ -84,12 +87,11 @@ class Collector:
                 self._committed = self.store.open()
                 self._opened = True
             self._look(now)
-            self._fill()
+            more = self._fill()
             if self._batch.cursors or self._batch.gaps:
                 self._commit()
-                self._works()
-                return True
-            more = self.store.maintain(now_us)
+            elif not more:
+                more = self.store.maintain(now_us)
         except StoreError as error:
             self._fails(error, now)
             return False
@@ -126,14 +128,15 @@ class Collector:
                 self.counters.journal_errors += 1
         self.behind_bytes = behind
 
-    def _fill(self) -> None:
-        """Read a chunk of each journal, in turn, until the batch is full or all are at their
-        end."""
+    def _fill(self) -> bool:
+        """Read a chunk of each journal, in turn; whether the batch was full before their ends."""
         waiting = list(self._readers.values())
+        samples = self._batch.samples()
         while waiting:
             for reader in list(waiting):
-                if self._batch.samples() >= MAX_BATCH:
-                    return
+                if samples >= MAX_BATCH:
+                    return True
+                known = len(self._batch.readings)
                 try:
                     if not reader.read(self._batch):
                         waiting.remove(reader)
@@ -141,6 +144,8 @@ class Collector:
                     waiting.remove(reader)
                     self.counters.journal_errors += 1
                     logger.error("journal not read publisher=%s error=%s", reader.publisher, error)
+                samples += sum(len(reading.tags) for reading in self._batch.readings[known:])
+        return False
 
     def _commit(self) -> None:
         batch = self._batch
