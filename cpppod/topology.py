@@ -129,9 +129,11 @@ def _owners(
     plant: Plant, base: Worker, devices: tuple[Device, ...], owned: Mapping[str, str]
 ) -> list[Worker]:
     """Pollers and serial workers, each with its devices; a line without a device needs none."""
-    journal = {
-        key: plant.history[key] for key in ("journal_bytes", "journal_age_s") if plant.history
-    }
+    journal: dict[str, Any] = {}
+    if plant.history:  # each has its share of the room: together they keep to it
+        share = plant.history["journal_bytes"] // max(len(set(owned.values())), 1)
+        age_s = plant.history["journal_age_s"]
+        journal = {"journal_bytes": max(share, 1), "journal_age_s": age_s}
     base = replace(base, options=journal)
     lines = {f"serial-{line.name}": line for line in plant.lines}
     found = []

@@ -12,7 +12,7 @@ from cpppod.configuration.devices import DeviceTables
 from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, names_of, present, validate
 from cpppod.configuration.problems import Findings, KeyPath
-from cpppod.configuration.quantities import CIP_TYPES
+from cpppod.configuration.quantities import CIP_TYPES, PREDEFINED_STRUCTURES
 from cpppod.cpppo_cfg import Settings
 from cpppod.protocols import plant
 
@@ -124,6 +124,13 @@ def _structures(tables: Tables, findings: Findings) -> dict[str, Any]:
         for place, member in enumerate(structure.members):
             members.add(member.name, (*path, "members", place, "name"))
         structures[structure.name] = [member.model_dump() for member in structure.members]
+    known = {*CIP_TYPES, *PREDEFINED_STRUCTURES, *names_of(tables.get("structure"))}
+    for index, table in enumerate(tables.get("structure", [])):
+        for place, member in enumerate(structures.get(table.get("name"), ())):
+            if member["type"] not in known:
+                wanted = "a CIP type, or the name of a structure"
+                at = ("structure", index, "members", place, "type")
+                findings.add(at, member["type"], wanted)
     return structures
 
 
@@ -144,7 +151,7 @@ def _local_tags(
         if tag.address:
             addresses.add(tag.address, (*path, "address"))
         kind = checks.local_type(tag.type)
-        if kind is None or (kind[0] not in (*CIP_TYPES, *structures)):
+        if kind is None or (kind[0] not in (*CIP_TYPES, *PREDEFINED_STRUCTURES, *structures)):
             findings.add(
                 (*path, "type"), tag.type, "a CIP type or a structure, with dimensions: DINT[10]"
             )
@@ -272,6 +279,9 @@ def _history(history: sections.History, historised: bool, findings: Findings) ->
         "path": history.path,
         "dsn": history.dsn,
         "retention_s": history.retention,
+        "minutes_retention_s": history.minutes_retention,
+        "bytes": history.size,
+        "free_bytes": history.free,
         "journal_bytes": history.journal_size,
         "journal_age_s": history.journal_age,
     }

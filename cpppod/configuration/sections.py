@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cpppod.configuration.quantities import (
-    CipType,
     Duration,
     ListenAddress,
     Name,
@@ -27,6 +26,9 @@ from cpppod.configuration.quantities import (
 )
 
 Order = Literal["big", "little"]
+Personality = Literal[
+    "controllogix", "compactlogix", "micro800", "micrologix", "slc500", "plc5", "simple"
+]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Driver = Literal["modbus-tcp", "modbus-rtu", "enip", "text"]
 UnsignedByte = Annotated[int, Field(ge=0, le=0xFF)]
@@ -110,7 +112,7 @@ class Listener(Section):
     udp: bool = Field(
         default=True, description="answer discovery (List Identity ...) on the same port"
     )
-    personality: Literal["controllogix", "micrologix", "simple"] = "controllogix"
+    personality: Personality = "controllogix"
     route_path: Text | None = Field(
         default=None, description='local route path such as "1/0"; without: 1/0 and bare requests'
     )
@@ -141,7 +143,7 @@ class Member(Section):
     """One member of a structure."""
 
     name: Name
-    type: CipType
+    type: Text = Field(description="a CIP type, or another structure")
     length: int = Field(default=1, ge=1, le=MAX_ELEMENTS)
 
 
@@ -300,6 +302,11 @@ class History(Section):
     )
     dsn: Text = Field(default="", description="PostgreSQL: connection string, without the password")
     retention: Duration = Field(default=0.0, description="older days are removed; 0 keeps all")
+    minutes_retention: Duration = Field(
+        default=0.0, description="SQLite: roll-ups by the minute are kept longer; 0 keeps all"
+    )
+    size: Size = Field(default=0, description="SQLite: of all files; 0 is half the disk")
+    free: Size = Field(default=0, description="SQLite: what stays free; 0 is 5 %, at most 1 GB")
     journal_size: Size = 2_000_000_000
     journal_age: Duration = 259_200.0
 
