@@ -1,7 +1,7 @@
 """cpppod in the foreground: starts supervisord, shows how the gateway does, stops it, tidies up.
 
     starting ── control says ready ──> running ── SIGINT, SIGTERM, SIGHUP ──> stopping ──> gone
-                                                └ supervisord ends by itself ─────────────┘
+                                                └ cpppoctl stop, or supervisord dies ─────┘
 
 On a terminal it draws the live table, elsewhere it writes plain lines. The gateway's output is read
 by a thread that never waits for the terminal: a stopped terminal must not stop the workers.
@@ -92,7 +92,7 @@ class Foreground:
             for line in output.lines():
                 self._print(line)
             self._claim.release()
-        if ended is not None and not self._stop.is_set():
+        if ended and not self._stop.is_set():
             self._print(f"cpppod: supervisord ended by itself: exit status {ended}")
             return 1
         self._print("cpppod: stopped")

@@ -10,6 +10,7 @@ supervisord sees.
 """
 
 import os
+import resource
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -134,7 +135,8 @@ def write(
             "loglevel": loglevel,
             "pidfile": str(bus / "supervisord.pid"),
             "identifier": "cpppod",
-            "minfds": str(OPEN_FILES),
+            "minfds": str(min(OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])),
+            "minprocs": "1",  # limits are their owner's: supervisord must not ask for more
             "umask": "077",
             "childlogdir": str(bus),
             **({"user": "root"} if os.getuid() == 0 else {}),  # else it warns of being root

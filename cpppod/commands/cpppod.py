@@ -108,6 +108,8 @@ def _demo_file() -> str:
 def _complain(problems: Sequence[Any]) -> int:
     for problem in problems:
         print(problem, file=sys.stderr)
+    if [problem.file for problem in problems] == [DEFAULT_FILE]:
+        print("cpppod: --config FILE names another; --demo needs none", file=sys.stderr)
     count = len(problems)
     print(
         f"cpppod: configuration: {count} mistake{'s' * (count != 1)}; nothing was started",

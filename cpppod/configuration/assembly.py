@@ -114,6 +114,7 @@ def _listeners(tables: Tables, old: Settings, findings: Findings) -> tuple[plant
 
 def _structures(tables: Tables, findings: Findings) -> dict[str, Any]:
     names, structures = Names(findings, "name of a structure"), {}
+    known = {*CIP_TYPES, *PREDEFINED_STRUCTURES, *names_of(tables.get("structure"))}
     for index, table in enumerate(tables.get("structure", [])):
         path: KeyPath = ("structure", index)
         structure = validate(sections.Structure, table, path, findings)
@@ -123,14 +124,10 @@ def _structures(tables: Tables, findings: Findings) -> dict[str, Any]:
         members = Names(findings, "name of a member")
         for place, member in enumerate(structure.members):
             members.add(member.name, (*path, "members", place, "name"))
-        structures[structure.name] = [member.model_dump() for member in structure.members]
-    known = {*CIP_TYPES, *PREDEFINED_STRUCTURES, *names_of(tables.get("structure"))}
-    for index, table in enumerate(tables.get("structure", [])):
-        for place, member in enumerate(structures.get(table.get("name"), ())):
-            if member["type"] not in known:
+            if member.type not in known:
                 wanted = "a CIP type, or the name of a structure"
-                at = ("structure", index, "members", place, "type")
-                findings.add(at, member["type"], wanted)
+                findings.add((*path, "members", place, "type"), member.type, wanted)
+        structures[structure.name] = [member.model_dump() for member in structure.members]
     return structures
 
 

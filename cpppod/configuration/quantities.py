@@ -33,6 +33,7 @@ CIP_TYPES = (
     "DWORD",
     "LWORD",
 )
+PREDEFINED_STRUCTURES = ("STRING82", "ASCIISTRING82", "TIMER", "COUNTER", "CONTROL")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 
 
@@ -180,7 +181,6 @@ OptionalHostPort = Annotated[str, *_text(optional(host_port))]
 ListenAddress = Annotated[str, *_text(ipv4_port)]
 OptionalListenAddress = Annotated[str, *_text(optional(ipv4_port))]
 Network = Annotated[str, *_text(network)]
-CipType = Annotated[str, *_text(cip_type, enum=list(CIP_TYPES))]
 OptionalCipType = Annotated[str, *_text(optional(cip_type), enum=["", *CIP_TYPES])]
 TagAddress = Annotated[
     str,

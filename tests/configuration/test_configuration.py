@@ -3,6 +3,7 @@
 import json
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -10,6 +11,10 @@ import pytest
 from cpppod import configuration
 from cpppod.commands import cpppod as command
 from cpppod.configuration import Configuration, ConfigurationError
+from cpppod.configuration.quantities import PREDEFINED_STRUCTURES
+from cpppod.configuration.sections import Personality
+from cpppod.protocols.cip.personality import PERSONALITIES
+from cpppod.protocols.cip.structures import PREDEFINED
 from cpppod.protocols.plant import Plant, from_plain, to_plain
 
 SHIPPED = sorted((Path(configuration.__file__).parents[1] / "etc").glob("*.toml"))
@@ -372,3 +377,19 @@ def test_text_devices_that_cannot_be_are_refused(
 ) -> None:
     (found,) = problems(tmp_path, SCALE.replace(old, new, 1))
     assert wanted in found
+
+
+def test_structures_may_contain_structures_that_exist(tmp_path: Path) -> None:
+    text = '[[structure]]\nname = "inner"\nmembers = [{ name = "a", type = "INT" }]\n' + (
+        '[[structure]]\nname = "outer"\nmembers = [{ name = "i", type = "inner", length = 2 }]\n'
+        '[[tag]]\nname = "t"\ntype = "outer"\n[[tag]]\nname = "u"\ntype = "TIMER"\n'
+    )
+    (listener,) = load(tmp_path, text).plant.listeners
+    assert listener.structures["outer"] == [{"name": "i", "type": "inner", "length": 2}]
+    (found,) = problems(tmp_path, text.replace('type = "inner"', 'type = "iner"'))
+    assert "structure[1].members[0].type: 'iner'" in found
+
+
+def test_every_personality_and_predefined_structure_of_the_listener_can_be_chosen() -> None:
+    assert get_args(Personality) == tuple(PERSONALITIES)
+    assert tuple(PREDEFINED) == PREDEFINED_STRUCTURES

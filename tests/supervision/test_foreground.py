@@ -201,3 +201,12 @@ def test_a_path_too_long_for_a_socket_is_refused(command: list[str], tmp_path: P
     assert done.returncode == 1
     assert "longer than" in done.stderr
     assert not deep.exists()
+
+
+def test_a_stop_from_outside_is_a_good_end(process: "subprocess.Popen[str]", runtime: Path) -> None:
+    lines_until(process.stdout, "ready after")
+    with ControlClient.connect(str(runtime)) as gateway:
+        gateway.ask("stop")
+    lines_until(process.stdout, "cpppod: stopped")
+    assert process.wait(10) == 0
+    assert not runtime.exists()
