@@ -121,5 +121,10 @@ async def polled(
 async def write(wire: Wire, name: str, *writes: Any, timeout_s: float = 5.0) -> WriteAnswer:
     """What a device answers to a write."""
     answer: asyncio.Future[WriteAnswer] = asyncio.get_running_loop().create_future()
-    wire.write(name, list(writes), time.monotonic() + timeout_s, answer.set_result)
+
+    def answered(result: WriteAnswer) -> None:
+        if not answer.done():  # who asked may have been cancelled
+            answer.set_result(result)
+
+    wire.write(name, list(writes), time.monotonic() + timeout_s, answered)
     return await asyncio.wait_for(answer, timeout_s + 1.0)
