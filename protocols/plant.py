@@ -245,7 +245,8 @@ class Worker:
 
     Its options, by role (seconds, bytes; addresses are `host:port`, or "" for none):
         feed: publish, request, replay_bytes, replay_age_s, secret_key_file, client_keys_file.
-        historian: store (`sqlite`, `postgresql`), path, dsn, retention_s (0: for ever),
+        historian: store (`sqlite`, `postgresql`), path, dsn, retention_s and minutes_retention_s
+            (0: for ever), bytes, free_bytes (0: by the file system's size), roll_up,
             journal_bytes, journal_age_s; poller and serial: the last two.
         control: metrics (address), groups {role: Unix group}, workers {name: role}, supervisor
             (its socket), files (of the configuration), feed, history, web (maps as above).

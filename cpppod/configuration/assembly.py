@@ -279,6 +279,10 @@ def _history(history: sections.History, historised: bool, findings: Findings) ->
         "minutes_retention_s": history.minutes_retention,
         "bytes": history.size,
         "free_bytes": history.free,
+        "roll_up": history.roll_up,
+        "minutes_retention_s": history.minutes_retention,
+        "bytes": history.size,
+        "free_bytes": history.free,
         "journal_bytes": history.journal_size,
         "journal_age_s": history.journal_age,
     }
