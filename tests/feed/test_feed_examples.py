@@ -1,0 +1,119 @@
+"""The examples of `examples/` and `docs/feed.md` subscribe to a running feed."""
+
+import asyncio
+import json
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable
+
+from cpppod.workers.bus import new_curve_keys
+from tests.feed.running import RunningFeed, Source, beats
+from tests.peers import node_modules
+
+StartFeed = Callable[..., RunningFeed]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LOOPBACK = {"publish": "127.0.0.1:0", "request": "127.0.0.1:0"}
+
+
+async def endpoints(feed: RunningFeed) -> tuple[str, str]:
+    beat = await beats(feed, lambda beat: beat.extra.get("request"))
+    return beat.extra["publish"], beat.extra["request"]
+
+
+async def run(*command: str, beside: Callable[[], None], **environment: str) -> tuple[str, str]:
+    """Output and errors of a program, while `beside` is called fifty times a second."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    ended = asyncio.create_task(process.communicate())
+    while not ended.done():
+        beside()
+        await asyncio.wait([ended], timeout=0.02)
+    output, errors = ended.result()
+    assert process.returncode == 0, errors.decode()
+    return output.decode(), errors.decode()
+
+
+def counting(source: Source) -> Callable[[], None]:
+    """Publishes a block whose counter is one more each time, and a heartbeat."""
+    number = 0
+
+    def publish() -> None:
+        nonlocal number
+        number += 1
+        source.block(n=number)
+        source.heartbeat()
+
+    return publish
+
+
+def test_python_example_prints_samples(start_feed: StartFeed) -> None:
+    async def scenario() -> str:
+        feed = start_feed(**LOOPBACK)
+        source = Source(feed.bus_dir)
+        source.block(n=0)
+        publish, request = await endpoints(feed)
+        command = [sys.executable, str(ROOT / "examples" / "feed_subscriber.py"), publish]
+        options = ["boiler/*", "--requests", request, "--count", "5"]
+        output, _ = await run(*command, *options, beside=counting(source))
+        source.bus.close()
+        return output
+
+    lines = asyncio.run(scenario()).splitlines()
+    numbers = [int(re.fullmatch(r"[0-9:.]+ boiler\.n (\d+)", line)[1]) for line in lines]  # type: ignore[index]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+
+
+def test_node_example_takes_the_snapshot_and_every_block(start_feed: StartFeed) -> None:
+    modules = node_modules()
+
+    async def scenario() -> tuple[str, str]:
+        feed = start_feed(**LOOPBACK)
+        source = Source(feed.bus_dir)
+        source.block("pump", speed=7)
+        source.block(n=0)
+        publish, request = await endpoints(feed)
+        command = ["node", str(ROOT / "examples" / "feed_subscriber.js"), publish]
+        options = ["--requests", request, "--seconds", "2"]
+        outcome = await run(*command, *options, beside=counting(source), NODE_PATH=str(modules))
+        source.bus.close()
+        return outcome
+
+    output, errors = asyncio.run(scenario())
+    counters = json.loads(errors.splitlines()[-1])
+    assert (counters["lost"], counters["snapshots"]) == (0, 1)
+    assert counters["blocks"] > 20
+    assert "pump.speed 7" in output
+    numbers = [int(line.split()[-1]) for line in output.splitlines() if "boiler.n" in line]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+def test_node_example_joins_with_keys(start_feed: StartFeed, tmp_path: pathlib.Path) -> None:
+    modules = node_modules()
+    server_public, server_secret = new_curve_keys()
+    public, secret = new_curve_keys()
+    key_file, clients = tmp_path / "feed.key", tmp_path / "clients.keys"
+    key_file.write_bytes(server_secret)
+    key_file.chmod(0o600)
+    clients.write_bytes(public)
+
+    async def scenario() -> str:
+        keys = {"secret_key_file": str(key_file), "client_keys_file": str(clients)}
+        feed = start_feed(**LOOPBACK, **keys)
+        source = Source(feed.bus_dir)
+        source.block(n=0)
+        publish, request = await endpoints(feed)
+        command = ["node", str(ROOT / "examples" / "feed_subscriber.js"), publish]
+        options = ["--requests", request, "--seconds", "0.5"]
+        options += ["--public-key", public.decode(), "--secret-key", secret.decode()]
+        options += ["--server-key", server_public.decode()]
+        output, _ = await run(*command, *options, beside=counting(source), NODE_PATH=str(modules))
+        source.bus.close()
+        return output
+
+    assert "boiler.n" in asyncio.run(scenario())
