@@ -307,9 +307,6 @@ class History(Section):
     )
     size: Size = Field(default=0, description="SQLite: of all files; 0 is half the disk")
     free: Size = Field(default=0, description="SQLite: what stays free; 0 is 5 %, at most 1 GB")
-    minutes_retention: Duration = Field(default=0.0, description="the same of the roll-ups")
-    size: Size = Field(default=0, description="of all files; 0: half the file system")
-    free: Size = Field(default=0, description="what stays free; 0: 5 %, at most 1 GB")
     roll_up: bool = Field(default=True, description="minimum, mean, maximum of every minute")
     journal_size: Size = 2_000_000_000
     journal_age: Duration = 259_200.0
