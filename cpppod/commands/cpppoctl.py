@@ -14,7 +14,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 from cpppod import __version__
-from cpppod.commands import cpppoctl_actions, cpppoctl_history, cpppoctl_queries
+from cpppod.commands import (
+    cpppoctl_actions,
+    cpppoctl_history,
+    cpppoctl_queries,
+    cpppoctl_transfer,
+)
 from cpppod.control_client import ControlClient, ControlError, Unreachable
 
 DONE, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -75,9 +80,16 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    for module in (cpppoctl_queries, cpppoctl_history, cpppoctl_actions):
+    for module in (cpppoctl_queries, cpppoctl_history, cpppoctl_transfer, cpppoctl_actions):
         module.add_commands(add)
     return options
+
+
+OFFLINE: dict[str, Callable[[argparse.Namespace], int]] = {  # these need no daemon
+    "play": cpppoctl_history.play,
+    "export": cpppoctl_transfer.export,
+    "import": cpppoctl_transfer.bring_in,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     given.json = getattr(given, "json", False)
     try:
-        if given.command == "play":  # the only one that needs no daemon
-            return cpppoctl_history.play(given)
+        if (offline := OFFLINE.get(given.command)) is not None:
+            return offline(given)
         with ControlClient.connect(getattr(given, "socket", "")) as gateway:
             run: Run = given.run
             return run(gateway, given)
