@@ -1,0 +1,41 @@
+"""`cpppoctl export` and `import`: recordings moved without a daemon."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cpppod.commands.cpppoctl import main
+from cpppod.history import logger
+from cpppod.history.query import history
+
+T0 = 1_700_000_000
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Path:
+    with logger(tmp_path / "plant.hst") as file:
+        for n in range(3):
+            file.write({"boiler.level": n, "40001": n}, now=T0 + n)
+    return tmp_path / "plant.hst"
+
+
+def test_there_and_back(plant: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, out = str(tmp_path / "store"), tmp_path / "out.hst"
+    assert main(["import", str(plant), store, "--device", "pump"]) == 0
+    assert capsys.readouterr().out == "6 readings are new in the store\n"
+    with history(store) as past:
+        assert past.tags() == ["boiler.level", "pump.40001"]
+    arguments = ["export", store, str(out), "--tags", "boiler.*", "--from", "2023-11-14 22:13:21"]
+    assert main(["--json", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out)["count"] >= 2
+    assert '{"boiler.level": 2}' in out.read_text()
+
+
+def test_what_cannot_be_moved_is_said(
+    plant: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", str(plant), str(tmp_path / "store")]) == 1
+    assert "cpppoctl: import: 40001" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "none"), str(tmp_path / "out.hst")]) == 1
+    assert "cpppoctl: export:" in capsys.readouterr().err
