@@ -120,6 +120,7 @@ class Simulator:
         self._target = self._make_target()
         self._structures = declare_structures(self._target, self.settings.structures)
         self._variables: dict[str, Variable] = {}
+        self._names: dict[str, str] = {}
         for tag in tags:
             self._declare(tag)
         self._movements: list[Movement] = [
@@ -174,6 +175,7 @@ class Simulator:
             variable.attribute = self.settings.attribute_class(given.name, variable)
         self._target.add_tag(variable, given.address)
         self._variables[given.name.casefold()] = variable
+        self._names[given.name.casefold()] = given.name
         return variable
 
     def _alias(self, given: Declaration, shared: Variable) -> Variable:
@@ -183,6 +185,7 @@ class Simulator:
             raise TagError(f"tag {given.name}: {shared.name} has its address, and another type")
         self._target.symbols.add(shared, given.name)
         self._variables[given.name.casefold()] = shared
+        self._names[given.name.casefold()] = given.name
         return shared
 
     def _variable(self, name: str) -> Variable:
@@ -197,6 +200,11 @@ class Simulator:
         return self._target
 
     @property
+    def variables(self) -> dict[str, Variable]:
+        """The tags' memory by name."""
+        return {name: self._variables[folded] for folded, name in self._names.items()}
+
+    @property
     def endpoint(self) -> Endpoint | None:
         """The listening socket and its connections, while it runs."""
         return self._endpoint
@@ -204,7 +212,7 @@ class Simulator:
     @property
     def tags(self) -> list[str]:
         """Names of all tags."""
-        return [variable.name for variable in self._variables.values()]
+        return list(self._names.values())
 
     def add_tag(self, tag: str | Declaration) -> None:
         """Declare one more tag, also while it runs."""
