@@ -119,7 +119,9 @@ def test_answers_for_the_bus_by_aggregate(url: str) -> None:
     means = answer(reader, {**base, "step_us": 20 * US, "aggregate": "mean"}, size=1_000)
     assert means["columns"] == ["time_us", "minimum", "mean", "maximum", "samples", "good_us"]
     assert [row[2] for row in means["rows"]] == [2.0, None]
-    for wrong in ({"aggregate": "median"}, {"since_us": "now"}, {"until_us": -1}):
+    nothing = {**base, "since_us": 1, "until_us": 2}
+    assert answer(reader, nothing, size=1_000)["rows"] == []
+    for wrong in ({"tag": "boiler.none"}, {"aggregate": "median"}, {"since_us": "now"}):
         with pytest.raises(QuestionError):
             answer(reader, {**base, **wrong}, size=1_000)
 

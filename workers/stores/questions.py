@@ -118,18 +118,28 @@ def answer(reader: StoreReader, arguments: dict[str, Any], *, size: int) -> dict
     aggregate = str(arguments.get("aggregate") or ("step" if step_us else ""))
     if aggregate not in AGGREGATES:
         raise QuestionError(f"aggregate {aggregate!r}: expected one of {', '.join(AGGREGATES[1:])}")
+    columns = "time_us value quality"
+    rows: Iterable[Any]
     if aggregate == "last":
         sample = ask_last(reader, name, until_us)
-        return _table(name, "time_us value quality", [sample] if sample else [], size, limit)
-    if aggregate == "step":
-        found = ask_steps(reader, name, since_us, until_us, step_us)
-        return _table(name, "time_us value quality", found, size, limit)
-    if aggregate:
-        spans = ask_buckets(reader, name, since_us, until_us, step_us)
+        rows = [sample] if sample else []
+    elif aggregate == "step":
+        rows = ask_steps(reader, name, since_us, until_us, step_us)
+    elif aggregate:
+        rows = ask_buckets(reader, name, since_us, until_us, step_us)
         columns = "time_us minimum mean maximum samples good_us"
-        return _table(name, columns, spans, size, limit)
-    samples = ask_range(reader, name, since_us, until_us)
-    return _table(name, "time_us value quality", samples, size, limit)
+    else:
+        rows = ask_range(reader, name, since_us, until_us)
+    found = _table(name, columns, rows, size, limit)
+    if not any(row[1] is not None for row in found["rows"]):
+        _check_known(reader, name)
+    return found
+
+
+def _check_known(reader: StoreReader, name: str) -> None:
+    """Where nothing was found: whether there is such a tag at all."""
+    if name.lower() not in (tag.lower() for tag in reader.tags()):
+        raise QuestionError(f"{name}: nothing stored of such a tag; is its group historised?")
 
 
 def _time(arguments: dict[str, Any], name: str, default: int) -> int:
