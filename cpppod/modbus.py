@@ -214,7 +214,8 @@ class Poller:
                 self._polled.set()
             left_s = started_s + self.rate - time.monotonic()
             try:
-                await asyncio.wait_for(self._wake.wait(), max(0.0, left_s))
+                async with asyncio.timeout(max(0.0, left_s)):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
             self._wake.clear()

@@ -148,7 +148,15 @@ class Client:
         """Between two requests of a long `use`: let whoever waits go first."""
         assert self._lock is not None
         self._lock.release()
-        await self._lock.acquire()
+        cancelled = False
+        while True:
+            try:
+                await self._lock.acquire()
+                break
+            except asyncio.CancelledError:  # `use` releases the lock: have it again before
+                cancelled = True
+        if cancelled:
+            raise asyncio.CancelledError
 
     def start(self, work: Callable[[], Awaitable[None]]) -> "asyncio.Future[None]":
         """Run a coroutine on the client's loop; its task."""

@@ -1,0 +1,197 @@
+"""`modbus_sim` as documented: its lines, ranges, options, faults while it runs, and its peers."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpppod.modbus import Poller
+from cpppod.workers.modbus_simulator_control import tell
+
+WAIT_S = 15.0
+
+
+@contextmanager
+def simulator(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A running `modbus_sim`; (its process, the address it announced)."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cpppod.commands.modbus_sim", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    try:
+        yield process, line.strip()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=WAIT_S)
+
+
+def run(*arguments: str, timeout_s: float = WAIT_S) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "cpppod.commands.modbus_sim", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def test_the_readmes_start_line_is_printed_for_an_address_without_host() -> None:
+    port = free_port()
+    with simulator("-a", f":{port}", "40001-40100=99") as (process, line):
+        expected = f"Success; Started Modbus/TCP Simulator; PID = {process.pid}; address = :{port}"
+        assert line == expected
+        with Poller("plc", host="localhost", port=port, rate=0.05) as plc:
+            plc.poll(40001)
+            assert plc.wait(WAIT_S)
+            assert plc.read(40001) == 99
+
+
+@pytest.mark.parametrize(
+    ("registers", "address", "value"),
+    [
+        ("40001-40010=99", 40_001, 99),
+        ("400001-400010=99", 40_001, 99),
+        ("40001=1,2,3", 40_003, 3),
+        ("1-16=0,1", 2, True),
+        ("10001-10016=1", 10_016, True),
+        ("30001-30002=0x10", 30_002, 16),
+        ("465536=7", 465_536, 7),
+        ("HR:5=8", 40_006, 8),
+    ],
+)
+def test_the_documented_ranges_are_served(registers: str, address: int, value: int) -> None:
+    from cpppod.modbus import Server
+
+    with Server("127.0.0.1:0", registers) as server:
+        host, _, port = server.address.rpartition(":")
+        with Poller("plc", host=host, port=int(port), rate=0.05) as plc:
+            plc.poll(address)
+            assert plc.wait(WAIT_S)
+            assert plc.read(address) == value
+
+
+def test_sigint_and_sigterm_end_it_with_0() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with simulator("-a", "127.0.0.1:0", "40001") as (process, _):
+            process.send_signal(number)
+            assert process.wait(WAIT_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["-a", "127.0.0.1:0"], 2, "no registers"),
+        (["-a", "127.0.0.1:0", "40001", "--evil", "nonsense"], 1, "truncate"),
+        (["-a", "127.0.0.1:0", "4x"], 1, "registers"),
+        (["-a", "127.0.0.1:0", "40001", "--fault", "nonsense"], 1, "one of"),
+        (["-a", "127.0.0.1:0", "40001", "--move", "40001=jump"], 1, "motion"),
+        (["-a", "127.0.0.1:x", "40001"], 1, "port"),
+        (["-a", "/dev/nowhere", "40001"], 1, "No such file"),
+        (["-c", "{", "40001"], 1, "JSON"),
+        (["--nonsense"], 2, "usage"),
+    ],
+)
+def test_what_cannot_be_is_said_with_its_exit_code(
+    arguments: list[str], code: int, words: str
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_named_and_range_tries_the_next() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("-a", f"127.0.0.1:{port}", "40001")
+        assert done.returncode == 1
+        assert f"127.0.0.1:{port}: another program has this port" in done.stderr
+        with simulator("-a", f"127.0.0.1:{port}", "-r", "20", "40001") as (_, line):
+            found = int(line.rpartition(":")[2])
+            assert port < found < port + 20
+
+
+def test_faults_and_values_are_switched_while_it_runs(tmp_path: Path) -> None:
+    control = str(tmp_path / "control")
+    with simulator("-a", "127.0.0.1:0", "--control", control, "40001-40010=5") as (_, line):
+        host, _, port = line.rpartition(" ")[2].rpartition(":")
+        with Poller("plc", host=host, port=int(port), rate=0.05, timeout_s=0.2) as plc:
+            plc.poll(40001)
+            assert plc.wait(WAIT_S)
+            assert plc.read(40001) == 5
+            assert tell(control, "fault silent")["result"] == ["silent"]
+            while plc.online:
+                plc.wait(WAIT_S)
+            assert plc.read(40001) is None
+            assert tell(control, "clear silent")["result"] == 1
+            assert tell(control, "set 40001=6")["ok"]
+            while plc.read(40001) != 6:
+                plc.wait(WAIT_S)
+            assert tell(control, "get 40001-40002")["result"] == [6, 5]
+            assert not tell(control, "nonsense")["ok"]
+            assert tell(control, "status")["result"]["endpoints"] == [f"{host}:{port}"]
+        done = run("--tell", control, "faults")
+        assert (done.returncode, json.loads(done.stdout)) == (0, [])
+        assert run("--tell", str(tmp_path / "nobody"), "faults").returncode == 1
+    assert not os.path.exists(control)
+
+
+def test_a_pty_appears_under_its_link_and_goes_with_it(tmp_path: Path) -> None:
+    link = tmp_path / "line"
+    with simulator("--pty", str(link), "--json", "3:40001=7") as (process, line):
+        announced = json.loads(line)
+        assert announced == {
+            "kind": "Modbus/RTU",
+            "pid": process.pid,
+            "address": str(link),
+        }
+        with Poller("plc", host=str(link), unit=3, rate=0.05) as plc:
+            plc.poll(40001)
+            assert plc.wait(WAIT_S)
+            assert plc.read(40001) == 7
+    assert not link.exists()
+
+
+@pytest.mark.parametrize(
+    ("evil", "value"),
+    [
+        ("truncate", None),
+        ("corrupt", None),
+        ("corrupt:transaction", None),
+        ("corrupt:protocol", None),
+        ("corrupt:unit", None),
+        ("corrupt:function", None),
+        ("corrupt:registers", None),
+        ("delay:0.05", 5),
+    ],
+)
+def test_evil_is_never_believed(evil: str, value: Any) -> None:
+    with simulator("-a", "127.0.0.1:0", "40001=5", "--evil", evil) as (_, line):
+        host, _, port = line.rpartition(" ")[2].rpartition(":")
+        with Poller("plc", host=host, port=int(port), rate=0.05, timeout_s=0.2) as plc:
+            plc.poll(40001)
+            deadline_s = time.monotonic() + WAIT_S
+            while not plc.wait(0.5):
+                assert time.monotonic() < deadline_s
+            assert plc.read(40001) == value
