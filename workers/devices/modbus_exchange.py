@@ -31,6 +31,7 @@ from cpppod.workers.devices.driver import DeviceError, Link
 BROADCAST_PAUSE_S = 0.1  # turnaround delay: units work on a broadcast before the next request
 HEARD_LIMIT = 512  # bytes of a reply and the noise around it; the newest are kept
 QUIET_LIMIT_S = 1.0  # a line that never falls silent is used all the same after so long
+ADAPTER_S = 0.02  # what an adapter or a busy machine may hold a byte back for, on top of all else
 TRAILING_S = 0.02  # bytes behind a reply: listen at least so long before the next request
 
 Counts = Counter[str]
@@ -132,7 +133,9 @@ class RtuExchange:
             await self._drain(counts, bytearray())
         await self._silence(counts)
         frame = rtu.encode(unit, request.pdu)
-        late_s = timeout_s if self._late_window_s is None else self._late_window_s
+        late_s = self._late_window_s
+        if late_s is None:
+            late_s = timeout_s + ADAPTER_S
         sending_s = len(frame) * self._link.character_s
         answering_s = _answer_length(request) * self._link.character_s
         deadline_s = time.monotonic() + sending_s + timeout_s + answering_s

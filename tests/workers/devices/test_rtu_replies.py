@@ -6,6 +6,7 @@ everything else that arrives is dead beef.
 
 import asyncio
 import os
+import time
 import tty
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +26,9 @@ Script = Callable[[bytes], list[tuple[float, bytes]]]
 class ScriptedUnit:
     """The far end of a pty: answers each request with what a script makes of it."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, latest_s: float = 60.0) -> None:
         self._script = script
+        self._latest_s = latest_s
         self._buffer = bytearray()
         self.master, self.slave = os.openpty()
         tty.setraw(self.slave)
@@ -43,10 +45,14 @@ class ScriptedUnit:
         while len(self._buffer) >= REQUEST_LENGTH:
             request = bytes(self._buffer[:REQUEST_LENGTH])
             del self._buffer[:REQUEST_LENGTH]
+            until_s = time.monotonic() + self._latest_s
             for delay_s, reply in self._script(request):
-                asyncio.get_running_loop().call_later(delay_s, self._write, reply)
+                asyncio.get_running_loop().call_later(delay_s, self._write, reply, until_s)
 
-    def _write(self, reply: bytes) -> None:
+    def _write(self, reply: bytes, until_s: float) -> None:
+        """Send; what this machine held back for longer than the script may ask for is dropped."""
+        if time.monotonic() > until_s:
+            return
         try:
             os.write(self.master, reply)
         except OSError:
@@ -147,7 +153,7 @@ def late_script(timeout_s: float) -> Script:
 
 async def late_polls(polls: int, timeout_s: float) -> tuple[int, int]:
     """(wrong, good) of so many polls of constants, one address a request."""
-    unit = ScriptedUnit(late_script(timeout_s))
+    unit = ScriptedUnit(late_script(timeout_s), latest_s=2 * timeout_s + 0.005)
     line = Line("line", unit.path)
     tags = tuple(Tag(f"r{at}", f"HR:{at}", type="UINT") for at in range(0, 100, 10))
     keys = {"timeout_s": timeout_s, "retries": 0, "demote_after": 10**9, "period_s": 0.001}
