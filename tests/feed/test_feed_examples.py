@@ -5,10 +5,15 @@ import json
 import os
 import pathlib
 import re
+import socket
+import subprocess
 import sys
 from collections.abc import Callable
 
-from cpppod.workers.bus import new_curve_keys
+import pytest
+
+from cpppod.workers.bus import curve_public_key, new_curve_keys
+from cpppod.workers.feed_door import read_secret_key
 from tests.feed.running import RunningFeed, Source, beats
 from tests.peers import node_modules
 
@@ -117,3 +122,56 @@ def test_node_example_joins_with_keys(start_feed: StartFeed, tmp_path: pathlib.P
         return output
 
     assert "boiler.n" in asyncio.run(scenario())
+
+
+def adjacent_ports() -> tuple[int, int]:
+    """Two free ports in a row, as the default for `requests` wants them."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port, port + 1
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_python_of_the_feeds_documentation_runs(start_feed: StartFeed, number: int) -> None:
+    text = (ROOT / "docs" / "feed.md").read_text()
+    snippet = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number]
+    publish, request = adjacent_ports()
+    snippet = snippet.replace("tcp://127.0.0.1:44880", f"tcp://127.0.0.1:{publish}")
+
+    async def scenario() -> list[bytes]:
+        feed = start_feed(publish=f"127.0.0.1:{publish}", request=f"127.0.0.1:{request}")
+        source = Source(feed.bus_dir)
+        source.block(pressure=0)
+        await endpoints(feed)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-u", "-c", snippet, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        lines = []
+        for pressure in range(1, 4):
+            lines.append(await asyncio.wait_for(process.stdout.readline(), 20))
+            source.block(pressure=pressure)
+            source.heartbeat()
+        process.kill()
+        await process.wait()
+        source.bus.close()
+        return lines
+
+    lines = asyncio.run(scenario())
+    assert all(line.strip() for line in lines)
+
+
+def test_new_key_is_made_once_and_fits_its_public_key(tmp_path: pathlib.Path) -> None:
+    command = [sys.executable, "-m", "cpppod.feed", "new-key", str(tmp_path / "feed.key")]
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    secret = read_secret_key(tmp_path / "feed.key")
+    assert made.stdout.splitlines()[-1].encode() == curve_public_key(secret)
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert read_secret_key(tmp_path / "feed.key") == secret
