@@ -53,7 +53,7 @@ FREE_SHARE = 0.05  # of the file system stays free by default ...
 FREE_AT_MOST = 1_000_000_000  # ... but no more than this many bytes
 SIZE_SHARE = 0.5  # of the file system is what a store takes by default
 UPKEEP_S = 10.0  # between looks at sizes
-CLOSED_AFTER_US = 3_600_000_000  # a day is rolled up when the newest reading is an hour past it
+CLOSED_AFTER_S = 3_600.0  # without a reading, and with a later day there, a day is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class SqliteStore:
         self._state = StoreState()
         self._looked = -UPKEEP_S
         self._removed = 0
-        self._newest_us = 0
+        self._written: dict[str, float] = {}  # day -> when this process last wrote to it
         self._work: Iterator[None] | None = None
         self._damaged: list[Gap] = []
 
@@ -148,7 +148,7 @@ class SqliteStore:
         except BaseException:
             file.rollback()
             raise
-        self._newest_us = max(self._newest_us, readings[-1].gateway_us)
+        self._written[day] = self._monotonic()
         return added
 
     def _day(self, day: str) -> DayFile:
@@ -270,7 +270,8 @@ class SqliteStore:
         """Roll up and close each day that is over, a slice at a time."""
         files = day_files(self.folder)
         for day, path in sorted(files.items())[:-1]:
-            if _day_us(day) + DAY_US + CLOSED_AFTER_US >= self._newest_us:
+            written = self._written.get(day)
+            if written is not None and self._monotonic() - written < CLOSED_AFTER_S:
                 continue
             if is_open_day(path):
                 file = self._days.pop(day, None) or DayFile(path)

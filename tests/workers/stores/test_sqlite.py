@@ -37,7 +37,7 @@ def reading(sequence: int, at_us: int, value: Any, tags: int = 1) -> Reading:
 
 def store(folder: Path, **limits: Any) -> SqliteStore:
     limits = {"free_bytes": 1, **limits}
-    clock = iter(range(0, 10_000_000, 100))  # every look is time for upkeep
+    clock = iter(range(0, 1_000_000_000, 5_000))  # every look is time for upkeep
     found = SqliteStore(folder, SqliteLimits(**limits), monotonic=lambda: float(next(clock)))
     found.open()
     return found
@@ -137,6 +137,18 @@ def test_a_closed_day_is_rolled_up_by_the_minute(tmp_path: Path) -> None:
         Minute(DAY0 + MINUTE, 40.0, 40.0, 40.0, 0, MINUTE),
         Minute(DAY0 + 2 * MINUTE, 40.0, 40.0, 40.0, 0, MINUTE),
     ]
+
+
+def test_a_day_that_is_written_to_is_not_closed_by_a_clock_that_jumped(tmp_path: Path) -> None:
+    now = [0.0]
+    kept = SqliteStore(tmp_path, SqliteLimits(free_bytes=1), monotonic=lambda: now[0])
+    kept.open()
+    kept.commit(Batch([reading(1, DAY0, 1.0)]))
+    kept.commit(Batch([reading(2, 2_085_978_496_000_000, 1.0)]))
+    assert upkeep(kept) == 1
+    now[0] += 3_601.0
+    assert upkeep(kept) > 1
+    assert not is_open_day(sorted(day_files(tmp_path).values())[0])
 
 
 def test_a_closed_day_is_one_file_without_a_log(tmp_path: Path) -> None:
