@@ -343,7 +343,7 @@ class Connector(Client):
         for _ in self.drive(run):
             pass
         if run.refuses_batches:
-            plan.limit = None
+            plan.packets = plan.unbatched().packets
         return run.values
 
     def read_tags(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cpppod.protocols.cip.message_router import Service
-from cpppod.protocols.enip.operations import Operation
+from cpppod.protocols.enip.operations import Operation, parse_path
 from cpppod.protocols.enip.originator_exchange import (
     Call,
     Exchange,
@@ -60,9 +60,10 @@ def _known(
     operation: Operation, path: bytes, types: Mapping[bytes, tuple[int, int]]
 ) -> tuple[int, int] | None:
     """The type of the tag, or of the array that the path leads into."""
-    if not types or path in types or isinstance(operation["path"], str | bytes):
+    named = operation["path"]
+    if not types or path in types or isinstance(named, bytes):
         return types.get(path)
-    segments = list(operation["path"])
+    segments = parse_path(named) if isinstance(named, str) else list(named)
     while segments and "element" in segments[-1]:
         segments.pop()
     return types.get(encode_path(segments))

@@ -20,7 +20,7 @@ from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.cip.types import BY_CODE
 from cpppod.protocols.enip.operations import Operation
-from cpppod.protocols.enip.originator import Answer, OriginatorSession
+from cpppod.protocols.enip.originator import Answer, OriginatorSession, Trouble, Violation
 from cpppod.protocols.enip.originator_batch import (
     MAX_SERVICES,
     OFFSET_BYTES,
@@ -245,7 +245,11 @@ class PlanRun(Pipeline):
             if layout.raw(items) == layout.expected:
                 self._store(packet, layout, layout.values(items))
                 return
-        self._decode(packet, reply)
+        try:
+            self._decode(packet, reply)
+        except Violation:
+            self.trouble = self.trouble or Answer(None, trouble=Trouble.CLOSED)
+            raise
 
     def _store(self, packet: Packet, layout: ReplyLayout, values: tuple[Any, ...]) -> None:
         first = packet.first

@@ -10,7 +10,7 @@ a class 3 connection (`connected`) whose path begins with the route.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from cpppod.protocols.enip.originator_lane import Lane
 from cpppod.protocols.enip.originator_methods import make_exchange
 from cpppod.protocols.enip.originator_opening import MESSAGE_ROUTER, Wanted
 from cpppod.protocols.enip.originator_pipeline import Pipeline
+from cpppod.protocols.enip.originator_plan import Outcome, PlanRun, ReadPlan
 from cpppod.protocols.enip.originator_route import DIRECT, Hop, encode_route_path
 from cpppod.protocols.errors import DecodeError, ProtocolError
 from cpppod.protocols.plant import Device, Group, Tag
@@ -42,6 +43,8 @@ from cpppod.workers.devices.driver import (
 )
 from cpppod.workers.devices.enip_connection import EnipConnection
 
+GOOD = int(Quality.GOOD)
+MAX_PLANS = 64  # groups, and parts of groups that are tried again, whose packets are kept
 POLL_DEPTH = 2  # packets of one poll in flight: the next is there when the device is ready for it
 MAX_SHOWN = 200  # characters of a peer's or a library's text in an error
 TYPE_MISMATCH = quality(Quality.DEVICE_STATUS, status=0xFF, extended=0x2107)
@@ -67,6 +70,15 @@ class TagAccess:
     operation: Operation
     attribute: bool
     kind: types.DataType | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolledGroup:
+    """A group with the packets that read it; `accesses` are those of its tags that can be read."""
+
+    group: Group
+    accesses: list[TagAccess]
+    plan: ReadPlan
 
 
 def tag_access(tag: Tag) -> TagAccess:
@@ -111,6 +123,7 @@ class EnipDriver:
         self._connection: EnipConnection | None = None
         self._access: dict[Tag, TagAccess | ProtocolError] = {}
         self._types: dict[Tag, tuple[int, int]] = {}
+        self._plans: dict[int, PolledGroup] = {}
         self._batches = True
         self._identity = ""
         self._counters = {"polls": 0, "messages": 0, "writes": 0, "forwards": 0, "late": 0}
@@ -138,6 +151,7 @@ class EnipDriver:
             await self.close()
             raise DeviceError(quality(Quality.NOT_CONNECTED), _shown(error)) from None
         self._batches = True
+        self._plans.clear()
         await self._identify(connection)
 
     async def _identify(self, connection: EnipConnection) -> None:
@@ -178,26 +192,15 @@ class EnipDriver:
     async def poll(self, group: Group) -> dict[str, Sample]:
         """Every tag of `group`, in as few packets as the connection allows."""
         connection = self._open_connection()
-        samples: dict[str, Sample] = {}
-        accesses: list[TagAccess] = []
-        exchanges: list[Exchange] = []
-        for tag in group.tags:
-            access = self._access_of(tag)
-            if isinstance(access, ProtocolError):
-                samples[tag.name] = (None, quality(Quality.NOT_CONFIGURED))
-                continue
-            accesses.append(access)
-            exchanges.append(make_exchange(access.operation, {}))
-        pipeline = Pipeline(
+        polled = self._prepared(group, connection)
+        run = PlanRun(
             connection.session,
-            exchanges,
-            self._lane(connection),
+            polled.plan,
             depth=min(POLL_DEPTH, self.concurrency),
-            multiple=self._batches and self.device.model.get("multiple", True),
             timeout_s=self.device.timeout_s,
         )
         try:
-            await connection.run(pipeline)
+            await connection.run(run)
         except ReplyTimeout:
             raise DeviceError(quality(Quality.TIMEOUT), "no reply in time") from None
         except EnipStatusError as error:
@@ -206,11 +209,45 @@ class EnipDriver:
         except (OSError, ProtocolError) as error:
             raise DeviceError(_lost(connection), _shown(error)) from None
         finally:
-            self._counters["messages"] += pipeline.sent
-            self._batches = self._batches and not pipeline.refuses_batches
+            self._counters["messages"] += run.sent
+        if run.refuses_batches:
+            self._batches = False
+            self._plans.clear()
         self._counters["polls"] += 1
-        for access, exchange in zip(accesses, exchanges, strict=True):
-            samples[access.tag.name] = self._sample(access, exchange)
+        return self._samples(polled, run.values)
+
+    def _prepared(self, group: Group, connection: EnipConnection) -> "PolledGroup":
+        """The group's plan; made when it is first read over this connection."""
+        known = self._plans.get(id(group))
+        if known is not None and known.group is group:
+            return known
+        accesses = [self._access_of(tag) for tag in group.tags]
+        usable = [access for access in accesses if isinstance(access, TagAccess)]
+        plan = ReadPlan(
+            [access.operation for access in usable],
+            self._lane(connection),
+            {},
+            multiple=self._batches and self.device.model.get("multiple", True),
+        )
+        while len(self._plans) >= MAX_PLANS:
+            self._plans.pop(next(iter(self._plans)))
+        polled = self._plans[id(group)] = PolledGroup(group, usable, plan)
+        return polled
+
+    def _samples(self, polled: "PolledGroup", values: list[Any]) -> dict[str, Sample]:
+        samples: dict[str, Sample] = {}
+        if len(polled.accesses) < len(polled.group.tags):
+            unusable = (None, quality(Quality.NOT_CONFIGURED))
+            samples = {tag.name: unusable for tag in polled.group.tags}
+        number = 0
+        for packet in polled.plan.packets:
+            for outcome, kind in zip(packet.outcomes, packet.types, strict=True):
+                access, value = polled.accesses[number], values[number]
+                number += 1
+                if outcome[0]:
+                    samples[access.tag.name] = (None, _refused(outcome))
+                else:
+                    samples[access.tag.name] = self._sample(access, value, kind)
         return samples
 
     def _access_of(self, tag: Tag) -> TagAccess | ProtocolError:
@@ -223,19 +260,16 @@ class EnipDriver:
             self._access[tag] = access
         return access
 
-    def _sample(self, access: TagAccess, exchange: Exchange) -> Sample:
-        if exchange.status:
-            return None, _refused(exchange)
-        values = exchange.value
+    def _sample(self, access: TagAccess, value: Any, kind: tuple[int, int] | None) -> Sample:
         if access.attribute:
-            return _attribute_sample(access, bytes(values))
-        if isinstance(exchange, ReadTag) and exchange.type is not None:
-            self._types[access.tag] = exchange.type
-            if "bit" not in access.operation and not _same_type(
-                access.kind, *exchange.type, values
-            ):
+            return _attribute_sample(access, bytes(value))
+        if kind is not None:
+            self._types[access.tag] = kind
+            values = value if isinstance(value, list) else (value,)
+            same = _same_type(access.kind, *kind, values)
+            if not same and "bit" not in access.operation:
                 return None, TYPE_MISMATCH
-        return _as_sample(access.tag, values)
+        return _as_sample(access.tag, value)
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -371,15 +405,13 @@ def _lost(connection: EnipConnection) -> int:
     return quality(Quality.NOT_CONNECTED if gone else Quality.BAD_REPLY)
 
 
-def _refused(exchange: Exchange) -> int:
-    code = Quality.DEVICE_STATUS
-    if exchange.status in _NO_SUCH_ADDRESS:
-        code = Quality.NOT_CONFIGURED
-    extended = exchange.extended[0] if exchange.extended else 0
-    return quality(code, status=exchange.status, extended=extended)
+def _refused(outcome: Outcome) -> int:
+    status, extended = outcome
+    code = Quality.NOT_CONFIGURED if status in _NO_SUCH_ADDRESS else Quality.DEVICE_STATUS
+    return quality(code, status=status, extended=extended[0] if extended else 0)
 
 
-def _same_type(kind: types.DataType | None, code: int, handle: int, values: list[Any]) -> bool:
+def _same_type(kind: types.DataType | None, code: int, handle: int, values: Sequence[Any]) -> bool:
     """Whether what the device sent is what the configuration says, or an integer of that range."""
     if kind is None:
         return code == types.STRUCTURE
@@ -394,25 +426,27 @@ def _same_type(kind: types.DataType | None, code: int, handle: int, values: list
     return found.code == kind.code or all(low <= value <= high for value in values)
 
 
-def _as_sample(tag: Tag, values: list[Any]) -> Sample:
+def _as_sample(tag: Tag, value: Any) -> Sample:
     if tag.length == 1:
-        return values[0], int(Quality.GOOD)
-    if len(values) != tag.length:
+        if isinstance(value, list):
+            value = value[0]
+        return value, GOOD
+    if len(value) != tag.length:
         return None, int(Quality.BAD_REPLY)
-    return values, int(Quality.GOOD)
+    return value, GOOD
 
 
 def _attribute_sample(access: TagAccess, data: bytes) -> Sample:
     """The value of an attribute's bytes, which carry no type of their own."""
     kind, tag = access.kind, access.tag
     if kind is None:
-        return data, int(Quality.GOOD)
+        return data, GOOD
     try:
         values = kind.unpack(data, tag.length)
     except ProtocolError:
         return None, int(Quality.BAD_REPLY)
     if tag.bit is not None and isinstance(values[0], int):
-        return bool(values[0] >> tag.bit & 1), int(Quality.GOOD)
+        return bool(values[0] >> tag.bit & 1), GOOD
     return _as_sample(tag, values)
 
 

@@ -35,7 +35,7 @@ def router_request(frame: Frame) -> bytes:
 def rr_reply(request: Frame, message: bytes, **changes: Any) -> bytes:
     """The SendRRData reply that carries `message`."""
     data = struct.pack("<IHHHHHH", 0, 0, 2, 0, 0, 0xB2, len(message)) + message
-    fields = {"session": request.session, "context": request.context} | changes
+    fields: dict[str, Any] = {"session": request.session, "context": request.context} | changes
     return Frame(0x6F, data, **fields).encode()
 
 

@@ -118,7 +118,7 @@ def test_enough_was_recorded() -> None:
 def test_a_recorded_multiple_service_packet_is_sent_byte_for_byte() -> None:
     vectors = json.loads((VECTORS / "enip_multiple.json").read_text())
     vector = next(item for item in vectors if item["id"] == "enip_multiple-000")
-    operations = [
+    operations: list[dict[str, Any]] = [
         {"method": "write", "path": "SCADA[1]", "tag_type": 0xC3, "data": [7]},
         {"path": "SCADA[0]", "elements": 4},
         {"method": "write", "path": "F", "tag_type": 0xCA, "data": [3.5]},
