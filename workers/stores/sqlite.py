@@ -53,6 +53,7 @@ FREE_SHARE = 0.05  # of the file system stays free by default ...
 FREE_AT_MOST = 1_000_000_000  # ... but no more than this many bytes
 SIZE_SHARE = 0.5  # of the file system is what a store takes by default
 UPKEEP_S = 10.0  # between looks at sizes
+CLOSING_S = 60.0  # between looks for days to close
 CLOSED_AFTER_S = 3_600.0  # without a reading, and with a later day there, a day is over
 
 
@@ -97,6 +98,7 @@ class SqliteStore:
         self._days: dict[str, DayFile] = {}
         self._state = StoreState()
         self._looked = -UPKEEP_S
+        self._upkept = -CLOSING_S
         self._removed = 0
         self._written: dict[str, float] = {}  # day -> when this process last wrote to it
         self._work: Iterator[None] | None = None
@@ -256,6 +258,10 @@ class SqliteStore:
     def maintain(self, now_us: int) -> bool:
         try:
             if self._work is None:
+                now = self._monotonic()
+                if now - self._upkept < CLOSING_S:
+                    return False
+                self._upkept = now
                 self._work = self._upkeep()
             next(self._work)
         except StopIteration:
