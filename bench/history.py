@@ -28,7 +28,7 @@ from cpppod.protocols.bus import feed  # noqa: E402
 from cpppod.protocols.bus.journal import Kind, encode_record  # noqa: E402
 from cpppod.protocols.bus.publisher import Publisher  # noqa: E402
 from cpppod.workers.collector import Collector  # noqa: E402
-from cpppod.workers.journal import JournalLimits, JournalWriter  # noqa: E402
+from cpppod.workers.journal_files import JournalLimits, JournalWriter  # noqa: E402
 from cpppod.workers.stores.questions import ask_buckets  # noqa: E402
 from cpppod.workers.stores.sqlite import SqliteLimits, SqliteStore  # noqa: E402
 from cpppod.workers.stores.sqlite_reader import SqliteReader  # noqa: E402

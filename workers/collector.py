@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cpppod.workers.journal import segment_path, segments
+from cpppod.workers.journal_files import segment_path, segments
 from cpppod.workers.journal_reader import START, JournalNewer, JournalReader
 from cpppod.workers.stores.store import (
     Batch,

@@ -14,26 +14,23 @@ For whoever publishes:
 on disk: it is either still on its way there, or was refused; a refused one is written down as a
 gap as soon as the journal works again. Never raises for a disk's trouble, never blocks the loop.
 
-    00000000000000000001.journal      segments, numbered, one epoch each (`protocols.bus.journal`)
-    00000000000000000002.tombstone    heads of a segment that was dropped for want of room
-
 Appends of one turn of the I/O thread are one write; every `sync_s` they are forced to the disk.
 The historian deletes what its store has committed; the worker drops the oldest beyond its bounds,
 declared.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpppod.protocols.bus.journal import SEGMENT, Hole, Kind, Segment, encode_record, scan
+from cpppod.protocols.bus.journal import Hole, Kind, encode_record
 from cpppod.protocols.errors import EncodeError
 from cpppod.workers.io_thread import IoThread, IoThreadBusy
+from cpppod.workers.journal_files import JournalCounters, JournalLimits, JournalWriter
+
+__all__ = ["Journal", "JournalLimits"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,262 +38,6 @@ APPEND_WAIT_S = 0.05  # what a block may be held back for; then it goes out mark
 MAX_PENDING = 8 * 1024 * 1024  # bytes not yet written: seconds of the largest plant's blocks
 ALARM_S = 60.0  # for which a drop is named in the beats
 MAX_HOLES = 1_000  # gaps remembered while nothing can be written; further ones join the last
-SUFFIX, TOMBSTONE = ".journal", ".tombstone"
-
-
-@dataclass(frozen=True, slots=True)
-class JournalLimits:
-    """How much a journal may hold; of a worker's options `journal_bytes` and `journal_age_s`.
-
-    Attributes:
-        bytes, age_s: beyond either, the oldest segments are dropped and declared.
-        segment_bytes, segment_s: a new segment from that size or age of the present one on.
-        sync_s: how often what was appended is forced to the disk; 0 after every write.
-    """
-
-    bytes: int = 256 * 1024 * 1024
-    age_s: float = 72 * 3600.0
-    segment_bytes: int = 4 * 1024 * 1024
-    segment_s: float = 600.0
-    sync_s: float = 1.0
-
-    @classmethod
-    def from_options(cls, options: dict[str, Any]) -> "JournalLimits":
-        """The limits among a worker's options, with or without `journal_` before them."""
-        named = {name.removeprefix("journal_"): value for name, value in options.items()}
-        return cls(**{name: named[name] for name in cls.__slots__ if name in named})
-
-
-@dataclass(slots=True)
-class JournalCounters:
-    """What happened, cumulative.
-
-    Attributes:
-        late: appends that took longer than their caller would wait.
-        refused_samples: of blocks that could not be written down.
-        dropped_samples: of blocks that were dropped for want of room, before they were stored.
-        errors: writes that failed.
-    """
-
-    blocks: int = 0
-    samples: int = 0
-    bytes: int = 0
-    late: int = 0
-    refused_blocks: int = 0
-    refused_samples: int = 0
-    dropped_segments: int = 0
-    dropped_samples: int = 0
-    errors: int = 0
-
-
-def segments(folder: Path) -> dict[int, str]:
-    """The numbers of a journal's segments, in order, each with `SUFFIX` or `TOMBSTONE`."""
-    found: dict[int, str] = {}
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return {}
-    for name in sorted(names):
-        stem, dot, suffix = name.rpartition(".")
-        if stem.isdigit() and dot + suffix in (SUFFIX, TOMBSTONE):
-            found.setdefault(int(stem), dot + suffix)  # a whole segment goes before its tombstone
-    return dict(sorted(found.items()))
-
-
-def segment_path(folder: Path, number: int, suffix: str = SUFFIX) -> Path:
-    """Where segment `number` is."""
-    return folder / f"{number:020d}{suffix}"
-
-
-@dataclass(slots=True)
-class JournalWriter:
-    """The files of one journal; every method blocks and belongs on the I/O thread."""
-
-    folder: Path
-    epoch: int
-    limits: JournalLimits = field(default_factory=JournalLimits)
-    counters: JournalCounters = field(default_factory=JournalCounters)
-    _file: int = -1
-    _lock: int = -1
-    _number: int = 0
-    _size: int = 0
-    _created: float = 0.0
-    _synced: float = 0.0
-    _unsynced: bool = False
-    _wall_offset: float = 0.0  # of the wall clock at the start: a clock that jumps ages nothing
-
-    def open(self, now: float) -> None:
-        """Lock the folder; the first segment of this life follows whatever is there.
-
-        Raises:
-            OSError: no folder, or (BlockingIOError) another process writes this journal.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self._lock < 0:
-            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(lock)
-                raise
-            self._lock = lock
-        self._number = max(segments(self.folder), default=0)
-        self._begin_segment(now)
-        self._synced = now
-        self._wall_offset = time.time() - now
-
-    def close(self) -> None:
-        """Force everything to the disk and let go."""
-        if self._file >= 0:
-            os.fdatasync(self._file)
-            os.close(self._file)
-            self._file = -1
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-    def append(self, records: bytes, now: float) -> None:
-        """Write whole records in one go, then sync and drop as the limits say.
-
-        Raises:
-            OSError: nothing of `records` is in the journal.
-        """
-        if self._file < 0 or self._is_full(len(records), now):
-            self._begin_segment(now)
-        try:
-            _write_all(self._file, records)
-        except OSError:
-            self.counters.errors += 1
-            self._undo()
-            raise
-        self._size += len(records)
-        self.counters.bytes += len(records)
-        self._unsynced = True
-        self.sync(now)
-
-    def _is_full(self, more: int, now: float) -> bool:
-        if self._size <= SEGMENT.size:
-            return False
-        too_long = self._size + more > self.limits.segment_bytes
-        return too_long or now - self._created >= self.limits.segment_s
-
-    def sync(self, now: float) -> None:
-        """Force what was appended to the disk, if it is time to.
-
-        A disk that refuses is counted and gets a new segment: what was written of this one survives
-        the process, whether it survives a power loss is not known.
-        """
-        if not self._unsynced or now - self._synced < self.limits.sync_s:
-            return
-        self._synced = now
-        try:
-            os.fdatasync(self._file)
-        except OSError as error:
-            self.counters.errors += 1
-            logger.error("journal not forced to disk folder=%s error=%s", self.folder, error)
-            os.close(self._file)
-            self._file = -1
-        self._unsynced = False
-
-    def trim(self, now: float) -> int:
-        """Drop the oldest segments beyond the limits, leaving tombstones; the samples dropped."""
-        sizes = []
-        for number, suffix in segments(self.folder).items():
-            if suffix == SUFFIX and number != self._number:
-                status = segment_path(self.folder, number).stat()
-                sizes.append((number, status.st_size, status.st_mtime))
-        total = sum(size for _, size, _ in sizes) + self._size
-        dropped = 0
-        for number, size, modified in sizes:
-            too_old = now + self._wall_offset - modified > self.limits.age_s
-            if total <= self.limits.bytes and not too_old:
-                break
-            dropped += self._drop(number)
-            total -= size
-        return dropped
-
-    def _drop(self, number: int) -> int:
-        """Replace a segment by its tombstone; whichever of both is there tells the truth."""
-        path = segment_path(self.folder, number)
-        data = path.read_bytes()
-        records, _, _ = scan(data, SEGMENT.size)
-        lost = [
-            encode_record(
-                Kind.LOST if record.kind == Kind.BLOCK else record.kind,
-                record.topic,
-                b"" if record.kind == Kind.BLOCK else record.body,
-                sequence=record.sequence,
-                samples=record.samples,
-            )
-            for record in records
-        ]
-        _replace(
-            segment_path(self.folder, number, TOMBSTONE), data[: SEGMENT.size] + b"".join(lost)
-        )
-        path.unlink()
-        samples = sum(record.samples for record in records if record.kind == Kind.BLOCK)
-        self.counters.dropped_segments += 1
-        self.counters.dropped_samples += samples
-        logger.error(
-            "journal over its limits, oldest dropped folder=%s segment=%d samples=%d",
-            self.folder,
-            number,
-            samples,
-        )
-        return samples
-
-    def _begin_segment(self, now: float) -> None:
-        if self._file >= 0:
-            finished, self._file = self._file, -1
-            try:
-                os.fdatasync(finished)
-            finally:
-                os.close(finished)
-        path = segment_path(self.folder, self._number + 1)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            _write_all(file, Segment(self.epoch, time.time_ns() // 1000).encode())
-        except OSError:
-            os.close(file)
-            path.unlink()
-            raise
-        self._file, self._number = file, self._number + 1
-        self._size, self._created, self._unsynced = SEGMENT.size, now, True
-        _sync_folder(self.folder)
-
-    def _undo(self) -> None:
-        """After a failed write, cut off the half of a record that may have gone out."""
-        try:
-            os.ftruncate(self._file, self._size)
-            os.lseek(self._file, self._size, os.SEEK_SET)
-        except OSError:
-            os.close(self._file)
-            self._file = -1  # the next append begins a new segment
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Journal:

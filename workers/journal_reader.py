@@ -24,7 +24,7 @@ from cpppod.protocols.bus.journal import (
 )
 from cpppod.protocols.bus.topics import split
 from cpppod.protocols.errors import DecodeError
-from cpppod.workers.journal import SUFFIX, TOMBSTONE, segment_path, segments
+from cpppod.workers.journal_files import SUFFIX, TOMBSTONE, segment_path, segments
 from cpppod.workers.stores.store import ALL, Batch, Cursor, Gap, Quarantined, Reading
 
 CHUNK = 256 * 1024  # bytes read at a time: about 50 ms of work with small blocks

@@ -10,7 +10,7 @@ import pytest
 from cpppod.protocols.bus.journal import HEAD, SEGMENT, Kind, encode_record
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.workers.collector import Collector
-from cpppod.workers.journal import JournalLimits, JournalWriter, segment_path, segments
+from cpppod.workers.journal_files import JournalLimits, JournalWriter, segment_path, segments
 from cpppod.workers.stores.sqlite import SqliteLimits, SqliteStore
 from cpppod.workers.stores.sqlite_reader import SqliteReader
 from cpppod.workers.stores.store import (

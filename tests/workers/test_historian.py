@@ -22,7 +22,7 @@ from cpppod.protocols.bus.messages import Beat, Command, CommandReply, decode
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.plant import Worker, to_plain
 from cpppod.workers.bus import Bus
-from cpppod.workers.journal import JournalLimits, JournalWriter
+from cpppod.workers.journal_files import JournalLimits, JournalWriter
 from cpppod.workers.stores.opening import open_reader
 from tests.postgresql_cluster import running_cluster
 

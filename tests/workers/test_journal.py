@@ -20,14 +20,8 @@ from cpppod.protocols.bus.journal import (
     scan,
 )
 from cpppod.workers.io_thread import IoThread
-from cpppod.workers.journal import (
-    TOMBSTONE,
-    Journal,
-    JournalLimits,
-    JournalWriter,
-    segment_path,
-    segments,
-)
+from cpppod.workers.journal import Journal, JournalLimits
+from cpppod.workers.journal_files import TOMBSTONE, JournalWriter, segment_path, segments
 
 
 def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
