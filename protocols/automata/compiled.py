@@ -1,7 +1,7 @@
 """The compiled run: a table walked by the interpreter's fastest loop, in pieces as they arrive.
 
     feed(piece) ──►  row = row[symbol] per symbol, 128 at a time;
-                     where a state leads back to itself, one scan skips the whole run
+                     where a state then leads back to itself, one scan skips the whole run
 
     went on     every symbol was taken; more may come
     ended       the next symbol cannot be taken (or, not greedy, the sentence is complete)
@@ -29,34 +29,24 @@ ROW_ENTRIES = 4096  # characters a row remembers; beyond it they are looked up e
 Data = bytes | bytearray | memoryview | str
 
 
-class Row(dict[Any, "Row"]):
-    """One state: symbol -> next row, filled on demand; a symbol that is refused is a KeyError."""
+Row = dict[Any, Any]  # symbol -> Row of the next state; a plain dict, the fastest to walk
 
-    __slots__ = ("accepting", "compiled", "final", "scan", "state")
 
-    def __init__(self, compiled: "Compiled", state: int) -> None:
-        super().__init__()
-        self.compiled = compiled
-        self.state = state
-        self.accepting = state in compiled.table.accepting
+class State:
+    """What is known of a state beside its row."""
+
+    __slots__ = ("accepting", "final", "number", "row", "scan")
+
+    def __init__(self, compiled: "Compiled", number: int) -> None:
+        table = compiled.table
+        self.number = number
+        self.row: Row = {}
+        self.accepting = number in table.accepting
         stops = self.accepting and not compiled.greedy
-        self.final = stops or all(t == REFUSED for t in compiled.table.rows[state])
+        self.final = stops or all(target == REFUSED for target in table.rows[number])
         self.scan: Callable[[Any, int, int], Any] | None = (
-            None if self.final else compiled.scan(state)
+            None if self.final else compiled.scan(number)
         )
-
-    def __missing__(self, symbol: Any) -> "Row":
-        if self.final:
-            raise KeyError(symbol)
-        held = self.compiled.table
-        number = ord(symbol) if held.symbols == TEXT else symbol
-        target = held.rows[self.state][held.class_of(number)]
-        if target == REFUSED:
-            raise KeyError(symbol)
-        row = self.compiled.row(target)
-        if len(self) < ROW_ENTRIES:
-            self[symbol] = row
-        return row
 
 
 class Compiled:
@@ -69,14 +59,32 @@ class Compiled:
     def __init__(self, table: Table, *, greedy: bool = True) -> None:
         self.table = table
         self.greedy = greedy
-        self._rows: list[Row | None] = [None] * len(table.rows)
+        self.states: dict[int, State] = {}  # by the id of its row
+        self._numbered: list[State | None] = [None] * len(table.rows)
+        self.first = self.state(0)
 
-    def row(self, state: int) -> Row:
-        """The row of a state, made when it is first met."""
-        row = self._rows[state]
-        if row is None:
-            row = self._rows[state] = Row(self, state)
-        return row
+    def state(self, number: int) -> State:
+        """The state of that number, made when it is first met."""
+        state = self._numbered[number]
+        if state is None:
+            state = self._numbered[number] = State(self, number)
+            self.states[id(state.row)] = state
+        return state
+
+    def fill(self, row: Row, symbol: Any) -> Row | None:
+        """The row that `symbol` leads to from `row`, which does not have it yet; None: refused."""
+        state = self.states[id(row)]
+        if state.final:
+            return None
+        table = self.table
+        number = ord(symbol) if table.symbols == TEXT else symbol
+        target = table.rows[state.number][table.class_of(number)]
+        if target == REFUSED:
+            return None
+        following = self.state(target).row
+        if len(row) < ROW_ENTRIES:
+            row[symbol] = following
+        return following
 
     def scan(self, state: int) -> Callable[[Any, int, int], Any] | None:
         """What skips the symbols that leave `state` where it is, if there are any."""
@@ -118,19 +126,20 @@ class Run:
 
     def reset(self) -> None:
         """Begin anew."""
-        self._row = self._compiled.row(0)
+        first = self._compiled.first
+        self._row = first.row
         self.sent = 0
-        self.ended = self._row.final
+        self.ended = first.final
 
     @property
     def terminal(self) -> bool:
         """Whether what was taken so far is a whole sentence."""
-        return self._row.accepting
+        return self._compiled.states[id(self._row)].accepting
 
     @property
     def state(self) -> str:
         """The name of the current state."""
-        return self._compiled.table.names[self._row.state]
+        return self._compiled.table.names[self._compiled.states[id(self._row)].number]
 
     def feed(self, data: Data, start: int = 0, end: int | None = None) -> int:
         """Take symbols of `data` from `start` to `end`; how many were taken.
@@ -144,20 +153,28 @@ class Run:
         at, end = start, len(data) if end is None else min(end, len(data))
         if self.ended or at >= end:
             return 0
-        row = self._row
-        try:
-            while at < end:
-                symbols = iter(data[at : min(at + BLOCK, end)])
+        row, compiled = self._row, self._compiled
+        while at < end:
+            beyond = min(at + BLOCK, end)
+            symbols = iter(data[at:beyond])
+            try:
                 for symbol in symbols:
                     row = row[symbol]
-                at += BLOCK
-                if row.scan is not None and at < end:
-                    at = row.scan(data, at, end).end()
-            at = end
-            self.ended = row.final
-        except KeyError:
-            at = min(at + BLOCK, end) - length_hint(symbols) - 1
-            self.ended = True
+            except KeyError:
+                at = beyond - length_hint(symbols) - 1
+                following = compiled.fill(row, symbol)
+                if following is None:
+                    self.ended = True
+                    break
+                row = following
+                at += 1
+                continue
+            at = beyond
+            scan = compiled.states[id(row)].scan
+            if scan is not None and at < end:
+                at = scan(data, at, end).end()
+        else:
+            self.ended = compiled.states[id(row)].final
         self._row = row
         self.sent += at - start
         return at - start
@@ -176,7 +193,7 @@ class Run:
                 state=self.state,
                 position=self.sent,
                 found="no more of it",
-                expected=shown_symbols(held, self._row.state),
+                expected=shown_symbols(held, held.names.index(self.state)),
             )
 
 

@@ -15,8 +15,10 @@ import ast
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
+PATHS_REMEMBERED = 1024  # taken apart once; a machine stores at the same few paths again and again
 MAXIMUM_INDEX_LENGTH = 200  # an index expression is written by a person
 _RESERVED = frozenset(name for name in dir(dict) if not name.startswith("__")) | {
     "iteritems",
@@ -55,6 +57,12 @@ class dotdict(dict[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         level: Any = self
+        if "[" not in key:
+            for name in _path(key):
+                if not isinstance(level, dict) or (held := _GET(level, name, _MISSING)) is _MISSING:
+                    raise KeyError(key)
+                level = held
+            return level
         for name in _path(key):
             level = _step(level, name, key)
         return level
@@ -114,6 +122,13 @@ class dotdict(dict[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value at `key`, or `default` where a part of the path is missing."""
+        if "[" not in key:
+            level: Any = self
+            for name in _path(key):
+                if not isinstance(level, dict) or (held := _GET(level, name, _MISSING)) is _MISSING:
+                    return default
+                level = held
+            return level
         try:
             return self[key]
         except (KeyError, IndexError):
@@ -183,6 +198,12 @@ class dotdict(dict[str, Any]):
         return type(self), (dict(dict.items(self)),)
 
 
+_MISSING: Any = object()
+
+
+_GET = dict.get  # dotdicts look up paths; this looks up one name
+
+
 def _pairs(source: Any) -> Iterable[tuple[str, Any]]:
     return source.items() if isinstance(source, Mapping) else source
 
@@ -192,12 +213,13 @@ def _allow(name: str) -> None:
         raise KeyError(f"{name!r} names a method of every dotdict, and cannot be a key")
 
 
-def _path(key: str) -> list[str]:
+@lru_cache(maxsize=PATHS_REMEMBERED)
+def _path(key: str) -> tuple[str, ...]:
     """The names that `key` leads through, back-ups worked out."""
     if not isinstance(key, str):
         raise KeyError(key)
     if "." not in key:
-        return [key]
+        return (key,)
     names: list[str] = []
     name, dots, depth = "", 0, 0
     for character in key:
@@ -214,7 +236,7 @@ def _path(key: str) -> list[str]:
         name += character
     if not name:
         raise KeyError(key)
-    return [*names, name]
+    return (*names, name)
 
 
 def _indexes(name: str) -> tuple[str, list[str]]:

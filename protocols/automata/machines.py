@@ -25,7 +25,6 @@ from cpppod.protocols.automata.errors import MachineInUse, NonTerminal, NoProgre
 from cpppod.protocols.automata.pictures import shown_ranges
 from cpppod.protocols.automata.sources import Peeking, peekable
 from cpppod.protocols.automata.states import (
-    Refusal,
     centered,
     state,
     state_drop,
@@ -88,6 +87,10 @@ class dfa_base(state):
         self.current = self.initial
         self.cycle = 0
         self.cycles = 1
+
+    @property
+    def simple(self) -> bool:
+        return False
 
     @property
     def name(self) -> str:
@@ -183,6 +186,7 @@ class _Stepping:
         self._data = data
         self._levels: list[_Level] = []
         self._taken: list[dfa_base] = []
+        self._impatient = 0  # levels whose machine is not greedy
         self._idle = 0
         self._idle_since = -1
 
@@ -210,12 +214,46 @@ class _Stepping:
         current = machine.initial
         yield machine, current
         while True:
-            following = yield from self._enter(current)
+            following: state | None
+            if self._is_simple(current):
+                target = self._simple_step(current)
+                if target is not None:
+                    yield self._levels[-1].machine, target
+                    current = target
+                    continue
+                following = yield from self._transition(current)
+            else:
+                following = yield from self._enter(current)
             if following is None:
                 following = yield from self._leave(current)
             if following is None:
                 return
             current = following
+
+    def _is_simple(self, current: state) -> bool:
+        """Whether nothing but the next symbol decides what follows a state, and it is there."""
+        return (
+            current.simple
+            and not self._impatient
+            and self._levels[-1].ending is None
+            and (not current.consumes or self._source.peek() is not None)
+        )
+
+    def _simple_step(self, current: state) -> state | None:
+        """Do what entering a simple state does; the state that follows, if a symbol decides it."""
+        source, level = self._source, self._levels[-1]
+        machine = level.machine
+        machine.current = current
+        current.process(source, machine, level.path, self._data)
+        symbol = source.peek()
+        if symbol is None:
+            return None
+        target = current.target(source, machine, level.path, self._data, symbol)
+        if not isinstance(target, state):
+            return None
+        self._check_progress(target)
+        machine.current = target
+        return target
 
     def _enter(self, current: state) -> Generator[Step, None, state | None]:
         """Take the state's symbol, begin its machine; the state to enter next, if any."""
@@ -249,6 +287,7 @@ class _Stepping:
                 return machine.initial
             machine.terminate(machine, level.outer_path, self._data)
             self._levels.pop()
+            self._impatient -= not machine.greedy
             if not self._levels:
                 return None
             self._release(machine)
@@ -264,25 +303,24 @@ class _Stepping:
         if current.limit is not None and not isinstance(current, dfa_base):
             ending = _earlier(ending, source.sent + self._number(current.limit, current, level))
         tried: tuple[int, Any] | None = None
+        machine, path = level.machine, level.path
         while not self._satisfied(current):
             limited = ending is not None and source.sent >= ending
             symbol = None if limited else source.peek()
-            exhausted = symbol is None and not limited and current.waits
-            if exhausted and tried != (source.sent, None):
+            if symbol is None and not limited and tried != (source.sent, None) and current.waits:
                 tried = (source.sent, None)
-                yield level.machine, None
+                yield machine, None
                 continue
-            target = current.target(source, level.machine, level.path, self._data, symbol)
+            target = current.target(source, machine, path, self._data, symbol)
             if isinstance(target, state):
                 self._check_progress(target)
-                _check_free(target)
-                level.machine.current = target
-                yield level.machine, target
+                machine.current = target
+                yield machine, target
                 return target
-            if not isinstance(target, Refusal) or tried == (source.sent, symbol):
+            if target is None or tried == (source.sent, symbol):
                 return None
             tried = (source.sent, symbol)
-            yield level.machine, None
+            yield machine, None
         return None
 
     def _acceptable(self, current: state, level: _Level) -> Steps:
@@ -309,6 +347,7 @@ class _Stepping:
             return False
         _check_free(machine.initial)
         self._levels.append(level)
+        self._impatient += not machine.greedy
         return True
 
     def _release(self, machine: dfa_base) -> None:
@@ -317,6 +356,8 @@ class _Stepping:
 
     def _satisfied(self, current: state) -> bool:
         """Whether a machine, or this state, that is not greedy has what it wants."""
+        if current.greedy and not self._impatient:
+            return False
         if not current.terminal:
             return False
         if not current.greedy:
@@ -339,8 +380,11 @@ class _Stepping:
         return int(given)
 
     def _check_progress(self, target: state) -> None:
+        if isinstance(target, dfa_base):
+            _check_free(target)
         if self._source.sent != self._idle_since:
             self._idle_since, self._idle = self._source.sent, 0
+            return
         self._idle += 1
         if self._idle > IDLE_TRANSITIONS:
             raise self._error(NoProgress, target, "turns in a circle without taking a symbol")

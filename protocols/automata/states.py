@@ -23,6 +23,7 @@ from cpppod.protocols.automata.sources import Peeking
 
 INPUT = ".input"  # where a state keeps symbols, below its context
 TEXT_TYPECODE = "w" if sys.version_info >= (3, 13) else "u"
+SYMBOLS_REMEMBERED = 256  # per state; there may be a million characters
 NAME_WIDTH, NAME_AXIS = 50, 40  # name_centered: columns, and the one that the name's dot is in
 
 Target = Union["state", "decide", None]
@@ -78,6 +79,9 @@ class state:
         self._symbols: dict[Any, Any] = {}
         self._predicates: list[tuple[Callable[[Any], bool], Any]] = []
         self._ranges: list[tuple[int, int, state]] = []
+        self._met: dict[Any, state] = {}  # symbols that lay in a range
+        self._path: str | None = None  # of the last run, and where symbols go for it
+        self._where = ""
         self._any: Any = None
         self._epsilon: Any = None
         self._has_any = False
@@ -85,6 +89,11 @@ class state:
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def simple(self) -> bool:
+        """Whether it needs no more than its next symbol to be entered and left."""
+        return self.greedy and self.limit is None and self.alphabet is None
 
     @property
     def terminal(self) -> bool:
@@ -146,6 +155,7 @@ class state:
         """Lead every symbol numbered `low` to `high` (code points, bytes) to `target`."""
         self._ranges.append((low, high, target))
         self._ranges.sort(key=lambda held: held[0])
+        self._met.clear()
 
     def edges(self) -> Iterator[tuple[Any, Any]]:
         """(symbol, target) of every arrow; a range is a pair of numbers, an epsilon None."""
@@ -200,26 +210,26 @@ class state:
     ) -> "state | Refusal | None":
         """Where to go on `symbol` (None: there is none); a Refusal where that was asked for."""
         refused = False
-        for found, held in self._candidates(symbol):
+        if symbol is not None:
+            found, held = self._find(symbol)
             if not found:
-                continue
-            if held is None:
-                return REFUSAL
-            reached = _decided(held, machine, source, path, data)
-            if reached is not None:
-                return reached
-            refused = True
+                found, held = self._has_any, self._any
+            if found:
+                if isinstance(held, state):
+                    return held
+                if held is None:
+                    return REFUSAL
+                reached = _decided(held, machine, source, path, data)
+                if reached is not None:
+                    return reached
+                refused = True
+        if self._epsilon is not None:
+            reached = _decided(self._epsilon, machine, source, path, data)
+            return reached or REFUSAL
         return REFUSAL if refused else None
 
     def process(self, source: Peeking, machine: Any, path: str, data: Any) -> None:
         """What entering the state does to source and data."""
-
-    def _candidates(self, symbol: Any) -> Iterator[tuple[bool, Any]]:
-        if symbol is not None:
-            yield self._find(symbol)
-            if self._has_any:
-                yield True, self._any
-        yield self._epsilon is not None, self._epsilon
 
     def _find(self, symbol: Any) -> tuple[bool, Any]:
         if symbol is None:
@@ -229,14 +239,25 @@ class state:
         if symbol in self._symbols:
             return True, self._symbols[symbol]
         if self._ranges:
-            number = symbol if isinstance(symbol, int) else ord(symbol)
-            index = bisect_right(self._ranges, number, key=lambda held: held[0]) - 1
-            if index >= 0 and number <= self._ranges[index][1]:
-                return True, self._ranges[index][2]
+            reached = self._by_range(symbol)
+            if reached is not None:
+                return True, reached
         for predicate, target in self._predicates:
             if predicate(symbol):
                 return True, target
         return False, None
+
+    def _by_range(self, symbol: Any) -> "state | None":
+        reached = self._met.get(symbol)
+        if reached is None:
+            number = symbol if isinstance(symbol, int) else ord(symbol)
+            index = bisect_right(self._ranges, number, key=lambda held: held[0]) - 1
+            if index < 0 or number > self._ranges[index][1]:
+                return None
+            reached = self._ranges[index][2]
+            if len(self._met) < SYMBOLS_REMEMBERED:
+                self._met[symbol] = reached
+        return reached
 
     def _set_encoded(self, symbol: Any, target: Any) -> None:
         encoded = symbol if self.encoder is None else self.encoder(symbol)
@@ -268,7 +289,10 @@ class state_input(state):
         symbol = next(source)
         if data is None:
             return
-        where = self.context(path, INPUT if self._extension is None else self._extension)
+        if self._path != path:
+            self._path = path
+            self._where = self.context(path, INPUT if self._extension is None else self._extension)
+        where = self._where
         held = data.get(where)
         if held is None:
             held = new_store(self.typecode or _typecode(symbol))

@@ -52,7 +52,7 @@ def test_a_row_over_all_of_unicode_remembers_a_bounded_number_of_characters() ->
     characters = "".join(chr(0x4E00 + n) for n in range(ROW_ENTRIES + 100))
     assert compiled.accepts(characters)
     assert compiled.run().feed(characters) == len(characters)
-    assert len(compiled.row(0)) <= ROW_ENTRIES
+    assert len(compiled.first.row) <= ROW_ENTRIES
 
 
 @pytest.mark.parametrize(
