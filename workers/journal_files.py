@@ -20,6 +20,7 @@ from cpppod.protocols.bus.journal import SEGMENT, Kind, Segment, encode_record, 
 logger = logging.getLogger(__name__)
 
 SUFFIX, TOMBSTONE = ".journal", ".tombstone"
+SMALLEST = 4_096  # bytes of a segment, however little a journal may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,8 @@ class JournalWriter:
     def _is_full(self, more: int, now: float) -> bool:
         if self._size <= SEGMENT.size:
             return False
-        too_long = self._size + more > self.limits.segment_bytes
+        quarter = max(self.limits.bytes // 4, SMALLEST)  # or there would be nothing to drop
+        too_long = self._size + more > min(self.limits.segment_bytes, quarter)
         return too_long or now - self._created >= self.limits.segment_s
 
     def sync(self, now: float) -> None:

@@ -37,13 +37,14 @@ for update in subscribe(sys.argv[1], "*"):
 """
 
 
-def configuration(counters: Counters, store: Path, period_ms: int, feed: int, enip: int) -> str:
-    """A plant of counters, five to a poller, all with history."""
+def configuration(counters: Counters, store: Path, period_ms: int, feed: int, journal: str) -> str:
+    """A plant of counters, all with history."""
+    enip = free_port()
     parts = [
         "[gateway]\ncpppo_cfg = false\ndevices_per_worker = 5\n",
         f'[[listener]]\nname = "main"\naddress = "127.0.0.1:{enip}"\n',
         f'[feed]\npublish = "127.0.0.1:{feed}"\nsnapshot = "127.0.0.1:{free_port()}"\n',
-        f'[history]\npath = "{store}"\n',
+        f'[history]\npath = "{store}"\njournal_size = "{journal}"\n',
     ]
     tags = ", ".join(
         f'{{ name = "c{at}", address = "HR:{at * 2}", type = "UDINT" }}' for at in range(TAGS)
@@ -60,16 +61,28 @@ def configuration(counters: Counters, store: Path, period_ms: int, feed: int, en
 class Plant:
     """The gateway with its counters, what harms it, and the ledger at the end."""
 
-    def __init__(self, counters: Counters, store: Path, *, period_ms: int, seed: int) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        store: Path,
+        *,
+        period_ms: int = 250,
+        seed: int = 1,
+        journal: str = "2GB",
+    ) -> None:
         self.counters = counters
         self.store = store
         self.gateway = RunningGateway()
         self.chance = random.Random(seed)
         self.gaps: list[Gap] = []
         self._feed = free_port()
-        text = configuration(counters, store, period_ms, self._feed, free_port())
+        text = configuration(counters, store, period_ms, self._feed, journal)
         self.gateway.ports |= {port: port for port in range(1024, 65_536)}
-        self.gateway.start(configuration=text)
+        try:
+            self.gateway.start(configuration=text)
+        except BaseException:
+            self.gateway.stop()
+            raise
         self._subscriber = subprocess.Popen(
             [sys.executable, "-c", SUBSCRIBER, f"tcp://127.0.0.1:{self._feed}"],
             stderr=subprocess.DEVNULL,
@@ -91,14 +104,16 @@ class Plant:
         time.sleep(seconds)
         self._subscriber.send_signal(signal.SIGCONT)
 
-    def take_store_away(self, seconds: float) -> None:
-        """Fill the disk that the store is on, if it has one of its own."""
+    def take_store_away(self, seconds: float, *, and_kill: str = "") -> None:
+        """Fill the disk that the store is on, if it has one of its own; then kill such a worker."""
         if os.path.ismount(self.store.parent):
             filler = self.store.parent / "filler"
             with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
                 while file.write(bytes(65_536)):
                     pass
             time.sleep(seconds)
+            if and_kill:
+                self.kill(and_kill)
             filler.unlink()
 
     def settle(self) -> None:
@@ -151,7 +166,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_short_count_comes_out_even(disk: Path) -> None:
     with counting_devices(4) as counters:
-        plant = Plant(counters, disk / "history", period_ms=250, seed=1)
+        plant = Plant(counters, disk / "history")
         try:
             for kind in ("poller", "historian", "feed"):
                 time.sleep(1.0)
@@ -169,13 +184,32 @@ def test_a_short_count_comes_out_even(disk: Path) -> None:
     assert [gap.reason for gap in plant.gaps] == ["publisher restarted"]
 
 
+def test_what_the_journals_have_no_room_for_is_declared_to_the_sample(disk: Path) -> None:
+    with counting_devices(2) as counters:
+        plant = Plant(counters, disk / "history", period_ms=50, journal="32kB")
+        try:
+            if not os.path.ismount(disk):
+                pytest.skip("a file system can only be mounted by root")
+            time.sleep(1.0)
+            plant.take_store_away(4.0, and_kill="historian")  # with what it had read ahead
+            time.sleep(1.0)
+            plant.settle()
+            verdict = plant.verdict()
+        finally:
+            plant.close()
+    assert verdict.undeclared == 0, verdict
+    assert verdict.problems == [], verdict
+    lost = [gap for gap in plant.gaps if gap.reason == "journal over its limits"]
+    assert verdict.in_gaps == sum(gap.samples for gap in lost) > 0
+
+
 @pytest.mark.counting
 def test_a_minute_of_counting_comes_out_even(disk: Path) -> None:
     seed = int(os.environ.get("COUNT_SEED") or time.time())
     seconds = float(os.environ.get("COUNT_SECONDS", "60"))
     print(json.dumps({"seed": seed, "seconds": seconds}))
     with counting_devices(DEVICES) as counters:
-        plant = Plant(counters, disk / "history", period_ms=250, seed=seed)
+        plant = Plant(counters, disk / "history", seed=seed)
         try:
             end = time.monotonic() + seconds
             while time.monotonic() < end:
