@@ -357,7 +357,7 @@ class Simulator:
         if self._endpoint is not None:
             await self._endpoint.stop()
         if self._routes is not None:
-            await self._routes.close()
+            self._routes.close()
             self._routes = None
         self._close_discovery()
         if self._executor is not None:

@@ -90,6 +90,7 @@ class EnipConnection(asyncio.Protocol):
         self._delayed_until = 0.0
         self._reading = True
         self._reading_since = 0.0
+        self._out: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected: take it, or close it where a limit says so."""
@@ -120,6 +121,8 @@ class EnipConnection(asyncio.Protocol):
         if session is None:
             return
         out = session.receive_data(data, self._now())
+        if self._out:
+            self._flush()
         if out:
             self._write(out)
         if session.commands:
@@ -141,13 +144,22 @@ class EnipConnection(asyncio.Protocol):
             return
         out = session.complete(ticket, result, self._now())
         if out:
-            self._write(out)
+            if not self._out:
+                self.endpoint.loop.call_soon(self._flush)
+            self._out.append(out)
         if session.commands:
             self._perform(session)
         if session.closing or (self.eof and not session.outstanding):
+            self._flush()
             self._close()
         else:
             self._pace(session)
+
+    def _flush(self) -> None:
+        """Write the replies that this turn of the loop has completed."""
+        out, self._out = self._out, []
+        if out and self.transport is not None:
+            self._write(b"".join(out))
 
     def _pace(self, session: Session) -> None:
         """Read on, or not, as the session and the peer's own reading allow."""

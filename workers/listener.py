@@ -25,6 +25,7 @@ from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, 
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.bus.topics import LOCAL, split
 from cpppod.protocols.cip.image import Variable
+from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
 from cpppod.protocols.cip.request import Command, ForwardNeeded, WriteNeeded
 from cpppod.protocols.cip.status import ConnectionStatus, GeneralStatus
 from cpppod.protocols.cip.structures import Structure
@@ -501,7 +502,11 @@ class ListenerRole:
 
 
 def _unrouted(command: ForwardNeeded, extended: int) -> bytes:
-    return routing_failure(extended, command.route_path)
+    """The Connection Manager's refusal in the form that the request came in."""
+    if not command.connected:
+        return routing_failure(extended, command.route_path)
+    service = (command.request[0] if command.request else 0) | REPLY
+    return MessageRouterReply(service, GeneralStatus.CONNECTION_FAILURE, (extended,)).encode()
 
 
 def _plain(variable: Variable) -> Any:

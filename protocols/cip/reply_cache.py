@@ -7,10 +7,12 @@ Clients repeat themselves: what a request means is worked out once.
 """
 
 from cpppod.protocols.cip.image import Reply
+from cpppod.protocols.cip.request import ForwardNeeded
 
 MAX_COST = 4_194_304  # bytes for all requests without connection: 8,000 polls of 100 elements
 MAX_CONNECTION_COST = 131_072  # bytes for one connection
 MAX_KEY = 1_024  # bytes: longer requests are hardly ever repeated
+MAX_FORWARDS = 128  # requests of one session that leave
 ENTRY = 400  # bytes of the objects around one entry
 
 
@@ -48,6 +50,23 @@ class ReplyCache:
             forget(reply)
         self.entries.clear()
         self.cost = 0
+
+
+class ForwardCache:
+    """Requests that leave, by their bytes: where they go is worked out once."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, ForwardNeeded] = {}
+
+    def put(self, key: bytes, command: ForwardNeeded) -> None:
+        """Remember a command; the oldest goes where there are too many."""
+        if len(key) > MAX_KEY:
+            return
+        if len(self.entries) >= MAX_FORWARDS:
+            self.entries.pop(next(iter(self.entries)))
+        self.entries[key] = command
 
 
 def forget(reply: Reply) -> None:

@@ -88,6 +88,7 @@ class Target:
         self.symbols = Symbols(self.image, allotment)
         self.manager = ConnectionManager(self.identity, self.policy, random_u32)
         self.addressed: dict[tuple[int, int, int], Variable] = {}
+        self._last_attribute = 0
         self.refused: Counter[int] = Counter()
         self.observe: Callable[[str, Variable, int, int], None] | None = None
         self.remember = True
@@ -138,8 +139,10 @@ class Target:
         if known is not None and known is not variable:
             raise EncodeError(f"tag {variable.name} twice", status=0)
         if address is None:
-            instance = self.classes[MESSAGE_ROUTER_CLASS].instances[1]
-            address = (MESSAGE_ROUTER_CLASS, 1, max(instance.attributes, default=0) + 1)
+            self._last_attribute += 1
+            while (MESSAGE_ROUTER_CLASS, 1, self._last_attribute) in self.addressed:
+                self._last_attribute += 1
+            address = (MESSAGE_ROUTER_CLASS, 1, self._last_attribute)
         self.image.add(variable)
         self.symbols.add(variable, alias)
         self._place(variable, address)

@@ -21,10 +21,11 @@ from functools import lru_cache
 from typing import Any
 
 from cpppod.protocols.cip.image import Reply
-from cpppod.protocols.cip.message_router import refusal
+from cpppod.protocols.cip.message_router import UNCONNECTED_SEND, refusal
 from cpppod.protocols.cip.objects.connection_manager import Connection
 from cpppod.protocols.cip.reply_cache import (
     MAX_CONNECTION_COST,
+    ForwardCache,
     ReplyCache,
     refresh,
 )
@@ -73,6 +74,12 @@ _UNIT_OVERHEAD = 22
 def _shape(total: int) -> struct.Struct:
     """A frame of `total` bytes: command to status, sender context, and what it means."""
     return struct.Struct(f"12s8s{total - 20}s")
+
+
+@lru_cache(256)
+def _unit_shape(total: int) -> struct.Struct:
+    """The same for a request on a connection: its address, sequence count and message apart."""
+    return struct.Struct(f"12s8s24s2s{total - 46}s")
 
 
 @dataclass(slots=True)
@@ -150,6 +157,8 @@ class Session:
         self._image = target.image
         self._cache = target.replies
         self._replies = target.replies.entries
+        self._own_forwards = ForwardCache()
+        self._forwards = self._own_forwards.entries
         self._buffer = bytearray()
         self._slots: deque[_Slot] = deque()
         self._held = False
@@ -242,11 +251,22 @@ class Session:
                 out += (reply.head, ours, context, tail)
                 at += total
             return at
-        size = len(data)
-        while at < size and data[at : at + 12] == first:
-            if not self._repeated_unit(data, at, at - total, now, out):
+        address = data[20:44]
+        connection = self._links.get(address)
+        if connection is None or connection.deadline < now:
+            return 0
+        known, last, tail = connection.replies, connection.last_sequence, connection.last_reply
+        for header, context, link, sequence, message in _unit_shape(-total).iter_unpack(data):
+            reply = known.get(message)
+            if reply is None or reply.tail is None or sequence == last:
                 break
+            if header != first or link != address:
+                break
+            last, tail = sequence, reply.tail
+            out += (reply.head, ours, context, reply.lead, sequence, tail)
             at -= total
+        connection.last_sequence, connection.last_reply = last, tail
+        connection.deadline = now + connection.timeout_s
         return at
 
     def _repeated_unit(self, data: bytes, at: int, end: int, now: float, out: list[bytes]) -> bool:
@@ -399,20 +419,18 @@ class Session:
         now: float,
         out: list[bytes],
     ) -> None:
+        known = self._forwards.get(frame[20:])
+        if known is not None:
+            wrap = _rr_wrap(header[4], self.handle, int.from_bytes(frame[28:30], "little"))
+            self._settle(Pending(known, _same, exclusive=False), wrap, out)
+            return
         try:
             item = UnconnectedMessage.decode(frame[HEADER.size :])
         except DecodeError as error:
             self._reject("cpf")
             self._emit(_error(header, error.status), out)
             return
-        context, timeout, handle = header[4], item.timeout, self.handle
-
-        def wrap(message: bytes) -> bytes:
-            size = len(message)
-            head = HEADER.pack(SEND_RR_DATA, size + _RR_OVERHEAD, handle, 0, context, 0)
-            tail = _RR.pack(0, 0, timeout, 2, 0, 0, ItemType.UNCONNECTED_DATA, size)
-            return head + tail[4:] + message
-
+        wrap = _rr_wrap(header[4], self.handle, item.timeout)
         self.target.now = now
         outcome = self.target.execute(item.message, self._origin)
         if isinstance(outcome, Reply):
@@ -423,6 +441,9 @@ class Session:
                     self._learn(frame, len(frame))
             self._emit(wrap(message), out)
         else:
+            command = outcome.command if isinstance(outcome, Pending) else None
+            if isinstance(command, ForwardNeeded) and item.message[0] == UNCONNECTED_SEND:
+                self._own_forwards.put(frame[20:], command)
             self._settle(outcome, wrap, out)
 
     def _render(self, request: bytes, reply: Reply) -> bytes:
@@ -476,7 +497,7 @@ class Session:
         outcome = self._execute_connected(connection, item.message)
         if isinstance(outcome, Reply):
             message = self._render(item.message, outcome)
-            if self.target.remember and frame[38:40] == b"\xb1\0":
+            if self.target.remember and frame[40:42] == b"\xb1\0":
                 self._remember(connection, item.message, outcome, frame)
             connection.last_reply = message
             self._emit(wrap(message), out)
@@ -578,6 +599,16 @@ def _lead(to_id: int, size: int) -> bytes:
     return _UNIT.pack(
         *(0, 0, 0, 2, ItemType.CONNECTED_ADDRESS, 4, to_id, ItemType.CONNECTED_DATA, size + 2)
     )
+
+
+def _rr_wrap(context: bytes, handle: int, timeout: int) -> Callable[[bytes], bytes]:
+    def wrap(message: bytes) -> bytes:
+        size = len(message)
+        head = HEADER.pack(SEND_RR_DATA, size + _RR_OVERHEAD, handle, 0, context, 0)
+        tail = _RR.pack(0, 0, timeout, 2, 0, 0, ItemType.UNCONNECTED_DATA, size)
+        return head + tail[4:] + message
+
+    return wrap
 
 
 def _unit_wrap(
