@@ -317,17 +317,13 @@ def measure_plant(pid: int, metrics: int) -> None:
     lasted = time.monotonic() - started
     after, spent = scrape(metrics), cpu_s(pids) - used
     missed = "cpppod_poll_overruns_total"
-    print(
-        f"{DEVICES} devices x {TAGS} registers each second, {lasted:.0f} s, {len(pids)} processes"
-    )
+    cycles, missing = (after[key] - before.get(key, 0.0) for key in (good, missed))
+    halves = [quantile_s(before, after, share) for share in (0.5, 0.99)]
+    print(f"{DEVICES} devices x {TAGS} registers a second, {lasted:.0f} s, {len(pids)} processes")
     print(f"  processor   {spent / lasted:.2f} of a core, all processes of the gateway together")
     print(f"  memory      {pss_mb(pids):.0f} MB PSS")
-    print(
-        f"  cycles      {after[good] - before[good]:.0f}, missed {after[missed] - before[missed]:.0f}"
-    )
-    print(
-        f"  lateness    p50 {quantile_s(before, after, 0.5)}, p99 {quantile_s(before, after, 0.99)}"
-    )
+    print(f"  cycles      {cycles:.0f}, missed {missing:.0f}")
+    print(f"  lateness    p50 {halves[0]}, p99 {halves[1]}")
 
 
 def main() -> None:
