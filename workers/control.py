@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.protocols.bus.feed_events import Event, Updated
-from cpppod.protocols.bus.messages import Beat, CommandReply, WriteReply, WriteRequest, decode
+from cpppod.protocols.bus.messages import (
+    Beat,
+    CommandReply,
+    WriteReply,
+    WriteRequest,
+    decode_but_metrics,
+)
 from cpppod.protocols.errors import DecodeError
 from cpppod.protocols.plant import Worker
 from cpppod.workers.bus import libzmq_version
@@ -132,18 +138,18 @@ class Control:
         """A beat or a reply, from the worker that the identity names."""
         identity = frames[0].decode(errors="replace")
         try:
-            message = decode(frames[-1])
+            message = decode_but_metrics(frames[-1])
         except DecodeError:
             self._socket.counters.malformed += 1
             return
         if isinstance(message, Beat):
-            self._on_beat(identity, message)
+            self._on_beat(identity, message, frames[-1])
         elif isinstance(message, CommandReply):
             self.gateway.orders.receive(identity, message)
 
-    def _on_beat(self, identity: str, beat: Beat) -> None:
+    def _on_beat(self, identity: str, beat: Beat, frame: bytes) -> None:
         now, gateway = time.monotonic(), self.gateway
-        pid = gateway.table.receive_beat(identity, beat, now)
+        pid = gateway.table.receive_beat(identity, beat, now, frame=frame)
         if pid:
             self._watchdog.follow(beat.worker, pid)
         for device, told in beat.devices.items():

@@ -45,6 +45,7 @@ class WorkerRecord:
     since: float
     pid: int = 0
     beat: Beat | None = None
+    frame: bytes = b""  # of the beat, if that came without its metrics
     beat_at: float | None = None
     started_at: float | None = None
     down: str = STARTING
@@ -84,8 +85,12 @@ class WorkerTable:
         for name in self.workers.keys() - roles.keys():
             del self.workers[name]
 
-    def receive_beat(self, identity: str, beat: Beat, now: float) -> int:
-        """Note `beat` that came from `identity`; the pid if it is one not seen before, else 0."""
+    def receive_beat(self, identity: str, beat: Beat, now: float, *, frame: bytes = b"") -> int:
+        """Note `beat` that came from `identity`; the pid if it is one not seen before, else 0.
+
+        Args:
+            frame: what it was decoded from, kept for its metrics if it came without them.
+        """
         record = self.workers.get(beat.worker)
         if record is None or identity != beat.worker:
             self.unknown_beats += 1
@@ -94,6 +99,7 @@ class WorkerTable:
         if not known:
             record.pid, record.started_at = beat.pid, now
         record.beat, record.beat_at, record.down = beat, now, ""
+        record.frame = frame
         return 0 if known else beat.pid
 
     def process_seen(self, name: str, pid: int, now: float) -> None:

@@ -86,17 +86,20 @@ class ValueCache:
     def __init__(self) -> None:
         self.tags: dict[str, TagInfo] = {}
         self._flat: dict[str, TagInfo] = {}
-        self._by_member: dict[tuple[bytes, str], TagInfo] = {}
+        self._by_member: dict[bytes, dict[str, TagInfo]] = {}
         self._groups: dict[bytes, CachedGroup] = {}
         self._watchers: set[Callable[[list[TagInfo]], None]] = set()
 
     def configure(self, worker: Worker) -> None:
         """The tags are those of `worker`'s settings from now on; values of the others go."""
-        self.tags = {info.name.lower(): info for info in _tags_of(worker)}
-        self._by_member = {(info.topic, info.member): info for info in self.tags.values()}
+        self.tags = {_folded(info.name): info for info in _tags_of(worker)}
+        self._by_member = {}
+        for info in self.tags.values():
+            self._by_member.setdefault(info.topic, {})[info.member] = info
         self._flat = {info.flat_name.lower(): info for info in self.tags.values() if info.flat_name}
-        known = {info.topic for info in self.tags.values()}
-        self._groups = {name: group for name, group in self._groups.items() if name in known}
+        self._groups = {
+            name: group for name, group in self._groups.items() if name in self._by_member
+        }
 
     def apply(self, name: bytes, message: ValueMessage) -> None:
         """Take a block or repeat of topic `name`; one that is older than what is there is dropped.
@@ -118,8 +121,8 @@ class ValueCache:
         group.source_us, group.mono_us = message.source_us, message.mono_us
         group.samples.update(samples)
         if self._watchers and changed:
-            found = [self._by_member.get((name, tag)) for tag in changed]
-            infos = [info for info in found if info is not None]
+            members = self._by_member.get(name, {})
+            infos = [members[tag] for tag in changed if tag in members]
             for watcher in tuple(self._watchers):
                 watcher(infos)
 
@@ -167,13 +170,19 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile(f"{translate(folded)}|{translate(f'{folded}.*')}")
 
 
+def _folded(name: str) -> str:
+    """`name` in lower case; the same object where it is so already, for there are many."""
+    return name if name.islower() else name.lower()
+
+
 def _tags_of(worker: Worker) -> Iterable[TagInfo]:
     for device in worker.devices:
         for group in device.groups:
+            group_topic = topic(device.name, group.name)
             for tag in group.tags:
                 yield TagInfo(
                     name=f"{device.name}.{tag.name}",
-                    topic=topic(device.name, group.name),
+                    topic=group_topic,
                     member=tag.name,
                     device=device.name,
                     group=group.name,

@@ -14,6 +14,7 @@ program. Beats are turns of the loop: a role that blocks it for 5 s is killed by
 
 import asyncio
 import ctypes
+import dataclasses
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from cpppod.protocols.bus.codec import MAX_ITEMS
 from cpppod.protocols.bus.messages import Beat, Command, CommandReply, Message, decode
 from cpppod.protocols.errors import DecodeError, EncodeError
 from cpppod.protocols.plant import Worker, from_plain
@@ -211,18 +213,20 @@ class Process:
             waiting = self._waiting or self._problems
             report = Report("backing off" if waiting else "preparing")
         self.control.send(
-            Beat(
-                worker=self.worker.name,
-                pid=os.getpid(),
-                generation=self.worker.generation,
-                mono_us=self.now_us(),
-                state=report.state,
-                blocking_us=self.io.age_us(),
-                overdue=[*self._problems, *report.overdue],
-                devices=report.devices or {},
-                metrics=[*self._metrics(), *report.metrics],
-                extra=report.extra or {},
-            ).encode()
+            encode_beat(
+                Beat(
+                    worker=self.worker.name,
+                    pid=os.getpid(),
+                    generation=self.worker.generation,
+                    mono_us=self.now_us(),
+                    state=report.state,
+                    blocking_us=self.io.age_us(),
+                    overdue=[*self._problems, *report.overdue],
+                    devices=report.devices or {},
+                    metrics=[*self._metrics(), *report.metrics],
+                    extra=report.extra or {},
+                )
+            )
         )
 
     def _metrics(self) -> list[Any]:
@@ -316,6 +320,23 @@ class Process:
             self._prepared = None
             if self._role is not None:
                 self._role.abort()
+
+
+def encode_beat(beat: Beat) -> bytes:
+    """The beat's frame; without its metrics, and then its devices, where all is too much for one.
+
+    A worker of very many devices must not be killed because it has so much to say.
+    """
+    too_much = [*beat.overdue, "a shorter beat: too many devices in one worker"]
+    bare = dataclasses.replace(beat, metrics=[], overdue=too_much)
+    for each in (beat, bare, dataclasses.replace(bare, devices={})):
+        if len(each.metrics) > MAX_ITEMS:
+            continue
+        try:
+            return each.encode()
+        except EncodeError:
+            continue
+    return dataclasses.replace(bare, devices={}, extra={}).encode()
 
 
 def load_settings(path: str | os.PathLike[str]) -> Worker:

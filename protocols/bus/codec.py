@@ -57,6 +57,36 @@ def unpack_unchecked(frame: bytes) -> Any:
         raise DecodeError(f"not msgpack: {type(error).__name__}", status=0) from None
 
 
+def unpack_fields(frame: bytes, skipped: frozenset[int]) -> list[Any]:
+    """The elements of the array in `frame`; those whose index is in `skipped` are None, and cost
+    nothing: for who keeps a frame and looks into the rest of it later, if ever.
+
+    Raises:
+        DecodeError: not an array, or beyond the limits.
+    """
+    if len(frame) > MAX_MESSAGE:
+        raise DecodeError(f"message of {len(frame)} bytes", status=0)
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=MAX_MESSAGE,
+        max_array_len=MAX_ITEMS,
+        max_map_len=MAX_ITEMS,
+        ext_hook=_refuse,
+    )
+    unpacker.feed(frame)
+    fields: list[Any] = []
+    try:
+        for index in range(unpacker.read_array_header()):
+            if index in skipped:
+                unpacker.skip()
+                fields.append(None)
+            else:
+                fields.append(unpacker.unpack())
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise DecodeError(f"not msgpack: {type(error).__name__}", status=0) from None
+    check_depth(fields, MAX_DEPTH)
+    return fields
+
+
 def check_depth(value: Any, levels: int) -> None:
     """Refuse what is nested deeper than `levels`, and timestamps, which no hook sees.
 

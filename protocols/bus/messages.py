@@ -18,7 +18,7 @@ Deadlines are absolute, microseconds of the machine's monotonic clock, which all
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, get_origin, get_type_hints
 
-from cpppod.protocols.bus.codec import pack, unpack
+from cpppod.protocols.bus.codec import pack, unpack, unpack_fields
 from cpppod.protocols.errors import DecodeError
 
 VERSION = 1
@@ -186,7 +186,23 @@ def decode(frame: bytes) -> Message | None:
         DecodeError: not a message of ours, another major version, a field of another type, or
             beyond the limits of `codec`. Count it and drop it.
     """
-    plain = unpack(frame)
+    return _message(unpack(frame))
+
+
+def decode_but_metrics(frame: bytes) -> Message | None:
+    """As `decode`, but a `Beat` comes without its metrics: thousands of small objects that are only
+    looked at when somebody scrapes; `decode` the kept frame then.
+
+    Raises:
+        DecodeError: as `decode`.
+    """
+    plain = unpack_fields(frame, _METRICS)
+    if len(plain) > _METRICS_AT and plain[1] == Beat.KIND:
+        plain[_METRICS_AT] = []
+    return _message(plain)
+
+
+def _message(plain: Any) -> Message | None:
     if type(plain) is not list or len(plain) < 2 or type(plain[0]) is not int:
         raise DecodeError("not a message", status=0)
     if plain[0] != VERSION or type(plain[1]) is not int:
@@ -221,3 +237,5 @@ def _plain_type(hint: Any) -> type:
 
 
 _SHAPES = {kind: _shape(kind) for kind in KINDS.values()}
+_METRICS_AT = 2 + _SHAPES[Beat][0].index("metrics")
+_METRICS = frozenset({_METRICS_AT})
