@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpppod.workers.journal_files import segment_path, segments
-from cpppod.workers.journal_reader import START, JournalNewer, JournalReader
+from cpppod.workers.journal_reader import CHUNK, START, JournalNewer, JournalReader
 from cpppod.workers.stores.store import (
     Batch,
     Cursor,
@@ -27,6 +27,10 @@ from cpppod.workers.stores.store import (
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 50_000  # samples in one commit: a tenth of a second of the store's work
+MIN_BATCH = 500  # ... and in the smallest, for a store that takes too long
+MIN_CHUNK = 8_192  # bytes of a journal read at a time, then
+GROWTH = 20  # a batch that was stored is followed by one a twentieth larger, up to the largest
+SLOW_S = 2.0  # a commit that fails after so long may have been too large
 LOOK_S = 1.0  # between looks for journals of new publishers
 PAUSE_S, PAUSE_MAX_S = 0.5, 4.0  # before a store that failed is tried again
 
@@ -72,6 +76,7 @@ class Collector:
         self._looked = -LOOK_S
         self._retry_at = 0.0
         self._pause = PAUSE_S
+        self._size = MAX_BATCH  # samples in a batch: less for a store that takes too long
         self._failed_at = 0.0
 
     def turn(self, now_us: int) -> bool:
@@ -93,6 +98,8 @@ class Collector:
             elif not more:
                 more = self.store.maintain(now_us)
         except StoreError as error:
+            if self._monotonic() - now > SLOW_S:
+                self._begin_smaller()
             self._fails(error, now)
             return False
         self._works()
@@ -134,7 +141,7 @@ class Collector:
         samples = self._batch.samples()
         while waiting:
             for reader in list(waiting):
-                if samples >= MAX_BATCH:
+                if samples >= self._size:
                     return True
                 known = len(self._batch.readings)
                 try:
@@ -175,8 +182,19 @@ class Collector:
             self.stored_us = batch.readings[-1].gateway_us
         self._committed.update(batch.cursors)
         self._batch = Batch()
+        self._size = min(self._size + self._size // GROWTH, MAX_BATCH)
+        for reader in self._readers.values():
+            reader.chunk = min(reader.chunk + reader.chunk // GROWTH, CHUNK)
         for publisher, cursor in batch.cursors.items():
             self._prune(publisher, cursor)
+
+    def _begin_smaller(self) -> None:
+        """Read again from what is stored, in smaller batches: this one is too much at a time."""
+        self._size = max(self._size // 4, MIN_BATCH)
+        self._batch = Batch()
+        for name, reader in self._readers.items():
+            reader.back(self._committed.get(name, START))
+            reader.chunk = max(reader.chunk // 4, MIN_CHUNK)
 
     def _set_aside(self, error: PoisonError) -> None:
         """Take readings that no store will have out of the batch, and declare them."""

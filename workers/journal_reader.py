@@ -42,10 +42,12 @@ class JournalReader:
 
     Attributes:
         cursor: behind the last thing that `read` gave.
+        chunk: bytes read at a time.
     """
 
     folder: Path
     cursor: Cursor = START
+    chunk: int = CHUNK
     _epoch: int = 0  # of the segment that the cursor is in
     _resumed: bool = False  # a new epoch's first reading is still to come
     _file: int = -1
@@ -87,9 +89,9 @@ class JournalReader:
         before = self.cursor
         if self._file < 0 and not self._enter(self._at(self.cursor.segment), batch):
             return self._note(batch, before)
-        data = os.pread(self._file, CHUNK, self.cursor.offset)
+        data = os.pread(self._file, self.chunk, self.cursor.offset)
         records, end, stop = scan(data)
-        if stop == "short" and not records and len(data) == CHUNK:
+        if stop == "short" and not records and len(data) == self.chunk:
             data = os.pread(self._file, MAX_BODY + 64, self.cursor.offset)
             records, end, stop = scan(data)
         self._take(records, batch)

@@ -264,6 +264,35 @@ def test_a_store_that_fails_gets_the_same_readings_again(
     assert collector.counters.store_errors == 2
 
 
+class Slow(Failing):
+    """A store that takes no more than some samples before its time is up."""
+
+    def __init__(self, clock: Clock, most: int) -> None:
+        super().__init__()
+        self.clock = clock
+        self.most = most
+
+    def commit(self, batch: Batch) -> Stored:
+        if batch.samples() > self.most:
+            self.clock.now += 5.0
+            raise StoreError("statement timeout")
+        return super().commit(batch)
+
+
+def test_a_store_that_is_too_slow_gets_smaller_batches(tmp_path: Path) -> None:
+    worker = Worker(tmp_path / "journal")
+    for value in range(30_000):
+        worker.publish(value)
+    clock = Clock()
+    store = Slow(clock, most=1_000)
+    collector = Collector(tmp_path / "journal", store, monotonic=clock)
+    for _ in range(200):
+        collector.turn(T0)
+        clock.now += 5.0
+    values = [reading.values[0] for batch in store.kept for reading in batch.readings]
+    assert values == list(range(30_000))
+
+
 def test_poison_does_not_hold_up_the_others(tmp_path: Path) -> None:
     worker = Worker(tmp_path / "journal")
     for value in range(4):

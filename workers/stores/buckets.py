@@ -78,14 +78,14 @@ def number(value: Any) -> float | None:
 class _Span:
     """What has been seen of one bucket."""
 
-    __slots__ = ("count", "good_us", "maximum", "minimum", "total")
+    __slots__ = ("good_us", "maximum", "minimum", "samples", "total")
 
     def __init__(self) -> None:
         self.minimum = math.inf
         self.maximum = -math.inf
         self.total = 0.0
         self.good_us = 0
-        self.count = 0
+        self.samples = 0
 
     def hold(self, value: float, duration_us: int) -> None:
         self.minimum = min(self.minimum, value)
@@ -93,24 +93,41 @@ class _Span:
         self.total += value * duration_us
         self.good_us += duration_us
 
+    def add(self, part: "Bucket | Minute") -> None:
+        """Take in what was seen of a part of the time."""
+        self.samples += part.samples
+        if part.minimum is not None and part.maximum is not None and part.mean is not None:
+            self.minimum = min(self.minimum, part.minimum)
+            self.maximum = max(self.maximum, part.maximum)
+            self.total += part.mean * part.good_us
+            self.good_us += part.good_us
+
     def bucket(self, start_us: int) -> Bucket:
         if self.minimum > self.maximum:
-            return Bucket(start_us, None, None, None, self.count, 0)
+            return Bucket(start_us, None, None, None, self.samples, 0)
         mean = self.total / self.good_us if self.good_us else self.minimum
         mean = min(max(mean, self.minimum), self.maximum)  # rounding may leave the bounds
-        return Bucket(start_us, self.minimum, mean, self.maximum, self.count, self.good_us)
+        return Bucket(start_us, self.minimum, mean, self.maximum, self.samples, self.good_us)
 
 
 def buckets(
-    before: Sample | None, samples: Iterable[Sample], since_us: int, until_us: int, step_us: int
+    before: Sample | None,
+    samples: Iterable[Sample],
+    since_us: int,
+    until_us: int,
+    step_us: int,
+    *,
+    origin_us: int | None = None,
 ) -> Iterator[Bucket]:
     """Buckets of `step_us` from `since_us` on that cover the time up to `until_us`, it excluded.
 
     Args:
         before: the last sample before `since_us`.
         samples: those of the time, in order.
+        origin_us: where a bucket begins, if not at `since_us`: the first one is then cut.
     """
-    span, start = _Span(), since_us
+    origin_us = since_us if origin_us is None else origin_us
+    span, start = _Span(), origin_us + (since_us - origin_us) // step_us * step_us
     value, held_from = _good(before), since_us
     for sample in samples:
         if sample.time_us >= until_us:
@@ -123,14 +140,14 @@ def buckets(
             span, start, held_from = _Span(), end, end
         if value is not None and sample.time_us > held_from:
             span.hold(value, sample.time_us - held_from)
-        span.count += 1
+        span.samples += 1
         value, held_from = _good(sample), max(sample.time_us, held_from)
         if value is not None:
             span.hold(value, 0)
     while start < until_us:
-        end = min(start + step_us, until_us)
-        if value is not None and end > held_from:
-            span.hold(value, end - held_from)
+        end = start + step_us
+        if value is not None and min(end, until_us) > held_from:
+            span.hold(value, min(end, until_us) - held_from)
         yield span.bucket(start)
         span, start, held_from = _Span(), end, end
 
@@ -141,20 +158,16 @@ def _good(sample: Sample | None) -> float | None:
     return number(sample.value)
 
 
-def merge_minutes(
-    minutes: Iterable[Minute], since_us: int, until_us: int, step_us: int
-) -> dict[int, Bucket]:
-    """Roll-ups as buckets of `step_us`, by their start; a step shorter than a minute has one
-    each."""
+def merged(
+    parts: Iterable[Bucket | Minute], since_us: int, until_us: int, step_us: int
+) -> Iterator[Bucket]:
+    """Buckets of `step_us` made of parts of the time in any order, each in the one it begins in."""
     spans: dict[int, _Span] = {}
-    for minute in minutes:
-        start = since_us + max(0, minute.start_us - since_us) // step_us * step_us
-        if start >= until_us:
-            continue
-        span = spans.setdefault(start, _Span())
-        span.minimum = min(span.minimum, minute.minimum)
-        span.maximum = max(span.maximum, minute.maximum)
-        span.total += minute.mean * minute.good_us
-        span.good_us += minute.good_us
-        span.count += minute.samples
-    return {start: span.bucket(start) for start, span in spans.items()}
+    for part in parts:
+        start = since_us + max(0, part.start_us - since_us) // step_us * step_us
+        spans.setdefault(start, _Span()).add(part)
+    for start in range(since_us, until_us, step_us):
+        yield spans.get(start, _EMPTY).bucket(start)
+
+
+_EMPTY = _Span()

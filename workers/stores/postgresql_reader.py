@@ -94,6 +94,9 @@ class PostgresqlReader:
     def minutes(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Minute]:
         yield from ()
 
+    def rolled_up(self, since_us: int, until_us: int, *, gone_only: bool) -> list[tuple[int, int]]:
+        return []
+
     def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
         key: Any = None
         head: tuple[Any, ...] = ()

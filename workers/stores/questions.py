@@ -14,12 +14,15 @@ from cpppod.workers.stores.buckets import (
     MAX_BUCKETS,
     Bucket,
     buckets,
-    merge_minutes,
+    merged,
     steps,
     with_gaps,
 )
-from cpppod.workers.stores.store import Sample, StoreReader
+from cpppod.workers.stores.store import Minute, Sample, StoreReader
 
+ROLLED_UP_FROM_US = (
+    3_600_000_000  # a step from which a minute more or less at its edges is no matter
+)
 AGGREGATES = ("", "last", "step", "buckets", "min", "mean", "max")
 
 
@@ -76,23 +79,38 @@ def ask_steps(
 def ask_buckets(
     reader: StoreReader, name: str, since_us: int, until_us: int, step_us: int
 ) -> Iterator[Bucket]:
-    """Min, mean and max of each `step_us` from `since_us` up to `until_us`, it excluded."""
+    """Min, mean and max of each `step_us` from `since_us` up to `until_us`, it excluded.
+
+    From a step of `ROLLED_UP_FROM_US` on, days that are over come from their roll-ups: the edges of
+    such buckets are whole minutes.
+    """
     check_steps(since_us, until_us, step_us)
     device, tag = split_tag(name)
+    days = reader.rolled_up(since_us, until_us, gone_only=step_us < ROLLED_UP_FROM_US)
+    if not days:
+        return _from_samples(reader, device, tag, (since_us, until_us), since_us, step_us)
+
+    def parts() -> Iterator[Bucket | Minute]:
+        at = since_us
+        for begin_us, end_us in days:
+            if begin_us > at:
+                yield from _from_samples(reader, device, tag, (at, begin_us), since_us, step_us)
+            yield from reader.minutes(device, tag, max(begin_us, at), min(end_us, until_us) - 1)
+            at = end_us
+        if at < until_us:
+            yield from _from_samples(reader, device, tag, (at, until_us), since_us, step_us)
+
+    return merged(parts(), since_us, until_us, step_us)
+
+
+def _from_samples(
+    reader: StoreReader, device: str, tag: str, span_us: tuple[int, int], origin: int, step_us: int
+) -> Iterator[Bucket]:
+    since_us, until_us = span_us
     before = reader.last(device, tag, since_us - 1)
     gaps = reader.gaps(device, before.time_us if before else since_us, until_us)
     samples = with_gaps(reader.samples(device, tag, since_us, until_us - 1), gaps)
-    found = buckets(before, samples, since_us, until_us, step_us)
-    rolled = merge_minutes(
-        reader.minutes(device, tag, since_us, until_us - 1), since_us, until_us, step_us
-    )
-    return _with_minutes(found, rolled) if rolled else found
-
-
-def _with_minutes(found: Iterable[Bucket], rolled: dict[int, Bucket]) -> Iterator[Bucket]:
-    for bucket in found:
-        older = rolled.get(bucket.start_us)
-        yield older if older is not None and bucket.samples == 0 and bucket.mean is None else bucket
+    return buckets(before, samples, since_us, until_us, step_us, origin_us=origin)
 
 
 def answer(reader: StoreReader, arguments: dict[str, Any], *, size: int) -> dict[str, Any]:

@@ -252,6 +252,15 @@ class SqliteReader:
             finally:
                 database.close()
 
+    def rolled_up(self, since_us: int, until_us: int, *, gone_only: bool) -> list[tuple[int, int]]:
+        with_samples = day_files(self.folder) if gone_only else {}
+        found = []
+        for day in sorted(day_files(self.folder, MINUTES)):
+            begin_us = int(datetime.strptime(f"{day} +0000", "%Y-%m-%d %z").timestamp()) * 1_000_000
+            if day not in with_samples and begin_us < until_us and begin_us + DAY_US > since_us:
+                found.append((begin_us, begin_us + DAY_US))
+        return found
+
     def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
         for reader in self._over(self._days(since_us, until_us)):
             yield from reader.readings(since_us, until_us)

@@ -199,7 +199,14 @@ class StoreReader(Protocol):
         """Gaps that touch that time and concern the device ("": any), in order of time."""
 
     def minutes(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator["Minute"]:
-        """Roll-ups of days whose samples are gone; none where there are none."""
+        """The tag's minutes of that time, of days that are rolled up."""
+
+    def rolled_up(self, since_us: int, until_us: int, *, gone_only: bool) -> list[tuple[int, int]]:
+        """Begin and end of the days of that time that are rolled up, in order.
+
+        Args:
+            gone_only: only those whose samples are gone.
+        """
 
     def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
         """Every reading of that time, in order of time: for export and playback."""

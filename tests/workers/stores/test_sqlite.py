@@ -189,6 +189,25 @@ def test_buckets_come_from_roll_ups_where_samples_are_gone(tmp_path: Path) -> No
     assert before[1] == Bucket(DAY0 + 20 * MINUTE, 20.0, 29.5, 39.0, 20, 20 * MINUTE)
 
 
+def test_long_steps_over_rolled_up_days_give_what_the_samples_give(tmp_path: Path) -> None:
+    kept = store(tmp_path)
+    readings = [
+        reading(n + 1, DAY0 + n * 97_000_000, float(n % 53)) for n in range(3_000)
+    ]  # three days and a bit
+    kept.commit(Batch(readings, gaps=[Gap("p", 1, "", "", 1, 1, 1, 1, "x", DAY0, DAY0)]))
+    hour = 60 * MINUTE
+    span = (DAY0 + 5 * hour, DAY0 + 3 * DAY_US + 5 * hour, 2 * hour)
+    reader = SqliteReader(tmp_path)
+    before = list(ask_buckets(reader, "boiler.t0", *span))
+    upkeep(kept)
+    assert len(reader.rolled_up(span[0], span[1], gone_only=False)) == 3
+    after = list(ask_buckets(reader, "boiler.t0", *span))
+    assert len(before) == len(after) == 36
+    for one, other in zip(before, after, strict=True):
+        assert one[0] == other[0] and one[4:] == other[4:]
+        assert one[1:4] == pytest.approx(other[1:4])
+
+
 def test_minutes_are_stored_as_they_are() -> None:
     found = [
         Bucket(n * MINUTE, n * 0.1, n * 0.2, n * 0.3, n * 100, n * 1000) for n in range(1, 900)
