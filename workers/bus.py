@@ -18,7 +18,7 @@ import pathlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from socket import SHUT_RDWR
+from socket import AF_INET, SHUT_RDWR, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET
 from socket import socket as TcpSocket
 from typing import Protocol
 
@@ -154,7 +154,7 @@ class Socket:
         self._scheduled = False
         self.receive: Callable[[], list[bytes] | None] = self._receive
         self.watcher: Socket | None = None
-        self._loop.add_reader(socket.fileno(), self._drain)
+        self._loop.add_reader(socket.fileno(), self._wake)
         self._schedule()
 
     def send(self, *frames: bytes) -> bool:
@@ -220,6 +220,10 @@ class Socket:
         events = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | sum(HANDSHAKE_FAILURES)
         return self._socket.get_monitor_socket(events)
 
+    def _wake(self) -> None:
+        if not self._scheduled:  # else its turn comes by itself: one a turn of the loop
+            self._drain()
+
     def _schedule(self) -> None:
         if not self._scheduled and not self._closed:
             self._scheduled = True
@@ -280,6 +284,7 @@ class Bus:
         self._zap: Socket | None = None
         self._keeper: Door | None = None
         self.sockets: list[Socket] = []
+        _open.append(self)
 
     def router(self, name: str, on_frames: OnFrames) -> Socket:
         """A ROUTER bound to `name` in the folder; frames begin with the peer's identity.
@@ -362,6 +367,9 @@ class Bus:
 
     def close(self) -> None:
         """Close every socket and give the ipc names back; takes no time (LINGER 0)."""
+        if self not in _open:
+            return
+        _open.remove(self)
         for socket in list(self.sockets):
             socket.close()
         self._context.term()
@@ -424,11 +432,15 @@ class Bus:
                 self._lock(endpoint.removeprefix("ipc://"))
             else:
                 _for_tcp(socket)
+                socket.setsockopt(zmq.USE_FD, _listening(endpoint))
             if door is not None and door.secret_key:
                 socket.setsockopt(zmq.CURVE_SECRETKEY, door.secret_key)
                 socket.setsockopt(zmq.CURVE_SERVER, 1)
             socket.bind(endpoint)
         except zmq.ZMQError as error:
+            socket.close(0)
+            raise BusError(f"{endpoint}: cannot be bound: {error.strerror}") from None
+        except OSError as error:
             socket.close(0)
             raise BusError(f"{endpoint}: cannot be bound: {error.strerror}") from None
         except BusError:
@@ -489,6 +501,10 @@ class Bus:
                 f"{path}: another process has bound it; is the gateway running?"
             ) from None
         self._locks.append(descriptor)
+
+
+# A bus that nobody closed: its context, collected as garbage, would wait for its sockets for ever.
+_open: list[Bus] = []
 
 
 def new_curve_keys() -> tuple[bytes, bytes]:
@@ -581,6 +597,20 @@ def _for_tcp(socket: "zmq.Socket[bytes]") -> None:
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2 * HEARTBEAT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, 3 * HEARTBEAT_MS)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+
+
+def _listening(endpoint: str) -> int:
+    """A descriptor that listens at a TCP `endpoint`, for libzmq to take over.
+
+    Its own bind first asks for the names of all interfaces, over netlink, and aborts the process
+    where a unit's RestrictAddressFamilies= refuses that.
+    """
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    with TcpSocket(AF_INET, SOCK_STREAM) as listening:
+        listening.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        listening.bind(("" if host == "*" else host, 0 if port == "*" else int(port)))
+        listening.listen(BACKLOG)
+        return listening.detach()
 
 
 def libzmq_version() -> str:
