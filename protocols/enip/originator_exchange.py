@@ -150,6 +150,7 @@ class ReadTag(Exchange):
         self.type: tuple[int, int] | None = None
         self.end: int | None = None  # byte offset behind the last element, where it is known
         self.chunk = 0
+        self.room: Room | None = None
         self.stalls = 0
         self.pieces: dict[int, bytes] = {}
         self.received = 0
@@ -163,6 +164,7 @@ class ReadTag(Exchange):
     def next_part(self, room: Room) -> Part | None:
         if self.done:
             return None
+        self.room = room
         if self.gaps:
             return self._fragment(*self.gaps.popleft())
         if self.type is None:
@@ -228,6 +230,9 @@ class ReadTag(Exchange):
         size = element_size(code, handle, self.layouts)
         self.end = self.elements * size if size else None
         self.chunk = length
+        if self.room is not None:  # a first reply may be longer than a fragment's can be
+            fits = self.room.reply - REPLY_HEAD - (4 if code == STRUCTURE else 2)
+            self.chunk = max(min(length, fits // size * size if size else fits), 1)
 
     def _store(self, part: Part, data: bytes, *, more: bool) -> None:
         if not data and more:
@@ -241,6 +246,7 @@ class ReadTag(Exchange):
             raise Violation(f"{behind} bytes of {self.end}")
         expected = part.length or len(data)
         if len(data) < expected:
+            self.chunk = len(data)
             self.gaps.append((behind, expected - len(data)))
         self._keep(part.offset, data[:expected])
         if not part.length:  # the first reply: what follows is now known
