@@ -5,7 +5,7 @@
     counter   step=1 low=0 high=65535 every=1        up by `step` each `every` seconds, then round
     sine      offset=0 amplitude=1000 period=60      offset + amplitude x sin(2 pi t / period)
     walk      low=0 high=1000 step=10 every=1        a random walk between two walls
-    replay    file=PATH speed=1                      a recorded history (by whoever reads the file)
+    replay    file=PATH[@TAG] speed=1               a recorded history (by whoever reads the file)
 
 `type=REAL` and the other CIP types lay the value into registers as a tag of that type has it.
 """

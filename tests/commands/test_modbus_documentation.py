@@ -1,0 +1,54 @@
+"""The examples in docs/modbus.md work."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cpppod.commands import modbus_poll, modbus_scan, modbus_sim
+from cpppod.configuration import sections
+from cpppod.protocols.modbus.faults import _KINDS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "modbus.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_example_runs() -> None:
+    (example,) = blocks("python")
+    exec(compile(example, "docs/modbus.md", "exec"), {})
+
+
+def test_the_configuration_example_is_toml_with_known_keys() -> None:
+    (example,) = blocks("toml")
+    tables = tomllib.loads(example)
+    for device in tables["device"].values():
+        assert set(device) <= set(sections.Device.model_fields)
+    for line in tables["line"].values():
+        sections.Line.model_validate(line)
+
+
+@pytest.mark.parametrize("line", re.findall(r"^\$ (modbus_.*?)(?: &)?$", PAGE, re.MULTILINE))
+def test_every_command_line_is_understood(line: str) -> None:
+    name, *arguments = shlex.split(line)
+    modules = {"modbus_sim": modbus_sim, "modbus_poll": modbus_poll, "modbus_scan": modbus_scan}
+    options = modules[name].make_parser().parse_args(arguments)
+    if name == "modbus_sim" and not options.tell:
+        assert modbus_sim.make_plant(options).all_units()
+
+
+def test_every_fault_is_listed() -> None:
+    assert all(re.search(rf"`{kind}[`:\[]", PAGE) for kind in _KINDS)
+
+
+@pytest.mark.parametrize("module", [modbus_sim, modbus_poll, modbus_scan])
+def test_help_and_version_are_there(module: object, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--help", "--version"):
+        with pytest.raises(SystemExit) as ended:
+            module.main([option])  # type: ignore[attr-defined]
+        assert ended.value.code == 0
+        assert "modbus_" in capsys.readouterr().out
