@@ -41,7 +41,7 @@ def configuration(counters: Counters, store: Path, period_ms: int, feed: int, jo
     """A plant of counters, all with history."""
     enip = free_port()
     parts = [
-        "[gateway]\ncpppo_cfg = false\ndevices_per_worker = 5\n",
+        "[gateway]\ncpppo_cfg = false\ndevices_per_worker = 5\n[metrics]\nenabled = false\n",
         f'[[listener]]\nname = "main"\naddress = "127.0.0.1:{enip}"\n',
         f'[feed]\npublish = "127.0.0.1:{feed}"\nsnapshot = "127.0.0.1:{free_port()}"\n',
         f'[history]\npath = "{store}"\njournal_size = "{journal}"\n',
