@@ -7,11 +7,14 @@ unit and so the only one whose word systemd takes (`NotifyAccess=main`):
 
 supervisord sees a signal only when its poll of up to a second ends: a killed worker would wait that
 long for its successor, and a stop likewise. `Alarm` puts every signal into the poll.
+
+control watches all workers and calls `notify` every second: by that `ControlWatch` watches control.
 """
 
 import os
 import signal
 import socket
+import time
 from typing import Any
 
 from supervisor.medusa import asyncore_25
@@ -21,11 +24,44 @@ MAX_STATE = 4096  # bytes: systemd reads no longer datagrams
 AGAIN = b"\0"  # one more turn of the loop; never a signal's number
 
 
+CONTROL = "control"
+SILENT_S = 6.0  # without a call of control's, which makes one a second, it hangs: it is killed
+STALL_S = 2.0  # supervisord itself stood still: calls may be waiting, control is not judged by it
+
+
+class ControlWatch:
+    """Kills a control that has fallen silent; supervisord starts it again."""
+
+    def __init__(self, supervisord: Any) -> None:
+        self._supervisord = supervisord
+        self._heard_s = 0.0
+        self._looked_s = 0.0
+
+    def heard(self, now: float) -> None:
+        """A call came in: control's loop turns."""
+        self._heard_s = now
+
+    def look(self, now: float) -> None:
+        """To be called with every turn of supervisord's loop, at least once a second."""
+        if now - self._looked_s > STALL_S:
+            self._heard_s = self._heard_s and now
+        self._looked_s = now
+        if not self._heard_s or now - self._heard_s < SILENT_S:
+            return
+        self._heard_s = 0.0  # the next life of it is judged from its first call on
+        group = self._supervisord.process_groups.get(CONTROL)
+        process = group.processes.get(CONTROL) if group else None
+        if process is not None and process.pid:
+            self._supervisord.options.logger.warn(f"control killed: silent for {SILENT_S:g} s")
+            os.kill(process.pid, signal.SIGKILL)
+
+
 class Interface:
     """The methods of the `cpppod` namespace."""
 
-    def __init__(self, supervisord: Any) -> None:
+    def __init__(self, supervisord: Any, watch: ControlWatch) -> None:
         self.supervisord = supervisord
+        self._watch = watch
 
     def notify(self, state: str) -> bool:
         """Tell systemd `state`, e.g. "READY=1"; False where there is no systemd to tell.
@@ -33,6 +69,7 @@ class Interface:
         @param string state   The state, as sd_notify(3) has it
         @return boolean result   Whether it was sent
         """
+        self._watch.heard(time.monotonic())
         address = os.environ.get("NOTIFY_SOCKET", "")
         if not address:
             return False
@@ -65,8 +102,9 @@ class Alarm:
     the start, for else the first programs would wait for the first poll's end, a second.
     """
 
-    def __init__(self, supervisord: Any) -> None:
+    def __init__(self, supervisord: Any, watch: ControlWatch) -> None:
         self._supervisord = supervisord
+        self._watch = watch
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -75,7 +113,8 @@ class Alarm:
         self.ring()
 
     def readable(self) -> bool:
-        """The alarm is always listened to."""
+        """The alarm is always listened to; asked once a turn of the loop."""
+        self._watch.look(time.monotonic())
         return True
 
     def writable(self) -> bool:
@@ -112,5 +151,6 @@ class Alarm:
 
 def make_interface(supervisord: Any, **_settings: str) -> Interface:
     """The namespace, for supervisord's `[rpcinterface:cpppod]`."""
-    Alarm(supervisord)
-    return Interface(supervisord)
+    watch = ControlWatch(supervisord)
+    Alarm(supervisord, watch)
+    return Interface(supervisord, watch)

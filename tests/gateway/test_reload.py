@@ -1,13 +1,12 @@
 """Reloads of the running gateway: what changes changes, and nobody else notices."""
 
-import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from pycomm3 import LogixDriver
 
 from cpppod.control_client import ControlError
+from tests.gateway.feed_watch import FeedWatch
 from tests.gateway.running import RunningGateway, eventually
 
 EXTRA = """
@@ -43,56 +42,6 @@ def blocks_of(gateway: RunningGateway, device: str) -> tuple[int, dict[str, int]
     return pid, {name: group["overruns"] for name, group in groups.items()}
 
 
-class FeedWatch:
-    """A subscriber of the feed, in a thread: gaps in the sequences of every publisher."""
-
-    def __init__(self, gateway: RunningGateway) -> None:
-        import asyncio
-
-        self.gaps: list[Any] = []
-        self.blocks: dict[str, int] = {}
-        self._loop = asyncio.new_event_loop()
-        self._gateway = gateway
-        self._joined = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
-
-    def __enter__(self) -> "FeedWatch":
-        self._thread.start()
-        assert self._joined.wait(20)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(20)
-        self._loop.close()
-
-    async def _run(self) -> None:
-        import asyncio
-
-        from cpppod.protocols.bus.feed_events import Event, Joined, Lost, Updated
-        from cpppod.workers.bus import Bus
-        from cpppod.workers.subscription import FeedSubscription
-
-        self._end = asyncio.Event()
-
-        def on_event(event: Event) -> None:
-            if isinstance(event, Joined):
-                self._joined.set()
-            elif isinstance(event, Lost):
-                self.gaps.append(event)
-            elif isinstance(event, Updated):
-                if event.replayed:
-                    self.gaps.append(event)
-                name = event.topic.decode()
-                self.blocks[name] = self.blocks.get(name, 0) + 1
-
-        bus = Bus("test-reload", self._gateway.runtime / "bus")
-        subscription = FeedSubscription(bus, on_event)
-        await self._end.wait()
-        subscription.close()
-        bus.close()
-
-
 def test_device_is_added_and_one_is_changed_without_a_gap_for_the_others(
     changeable: RunningGateway,
 ) -> None:
@@ -113,7 +62,7 @@ def test_device_is_added_and_one_is_changed_without_a_gap_for_the_others(
         gateway.wait_until_well()
         assert eventually(lambda: feed.blocks.get("mixer_2/fast/"))
         assert gateway.value("mixer.speed_wanted") is not None
-        assert feed.gaps == []
+        assert (feed.lost, feed.replayed) == ([], 0)
     assert {name: blocks_of(gateway, name) for name in others} == before
     generations = {worker["generation"] for worker in gateway.workers().values()}
     assert generations == {gateway.ask("status")["generation"]}

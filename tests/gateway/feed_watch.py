@@ -1,0 +1,58 @@
+"""A subscriber of a running gateway's feed, in a thread of its own."""
+
+import asyncio
+import threading
+from typing import Self
+
+from cpppod.protocols.bus.feed_events import Event, Joined, Lost, Updated
+from cpppod.workers.bus import Bus
+from cpppod.workers.subscription import FeedSubscription
+from tests.gateway.running import RunningGateway
+
+
+class FeedWatch:
+    """Everything that a subscriber to all topics is told, from its snapshot on.
+
+    Attributes:
+        blocks: topic -> blocks that came; `lost`: what will not come.
+        replayed: how many came by replay; `epochs`: publisher -> lives of it that blocks are from.
+    """
+
+    def __init__(self, gateway: RunningGateway) -> None:
+        self.blocks: dict[str, int] = {}
+        self.lost: list[Lost] = []
+        self.replayed = 0
+        self.epochs: dict[str, set[int]] = {}
+        self._gateway = gateway
+        self._loop = asyncio.new_event_loop()
+        self._end = asyncio.Event()
+        self._joined = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._joined.wait(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(20)
+        self._loop.close()
+
+    async def _run(self) -> None:
+        bus = Bus("test-subscriber", self._gateway.runtime / "bus")
+        subscription = FeedSubscription(bus, self._on_event)
+        await self._end.wait()
+        subscription.close()
+        bus.close()
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Joined):
+            self._joined.set()
+        elif isinstance(event, Lost):
+            self.lost.append(event)
+        elif isinstance(event, Updated):
+            self.replayed += event.replayed
+            self.epochs.setdefault(event.message.publisher, set()).add(event.message.epoch)
+            name = event.topic.decode()
+            self.blocks[name] = self.blocks.get(name, 0) + 1
