@@ -36,7 +36,7 @@ from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.port import SerialPort
 
 MOVE_S = 0.1  # how often moving values move
-SILENCE_S = 0.02  # ends a frame of an unknown function on a pty or a USB adapter
+SILENCE_S = 0.1  # ends a frame of an unknown function; known ones end by their length
 WAITING_LIMIT = 64  # requests of one connection that wait for their replies; then it reads no more
 REOPEN_S = 0.05  # between tries to have a serial port again
 

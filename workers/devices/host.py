@@ -18,10 +18,11 @@ from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.plant import Worker
 from cpppod.workers.devices.device import Block, PolledDevice
 from cpppod.workers.devices.driver import Driver
+from cpppod.workers.devices.jobs import WriteAnswer, clock, error_reply
 from cpppod.workers.devices.lock import OwnedConnection
 from cpppod.workers.devices.outlet import Outlet
 from cpppod.workers.devices.plan import WirePlan, make_drivers, make_link, plan_wires
-from cpppod.workers.devices.wire import Wire, WriteAnswer, clock, error_reply
+from cpppod.workers.devices.wire import Wire
 from cpppod.workers.journal import Journal, JournalLimits
 from cpppod.workers.process import CommandError, Process, Report, decode_or_count
 from cpppod.workers.publishing import Publishing

@@ -14,7 +14,8 @@ from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.errors import DecodeError, EncodeError
 from cpppod.protocols.plant import Tag
 from cpppod.protocols.values import Quality
-from cpppod.workers.devices.wire import Wire, WriteAnswer
+from cpppod.workers.devices.jobs import WriteAnswer
+from cpppod.workers.devices.wire import Wire
 
 READ_TAG, WRITE_TAG = 0x4C, 0x4D
 

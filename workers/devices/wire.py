@@ -15,45 +15,39 @@ and nothing more: the next request on the wire is another device's.
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from cpppod.protocols.values import Quality
 from cpppod.workers.devices.counters import Histogram, Row
-from cpppod.workers.devices.device import Block, Moment, PolledDevice, PollWork, ProbeWork
-from cpppod.workers.devices.driver import (
-    DeviceError,
-    NotForwarded,
-    Transaction,
-    Write,
-    WriteOutcome,
-)
+from cpppod.workers.devices.device import Moment, PolledDevice, PollWork
+from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.health import (
     RECONNECT_CAP_S,
     RECONNECT_FIRST_S,
     STEADY_S,
     Backoff,
-    Change,
     ProbeBudget,
+)
+from cpppod.workers.devices.jobs import (
+    CONNECTION_FAILURE,
+    UNCONNECTED_TIMEOUT,
+    ForwardWork,
+    JobRunner,
+    Publish,
+    WriteAnswer,
+    WriteWork,
+    clock,
+    error_reply,
+    unsent,
 )
 from cpppod.workers.devices.queue import Job, Urgency, WireQueue
 from cpppod.workers.devices.samples import WriteRefused
 
 SHORT_LIVED_S = 0.5  # a connection that was lost sooner is not opened again at once
-CONNECTION_FAILURE, UNCONNECTED_TIMEOUT = 0x01, 0x0204  # CIP statuses for "it did not answer"
-RESOURCE_UNAVAILABLE, STATE_CONFLICT = 0x02, 0x10
-SERVICE_NOT_SUPPORTED = 0x08
+RESOURCE_UNAVAILABLE, STATE_CONFLICT = 0x02, 0x10  # CIP general statuses
 
 log = logging.getLogger("cpppod")
-
-Publish = Callable[[Block], tuple[bytes, bytes]]
-
-
-def clock() -> Moment:
-    """Now."""
-    return Moment(time.monotonic(), time.time_ns() // 1000)
 
 
 class Connection(Protocol):
@@ -64,35 +58,6 @@ class Connection(Protocol):
 
     async def close(self) -> None:
         """Disconnect; never raises."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriteAnswer:
-    """What is answered to a `WriteRequest`, all but its id."""
-
-    status: int = 0
-    extended: list[int] = field(default_factory=list)
-    error: str = ""
-    unknown: bool = False
-    topic: bytes = b""
-    payload: bytes = b""
-
-
-@dataclass(slots=True)
-class WriteWork:
-    """Writes to send, and who waits for what comes of them."""
-
-    writes: list[Write]
-    answer: Callable[[WriteAnswer], None]
-
-
-@dataclass(slots=True)
-class ForwardWork:
-    """A routed request, and who waits for the reply."""
-
-    request: bytes
-    route_path: bytes
-    answer: Callable[[bytes], None]
 
 
 class Wire:
@@ -112,7 +77,13 @@ class Wire:
         self.devices: dict[str, PolledDevice] = {}
         self.queue = WireQueue()
         self._connection = connection
-        self._publish = publish
+        self._jobs = JobRunner(
+            publish,
+            is_ours=lambda device: self.devices.get(device.name) is device,
+            again=self.queue.put,
+            lost=self._lose,
+            now=now,
+        )
         self._address = address
         self._concurrency = max(1, concurrency)
         self._now = now
@@ -144,9 +115,9 @@ class Wire:
         self.devices[device.name] = device
         now = self._now()
         if not device.device.enabled:
-            self._publish_all(device.spoil(Quality.DISABLED, now))
+            self._jobs.publish_all(device.spoil(Quality.DISABLED, now))
         elif self._tried and not self._open:
-            self._publish_all(device.spoil(Quality.NOT_CONNECTED, now))
+            self._jobs.publish_all(device.spoil(Quality.NOT_CONNECTED, now))
         self.wake()
 
     def remove(self, name: str) -> None:
@@ -170,7 +141,7 @@ class Wire:
             return
         now_s = self._now().mono_s
         job = Job(Urgency.WRITE, name, now_s, WriteWork(checked, answer), deadline_s)
-        job.dropped = lambda why: answer(_unsent(why))
+        job.dropped = lambda why: answer(unsent(why))
         if not self.queue.put(job):
             device.counters.writes["refused"] += 1
             answer(WriteAnswer(RESOURCE_UNAVAILABLE, [], f"{name}: too many writes are waiting"))
@@ -203,7 +174,7 @@ class Wire:
         """Poll the device no more until `resume`."""
         device = self.devices[name]
         self._drop(self.queue.remove(name), "the device was paused")
-        self._publish_all(device.pause(self._now()))
+        self._jobs.publish_all(device.pause(self._now()))
         self.wake()
 
     def resume(self, name: str) -> None:
@@ -389,7 +360,7 @@ class Wire:
             if device.health.state == "demoted":
                 device.silent(now)  # the probe that was to come: its back-off goes on
             elif device.health.polled:
-                self._publish_all(device.spoil(Quality.NOT_CONNECTED, now))
+                self._jobs.publish_all(device.spoil(Quality.NOT_CONNECTED, now))
 
     def _count_connects(self, result: str) -> None:
         for device in self.devices.values():
@@ -466,151 +437,27 @@ class Wire:
             if device is None:
                 self._drop([job], "the device was removed")
             else:
-                await _DO[type(job.work)](self, device, job, started)
+                await self._jobs.run(device, job, started)
+        except asyncio.CancelledError:
+            self._drop([job], "the gateway is stopping")
+            raise
         except Exception as error:
             self.errors += 1
             log.exception("driver failed device=%s", job.device)
             self._drop([job], f"internal error: {error!r}")
             self._lost = DeviceError(Quality.BAD, repr(error), connected=False)
         finally:
-            self._busy_s += self._now().mono_s - started.mono_s
+            lasted_s = self._now().mono_s - started.mono_s
+            self._busy_s += lasted_s
+            if job.urgency == Urgency.PROBE:
+                self._budget.spent(started.mono_s, lasted_s)
             self._forwarding -= job.urgency == Urgency.FORWARD
             self._writing -= job.urgency == Urgency.WRITE
             self._probing = self._probing and job.urgency != Urgency.PROBE
 
-    async def _poll(self, device: PolledDevice, job: Job, started: Moment) -> None:
-        work: PollWork = job.work
-        work.started_s = work.started_s or started.mono_s
-        try:
-            samples = await self._observed(device, "read", device.driver.poll(work.part), started)
-        except DeviceError as error:
-            if self.devices.get(device.name) is not device:
-                return
-            self._note(device, error)
-            blocks, retry = device.failed(work, error, self._now())
-        else:
-            if self.devices.get(device.name) is not device or not device.health.polled:
-                device.abandon(work)
-                return
-            now = self._now()
-            if any(sample[1] & 0xFF != Quality.TIMEOUT for sample in samples.values()):
-                self._log_change(device, device.answered(now))
-            blocks, retry = device.polled(work, samples, now)
-        if retry is not None:
-            self.queue.put(retry)
-        self._publish_all(blocks)
-
-    async def _probe(self, device: PolledDevice, job: Job, started: Moment) -> None:
-        work: ProbeWork = job.work
-        try:
-            await self._observed(device, "probe", device.driver.poll(work.part), started)
-        except DeviceError as error:
-            self._note(device, error)
-        else:
-            self._log_change(device, device.answered(self._now()))
-        self._budget.spent(started.mono_s, self._now().mono_s - started.mono_s)
-
-    async def _write(self, device: PolledDevice, job: Job, started: Moment) -> None:
-        work: WriteWork = job.work
-        outcome = await device.driver.write(work.writes)
-        now = self._now()
-        device.counters.write_latency.add(now.mono_s - job.queued_s)
-        device.counters.writes[_write_result(outcome)] += 1
-        if outcome.error:
-            device.counters.error(outcome.error, now.wall_us)
-        topic, payload = b"", b""
-        if outcome.unknown:
-            self._log_change(device, device.silent(now))
-            topic, payload = self._publish_all(device.doubt(work.writes, now))
-        elif outcome.connected:
-            self._log_change(device, device.answered(now))
-            topic, payload = await self._read_back(device, work.writes)
-        device.wrote(work.writes, self._now())
-        if not outcome.connected:
-            self._lost = DeviceError(Quality.NOT_CONNECTED, outcome.error)
-        job.dropped = None
-        answer = WriteAnswer(
-            outcome.status, outcome.extended, outcome.error, outcome.unknown, topic, payload
-        )
-        work.answer(answer)
-
-    async def _read_back(self, device: PolledDevice, writes: list[Write]) -> tuple[bytes, bytes]:
-        """Read the written groups; the published block of the first, to be answered with."""
-        first = b"", b""
-        for group in device.groups_of(writes):
-            try:
-                samples = await device.driver.poll(group)
-            except DeviceError as error:
-                self._note(device, error)
-                written = [write for write in writes if write[0] in group.tags]
-                sent = self._publish_all(device.doubt(written, self._now()))
-            else:
-                block = device.read_back(group.name, samples, writes, self._now())
-                sent = self._publish(block)
-            first = first if first[0] else sent
-        return first
-
-    async def _forward(self, device: PolledDevice, job: Job, started: Moment) -> None:
-        work: ForwardWork = job.work
-        timeout_s = max(0.001, job.deadline_s - started.mono_s)
-        forwarding = device.driver.forward(work.request, work.route_path, timeout_s)
-        try:
-            reply = await self._observed(device, "forward", forwarding, started)
-        except NotForwarded:
-            reply = error_reply(work.request, SERVICE_NOT_SUPPORTED)
-        except DeviceError as error:
-            if not error.connected:
-                self._note(device, error)
-            reply = error_reply(work.request, CONNECTION_FAILURE)
-        job.dropped = None
-        work.answer(reply)
-
-    async def _observed(
-        self, device: PolledDevice, operation: str, call: Awaitable[Any], started: Moment
-    ) -> Any:
-        """The result of a driver's call, recorded here where the driver records nothing."""
-        counters = device.counters
-        before = sum(counters.requests.values())
-        result, detail, code = "ok", "", 0
-        try:
-            return await call
-        except DeviceError as error:
-            result = _RESULTS.get(error.quality & 0xFF, "bad_reply")
-            detail, code = error.text, error.quality >> 8 & 0xFF
-            raise
-        finally:
-            if sum(counters.requests.values()) == before:
-                now = self._now()
-                lasted_s = now.mono_s - started.mono_s
-                done = Transaction(operation, operation, result, lasted_s, detail, code)
-                counters.transaction(done, now.wall_us)
-
-    def _note(self, device: PolledDevice, error: DeviceError) -> None:
-        """What a failed call says of the device and of the connection."""
-        if error.quality & 0xFF != Quality.NOT_CONNECTED:
-            garbled = error.quality & 0xFF == Quality.BAD_REPLY
-            self._log_change(device, device.silent(self._now(), garbled=garbled))
-        elif device.health.state == "demoted":
-            device.silent(self._now())
-        if not error.connected:
-            self._lost = error
-
-    def _log_change(self, device: PolledDevice, change: Change | None) -> None:
-        if change is None:
-            return
-        if change.state == "demoted":
-            why = device.counters.last_error
-            log.warning("device demoted device=%s error=%s", device.name, why)
-        elif change.was == "demoted":
-            log.info("device is back device=%s", device.name)
-
-    def _publish_all(self, blocks: list[Block]) -> tuple[bytes, bytes]:
-        """Publish; returns the first as it went out."""
-        first = b"", b""
-        for block in blocks:
-            sent = self._publish(block)
-            first = first if first[0] else sent
-        return first
+    def _lose(self, error: DeviceError) -> None:
+        """The connection is of no further use: it is made anew when no job is on it any more."""
+        self._lost = error
 
     def _drop(self, jobs: list[Job], why: str) -> None:
         for job in jobs:
@@ -621,38 +468,3 @@ class Wire:
             if job.dropped is not None:
                 job.dropped(why)
                 job.dropped = None
-
-
-_DO: dict[type, Callable[[Wire, PolledDevice, Job, Moment], Awaitable[None]]] = {
-    PollWork: Wire._poll,
-    ProbeWork: Wire._probe,
-    WriteWork: Wire._write,
-    ForwardWork: Wire._forward,
-}
-
-_RESULTS = {
-    int(Quality.TIMEOUT): "timeout",
-    int(Quality.NOT_CONNECTED): "closed",
-    int(Quality.DEVICE_STATUS): "exception",
-}
-
-
-def _write_result(outcome: WriteOutcome) -> str:
-    if outcome.unknown:
-        return "unknown"
-    return "failed" if outcome.status else "ok"
-
-
-def _unsent(why: str) -> WriteAnswer:
-    return WriteAnswer(CONNECTION_FAILURE, [UNCONNECTED_TIMEOUT], f"not sent: {why}")
-
-
-def error_reply(request: bytes, status: int) -> bytes:
-    """A Message Router reply of ours: the request's service with `status`.
-
-    A connection failure carries the Connection Manager's extended status for a time-out.
-    """
-    service = (request[0] if request else 0) | 0x80
-    if status == CONNECTION_FAILURE:
-        return bytes((service, 0, status, 1)) + UNCONNECTED_TIMEOUT.to_bytes(2, "little")
-    return bytes((service, 0, status, 0))

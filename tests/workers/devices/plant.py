@@ -11,9 +11,10 @@ from cpppod.protocols.modbus.faults import parse_fault
 from cpppod.protocols.modbus.specs import parse_range
 from cpppod.protocols.plant import Device, Group, Line, Tag
 from cpppod.workers.devices.device import Block, PolledDevice
+from cpppod.workers.devices.jobs import WriteAnswer, clock
 from cpppod.workers.devices.modbus import make_driver
 from cpppod.workers.devices.port import TcpPort, make_port
-from cpppod.workers.devices.wire import Wire, WriteAnswer, clock
+from cpppod.workers.devices.wire import Wire
 from cpppod.workers.modbus_simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
 
 WAIT_S = 10.0  # for what should happen at once, on a busy machine

@@ -8,7 +8,8 @@ import pytest
 
 from cpppod.protocols.modbus.faults import parse_fault
 from cpppod.protocols.plant import Device, Group, Line, Tag
-from cpppod.workers.devices.wire import Wire, WriteAnswer, clock
+from cpppod.workers.devices.jobs import WriteAnswer, clock
+from cpppod.workers.devices.wire import Wire
 from cpppod.workers.modbus_simulator import PortEndpoint, Simulator
 from tests.paced_pty import PacedLine
 from tests.workers.devices.plant import Published, make_plant, polled, write

@@ -202,7 +202,7 @@ def test_noise_on_the_line_is_counted_and_never_a_value(share: float, tmp_path: 
         async with simulated_line(plant, link):
             noisy = device("d", "line", registers(0, 20), **keys)
             async with polled(noisy, line=Line("line", link)) as (_, published):
-                await published.until(lambda: len(published.blocks) >= 60)
+                await published.until(lambda: len(published.blocks) >= 30)
         samples = [block.samples.values() for block in published.blocks]
         good = [each for each in samples if not any(quality for _, quality in each)]
         assert all(value == 7 for each in samples for value, quality in each if quality == 0)

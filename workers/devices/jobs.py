@@ -1,0 +1,272 @@
+"""One job on a wire: ask the driver, hear what came of it, publish, answer who waits.
+
+    PollWork    driver.poll ──────────────────► block, or retry
+    ProbeWork   driver.poll of one tag ───────► online again, or a longer back-off
+    WriteWork   driver.write ─► driver.poll ──► answer with the block read back
+    ForwardWork driver.forward ───────────────► the reply, byte for byte
+
+Which job is next, and whether there is a connection, is for the wire to say (`.wire`).
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cpppod.protocols.values import Quality
+from cpppod.workers.devices.device import Block, Moment, PolledDevice, PollWork, ProbeWork
+from cpppod.workers.devices.driver import (
+    DeviceError,
+    NotForwarded,
+    Transaction,
+    Write,
+    WriteOutcome,
+)
+from cpppod.workers.devices.health import Change
+from cpppod.workers.devices.queue import Job
+
+CONNECTION_FAILURE, UNCONNECTED_TIMEOUT = 0x01, 0x0204  # CIP statuses for "it did not answer"
+SERVICE_NOT_SUPPORTED = 0x08
+
+log = logging.getLogger("cpppod")
+
+Publish = Callable[[Block], tuple[bytes, bytes]]
+
+
+def clock() -> Moment:
+    """Now."""
+    return Moment(time.monotonic(), time.time_ns() // 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAnswer:
+    """What is answered to a `WriteRequest`, all but its id."""
+
+    status: int = 0
+    extended: list[int] = field(default_factory=list)
+    error: str = ""
+    unknown: bool = False
+    topic: bytes = b""
+    payload: bytes = b""
+
+
+@dataclass(slots=True)
+class WriteWork:
+    """Writes to send, and who waits for what comes of them."""
+
+    writes: list[Write]
+    answer: Callable[[WriteAnswer], None]
+
+
+@dataclass(slots=True)
+class ForwardWork:
+    """A routed request, and who waits for the reply."""
+
+    request: bytes
+    route_path: bytes
+    answer: Callable[[bytes], None]
+
+
+class JobRunner:
+    """Does the jobs of one wire.
+
+    Args:
+        publish: numbers and sends a block; what it was sent as.
+        is_ours: whether a device is still polled on this wire: what a removed one brings is void.
+        again: takes a retry.
+        lost: is told when the connection is of no further use.
+    """
+
+    def __init__(
+        self,
+        publish: Publish,
+        *,
+        is_ours: Callable[[PolledDevice], bool],
+        again: Callable[[Job], object],
+        lost: Callable[[DeviceError], None],
+        now: Callable[[], Moment] = clock,
+    ) -> None:
+        self._publish = publish
+        self._is_ours = is_ours
+        self._again = again
+        self._lost = lost
+        self._now = now
+
+    async def run(self, device: PolledDevice, job: Job, started: Moment) -> None:
+        """Do one job of the device's."""
+        await _DO[type(job.work)](self, device, job, started)
+
+    def publish_all(self, blocks: list[Block]) -> tuple[bytes, bytes]:
+        """Publish; returns the first as it went out."""
+        first = b"", b""
+        for block in blocks:
+            sent = self._publish(block)
+            first = first if first[0] else sent
+        return first
+
+    async def _poll(self, device: PolledDevice, job: Job, started: Moment) -> None:
+        work: PollWork = job.work
+        work.started_s = work.started_s or started.mono_s
+        try:
+            samples = await self._observed(device, "read", device.driver.poll(work.part), started)
+        except DeviceError as error:
+            if not self._is_ours(device):
+                return
+            self._note(device, error)
+            blocks, retry = device.failed(work, error, self._now())
+        else:
+            if not self._is_ours(device) or not device.health.polled:
+                device.abandon(work)
+                return
+            now = self._now()
+            if any(sample[1] & 0xFF != Quality.TIMEOUT for sample in samples.values()):
+                self._log_change(device, device.answered(now))
+            blocks, retry = device.polled(work, samples, now)
+        if retry is not None:
+            self._again(retry)
+        self.publish_all(blocks)
+
+    async def _probe(self, device: PolledDevice, job: Job, started: Moment) -> None:
+        work: ProbeWork = job.work
+        try:
+            await self._observed(device, "probe", device.driver.poll(work.part), started)
+        except DeviceError as error:
+            self._note(device, error)
+        else:
+            self._log_change(device, device.answered(self._now()))
+
+    async def _write(self, device: PolledDevice, job: Job, started: Moment) -> None:
+        work: WriteWork = job.work
+        job.dropped = lambda why: work.answer(_unknown(why))  # from here on it may have been sent
+        outcome = await device.driver.write(work.writes)
+        now = self._now()
+        device.counters.write_latency.add(now.mono_s - job.queued_s)
+        device.counters.writes[_write_result(outcome)] += 1
+        if outcome.error:
+            device.counters.error(outcome.error, now.wall_us)
+        topic, payload = b"", b""
+        if outcome.unknown:
+            self._log_change(device, device.silent(now))
+            topic, payload = self.publish_all(device.doubt(work.writes, now))
+        elif outcome.connected:
+            self._log_change(device, device.answered(now))
+            topic, payload = await self._read_back(device, work.writes)
+        device.wrote(work.writes, self._now())
+        if not outcome.connected:
+            self._lost(DeviceError(Quality.NOT_CONNECTED, outcome.error))
+        job.dropped = None
+        answer = WriteAnswer(
+            outcome.status, outcome.extended, outcome.error, outcome.unknown, topic, payload
+        )
+        work.answer(answer)
+
+    async def _read_back(self, device: PolledDevice, writes: list[Write]) -> tuple[bytes, bytes]:
+        """Read the written groups; the published block of the first, to be answered with."""
+        first = b"", b""
+        for group in device.groups_of(writes):
+            try:
+                samples = await device.driver.poll(group)
+            except DeviceError as error:
+                self._note(device, error)
+                written = [write for write in writes if write[0] in group.tags]
+                sent = self.publish_all(device.doubt(written, self._now()))
+            else:
+                block = device.read_back(group.name, samples, writes, self._now())
+                sent = self._publish(block)
+            first = first if first[0] else sent
+        return first
+
+    async def _forward(self, device: PolledDevice, job: Job, started: Moment) -> None:
+        work: ForwardWork = job.work
+        timeout_s = max(0.001, job.deadline_s - started.mono_s)
+        forwarding = device.driver.forward(work.request, work.route_path, timeout_s)
+        try:
+            reply = await self._observed(device, "forward", forwarding, started)
+        except NotForwarded:
+            reply = error_reply(work.request, SERVICE_NOT_SUPPORTED)
+        except DeviceError as error:
+            if not error.connected:
+                self._note(device, error)
+            reply = error_reply(work.request, CONNECTION_FAILURE)
+        job.dropped = None
+        work.answer(reply)
+
+    async def _observed(
+        self, device: PolledDevice, operation: str, call: Awaitable[Any], started: Moment
+    ) -> Any:
+        """The result of a driver's call, recorded here where the driver records nothing."""
+        counters = device.counters
+        before = sum(counters.requests.values())
+        result, detail, code = "ok", "", 0
+        try:
+            return await call
+        except DeviceError as error:
+            result = _RESULTS.get(error.quality & 0xFF, "bad_reply")
+            detail, code = error.text, error.quality >> 8 & 0xFF
+            raise
+        finally:
+            if sum(counters.requests.values()) == before:
+                now = self._now()
+                lasted_s = now.mono_s - started.mono_s
+                done = Transaction(operation, operation, result, lasted_s, detail, code)
+                counters.transaction(done, now.wall_us)
+
+    def _note(self, device: PolledDevice, error: DeviceError) -> None:
+        """What a failed call says of the device and of the connection."""
+        if error.quality & 0xFF != Quality.NOT_CONNECTED:
+            garbled = error.quality & 0xFF == Quality.BAD_REPLY
+            self._log_change(device, device.silent(self._now(), garbled=garbled))
+        elif device.health.state == "demoted":
+            device.silent(self._now())
+        if not error.connected:
+            self._lost(error)
+
+    def _log_change(self, device: PolledDevice, change: Change | None) -> None:
+        if change is None:
+            return
+        if change.state == "demoted":
+            why = device.counters.last_error
+            log.warning("device demoted device=%s error=%s", device.name, why)
+        elif change.was == "demoted":
+            log.info("device is back device=%s", device.name)
+
+
+_DO: dict[type, Callable[[JobRunner, PolledDevice, Job, Moment], Awaitable[None]]] = {
+    PollWork: JobRunner._poll,
+    ProbeWork: JobRunner._probe,
+    WriteWork: JobRunner._write,
+    ForwardWork: JobRunner._forward,
+}
+
+_RESULTS = {
+    int(Quality.TIMEOUT): "timeout",
+    int(Quality.NOT_CONNECTED): "closed",
+    int(Quality.DEVICE_STATUS): "exception",
+}
+
+
+def _write_result(outcome: WriteOutcome) -> str:
+    if outcome.unknown:
+        return "unknown"
+    return "failed" if outcome.status else "ok"
+
+
+def unsent(why: str) -> WriteAnswer:
+    """The answer to a write that never left."""
+    return WriteAnswer(CONNECTION_FAILURE, [UNCONNECTED_TIMEOUT], f"not sent: {why}")
+
+
+def _unknown(why: str) -> WriteAnswer:
+    return WriteAnswer(CONNECTION_FAILURE, [UNCONNECTED_TIMEOUT], why, unknown=True)
+
+
+def error_reply(request: bytes, status: int) -> bytes:
+    """A Message Router reply of ours: the request's service with `status`.
+
+    A connection failure carries the Connection Manager's extended status for a time-out.
+    """
+    service = (request[0] if request else 0) | 0x80
+    if status == CONNECTION_FAILURE:
+        return bytes((service, 0, status, 1)) + UNCONNECTED_TIMEOUT.to_bytes(2, "little")
+    return bytes((service, 0, status, 0))
