@@ -35,6 +35,7 @@ from cpppod.workers.epochs import next_epoch
 from cpppod.workers.io_thread import IoThread
 
 BEAT_S = 0.5  # design: at least one a second
+PREPARING_BEAT_S = 0.1  # at the start, for a moment: who waits for the gateway hears of it sooner
 STOP_S = 1.5  # for role.run() to end; supervisord kills after stopwaitsecs=2
 BEAT_QUEUE = 16  # beats kept for a control that is away: older ones say nothing
 SUPERVISOR_VARIABLE = "CPPPOD_SUPERVISOR_PID"
@@ -153,7 +154,7 @@ class Process:
         finally:
             for timer in timers:
                 timer.cancel()
-            self._close()
+            self.close()
         crashes.cleared()
         return 0
 
@@ -189,7 +190,8 @@ class Process:
         except TimeoutError:
             pass
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give back sockets, threads and tasks; `serve` does so at its end."""
         if self._beat_timer is not None:
             self._beat_timer.cancel()
         for task in self._tasks:
@@ -212,6 +214,9 @@ class Process:
         else:
             waiting = self._waiting or self._problems
             report = Report("backing off" if waiting else "preparing")
+        if report.state == "preparing":
+            self._beat_timer.cancel()
+            self._beat_timer = self._loop.call_later(PREPARING_BEAT_S, self._beat)
         self.control.send(
             encode_beat(
                 Beat(
