@@ -30,7 +30,8 @@ from cpppod.protocols.bus.feed_events import (
 )
 from cpppod.protocols.bus.topics import prefix, split
 from cpppod.protocols.values import Quality, explain, is_bad
-from cpppod.workers.bus import Bus, BusError, CurveClient, curve_public_key, new_curve_keys
+from cpppod.workers.bus import Bus, BusError, curve_public_key, new_curve_keys
+from cpppod.workers.door import CurveClient
 from cpppod.workers.subscription import FeedSubscription
 
 __all__ = ["CurveClient", "FeedError", "Lost", "Sample", "Subscriber", "Update", "subscribe"]

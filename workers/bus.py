@@ -18,14 +18,22 @@ import pathlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from socket import AF_INET, SHUT_RDWR, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET
+from socket import (
+    AF_INET,
+    SHUT_RDWR,
+    SO_RCVBUF,
+    SO_REUSEADDR,
+    SO_SNDBUF,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
 from socket import socket as TcpSocket
-from typing import Protocol
 
 import zmq
 import zmq.utils.z85
 
 from cpppod.protocols.bus.codec import MAX_MESSAGE
+from cpppod.workers.door import CurveClient, Door
 
 MAX_A_TURN = 256  # messages of one socket per turn of the loop: about 5 ms at 20 us each
 MAX_FRAMES = 10  # of one message: ours have 3 at most, a ZAP request 9
@@ -73,44 +81,6 @@ class Counters:
     unsent: int = 0
     unroutable: int = 0
     malformed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CurveClient:
-    """A client's side of CURVE: its own secret key and the server's public one, in Z85."""
-
-    secret_key: bytes
-    server_key: bytes
-
-
-class Door(Protocol):
-    """Who may come in from TCP, and what they may do there; a peer is its connection's descriptor.
-
-    Attributes:
-        secret_key: of the server, in Z85; b"" for no CURVE.
-        largest: bytes of one frame that a peer may send.
-    """
-
-    secret_key: bytes
-    largest: int
-
-    def user(self, public_key: bytes) -> str:
-        """The name that goes with a client's key (Z85), "" if it is not listed."""
-
-    def opened(self, peer: int) -> bool:
-        """Whether one more connection is welcome."""
-
-    def closed(self, peer: int) -> None:
-        """The connection is gone."""
-
-    def refused(self, why: str) -> None:
-        """A peer did not get through the handshake."""
-
-    def may_subscribe(self, peer: int, prefix: bytes) -> bool:
-        """Whether the peer may have this; it is cut off if not."""
-
-    def unsubscribed(self, peer: int, prefix: bytes) -> None:
-        """The peer does without it from now on."""
 
 
 class Socket:
@@ -432,7 +402,7 @@ class Bus:
                 self._lock(endpoint.removeprefix("ipc://"))
             else:
                 _for_tcp(socket)
-                socket.setsockopt(zmq.USE_FD, _listening(endpoint))
+                socket.setsockopt(zmq.USE_FD, _listening(socket, endpoint))
             if door is not None and door.secret_key:
                 socket.setsockopt(zmq.CURVE_SECRETKEY, door.secret_key)
                 socket.setsockopt(zmq.CURVE_SERVER, 1)
@@ -599,8 +569,8 @@ def _for_tcp(socket: "zmq.Socket[bytes]") -> None:
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
 
 
-def _listening(endpoint: str) -> int:
-    """A descriptor that listens at a TCP `endpoint`, for libzmq to take over.
+def _listening(socket: "zmq.Socket[bytes]", endpoint: str) -> int:
+    """A descriptor that listens at a TCP `endpoint`, for libzmq to take over in `socket`.
 
     Its own bind first asks for the names of all interfaces, over netlink, and aborts the process
     where a unit's RestrictAddressFamilies= refuses that.
@@ -608,6 +578,9 @@ def _listening(endpoint: str) -> int:
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     with TcpSocket(AF_INET, SOCK_STREAM) as listening:
         listening.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        for ours, option in ((SO_RCVBUF, zmq.RCVBUF), (SO_SNDBUF, zmq.SNDBUF)):
+            if (size := int(socket.getsockopt(option))) >= 0:
+                listening.setsockopt(SOL_SOCKET, ours, size)
         listening.bind(("" if host == "*" else host, 0 if port == "*" else int(port)))
         listening.listen(BACKLOG)
         return listening.detach()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 
 from cpppod.protocols.bus.feed_events import Ask, Event
 from cpppod.protocols.bus.joiner import Joiner
-from cpppod.workers.bus import RECEIVE_QUEUE, Bus, CurveClient
+from cpppod.workers.bus import RECEIVE_QUEUE, Bus
+from cpppod.workers.door import CurveClient
 
 TICK_S = 0.25
 MAX_ASKS = 64  # requests that wait for a feed that is away

@@ -10,7 +10,8 @@ import zmq
 
 from cpppod.feed import FeedError, Sample, Subscriber
 from cpppod.protocols.bus.messages import Beat
-from cpppod.workers.bus import Bus, CurveClient, Socket, new_curve_keys
+from cpppod.workers.bus import Bus, Socket, new_curve_keys
+from cpppod.workers.door import CurveClient
 from cpppod.workers.feed_door import MAX_SUBSCRIPTIONS
 from tests.feed.running import RunningFeed, Source, beats, until
 

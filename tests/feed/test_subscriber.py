@@ -1,0 +1,103 @@
+"""What a program is given by `cpppod.feed`."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from cpppod import feed as feed_module
+from cpppod.feed import FeedError, Sample, Subscriber, Update, subscribe
+from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.values import Quality
+from tests.feed.running import RunningFeed, Source, beats, until
+
+StartFeed = Callable[..., RunningFeed]
+
+
+def test_values_of_a_silent_publisher_come_once_more_as_stale(start_feed: StartFeed) -> None:
+    async def scenario() -> None:
+        feed = start_feed()
+        source = Source(feed.bus_dir)
+        source.block(a=1, b=2)
+        async with Subscriber(f"ipc://{feed.bus_dir}") as subscriber:
+            await until(lambda: subscriber.last.get("boiler.a") == Sample(1))
+            await until(lambda: subscriber.silent == {"p"})
+            assert subscriber.last["boiler.a"] == Sample(1, Quality.STALE)
+            assert not subscriber.last["boiler.a"].good
+            assert "stale" in str(subscriber.last["boiler.a"])
+            source.heartbeat()
+            await until(lambda: subscriber.last["boiler.a"] == Sample(1))
+            assert subscriber.silent == set()
+        source.bus.close()
+
+    asyncio.run(scenario())
+
+
+def test_program_that_is_too_slow_is_told_what_it_lost_and_ends_up_right(
+    start_feed: StartFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "MAX_WAITING", 50)
+
+    async def scenario() -> None:
+        feed = start_feed(replay_bytes=50_000)
+        source = Source(feed.bus_dir)
+        async with Subscriber(f"ipc://{feed.bus_dir}") as subscriber:
+            source.block(n=0, m=7)
+            await until(lambda: "boiler.n" in subscriber.last)
+            for number in range(1, 15_001):
+                source.block(n=number)
+            await until(lambda: len(subscriber._waiting) >= 50)
+            await asyncio.sleep(0.5)  # the feed goes on, the program does not
+            assert len(subscriber._waiting) < 1_000
+            lost: list[int] = []
+            beating = asyncio.create_task(beat(source))
+            while subscriber.last["boiler.n"] != Sample(15_000):
+                for update in await subscriber.batch():
+                    lost += [gap.count or 0 for gap in update.lost]
+            beating.cancel()
+            assert subscriber.last["boiler.m"] == Sample(7)
+            assert sum(lost) == subscriber.counters.lost
+        source.bus.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+async def beat(source: Source) -> None:
+    while True:
+        source.heartbeat()
+        await asyncio.sleep(0.1)
+
+
+def test_plain_program_gets_updates_and_a_time_out(start_feed: StartFeed) -> None:
+    feed = start_feed()
+
+    async def publish() -> None:
+        source = Source(feed.bus_dir)
+        source.block(a=1)
+        source.block(a=2)
+        await beats(feed, lambda beat: ["cpppod_feed_blocks_total", {}, 2] in beat.metrics)
+        source.bus.close()
+
+    asyncio.run(publish())
+    updates = subscribe(f"ipc://{feed.bus_dir}", "boiler/*", timeout_s=1.0)
+    later: list[Update] = []
+    first = next(updates)
+    assert isinstance(first, Update)
+    assert (first.device, first.group, first.values) == ("boiler", "g", {"a": Sample(2)})
+    assert first.whole
+    assert first.repeat
+    assert first.time.tzinfo is not None
+    with pytest.raises(TimeoutError):
+        later.extend(updates)
+    assert {update.values["a"].quality for update in later} <= {int(Quality.STALE)}
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:44880", "tcp://127.0.0.1", "http://x:1", ""])
+def test_url_that_is_none_is_refused_in_words(url: str) -> None:
+    with pytest.raises(FeedError, match="expected tcp://host:port"):
+        next(subscribe(url))
+
+
+def test_pattern_that_is_none_is_refused_in_words() -> None:
+    with pytest.raises(EncodeError, match="expected"):
+        next(subscribe("tcp://127.0.0.1:1", "boil*"))
