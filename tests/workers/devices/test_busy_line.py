@@ -18,7 +18,7 @@ UNITS = range(1, 32)
 DEAD, SLOW = 13, 7
 WRITERS = (1, 10, 20, 30)
 PERIOD_S = 1.0
-WRITE_EVERY_S = 0.5
+WRITE_EVERY_S = 1.0
 
 
 def unit(number: int) -> Device:
@@ -28,7 +28,7 @@ def unit(number: int) -> Device:
         "modbus-rtu",
         "line",
         unit=number,
-        timeout_s=0.25,
+        timeout_s=0.2,
         groups=(Group("fast", PERIOD_S, tags),),
     )
 
