@@ -120,7 +120,13 @@ class EnipConnection(asyncio.Protocol):
         session = self.session
         if session is None:
             return
-        out = session.receive_data(data, self._now())
+        try:
+            out = session.receive_data(data, self._now())
+        except Exception:  # a defect of ours costs this connection, and nobody else's
+            log.exception("request failed peer=%s", self.peer[0])
+            self.endpoint.rejected["internal"] += 1
+            self.abort()
+            return
         if self._out:
             self._flush()
         if out:

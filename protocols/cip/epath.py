@@ -147,7 +147,10 @@ def _decode_port(path: bytes, offset: int) -> tuple[Segment, int]:
         raise _path_error("port segment lacks its pad")
     if not first & 0x10:
         return Port(port, raw[0]), cursor
-    return Port(port, raw.rstrip(b"\0").decode("iso-8859-1")), cursor
+    address = raw.rstrip(b"\0").decode("iso-8859-1")
+    if not address:
+        raise _path_error("port segment without port or link")
+    return Port(port, address), cursor
 
 
 def _decode_logical(path: bytes, offset: int) -> tuple[Segment, int]:
@@ -246,7 +249,9 @@ def _encode_port(segment: Port) -> bytes:
     if isinstance(link, int):
         data = bytes((first,)) + wide + bytes((link,))
     else:
-        raw = link.encode("ascii")
+        raw = link.encode("iso-8859-1", "replace")
+        if not 0 < len(raw) < 256:
+            raise EncodeError(f"port segment {segment}", status=0x04)
         data = bytes((first | 0x10, len(raw))) + wide + raw
     return data + bytes(len(data) & 1)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,11 +32,11 @@ class Running:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.web}{path}"
 
-    def get(self, path: str, **options: object) -> dict:
-        return httpx.get(self.url(path), **options).json()  # type: ignore[arg-type]
+    def get(self, path: str) -> dict[str, Any]:
+        return dict(httpx.get(self.url(path)).json())
 
-    def post(self, path: str) -> dict:
-        return httpx.post(self.url(path)).json()
+    def post(self, path: str) -> dict[str, Any]:
+        return dict(httpx.post(self.url(path)).json())
 
 
 @contextmanager

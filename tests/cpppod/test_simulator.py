@@ -101,6 +101,10 @@ def test_slow_or_raising_attribute_costs_only_the_request_that_asked() -> None:
     asyncio.run(scenario())
 
 
+def broken(data: bytes) -> bytes:
+    raise ZeroDivisionError(f"{len(data)} bytes")
+
+
 def test_object_of_the_user_s_has_attributes_and_services() -> None:
     def reversed_bytes(data: bytes) -> bytes:
         if not data:
@@ -121,8 +125,9 @@ def test_object_of_the_user_s_has_attributes_and_services() -> None:
 
     async def scenario() -> None:
         async with Simulator([]) as other:
-            other.add_object(0x300, 1, services={0x4B: reversed_bytes, 0x4C: lambda data: 1 / 0})  # type: ignore[arg-type, return-value]
-            assert await asked(other, request(0x4B, "@0x300/1")) == [(0x13, b"")]
+            other.add_object(0x300, 1, services={0x4B: reversed_bytes, 0x4C: broken})
+            messages = (request(0x4B, "@0x300/1"), request(0x4C, "@0x300/1"))
+            assert await asked(other, *messages) == [(0x13, b""), (0xFF, b"")]
 
     asyncio.run(scenario())
 

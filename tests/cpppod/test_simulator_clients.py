@@ -53,7 +53,7 @@ TAGS = [
 
 @pytest.fixture(scope="module")
 def plc() -> Iterator[Simulator]:
-    declared = [
+    declared: list[str | Declaration] = [
         *TAGS,
         Declaration("U", "Outer"),
         Declaration("UA", "Outer", (3,)),
@@ -151,6 +151,7 @@ def test_pycomm3_asks_who_it_is(logix: LogixDriver, plc: Simulator) -> None:
     assert logix.get_plc_info()["keyswitch"] == "REMOTE RUN"
     assert logix.get_module_info(0)["product_code"] == 54
     identity = CIPDriver.list_identity("{}:{}".format(*plc.address))
+    assert identity is not None
     assert (identity["serial"], identity["state"]) == ("006c061a", 255)
 
 
@@ -177,7 +178,7 @@ def test_pycomm3_talks_to_a_micro800() -> None:
 def test_pycomm3_reads_and_writes_data_files(kind: str) -> None:
     with (
         Simulator([], Settings(plc=kind)) as simulator,
-        SLCDriver("{}:{}".format(*simulator.address)) as slc,
+        SLCDriver("{}:{}".format(*simulator.address)) as slc,  # type: ignore[no-untyped-call]
     ):
         assert slc.get_processor_type().startswith("17")
         for tag, value in (("N7:1", 5), ("F8:1", 1.5), ("N7:1/3", True), ("B3:1", 7), ("L10:2", 7)):

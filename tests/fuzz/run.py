@@ -14,7 +14,7 @@ import tempfile
 FOLDER = pathlib.Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parents[1]))
 
-from tests.fuzz import corpus  # noqa: E402
+from tests.fuzz import seeds  # noqa: E402
 
 NAMES = ("encapsulation", "cpf", "epath", "services", "pccc", "session")
 LONGEST = 4_096  # bytes of an input
@@ -49,7 +49,7 @@ def main() -> int:
     for name in arguments.targets or NAMES:
         with tempfile.TemporaryDirectory() as folder:
             inputs = pathlib.Path(folder) / name
-            corpus.unpack(name, inputs)
+            seeds.unpack(name, inputs)
             print(f"{name}: {arguments.seconds} s", flush=True)
             command = [sys.executable, str(FOLDER / "run.py"), "--one", name]
             options = [

@@ -92,9 +92,9 @@ def paths(data: bytes) -> None:
 
 def services(data: bytes) -> None:
     """One request to a target, and each decoder of a service's data."""
-    target = make_target()
-    origin = Origin(target.image, "10.0.0.1", session=object())
-    outcome = target.execute(data, origin)
+    origin = Origin(_TARGET.image, "10.0.0.1", session=_NOBODY)
+    outcome = _TARGET.execute(data, origin)
+    _TARGET.manager.drop_session(_NOBODY)
     if isinstance(outcome, Reply):
         outcome = outcome.render()
     if isinstance(outcome, bytes):
@@ -116,10 +116,8 @@ def services(data: bytes) -> None:
 
 def pccc(data: bytes) -> None:
     """PCCC commands on data files."""
-    found = pccc_class("1763-L16BWA")
-    target = make_target()
-    handler = found.services[0x4B]
-    reply = handler(found.instances[1], data, Origin(target.image))
+    found = _TARGET.classes[0x67]
+    reply = found.services[0x4B](found.instances[1], data, Origin(_TARGET.image))
     assert isinstance(reply, bytes)
     MessageRouterReply.decode(reply)
 
@@ -127,7 +125,7 @@ def pccc(data: bytes) -> None:
 def session(data: bytes) -> None:
     """A registered session; the first byte says in what pieces the rest arrives."""
     peer = Session(
-        make_target(),
+        _TARGET,
         address="10.0.0.1",
         local=("10.0.0.2", 44818),
         random_u32=lambda: HANDLE,
@@ -157,6 +155,7 @@ def _result(command: object) -> object:
 
 
 _TARGET = make_target()
+_NOBODY = object()
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "encapsulation": encapsulation,
     "cpf": common_packet_format,

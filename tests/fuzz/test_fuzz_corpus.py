@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.fuzz import corpus, targets
+from tests.fuzz import seeds, targets
 
 MUTATIONS = 12
 
@@ -12,7 +12,7 @@ MUTATIONS = 12
 @pytest.mark.parametrize("name", targets.TARGETS)
 def test_corpus_and_its_mutations_raise_nothing_but_refusals(name: str) -> None:
     chance = random.Random(name)
-    for data in corpus.load(name):
+    for data in seeds.load(name):
         targets.run(name, data)
         for _ in range(MUTATIONS):
             targets.run(name, mutated(data, chance))

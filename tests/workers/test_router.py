@@ -43,9 +43,9 @@ class Bus:
 
     def ask(self, path: str, message: bytes = b"", **changes: Any) -> None:
         route_path = epath.encode(epath.parse_route_path(path))
-        fields = {"id": 7, "source": "10.0.0.1", "deadline_us": SECOND} | changes
+        fields: dict[str, Any] = {"id": 7, "source": "10.0.0.1", "deadline_us": SECOND}
         asked = RouteRequest(
-            **fields,
+            **(fields | changes),
             priority_tick=5,
             timeout_ticks=157,
             route_path=route_path,

@@ -22,7 +22,7 @@ from cpppod.protocols.errors import EncodeError
         ("STRING", ["ab", "c"], "0200616201006300"),
     ],
 )
-def test_values_become_bytes_and_come_back(name: str, values: list, raw: str) -> None:
+def test_values_become_bytes_and_come_back(name: str, values: list[object], raw: str) -> None:
     kind = types.by_name(name.lower())
     assert kind.pack(values).hex() == raw
     assert kind.unpack(bytes.fromhex(raw), len(values)) == values

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpppod.protocols.cip import epath
-from cpppod.protocols.cip.epath import ElectronicKey, Logical, LogicalType, Port, Symbol
+from cpppod.protocols.cip.epath import (
+    ElectronicKey,
+    Logical,
+    LogicalType,
+    Port,
+    Segment,
+    Symbol,
+)
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.errors import EncodeError
 
@@ -23,7 +30,7 @@ from cpppod.protocols.errors import EncodeError
         ("4305", (epath.Network(0x43, 5),)),
     ],
 )
-def test_path_of_real_clients_is_read(raw: str, segments: tuple) -> None:
+def test_path_of_real_clients_is_read(raw: str, segments: tuple[Segment, ...]) -> None:
     data = bytes.fromhex(raw)
     if raw.startswith("2b"):
         data = bytes.fromhex("2b0000000100")
@@ -31,7 +38,7 @@ def test_path_of_real_clients_is_read(raw: str, segments: tuple) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", ["20", "3f00", "e000", "9100", "911f41", "3402", "11ff", "80ff", "0000"]
+    "raw", ["20", "3f00", "e000", "9100", "911f41", "3402", "11ff", "80ff", "0000", "12020000"]
 )
 def test_malformed_path_is_a_segment_error(raw: str) -> None:
     with pytest.raises(CipError) as caught:
@@ -55,7 +62,7 @@ _segments = st.lists(
 
 
 @given(_segments)
-def test_every_path_survives_encoding(segments: list) -> None:
+def test_every_path_survives_encoding(segments: list[Segment]) -> None:
     assert epath.decode(epath.encode(segments)) == tuple(segments)
 
 
@@ -78,6 +85,11 @@ def test_route_path_is_read_from_text(text: str, raw: str) -> None:
 def test_route_path_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(EncodeError):
         epath.parse_route_path(text)
+
+
+def test_link_of_any_bytes_survives_encoding() -> None:
+    segments = epath.decode(bytes.fromhex("1202ffe9"))
+    assert epath.encode(segments) == bytes.fromhex("1202ffe9")
 
 
 def test_connection_path_ends_in_an_object_or_a_tag() -> None:

@@ -5,6 +5,7 @@ import pytest
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.image import Image, Variable, device_structure
 from cpppod.protocols.cip.status import CipError
+from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Allotment
 from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.plant import Device, Group, Listener, LocalTag, Tag
@@ -115,6 +116,7 @@ def test_inserted_tag_moves_no_other_of_the_device() -> None:
     changed = Device("boiler", "modbus-tcp", "x:1", groups=(first, *BOILER.groups))
     target = make_target(listener, [changed], allotment, random_u32=lambda: 1, clock_us=lambda: 0)
     structure = target.image.devices["boiler"].type
+    assert isinstance(structure, Structure)
     names = [member.name for member in structure.members if not member.hidden]
     assert names == ["pressure", "burner", "name", "new"]
 

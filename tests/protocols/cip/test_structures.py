@@ -76,6 +76,6 @@ def test_template_body_is_as_long_as_it_says() -> None:
     [[], [("a", types.INT, 0), ("A", types.INT, 0)], [("s", types.STRING, 0)],
      [("x", types.DINT, 20_000)]],
 )  # fmt: skip
-def test_structure_that_cannot_be_is_refused(fields: list) -> None:
+def test_structure_that_cannot_be_is_refused(fields: list[tuple[str, types.DataType, int]]) -> None:
     with pytest.raises(EncodeError):
         structures.define("Bad", fields, template_id=0x106)

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import struct
+from typing import Any
 
 import pytest
 
@@ -70,8 +71,8 @@ def make_session() -> Session:
     return session
 
 
-def recorded() -> list[object]:
-    found = []
+def recorded() -> list[Any]:
+    found: list[Any] = []
     for path in sorted(VECTORS.glob("enip_*.json")):
         for pair in json.loads(path.read_text()):
             ours = pair["server"].startswith("cpppo") and pair["transport"] == "tcp"
@@ -103,7 +104,7 @@ def answer(session: Session, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("pair", recorded())
-def test_recorded_request_is_answered_as_recorded_or_better(pair: dict) -> None:
+def test_recorded_request_is_answered_as_recorded_or_better(pair: dict[str, Any]) -> None:
     session = make_session()
     reply = answer(session, bytes.fromhex(pair["request_hex"]))
     assert not session.closing

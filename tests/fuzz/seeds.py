@@ -1,6 +1,6 @@
 """The corpus: inputs per target as lists of hex, unpacked into a folder for the fuzzer.
 
-python tests/fuzz/corpus.py      makes them anew out of the recorded frames in tests/vectors
+python tests/fuzz/seeds.py      makes them anew out of the recorded frames in tests/vectors
 """
 
 import json
