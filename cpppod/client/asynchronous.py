@@ -27,7 +27,7 @@ from cpppod.protocols.enip.originator_plan import PlanRun, ReadPlan
 from cpppod.protocols.enip.originator_route import RoutePath, encode_path
 from cpppod.protocols.enip.originator_structures import TagTree, browse
 from cpppod.protocols.errors import EncodeError
-from cpppod.workers.devices.enip_connection import EnipConnection
+from cpppod.workers.devices.enip_connection import OriginatorConnection
 
 REPLY_S = 86_400.0  # a reply's deadline where the caller gave none
 
@@ -35,7 +35,9 @@ REPLY_S = 86_400.0  # a reply's deadline where the caller gave none
 class AsyncConnector:
     """A registered session on an asyncio loop; made by `open`."""
 
-    def __init__(self, connection: EnipConnection, route: Route, timeout: float | None) -> None:
+    def __init__(
+        self, connection: OriginatorConnection, route: Route, timeout: float | None
+    ) -> None:
         self.connection = connection
         self.route, self.timeout = route, timeout
         self.lane = Lane(route.hop)
@@ -65,7 +67,7 @@ class AsyncConnector:
             EncodeError: a path that is none.
         """
         route = Route(route_path, send_path, priority_time_tick, timeout_ticks)
-        connection = await EnipConnection.connect(
+        connection = await OriginatorConnection.connect(
             host, port or PORT, timeout_s=timeout, source_address=source_address
         )
         made = cls(connection, route, timeout)

@@ -41,7 +41,7 @@ from cpppod.workers.devices.driver import (
     Write,
     WriteOutcome,
 )
-from cpppod.workers.devices.enip_connection import EnipConnection
+from cpppod.workers.devices.enip_connection import OriginatorConnection
 
 GOOD = int(Quality.GOOD)
 MAX_PLANS = 64  # groups, and parts of groups that are tried again, whose packets are kept
@@ -120,7 +120,7 @@ class EnipDriver:
         self.between: Callable[[], Awaitable[None]] | None = None
         self._host, self._port = (host, int(port)) if port.isdigit() else (device.address, PORT)
         self._route = encode_route_path(device.route_path)
-        self._connection: EnipConnection | None = None
+        self._connection: OriginatorConnection | None = None
         self._access: dict[Tag, TagAccess | ProtocolError] = {}
         self._types: dict[Tag, tuple[int, int]] = {}
         self._plans: dict[int, PolledGroup] = {}
@@ -136,7 +136,7 @@ class EnipDriver:
         timeout_s = self.device.timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                connection = await EnipConnection.connect(
+                connection = await OriginatorConnection.connect(
                     self._host, self._port, timeout_s=timeout_s
                 )
                 self._connection = connection
@@ -154,7 +154,7 @@ class EnipDriver:
         self._plans.clear()
         await self._identify(connection)
 
-    async def _identify(self, connection: EnipConnection) -> None:
+    async def _identify(self, connection: OriginatorConnection) -> None:
         """Learn the device's name for people; a device without List Identity is none the worse."""
         try:
             data = await connection.list_identity(timeout_s=self.device.timeout_s)
@@ -174,14 +174,14 @@ class EnipDriver:
             self._counters["late"] += connection.session.late
             await connection.close()
 
-    def _open_connection(self) -> EnipConnection:
+    def _open_connection(self) -> OriginatorConnection:
         if self._connection is None:
             raise DeviceError(quality(Quality.NOT_CONNECTED), "not connected")
         if self._connection.closed:
             raise DeviceError(quality(Quality.NOT_CONNECTED), self._connection.reason)
         return self._connection
 
-    def _lane(self, connection: EnipConnection) -> Lane:
+    def _lane(self, connection: OriginatorConnection) -> Lane:
         lane = connection.lane
         if lane.connection is not None or not self._route:
             return lane
@@ -216,7 +216,7 @@ class EnipDriver:
         self._counters["polls"] += 1
         return self._samples(polled, run.values)
 
-    def _prepared(self, group: Group, connection: EnipConnection) -> "PolledGroup":
+    def _prepared(self, group: Group, connection: OriginatorConnection) -> "PolledGroup":
         """The group's plan; made when it is first read over this connection."""
         known = self._plans.get(id(group))
         if known is not None and known.group is group:
@@ -307,7 +307,7 @@ class EnipDriver:
             return WriteOutcome(exchange.status, list(exchange.extended), exchange.text)
         return WriteOutcome()
 
-    def _single(self, connection: EnipConnection, exchange: Exchange) -> Pipeline:
+    def _single(self, connection: OriginatorConnection, exchange: Exchange) -> Pipeline:
         return Pipeline(
             connection.session,
             [exchange],
@@ -399,7 +399,7 @@ def _shown(error: BaseException) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:MAX_SHOWN])
 
 
-def _lost(connection: EnipConnection) -> int:
+def _lost(connection: OriginatorConnection) -> int:
     """NOT_CONNECTED where the peer went away, BAD_REPLY where it broke the protocol."""
     gone = connection.reason.startswith(("connection closed", "[Errno", "closed"))
     return quality(Quality.NOT_CONNECTED if gone else Quality.BAD_REPLY)

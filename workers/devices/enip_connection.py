@@ -55,7 +55,7 @@ class Waiter:
             self.future.set_result(answer)
 
 
-class EnipConnection(asyncio.Protocol):
+class OriginatorConnection(asyncio.Protocol):
     """One TCP connection; made by `connect`, of no further use once `closed` is true.
 
     Attributes:
@@ -86,7 +86,7 @@ class EnipConnection(asyncio.Protocol):
         timeout_s: float | None,
         source_address: tuple[str, int] | None = None,
         register: bool = True,
-    ) -> "EnipConnection":
+    ) -> "OriginatorConnection":
         """A connection with a registered session, within `timeout_s` in all.
 
         Raises:
