@@ -134,6 +134,7 @@ def _records(
                 if record is None or not isinstance(data, dict):
                     continue
                 serial = record.serial if isinstance(record.serial, dict) else {}
+                data = _accesses(record.serial, data)
                 samples = {
                     tag: (value, _quality(serial.get(tag), value))
                     for tag, value in data.items()
@@ -141,6 +142,14 @@ def _records(
                 }
                 if samples:
                     yield Moment(round(record.time.value * 1e6), samples)
+
+
+def _accesses(serial: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """What `enip_historize` writes, `["Tag", [0, 3]]` and what was read or written, as a tag."""
+    match serial:
+        case [str(tag), [int(first), int(last)]] if data.keys() <= {"read", "write"}:
+            return {f"{tag}[{first}-{last}]": values for values in data.values()}
+    return data
 
 
 def _quality(said: Any, value: Any) -> int:

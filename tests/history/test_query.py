@@ -176,3 +176,11 @@ def test_no_recording_is_said(tmp_path: Path) -> None:
         list(moments(str(tmp_path / "none.hst")))
     with pytest.raises(RecordingError):
         list(moments("postgresql://127.0.0.1:1/none"))
+
+
+def test_accesses_recorded_by_enip_historize_are_tags(tmp_path: Path) -> None:
+    with logger(tmp_path / "plc.hst") as file:
+        file.write({"write": [0, 1]}, now=T0, serial=["SCADA", [2, 3]])
+        file.write({"read": [0, 1]}, now=T0 + 1, serial=["SCADA", [2, 3]])
+    found = [moment.samples for moment in moments(str(tmp_path / "plc.hst"))]
+    assert found == [{"SCADA[2-3]": ([0, 1], 0)}] * 2
