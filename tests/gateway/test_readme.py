@@ -69,8 +69,10 @@ def test_the_tours_commands_answer_as_shown(
     )
     came = [shape(line) for line in ran.stdout.splitlines()]
     for line in (shape(line) for line in shown if line != "..."):
-        assert line in came, ran.stdout
-        came = came[came.index(line) + 1 :]
+        while came and not came[0].startswith(line):  # a device may have an error to tell of
+            del came[0]
+        assert came, f"{line!r} in:\n{ran.stdout}"
+        del came[0]
 
 
 def test_the_tours_program_gets_updates(gateway: RunningGateway) -> None:
