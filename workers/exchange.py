@@ -72,10 +72,10 @@ class Exchange:
             if message.kind == Kind.HEARTBEAT:
                 if topic != heartbeat_topic(message.publisher):
                     return self._drop("topic")
-            elif not topic.startswith(HEARTBEATS):
-                split(topic)
-            else:
+            elif topic.startswith(HEARTBEATS):
                 return self._drop("topic")
+            elif topic not in self.last_values:
+                split(topic)
         except DecodeError:
             return self._drop("malformed")
         if message.publisher.encode() != identity:

@@ -37,6 +37,9 @@ class LastValues:
     def __len__(self) -> int:
         return len(self._topics)
 
+    def __contains__(self, topic: bytes) -> bool:
+        return topic in self._topics
+
     def apply(self, topic: bytes, message: ValueMessage) -> bool:
         """Whether the BLOCK or REPEAT was taken; a repeat older than what is here is not."""
         entry = self._topics.get(topic)
