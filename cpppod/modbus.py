@@ -100,6 +100,7 @@ class Poller:
         self._group: Group | None = None
         self._driver: ModbusDriver | None = None
         self._polled = threading.Event()
+        self._waiting_s = 0.0
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Future[None] | None = client.start(self._run)
 
@@ -162,7 +163,8 @@ class Poller:
         """For programs that treat a poller as a thread: `stop` has already waited."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Return at the end of the next poll; False where none ended in time."""
+        """Return when a poll that begins from now on has ended; False where none did in time."""
+        self._waiting_s = time.monotonic()
         self._polled.clear()
         return self._polled.wait(timeout)
 
@@ -211,7 +213,8 @@ class Poller:
                 await self._poll_all()
                 self.duration = time.monotonic() - started_s
                 self._account(self.duration)
-                self._polled.set()
+                if started_s >= self._waiting_s:
+                    self._polled.set()
             left_s = started_s + self.rate - time.monotonic()
             try:
                 async with asyncio.timeout(max(0.0, left_s)):
