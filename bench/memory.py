@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +139,13 @@ def wait_until_up(runtime: str, devices: int) -> None:
     raise SystemExit(f"the gateway was not up within {START_S:g} s")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Run the measurement."""
     options = argparse.ArgumentParser(description="Memory of a gateway.")
     options.add_argument("--devices", type=int, default=100, help="of the gateway started (100)")
     options.add_argument("--socket", default="", help="measure the gateway that runs there")
     options.add_argument("--json", action="store_true")
-    given = options.parse_args()
+    given = options.parse_args(arguments)
     if given.socket:
         return report(measure(given.socket), as_json=given.json)
     with running(given.devices) as runtime:
@@ -153,4 +153,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,9 @@ class Control:
     def commit(self) -> None:
         """Go over to the settings last prepared."""
         gateway, settings = self.gateway, self._next
-        gateway.settings = settings
         gateway.values.configure(settings)
+        settings = self._next = self._process.worker = without_tags(settings)
+        gateway.settings = settings
         gateway.table.expect(gateway.roles, time.monotonic())
         gateway.rates.keep({device.name for device in settings.devices})
 
@@ -198,6 +200,18 @@ class Control:
             return
         self._metrics, self._metrics_address = server, wanted
         log.info("metrics page address=%s:%d", *server.address)
+
+
+def without_tags(settings: Worker) -> Worker:
+    """The settings less every device's tags: 10,000 of them take megabytes, and what control needs
+    of them is in its `ValueCache`. A reload reads the old ones from their file."""
+    return replace(
+        settings,
+        devices=tuple(
+            replace(device, groups=tuple(replace(group, tags=()) for group in device.groups))
+            for device in settings.devices
+        ),
+    )
 
 
 def _version() -> str:

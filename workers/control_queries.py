@@ -93,7 +93,7 @@ class Queries:
             "state": _state(device, record, told),
             "rate_hz": _rounded(self._gateway.rates.rate(device.name), 2),
             "age_s": _rounded(_age(told, record, now), 3),
-            "tags": told.get("tags", sum(len(group.tags) for group in device.groups)),
+            "tags": told.get("tags", 0),
             "tags_bad": told.get("tags_bad", 0),
             "last_error": told.get("last_error", ""),
             "last_error_age_s": round(time.time() - error_us / 1e6, 1) if error_us else None,

@@ -142,11 +142,15 @@ class Reload:
         answer = await self._call("write", *self._running.options.get("files", []))
         generation = int(answer["generation"])
         path = self._path(generation, self._running.name)
+        self._new = self._read(path)
+        old = self._read(self._path(self._running.generation, self._running.name))
+        return compare(old, self._new)
+
+    def _read(self, path: Path) -> Worker:
         try:
-            self._new = from_plain(Worker, json.loads(path.read_bytes()))
+            return from_plain(Worker, json.loads(path.read_bytes()))
         except (OSError, ValueError, DecodeError) as error:
             raise ReloadRefused([f"{path}: {error}"]) from None
-        return compare(self._running, self._new)
 
     async def discard(self, plan: Plan) -> None:
         """Forget a plan that is not applied."""

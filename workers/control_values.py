@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import translate
+from sys import intern
 from typing import Any
 
 from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
@@ -119,9 +120,14 @@ class ValueCache:
         changed = [tag for tag, sample in samples.items() if group.samples.get(tag) != sample]
         group.publisher, (group.epoch, group.sequence) = message.publisher, position
         group.source_us, group.mono_us = message.source_us, message.mono_us
+        members = self._by_member.get(name, {})
+        if not group.samples:  # its keys stay for good: those strings that are here already
+            samples = {
+                members[tag].member if tag in members else tag: sample
+                for tag, sample in samples.items()
+            }
         group.samples.update(samples)
         if self._watchers and changed:
-            members = self._by_member.get(name, {})
             infos = [members[tag] for tag in changed if tag in members]
             for watcher in tuple(self._watchers):
                 watcher(infos)
@@ -183,7 +189,7 @@ def _tags_of(worker: Worker) -> Iterable[TagInfo]:
                 yield TagInfo(
                     name=f"{device.name}.{tag.name}",
                     topic=group_topic,
-                    member=tag.name,
+                    member=intern(tag.name),  # devices of one kind have the same
                     device=device.name,
                     group=group.name,
                     type=tag.cip_type,

@@ -413,8 +413,11 @@ def run_worker(make_role: MakeRole, argv: Sequence[str]) -> int:
     set_log_level(worker.log_level)
     pathlib.Path(worker.bus_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    settings = [worker]
+    del worker  # who reloads lets go of these settings; they may be large
+
     async def main() -> int:
-        return await Process(worker).serve(make_role)
+        return await Process(settings.pop()).serve(make_role)
 
     with asyncio.Runner(loop_factory=_new_loop()) as runner:
         try:

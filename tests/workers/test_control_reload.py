@@ -39,15 +39,16 @@ class Plant:
     tests of the whole gateway.
     """
 
-    def __init__(self, tmp_path: Path, new: Worker) -> None:
+    def __init__(self, tmp_path: Path, old: Worker, new: Worker) -> None:
         self.log: list[str] = []
         self.refusing: dict[tuple[str, str], str] = {}
         self.orders = Orders(self._send)
         self.supervisor = NotedSupervisor(self.log)
         self._new = new
-        folder = tmp_path / "settings" / str(new.generation)
-        folder.mkdir(parents=True)
-        (folder / "control.json").write_text(json.dumps(to_plain(new)))
+        for each in (old, new):
+            folder = tmp_path / "settings" / str(each.generation)
+            folder.mkdir(parents=True)
+            (folder / "control.json").write_text(json.dumps(to_plain(each)))
 
     def _send(self, worker: bytes, frame: bytes) -> bool:
         order = decode(frame)
@@ -102,7 +103,7 @@ def test_difference_names_what_is_added_changed_and_removed(tmp_path: Path) -> N
 def test_owners_are_added_and_committed_first_and_removed_last(tmp_path: Path) -> None:
     old = settings(tmp_path, 1, BOILER, poller_old="poller")
     new = settings(tmp_path, 2, BOILER, PUMP, poller_pump="poller")
-    plant = Plant(tmp_path, new)
+    plant = Plant(tmp_path, old, new)
     assert reloaded(plant, old) == []
     steps = [line for line in plant.log if not line.startswith("prepare")]
     assert steps == [
@@ -124,7 +125,7 @@ def test_owners_are_added_and_committed_first_and_removed_last(tmp_path: Path) -
 @pytest.mark.parametrize("why", ["tag pressure: no such register", "absent"])
 def test_one_no_and_nothing_has_happened(tmp_path: Path, why: str) -> None:
     old, new = settings(tmp_path, 1, BOILER), settings(tmp_path, 2, PUMP)
-    plant = Plant(tmp_path, new)
+    plant = Plant(tmp_path, old, new)
     plant.refusing["prepare", "poller-boiler"] = why
     with pytest.raises(ReloadRefused, match="poller-boiler: "):
         reloaded(plant, old)
@@ -137,7 +138,7 @@ def test_one_no_and_nothing_has_happened(tmp_path: Path, why: str) -> None:
 
 def test_worker_that_does_not_commit_is_restarted_from_the_new_files(tmp_path: Path) -> None:
     old, new = settings(tmp_path, 1, BOILER), settings(tmp_path, 2, PUMP)
-    plant = Plant(tmp_path, new)
+    plant = Plant(tmp_path, old, new)
     plant.refusing["commit", "feed"] = "generation 2 is not prepared"
     assert reloaded(plant, old) == ["feed"]
     stop, start = plant.log.index("stopProcessGroup feed"), plant.log.index("commit router")
@@ -147,7 +148,7 @@ def test_worker_that_does_not_commit_is_restarted_from_the_new_files(tmp_path: P
 def test_supervisor_that_refuses_after_the_switch_does_not_stop_the_rest(tmp_path: Path) -> None:
     old = settings(tmp_path, 1, BOILER)
     new = settings(tmp_path, 2, BOILER, **{"poller-stuck": "poller"})
-    plant = Plant(tmp_path, new)
+    plant = Plant(tmp_path, old, new)
     reloaded(plant, old)
     assert "commit control" in plant.log
 
