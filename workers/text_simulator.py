@@ -18,9 +18,8 @@ import random
 import signal
 import sys
 import time
-import tty
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, cast
 
 from cpppod.protocols.text.checksums import digits
 
@@ -260,8 +259,8 @@ class _Socket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: connected."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._connection = self._make(transport.write)
+        write = cast(asyncio.WriteTransport, transport).write
+        self._connection = self._make(write)
         self._task = asyncio.get_running_loop().create_task(self._connection.speak(self._period_s))
 
     def data_received(self, data: bytes) -> None:
@@ -318,6 +317,8 @@ async def _connecting(make: Callable[..., Connection], options: argparse.Namespa
 
 async def _on_pty(make: Callable[..., Connection], options: argparse.Namespace) -> None:
     """A pseudo-terminal; `options.pty` becomes a link to it."""
+    import tty  # there are no pseudo-terminals on Windows
+
     loop = asyncio.get_running_loop()
     ours, theirs = os.openpty()
     tty.setraw(theirs)
@@ -346,6 +347,16 @@ def link_pty(terminal: str, path: str) -> None:
     os.symlink(terminal, path)
 
 
+async def _until_stopped(simulation: Coroutine[Any, Any, None]) -> None:
+    """Run the simulation; SIGINT and SIGTERM end it."""
+    task = asyncio.ensure_future(simulation)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
@@ -368,11 +379,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     instrument = INSTRUMENTS[options.instrument](random.Random(options.seed))
     try:
-        with asyncio.Runner() as runner:
-            signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-            runner.run(serve(instrument, options))
-    except KeyboardInterrupt:
-        return 0
+        asyncio.run(_until_stopped(serve(instrument, options)))
     except OSError as error:
         print(f"text_simulator: {error}; try another address", file=sys.stderr)
         return 1

@@ -42,6 +42,7 @@ from cpppod.workers.devices.text_listener import TcpListener
 
 VENDOR_SPECIFIC, CONNECTION_FAILURE, NOT_SETTABLE = 0x1F, 0x01, 0x0E  # CIP general statuses
 TIMED_OUT = 0x0204
+WRITES_GO_S = 0.1  # a write waits so long at most for a poll that waits for a frame
 READER_TURN_S = 1.0  # the reader task looks up so often when nothing comes
 SHOWN = 60  # characters of a frame in a text for people
 
@@ -189,7 +190,7 @@ class TextDriver:
         if frame.request:
             found = await self._ask(frame)
         else:
-            found = await self._mailbox.take(frame.name, self._device.timeout_s)
+            found = await self._come(frame.name)
         if found is None:
             silent.append(frame.name)
             return {tag.name: (None, int(Quality.TIMEOUT)) for tag, _ in wanted}
@@ -207,6 +208,17 @@ class TextDriver:
             )
             for tag, capture in wanted
         }
+
+    async def _come(self, name: str) -> "Found | Nothing | None":
+        """The next frame of that name that comes by itself; waiting writes go while we wait."""
+        deadline_s = time.monotonic() + self._device.timeout_s
+        while True:
+            left_s = deadline_s - time.monotonic()
+            found = await self._mailbox.take(name, max(0.0, min(left_s, WRITES_GO_S)))
+            if found is not None or left_s <= 0:
+                return found
+            if self.between is not None:
+                await self.between()
 
     async def _ask(self, frame: Frame) -> "Found | Nothing | None":
         refusals = (*frame.refusals, *self._settings.refusals)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-from typing import Any
+from typing import Any, cast
 
 from cpppod.workers.devices.port import not_connected, split_address
 
@@ -35,8 +35,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: connected."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self._listener.accept(self)
 
     def data_received(self, data: bytes) -> None:

@@ -6,13 +6,14 @@ import os
 import random
 import tomllib
 import tty
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from cpppod.protocols.plant import Device, Group, Line, Tag
 from cpppod.protocols.values import Quality, quality
@@ -98,12 +99,15 @@ async def opened(driver: TextDriver) -> AsyncIterator[TextDriver]:
         await driver.close()
 
 
-def run(test: Callable[[], Awaitable[None]]) -> None:
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """On the event loop that workers use."""
+
     async def bounded() -> None:
         async with asyncio.timeout(30):
             await test()
 
-    asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bounded())
 
 
 async def for_ever(call: Callable[[], Awaitable[object]]) -> None:
@@ -404,6 +408,28 @@ def test_only_the_newest_frame_since_the_last_poll_counts_where_that_is_asked_fo
                 with pytest.raises(DeviceError) as raised:
                     await driver.poll(GPS)
                 assert raised.value.quality == Quality.TIMEOUT
+
+    run(test)
+
+
+def test_a_write_goes_while_a_poll_waits_for_a_frame_that_comes_by_itself() -> None:
+    async def test() -> None:
+        options = {
+            "frames": {"weight": {"pattern": "W(?P<w>[0-9]+);"}},
+            "commands": {"start": {"request": "GO {value}\r\n", "reply": "OK;"}},
+        }
+        weight, start = Tag("w", "w", "INT"), Tag("start", "start", "INT", writable=True)
+        group = Group("g", 1.0, (weight,))
+        async with served(Script(b"OK;W7;")) as (address, _):
+            made = Device("d", "text", address, timeout_s=5.0, groups=(group,), options=options)
+            async with opened(make_driver(made)) as driver:
+
+                async def between() -> None:
+                    driver.between = None
+                    assert (await driver.write([(start, 0, [1])])).status == 0
+
+                driver.between = between
+                assert await driver.poll(group) == {"w": (7, GOOD)}
 
     run(test)
 
