@@ -9,6 +9,7 @@ sequence. Whatever breaks the protocol closes the connection, and everybody wait
 """
 
 import asyncio
+import math
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -73,6 +74,7 @@ class OriginatorConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._writing = False
         self._wakers: dict[Pipeline, asyncio.Event] = {}
         self._writable = asyncio.Event()
         self._writable.set()
@@ -176,8 +178,8 @@ class OriginatorConnection(asyncio.Protocol):
             CommunicationCeased, EnipStatusError: as `connect`.
         """
         waiter = self._waiter()
-        self.session.register(waiter, deadline=float("inf"))
-        await self._answer(waiter)
+        self.session.register(waiter, deadline=math.inf)
+        await self._answer(waiter, math.inf)
 
     async def command(
         self, command: int, *, timeout_s: float, data: bytes = b"", context: bytes = b""
@@ -190,7 +192,7 @@ class OriginatorConnection(asyncio.Protocol):
         waiter = self._waiter()
         deadline = self._loop.time() + timeout_s
         self.session.send_command(command, waiter, deadline=deadline, data=data, context=context)
-        return (await self._answer(waiter)).data
+        return (await self._answer(waiter, deadline)).data
 
     async def list_identity(self, *, timeout_s: float) -> bytes:
         """The data of a List Identity reply."""
@@ -212,7 +214,7 @@ class OriginatorConnection(asyncio.Protocol):
             self.session.send_connected(lane.connection, request, waiter, deadline=deadline)
         else:
             self.session.send_unconnected(request, waiter, deadline=deadline, hop=lane.hop)
-        answer = await self._answer(waiter)
+        answer = await self._answer(waiter, deadline)
         assert answer.reply is not None
         return answer.reply, answer.data
 
@@ -264,15 +266,13 @@ class OriginatorConnection(asyncio.Protocol):
                     yield exchange
                 await self._writable.wait()
                 if not self.closed:
-                    pipeline.issue(self._loop.time())
-                    self._flush()
+                    self._issue(pipeline)
                 if pipeline.done or self.closed:
                     break
                 arrived.clear()
                 await arrived.wait()
                 if eager and not self.closed:
-                    pipeline.issue(self._loop.time())
-                    self._flush()
+                    self._issue(pipeline)
             while (exchange := pipeline.next_result()) is not None:
                 yield exchange
             raise_trouble(pipeline, self.reason)
@@ -291,7 +291,7 @@ class OriginatorConnection(asyncio.Protocol):
                 pass
         if not self.closed:
             self.session.unregister()
-            self._flush()
+            self._write()
         self._fail("closed")
 
     def _waiter(self) -> Waiter:
@@ -299,8 +299,13 @@ class OriginatorConnection(asyncio.Protocol):
             raise CommunicationCeased(self.reason)
         return Waiter(self._loop.create_future())
 
-    async def _answer(self, waiter: Waiter) -> Answer:
-        self._flush()
+    def _issue(self, pipeline: Pipeline) -> None:
+        now = self._loop.time()
+        pipeline.issue(now)
+        self._flush(now + pipeline.timeout_s)
+
+    async def _answer(self, waiter: Waiter, deadline: float) -> Answer:
+        self._flush(deadline)
         try:
             answer = await waiter.future
         except asyncio.CancelledError:
@@ -312,13 +317,21 @@ class OriginatorConnection(asyncio.Protocol):
 
     # -- moving bytes -----------------------------------------------------------------------------
 
-    def _flush(self) -> None:
+    def _flush(self, deadline: float) -> None:
+        """Write: a lone request at once, else all that comes up in this turn of the loop."""
+        if self.session.outstanding <= 1:
+            self._write()
+        elif not self._writing:
+            self._writing = True
+            self._loop.call_soon(self._write)
+        if deadline != math.inf:
+            self._set_timer(deadline)
+
+    def _write(self) -> None:
+        self._writing = False
         data = self.session.data_to_send()
         if data and self._transport is not None:
             self._transport.write(data)
-        deadline = self.session.deadline()
-        if deadline is not None and deadline != float("inf"):
-            self._set_timer(deadline)
 
     def _set_timer(self, deadline: float) -> None:
         """Have `_expire` called at `deadline`; an earlier timer stays and looks again."""
@@ -336,7 +349,9 @@ class OriginatorConnection(asyncio.Protocol):
             self._dispatch()
         except Violation as error:
             self._fail(str(error))
-        self._flush()
+        deadline = self.session.deadline()
+        if deadline is not None and deadline != math.inf:
+            self._set_timer(deadline)
 
     def _dispatch(self) -> None:
         while (answer := self.session.next_answer()) is not None:
