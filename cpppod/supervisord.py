@@ -2,12 +2,11 @@
 
 It stops all groups at once (supervisord alone takes one after another), tells its children who it
 is, so that they can see whether it still lives, and hands their output on: to where its own goes,
-over a pipe and a copier where that is a socket, which cannot be opened a second time.
+over a pipe and a copier where that cannot be opened a second time.
 """
 
 import os
 import signal
-import stat
 import sys
 from typing import Any
 
@@ -17,6 +16,7 @@ from supervisor.supervisord import Supervisor
 
 from cpppod.parent import PARENT_VARIABLE, die_with_parent
 
+STANDARD_OUTPUT = "/dev/fd/1"
 COPIER = "/bin/cat"  # copies from pipe to socket; one that is small, for it lives as long as we
 
 
@@ -49,8 +49,15 @@ class Options(ServerOptions):  # type: ignore[misc]
 
 
 def give_output_a_pipe() -> None:
-    """Replace a standard output that is a socket by a pipe to a copier; others stay as they are."""
-    if not stat.S_ISSOCK(os.fstat(1).st_mode):
+    """Replace a standard output that cannot be opened again by a pipe to a copier.
+
+    supervisord opens it for every program. A socket refuses that, and so does another user's pipe.
+    """
+    try:
+        os.close(os.open(STANDARD_OUTPUT, os.O_WRONLY | os.O_APPEND))
+    except OSError:
+        pass
+    else:
         return
     reader, writer = os.pipe()
     if os.fork() == 0:

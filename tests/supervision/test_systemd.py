@@ -13,12 +13,55 @@ from pathlib import Path
 import pytest
 
 from cpppod.commands import cpppod as command
+from cpppod.control_client import ControlClient
 from tests.supervision import seccomp_filter
 from tests.supervision.supervised import is_alive
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "cpppod.service"
 SECONDS = 30.0
+
+
+EVERY_KIND_OF_WORKER = """
+[gateway]
+cpppo_cfg = false
+[[listener]]
+address = "127.0.0.1:{}"
+[feed]
+publish = "127.0.0.1:{}"
+snapshot = "127.0.0.1:{}"
+[metrics]
+address = "127.0.0.1:{}"
+[line.hall]
+port = "demo/absent"
+[template.one]
+[[template.one.group]]
+name = "g"
+period = "1s"
+history = true
+tags = [{{ name = "t", address = "${{address}}" }}]
+[device.tcp]
+template = "one"
+driver = "modbus-tcp"
+address = "localhost:{}"
+parameters = {{ address = "HR:1" }}
+[device.rtu]
+template = "one"
+driver = "modbus-rtu"
+line = "hall"
+parameters = {{ address = "HR:1" }}
+[device.logix]
+template = "one"
+driver = "enip"
+address = "localhost:{}"
+parameters = {{ address = "Total" }}
+[device.scale]
+template = "one"
+driver = "text"
+address = "localhost:{}"
+frames.weight = {{ request = "S", pattern = "S (?P<grams>[0-9]+)" }}
+parameters = {{ address = "grams" }}
+"""
 
 
 def free_port() -> int:
@@ -87,14 +130,7 @@ def test_the_gateway_starts_under_the_units_system_call_filter(
     tmp_path: Path, systemd: socket.socket
 ) -> None:
     file = tmp_path / "cpppod.toml"
-    device, listener, metrics = free_port(), free_port(), free_port()
-    file.write_text(
-        f'[gateway]\ncpppo_cfg = false\n[[listener]]\naddress = "127.0.0.1:{listener}"\n'
-        f'[metrics]\naddress = "127.0.0.1:{metrics}"\n'
-        f'[device.absent]\ndriver = "modbus-tcp"\naddress = "127.0.0.1:{device}"\n'
-        '[[device.absent.group]]\nname = "g"\nperiod = "1s"\nhistory = true\n'
-        'tags = [{ name = "t", address = 40001 }]\n'
-    )
+    file.write_text(EVERY_KIND_OF_WORKER.format(*(free_port() for _ in range(7))))
     environment = {
         **os.environ,
         "NOTIFY_SOCKET": str(tmp_path / "n"),
@@ -110,7 +146,10 @@ def test_the_gateway_starts_under_the_units_system_call_filter(
             mode = Path(f"/proc/{process.pid}/status").read_text()
             assert "Seccomp:\t2" in mode, "the main process is filtered"
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            assert len(children) >= 5
+            with ControlClient.connect(str(tmp_path / "r")) as gateway:
+                rows = gateway.ask("status")["workers"]
+            assert len(rows) == 9
+            assert all(row["state"] == "running" and not row["restarts"] for row in rows)
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
