@@ -1,6 +1,6 @@
 """The replay ring: the feed's last messages, by publisher and epoch, bounded by bytes and age.
 
-    all messages, oldest first     ──►  [at, size, stream] [at, size, stream] ...
+    all messages, oldest first     ──►  (at, size) of stream, (at, size) of stream ...
     per (publisher, epoch), sorted      sequences, (topic, payload)
 
 The oldest of all goes first, whoever published it. What an epoch was worth at its end (its last
@@ -50,7 +50,9 @@ class ReplayRing:
         self.max_age_s = max_age_s
         self.size = 0
         self.dropped = 0
-        self._order: deque[tuple[float, int, _Stream]] = deque()
+        # two, not one of triples: the garbage collector need not look into pairs of numbers
+        self._order: deque[tuple[float, int]] = deque()
+        self._owners: deque[_Stream] = deque()
         self._streams: dict[str, dict[int, _Stream]] = {}
         self._last: dict[str, dict[int, int]] = {}
 
@@ -70,7 +72,8 @@ class ReplayRing:
         stream.messages.append(message)
         self.reached(publisher, epoch, sequence)
         size = len(message[0]) + len(message[1]) + OVERHEAD
-        self._order.append((now, size, stream))
+        self._order.append((now, size))
+        self._owners.append(stream)
         self.size += size
         while self.size > self.max_bytes:
             self._drop()
@@ -115,8 +118,8 @@ class ReplayRing:
         return ReplayPage(*answer, first_held, last, messages, following, next_epoch)
 
     def _drop(self) -> None:
-        _, size, stream = self._order.popleft()
-        stream.drop_first()
+        _, size = self._order.popleft()
+        self._owners.popleft().drop_first()
         self.size -= size
         self.dropped += 1
 
