@@ -169,6 +169,7 @@ class Simulator:
         if shared is not None:
             return self._alias(given, shared)
         variable = declare(given.name, kind, given.dimensions)
+        variable.writable = given.writable
         if given.value is not None:
             set_value(variable, given.value)
         if self.settings.attribute_class is not None:

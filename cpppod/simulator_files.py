@@ -114,6 +114,7 @@ def _declaration(tag: Any, structures: Mapping[str, Any]) -> Declaration:
         given,
         dimensions=() if dimensions == (1,) else dimensions,
         value=tag.get("value"),
+        writable=bool(tag.get("writable", True)),
         address=_address(tag.get("address")),
     )
 

@@ -44,6 +44,7 @@ class Declaration:
     dimensions: tuple[int, ...] = ()
     address: tuple[int, int, int] | None = None
     value: Any = None
+    writable: bool = True
 
 
 def parse_declaration(text: str, structures: Mapping[str, Structure] | None = None) -> Declaration:

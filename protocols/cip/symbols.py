@@ -9,7 +9,7 @@ with status 0); whoever owns the state directory stores its `plain` form. A remo
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,11 +165,12 @@ class Scope:
             self.members.pop(name, None)
         self._ids = None
 
-    def page(self, start: int) -> Sequence[int]:
+    def page(self, start: int) -> Iterator[int]:
         """Instances from `start` on, ascending."""
         if self._ids is None:
             self._ids = sorted(self.entries)
-        return self._ids[bisect_left(self._ids, start) :]
+        ids = self._ids
+        return (ids[place] for place in range(bisect_left(ids, start), len(ids)))
 
 
 class Symbols:
@@ -182,6 +183,7 @@ class Symbols:
         self.programs: dict[str, Scope] = {}
         self.program_ids: dict[int, Scope] = {}
         self.templates: dict[int, Structure] = {}
+        self._bodies: dict[int, bytes] = {}
         for structure in structures.PREDEFINED.values():
             self.templates[structure.template_id] = structure
 
@@ -246,6 +248,20 @@ class Symbols:
         self.controller.remove(variable)
         for scope in self.programs.values():
             scope.remove(variable)
+
+    def template_body(self, number: int) -> bytes:
+        """What Read Template gives of a structure.
+
+        Raises:
+            CipError: PATH_DESTINATION_UNKNOWN.
+        """
+        body = self._bodies.get(number)
+        if body is None:
+            structure = self.templates.get(number)
+            if structure is None:
+                raise unknown("template")
+            body = self._bodies[number] = structure.template()
+        return body
 
     def _learn(self, kind: Kind) -> None:
         if isinstance(kind, Structure):

@@ -288,3 +288,40 @@ def test_cpppo_s_get_attribute_and_lists(plc: Simulator) -> None:
     shown = cpppo(plc, "get_attribute", "@1/1/1", "@1/1", "@0xf5/1/5")
     assert "Single G_A_S      @0x0001/1/1 == [1, 0]" in shown
     assert "enip.command" in cpppo(plc, "list_services", "--list-identity")
+
+
+def test_cpppo_s_poll_reads_identity_and_tcpip(plc: Simulator) -> None:
+    command = [peers.cpppo_python(), "-u", "-m", "cpppo.server.enip.poll"]
+    address = "{}:{}".format(*plc.address)
+    poll = subprocess.Popen(
+        [*command, "-a", address, "TCPIP", "Identity"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert poll.stdout is not None
+        lines = [poll.stdout.readline() for _ in range(2)]
+    finally:
+        poll.kill()
+        poll.communicate()
+    assert any("Identity: [1, 14, 54, 2836, 12640, 7079450, '1756-L61/B" in line for line in lines)
+    assert any("TCPIP: [2, 48, 0, [{'class': 246}, {'instance': 1}]" in line for line in lines)
+
+
+def test_cpppo_s_thruput_runs() -> None:
+    host = "127.0.0.83"  # it knows no port but 44818
+    try:
+        started = Simulator(["SCADA=INT[1000]"], Settings(address=f"{host}:44818", udp=False))
+        with started:
+            done = subprocess.run(
+                [
+                    *(peers.cpppo_python(), "-m", "cpppo.server.enip.thruput"),
+                    *("-a", host, "-d", "5", "-m", "250", "-r", "3", "SCADA[0-9]"),
+                ],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+    except OSError:
+        pytest.skip(f"{host}:44818 is in use")
+    assert done.returncode == 0, done.stderr
+    assert "operations using" in done.stdout

@@ -17,8 +17,7 @@ from cpppod.protocols.cip.message_router import MessageRouterReply, Service
 from cpppod.protocols.cip.objects.attributes import CipInstance, constant
 from cpppod.protocols.cip.request import Origin
 from cpppod.protocols.cip.status import CipError, GeneralStatus
-from cpppod.protocols.cip.structures import Structure
-from cpppod.protocols.cip.symbols import Entry, Scope, Symbols, unknown
+from cpppod.protocols.cip.symbols import Entry, Scope, Symbols
 
 BASE_TAG = 1 << 26  # software control bit that an alias lacks (pycomm3)
 MAX_LISTED = 16  # attributes in one request: the object has eight
@@ -82,23 +81,17 @@ def template_instance(symbols: Symbols, number: int) -> CipInstance:
     Raises:
         CipError: PATH_DESTINATION_UNKNOWN.
     """
-    structure = _template(symbols, number)
+    words = (len(symbols.template_body(number)) + 20) // 4
+    structure = symbols.templates[number]
     return CipInstance(
         {
             1: constant(struct.pack("<H", structure.handle)),
             2: constant(struct.pack("<H", len(structure.members))),
             3: constant(struct.pack("<H", 0)),
-            4: constant(struct.pack("<I", structure.definition_words)),
+            4: constant(struct.pack("<I", words)),
             5: constant(struct.pack("<I", structure.size)),
         }
     )
-
-
-def _template(symbols: Symbols, number: int) -> Structure:
-    structure = symbols.templates.get(number)
-    if structure is None:
-        raise unknown()
-    return structure
 
 
 def read_template(symbols: Symbols, number: int, data: bytes, origin: Origin) -> bytes:
@@ -107,7 +100,7 @@ def read_template(symbols: Symbols, number: int, data: bytes, origin: Origin) ->
     Raises:
         CipError: the status to refuse with.
     """
-    body = _template(symbols, number).template()
+    body = symbols.template_body(number)
     if len(data) < 6:
         raise CipError(status=GeneralStatus.NOT_ENOUGH_DATA)
     offset, length = struct.unpack_from("<IH", data)
