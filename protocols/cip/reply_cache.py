@@ -11,7 +11,7 @@ from cpppod.protocols.cip.request import ForwardNeeded
 
 MAX_COST = 4_194_304  # bytes for all requests without connection: 8,000 polls of 100 elements
 MAX_CONNECTION_COST = 131_072  # bytes for one connection
-MAX_KEY = 1_024  # bytes: longer requests are hardly ever repeated
+MAX_KEY = 4_096  # bytes: a packet that fills a large connection is repeated by whoever polls
 MAX_FORWARDS = 128  # requests of one session that leave
 ENTRY = 400  # bytes of the objects around one entry
 
