@@ -23,6 +23,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	$(BIN)/python -m compileall -q cpppod protocols workers
 	@touch $@
 
 peers: $(PEERS)/cpppo/.installed $(PEERS)/node/.installed  ## programs that the tests talk to and that need environments of their own
