@@ -111,7 +111,7 @@ def test_our_master_polls_and_writes_pymodbus_server() -> None:
 
     async def scenario() -> None:
         data = SimData(0, count=100, values=7, datatype=DataType.REGISTERS)
-        server = ModbusTcpServer(SimDevice(1, simdata=[data]), address=("127.0.0.1", 0))
+        server: Any = ModbusTcpServer(SimDevice(1, simdata=[data]), address=("127.0.0.1", 0))
         await server.serve_forever(background=True)
         assert server.transport is not None
         port = server.transport.sockets[0].getsockname()[1]

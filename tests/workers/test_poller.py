@@ -11,6 +11,7 @@ from cpppod.protocols.cip import epath
 from cpppod.protocols.modbus.specs import parse_range
 from cpppod.protocols.plant import Device, Group, Tag, Worker
 from cpppod.workers.modbus_simulator import Plant, Simulator, TcpEndpoint
+from tests.workers.devices.plant import tcp_endpoint
 from tests.workers.worker_process import deadline_us, running, write_settings
 
 
@@ -71,7 +72,7 @@ def test_a_reload_leaves_the_untouched_device_without_a_gap(folder: Path) -> Non
         before = settings(folder, device("d", address), device("e", second))
         async with running(before) as (parties, _):
             await parties.until(lambda: "d.r0" in parties.tags and "e.r0" in parties.tags)
-            connections = made.endpoints[0].connections
+            connections = tcp_endpoint(made).connections
             after = replace(
                 before, generation=1, devices=(device("d", address), device("e", second, 5))
             )
@@ -80,7 +81,7 @@ def test_a_reload_leaves_the_untouched_device_without_a_gap(folder: Path) -> Non
             assert (await parties.order("commit", generation=1)).error == ""
             seen = len(parties.sequences("e"))
             await parties.until(lambda: len(parties.sequences("e")) > seen + 3)
-            assert [len(parties.blocks), made.endpoints[0].connections][1] == connections
+            assert [len(parties.blocks), tcp_endpoint(made).connections][1] == connections
             sequences = sorted(parties.sequences("d") + parties.sequences("e"))
             assert sequences == list(range(1, len(sequences) + 1))
             last = [value for topic, value in parties.blocks if topic == "e/fast/"][-1]

@@ -47,14 +47,19 @@ def request_of(data: bytes) -> Request:
     if function == 22:
         return pdu.mask_write_register(*words[:3])
     if function == 23:
-        return pdu.read_write_registers(*words[:3], pdu.unpack_registers(data[10:]))
-    return {
+        return pdu.read_write_registers(
+            words[0], words[1], words[2], pdu.unpack_registers(data[10:])
+        )
+    if function == 8:
+        return diagnostics.return_query_data(words[1])
+    if function == 43:
+        return diagnostics.read_device_identification(data[2], data[3])
+    plain = {
         7: diagnostics.read_exception_status,
-        8: lambda: diagnostics.return_query_data(words[1]),
         11: diagnostics.comm_event_counter,
         17: diagnostics.report_server_id,
-        43: lambda: diagnostics.read_device_identification(data[2], data[3]),
-    }[function]()
+    }
+    return plain[function]()
 
 
 def check(request: Request, reply: bytes, decoded: dict[str, Any]) -> None:

@@ -43,6 +43,10 @@ class Published:
                 self.news.clear()
                 await self.news.wait()
 
+    async def until_blocks(self, count: int) -> None:
+        """Return when so many blocks were published."""
+        await self.until(lambda: len(self.blocks) >= count)
+
     def quality(self, tag: str) -> int | None:
         """What kind of quality a tag has, None before its first block."""
         sample = self.values.get(tag)
@@ -62,8 +66,8 @@ def registers(first: int, count: int, **keys: Any) -> tuple[Tag, ...]:
 def device(name: str, address: str, tags: tuple[Tag, ...], **keys: Any) -> Device:
     """A Modbus TCP device with one fast group."""
     period_s = keys.pop("period_s", 0.1)
-    keys = {"driver": "modbus-tcp", "timeout_s": 0.2, "retries": 1} | keys
-    return Device(name, address=address, groups=(Group("fast", period_s, tags),), **keys)
+    settings: dict[str, Any] = {"driver": "modbus-tcp", "timeout_s": 0.2, "retries": 1, **keys}
+    return Device(name, address=address, groups=(Group("fast", period_s, tags),), **settings)
 
 
 def make_plant(*specs: str, faults: tuple[str, ...] = ()) -> Plant:
@@ -85,6 +89,13 @@ async def simulated(plant: Plant, *, rtu: bool = False) -> AsyncIterator[tuple[S
         yield simulator, address
     finally:
         await simulator.close()
+
+
+def tcp_endpoint(simulator: Simulator) -> TcpEndpoint:
+    """The simulator's TCP port: its connections and peers."""
+    endpoint = simulator.endpoints[0]
+    assert isinstance(endpoint, TcpEndpoint)
+    return endpoint
 
 
 @asynccontextmanager

@@ -37,7 +37,7 @@ def test_groups_are_due_at_their_own_rates_on_a_fixed_grid() -> None:
     (slot,) = schedule.due(100.5)
     schedule.done("g")
     assert schedule.due(100.6) == []
-    times = []
+    times: list[float] = []
     now = 101.0
     while len(times) < 5:
         now += 0.01
@@ -155,7 +155,7 @@ def test_garbled_answers_weigh_less_than_silence() -> None:
 
 
 def test_back_off_has_jitter_and_a_cap() -> None:
-    low, high = (Backoff(1.0, 8.0, chance=lambda share=share: share) for share in (0.0, 1.0))
+    low, high = Backoff(1.0, 8.0, chance=lambda: 0.0), Backoff(1.0, 8.0, chance=lambda: 1.0)
     assert [low.failed() for _ in range(5)] == [0.75, 1.5, 3.0, 6.0, 6.0]
     assert [high.failed() for _ in range(5)] == [1.25, 2.5, 5.0, 8.0, 8.0]
     high.reset()

@@ -135,7 +135,10 @@ def test_an_exceptions_code_is_kept_in_the_quality() -> None:
 def test_a_device_that_answers_with_id_0_is_believed_only_where_its_model_says_so() -> None:
     async def scenario() -> object:
         loop = asyncio.get_running_loop()
-        script = lambda t: [(0, adu(0, GOOD_HEX))]  # noqa: E731
+
+        def script(transaction: int) -> list[tuple[float, bytes]]:
+            return [(0.0, adu(0, GOOD_HEX))]
+
         server = await loop.create_server(lambda: Scripted(script), "127.0.0.1", 0)
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         model = {"accept_zero_id": True}

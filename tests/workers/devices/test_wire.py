@@ -20,6 +20,7 @@ from tests.workers.devices.plant import (
     registers,
     simulated,
     simulated_line,
+    tcp_endpoint,
     write,
 )
 
@@ -265,7 +266,7 @@ def test_a_half_open_connection_is_given_up_and_made_anew() -> None:
             plant.faults.add(parse_fault("half-open,times=1"))
             await published.until(lambda: published.quality("d.r0") == Quality.TIMEOUT)
             await published.until(lambda: published.quality("d.r0") == 0)
-            assert simulator.endpoints[0].connections >= 2
+            assert tcp_endpoint(simulator).connections >= 2
 
     asyncio.run(scenario())
 
@@ -279,9 +280,9 @@ def test_a_reset_connection_is_made_anew_without_a_bad_value() -> None:
                 await published.until(lambda: published.quality("d.r0") == 0)
                 for _ in range(5):
                     seen = len(published.blocks)
-                    for peer in list(simulator.endpoints[0].peers):
+                    for peer in list(tcp_endpoint(simulator).peers):
                         peer.hang_up()
-                    await published.until(lambda enough=seen + 2: len(published.blocks) >= enough)
+                    await published.until_blocks(seen + 2)
                     assert published.quality("d.r0") == 0
                 values = [sample for block in published.blocks for sample in block.samples.values()]
                 assert all(value == 7 for value, quality in values if quality == 0)
@@ -348,7 +349,7 @@ def test_units_behind_one_tcp_address_share_one_connection() -> None:
             async with polled(*units) as (_, published):
                 await published.until(lambda: len(published.blocks) >= 6)
                 assert (published.value("u1.r0"), published.value("u2.r0")) == (1, 2)
-                assert simulator.endpoints[0].connections == 1
+                assert tcp_endpoint(simulator).connections == 1
 
     asyncio.run(scenario())
 
