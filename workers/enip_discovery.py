@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.enip.session import answer_datagram
+from cpppod.protocols.enip.list_commands import answer_datagram
 
 log = logging.getLogger("cpppod.enip")
 

@@ -17,7 +17,6 @@ import struct
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from cpppod.protocols.cip.image import Reply
@@ -38,48 +37,36 @@ from cpppod.protocols.cip.request import (
 )
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.enip import discovery
-from cpppod.protocols.enip.cpf import ConnectedMessage, ItemType, UnconnectedMessage
+from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import HEADER, MAX_DATA
+from cpppod.protocols.enip.list_commands import list_reply
+from cpppod.protocols.enip.reply_frames import (
+    INVALID_COMMAND,
+    INVALID_LENGTH,
+    INVALID_SESSION,
+    KNOWN_COMMANDS,
+    NOP,
+    REGISTER,
+    SEND_RR_DATA,
+    SEND_UNIT_DATA,
+    UNREGISTER,
+    UNSUPPORTED_REVISION,
+    Header,
+    error_frame,
+    rr_head,
+    rr_tail,
+    rr_wrap,
+    shape,
+    unit_head,
+    unit_lead,
+    unit_shape,
+    unit_wrap,
+)
 from cpppod.protocols.errors import DecodeError, ProtocolError
-
-Header = tuple[int, int, int, int, bytes, int]  # command, length, session, status ... options
 
 MAX_OUTSTANDING = 64  # requests of one session that wait for the outside
 MAX_LEARNT = 64  # header and connection prefixes a session remembers
-MAX_BACKLOG = 262_144  # bytes received and not yet looked at: the shell stops reading before
 PLAUSIBLE = 600  # bytes: an unknown command with more before any session is no EtherNet/IP
-CAPACITY = UNCONNECTED_CAPACITY
-
-NOP, LEGACY, LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES = 0x00, 0x01, 0x04, 0x63, 0x64
-REGISTER, UNREGISTER, SEND_RR_DATA, SEND_UNIT_DATA = 0x65, 0x66, 0x6F, 0x70
-INVALID_COMMAND, INVALID_DATA, INVALID_SESSION, INVALID_LENGTH, UNSUPPORTED_REVISION = (
-    *(0x01, 0x03, 0x64, 0x65, 0x69),
-)
-_KNOWN = frozenset(
-    (
-        *(NOP, LEGACY, LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES),
-        *(REGISTER, UNREGISTER, SEND_RR_DATA, SEND_UNIT_DATA),
-    )
-)
-_RR = struct.Struct("<IIHHHHHH")  # options, then the CPF up to the message
-_UNIT = struct.Struct("<IIHHHHIHH")  # options, then the CPF up to the sequence count
-_HEAD = struct.Struct("<HH")
-_UNIT_PREFIX = 24  # bytes from the options to the sequence count
-_RR_OVERHEAD = 16
-_UNIT_OVERHEAD = 22
-
-
-@lru_cache(256)
-def _shape(total: int) -> struct.Struct:
-    """A frame of `total` bytes: command to status, sender context, and what it means."""
-    return struct.Struct(f"12s8s{total - 20}s")
-
-
-@lru_cache(256)
-def _unit_shape(total: int) -> struct.Struct:
-    """The same for a request on a connection: its address, sequence count and message apart."""
-    return struct.Struct(f"12s8s24s2s{total - 46}s")
 
 
 @dataclass(slots=True)
@@ -90,32 +77,6 @@ class _Slot:
     frame: bytes | None
     wrap: Callable[[bytes], bytes]
     pending: Pending | None
-
-
-def list_reply(target: Target, command: int, address: str, port: int) -> bytes | None:
-    """The data of a list command's reply; None for other commands."""
-    if command == LIST_SERVICES:
-        return discovery.encode_list(discovery.ServiceItem().encode())
-    if command == LIST_IDENTITY:
-        return discovery.encode_list(target.identity.item(address, port).encode())
-    if command == LIST_INTERFACES:
-        return discovery.encode_list()
-    if command == LEGACY:
-        return discovery.encode_list(discovery.LegacyItem(address, port).encode())
-    return None
-
-
-def answer_datagram(target: Target, data: bytes, address: str, port: int) -> bytes | None:
-    """The reply to a UDP datagram; only the list commands are ever answered."""
-    if len(data) < HEADER.size:
-        return None
-    command, length, session, _status, context, options = HEADER.unpack_from(data)
-    if length != len(data) - HEADER.size or options:
-        return None
-    body = list_reply(target, command, address, port)
-    if body is None:
-        return None
-    return HEADER.pack(command, len(body), session, 0, context, 0) + body
 
 
 class Session:
@@ -167,7 +128,9 @@ class Session:
         self._lengths: dict[bytes, int] = {}
         self._links: dict[bytes, Connection] = {}
         self._ours = bytes(8)
-        self._origin = Origin(self._image, address, CAPACITY, may_write=may_write, session=self)
+        self._origin = Origin(
+            self._image, address, UNCONNECTED_CAPACITY, may_write=may_write, session=self
+        )
 
     @property
     def outstanding(self) -> int:
@@ -239,7 +202,7 @@ class Session:
         first, ours, replies = data[:12], self._ours, self._replies
         at = 0
         if total > 0:
-            for header, context, key in _shape(total).iter_unpack(data):
+            for header, context, key in shape(total).iter_unpack(data):
                 reply = replies.get(key)
                 if reply is None or header != first:
                     break
@@ -256,7 +219,7 @@ class Session:
         if connection is None or connection.deadline < now:
             return 0
         known, last, tail = connection.replies, connection.last_sequence, connection.last_reply
-        for header, context, link, sequence, message in _unit_shape(-total).iter_unpack(data):
+        for header, context, link, sequence, message in unit_shape(-total).iter_unpack(data):
             reply = known.get(message)
             if reply is None or reply.tail is None or sequence == last:
                 break
@@ -284,8 +247,8 @@ class Session:
                 tail = refresh(reply)
             except CipError:
                 return False
-            reply.head = _HEAD.pack(SEND_UNIT_DATA, len(tail) + _UNIT_OVERHEAD)
-            reply.lead = _lead(connection.to_id, len(tail))
+            reply.head = unit_head(len(tail))
+            reply.lead = unit_lead(connection.to_id, len(tail))
             reply.tail = tail
         connection.last_sequence = sequence
         connection.last_reply = tail
@@ -300,9 +263,8 @@ class Session:
         except CipError:
             return None
         timeout = int.from_bytes(key[8:10], "little")
-        size = len(message)
-        reply.head = _HEAD.pack(SEND_RR_DATA, size + _RR_OVERHEAD)
-        tail = _RR.pack(0, 0, timeout, 2, 0, 0, ItemType.UNCONNECTED_DATA, size) + message
+        reply.head = rr_head(len(message))
+        tail = rr_tail(message, timeout)
         reply.tail = tail
         return tail
 
@@ -338,7 +300,7 @@ class Session:
         """Whether these bytes are another protocol's, or longer than any frame."""
         if length > self.max_size and command != NOP:
             return True
-        if command in _KNOWN or self.handle:
+        if command in KNOWN_COMMANDS or self.handle:
             return False
         return length > PLAUSIBLE or bool(status or options)
 
@@ -360,7 +322,7 @@ class Session:
         if command in (SEND_RR_DATA, SEND_UNIT_DATA):
             if not self.handle or handle != self.handle:
                 self._reject("session")
-                self._emit(_error(header, INVALID_SESSION), out)
+                self._emit(error_frame(header, INVALID_SESSION), out)
             elif command == SEND_RR_DATA:
                 self._unconnected(frame, header, now, out)
             else:
@@ -375,7 +337,7 @@ class Session:
             body = list_reply(self.target, command, *self.local)
             if body is None:
                 self._reject("command")
-                self._emit(_error(header, INVALID_COMMAND), out)
+                self._emit(error_frame(header, INVALID_COMMAND), out)
             else:
                 self._emit(HEADER.pack(command, len(body), handle, 0, context, 0) + body, out)
 
@@ -383,7 +345,7 @@ class Session:
         command, length, _handle, _status, context, _options = header
         if length != 4:
             self._reject("length")
-            self._emit(_error(header, INVALID_LENGTH), out)
+            self._emit(error_frame(header, INVALID_LENGTH), out)
             self.closing = True
             return
         version, flags = struct.unpack_from("<HH", frame, HEADER.size)
@@ -421,16 +383,16 @@ class Session:
     ) -> None:
         known = self._forwards.get(frame[20:])
         if known is not None:
-            wrap = _rr_wrap(header[4], self.handle, int.from_bytes(frame[28:30], "little"))
+            wrap = rr_wrap(header[4], self.handle, int.from_bytes(frame[28:30], "little"))
             self._settle(Pending(known, _same, exclusive=False), wrap, out)
             return
         try:
             item = UnconnectedMessage.decode(frame[HEADER.size :])
         except DecodeError as error:
             self._reject("cpf")
-            self._emit(_error(header, error.status), out)
+            self._emit(error_frame(header, error.status), out)
             return
-        wrap = _rr_wrap(header[4], self.handle, item.timeout)
+        wrap = rr_wrap(header[4], self.handle, item.timeout)
         self.target.now = now
         outcome = self.target.execute(item.message, self._origin)
         if isinstance(outcome, Reply):
@@ -477,7 +439,7 @@ class Session:
         except DecodeError as error:
             self._reject("cpf")
             if error.status == INVALID_LENGTH:
-                self._emit(_error(header, error.status), out)
+                self._emit(error_frame(header, error.status), out)
             return
         connection = self.target.manager.connections.get(item.connection_id)
         if connection is None or connection.session is not self or connection.deadline < now:
@@ -486,7 +448,7 @@ class Session:
             return
         self._had_connection = True
         connection.deadline = now + connection.timeout_s
-        wrap = _unit_wrap(header[4], self.handle, connection.to_id, frame[44:46])
+        wrap = unit_wrap(header[4], self.handle, connection.to_id, frame[44:46])
         sequence = frame[44:46]
         if sequence == connection.last_sequence:
             if connection.last_reply:
@@ -587,36 +549,3 @@ class Session:
 def _same(message: Any) -> bytes:
     result: bytes = message
     return result
-
-
-def _error(header: Header, status: int) -> bytes:
-    """A reply of the header alone."""
-    return HEADER.pack(header[0], 0, header[2], status, header[4], 0)
-
-
-def _lead(to_id: int, size: int) -> bytes:
-    """From the options to the sequence count of a connected reply."""
-    return _UNIT.pack(
-        *(0, 0, 0, 2, ItemType.CONNECTED_ADDRESS, 4, to_id, ItemType.CONNECTED_DATA, size + 2)
-    )
-
-
-def _rr_wrap(context: bytes, handle: int, timeout: int) -> Callable[[bytes], bytes]:
-    def wrap(message: bytes) -> bytes:
-        size = len(message)
-        head = HEADER.pack(SEND_RR_DATA, size + _RR_OVERHEAD, handle, 0, context, 0)
-        tail = _RR.pack(0, 0, timeout, 2, 0, 0, ItemType.UNCONNECTED_DATA, size)
-        return head + tail[4:] + message
-
-    return wrap
-
-
-def _unit_wrap(
-    context: bytes, handle: int, to_id: int, sequence: bytes
-) -> Callable[[bytes], bytes]:
-    def wrap(message: bytes) -> bytes:
-        size = len(message)
-        head = HEADER.pack(SEND_UNIT_DATA, size + _UNIT_OVERHEAD, handle, 0, context, 0)
-        return head + _lead(to_id, size)[4:] + sequence + message
-
-    return wrap

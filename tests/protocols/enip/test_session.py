@@ -16,7 +16,8 @@ from cpppod.protocols.cip.request import ForwardNeeded, WriteNeeded
 from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.symbols import Allotment, declare
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.enip.session import Session, answer_datagram
+from cpppod.protocols.enip.list_commands import answer_datagram
+from cpppod.protocols.enip.session import Session
 from cpppod.protocols.plant import Device, Group, Tag
 from cpppod.workers.listener_target import add_device
 from tests.enip_frames import (
