@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -186,6 +187,35 @@ def test_a_documented_line_does_what_is_documented(
     assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert bool(done.stderr) or not status
+
+
+POLLS = [
+    ("enip_poll -S 'Motor Velocity'", r" Motor Velocity: \[[\d.]+\]\n"),
+    ("enip_poll --route-path 1/0 -g proxy Identity", r"       Identity: \[1, 14, .*, 255\]\n"),
+    ("enip_poll -g ab.powerflex_750_series 'Product Name'", r"   Product Name: \['1756.*'\]\n"),
+    ("enip_poll -g proxy -p FLOAT -d 2 -m", r"          FLOAT: \[[\d.]+\]\n"),
+    ("enip_poll -g proxy --json 'Product Name'", r'\{"parameter": "Product Name", "value": .*\n'),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), POLLS, ids=[line for line, _ in POLLS])
+def test_enip_poll_prints_until_it_is_interrupted(server: str, line: str, expected: str) -> None:
+    command, *arguments = shlex.split(line)
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"cpppod.commands.{command}", "-a", server, "-c", "0.1", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        seen = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert all(re.fullmatch(expected, text) for text in seen), seen
+    assert (process.returncode, errors) == (0, "")
 
 
 def test_a_simple_device_is_spoken_to_without_routing(simple_server: str) -> None:
