@@ -1,4 +1,7 @@
-"""Simulated Modbus devices whose every tag is a counter: each read served is one number, logged."""
+"""Simulated Modbus devices whose every tag is a counter: each read served is one number, logged.
+
+Modbus TCP, and one that is a unit of a serial line behind a device server (RTU over TCP).
+"""
 
 import asyncio
 import struct
@@ -7,23 +10,27 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
+from cpppod.protocols.modbus import rtu
 from tests.counting.ledger import Served
 
 Session = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HEADER = struct.Struct(">HHHB")
 READ = struct.Struct(">BHH")
+READ_FRAME = 8  # bytes of a read request on a line: unit, function, address, count, CRC
 
 
 class Counters:
     """Devices on ports of their own, in a thread; a register pair (UDINT) holds the read's number.
 
     Attributes:
+        serial: which of them is on a line, "" for none.
         served: everything that was answered, in order.
         frozen: while set, requests are read and not answered.
     """
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], serial: str = "") -> None:
         self.names = names
+        self.serial = serial
         self.ports: dict[str, int] = {}
         self.served: list[Served] = []
         self.frozen = False
@@ -45,9 +52,8 @@ class Counters:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         for name in self.names:
-            server = self._loop.run_until_complete(
-                asyncio.start_server(self._session(name), "127.0.0.1", 0)
-            )
+            session = self._line(name) if name == self.serial else self._session(name)
+            server = self._loop.run_until_complete(asyncio.start_server(session, "127.0.0.1", 0))
             self.ports[name] = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
@@ -68,6 +74,19 @@ class Counters:
 
         return serve
 
+    def _line(self, name: str) -> Session:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while True:
+                    frame = await reader.readexactly(READ_FRAME)
+                    if not self.frozen:
+                        writer.write(rtu.encode(frame[0], self._answer(name, frame[1:-2])))
+                        await writer.drain()
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+
+        return serve
+
     def _answer(self, name: str, body: bytes) -> bytes:
         function, _, count = READ.unpack(body[:5])
         if function != 3:
@@ -81,8 +100,9 @@ class Counters:
 
 @contextmanager
 def counting_devices(count: int) -> Iterator[Counters]:
-    """So many devices, serving."""
-    counters = Counters([f"counter_{number}" for number in range(count)])
+    """So many devices, serving; the last one on a line."""
+    names = [f"counter_{number}" for number in range(count)]
+    counters = Counters(names, serial=names[-1])
     counters.start()
     try:
         yield counters

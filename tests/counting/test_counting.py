@@ -28,7 +28,7 @@ from tests.gateway.running import RunningGateway, eventually, free_port, kill
 
 TAGS = 50
 DEVICES = 10
-KINDS = ("poller", "historian", "feed", "listener", "router", "control")
+KINDS = ("poller", "serial", "historian", "feed", "listener", "router", "control")
 SUBSCRIBER = """
 import sys
 from cpppod.feed import subscribe
@@ -50,8 +50,12 @@ def configuration(counters: Counters, store: Path, period_ms: int, feed: int, jo
         f'{{ name = "c{at}", address = "HR:{at * 2}", type = "UDINT" }}' for at in range(TAGS)
     )
     for name, port in counters.ports.items():
+        address = f'driver = "modbus-tcp"\naddress = "127.0.0.1:{port}"'
+        if name == counters.serial:
+            address = 'driver = "modbus-rtu"\nline = "hall"'
+            parts.append(f'[line.hall]\nport = "rtu-over-tcp://127.0.0.1:{port}"\n')
         parts.append(
-            f'[device.{name}]\ndriver = "modbus-tcp"\naddress = "127.0.0.1:{port}"\nretries = 0\n'
+            f"[device.{name}]\n{address}\nretries = 0\n"
             f'[[device.{name}.group]]\nname = "all"\nperiod = "{period_ms}ms"\nhistory = true\n'
             f"tags = [{tags}]\n"
         )
@@ -168,7 +172,7 @@ def test_a_short_count_comes_out_even(disk: Path) -> None:
     with counting_devices(4) as counters:
         plant = Plant(counters, disk / "history")
         try:
-            for kind in ("poller", "historian", "feed"):
+            for kind in ("poller", "serial", "historian", "feed"):
                 time.sleep(1.0)
                 plant.kill(kind)
             plant.hold_up_subscriber(0.5)
@@ -181,7 +185,7 @@ def test_a_short_count_comes_out_even(disk: Path) -> None:
     assert verdict.problems == [], verdict
     assert verdict.stored > 0.5 * verdict.served
     assert verdict.stored > 2_000
-    assert [gap.reason for gap in plant.gaps] == ["publisher restarted"]
+    assert [gap.reason for gap in plant.gaps] == ["publisher restarted"] * 2
 
 
 def test_what_the_journals_have_no_room_for_is_declared_to_the_sample(disk: Path) -> None:
