@@ -149,7 +149,7 @@ class Plant:
             ]  # fmt: skip
             gaps = self.gaps = reader.gaps("", 0, 2**52)
         found = check(self.counters.served, rows, gaps)
-        print(found)
+        print(found, f"{len(gaps)} gaps")
         return found
 
 
