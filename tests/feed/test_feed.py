@@ -4,7 +4,12 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
 
 from cpppod.protocols.bus.feed import Kind
 from cpppod.protocols.bus.feed_events import Event, Joined, Lost, Updated
@@ -151,46 +156,102 @@ def test_bad_frames_are_dropped_and_counted(start_feed: StartFeed) -> None:
     asyncio.run(scenario())
 
 
+@dataclass
+class Told:
+    """What the counting subscriber was handed and told, and what was published."""
+
+    lost: list[tuple[int, int, int]]
+    blocks: list[int]
+    superseded: int
+    published: int
+    feed_grew_kb: int
+
+    def missing(self) -> set[int]:
+        return {number for first, last, _ in self.lost for number in range(first, last + 1)}
+
+    def assert_every_block_is_accounted_for(self) -> None:
+        missing = self.missing()
+        assert sum(count for _, _, count in self.lost) == len(missing)
+        assert missing.isdisjoint(self.blocks)
+        assert self.blocks == sorted(set(self.blocks))
+        assert len(missing) + len(self.blocks) + self.superseded == self.published
+
+
+async def stopped_subscriber(
+    feed: RunningFeed, count: int, *, members: int = 1, blocks_a_s: float = 0.0
+) -> Told:
+    """A subscriber is stopped for `count` blocks, unpaced unless `blocks_a_s` is given."""
+    source = Source(feed.bus_dir)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", COUNTING_SUBSCRIBER, f"ipc://{feed.bus_dir}", str(count)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"joined\n"
+    extra: dict[str, Any] = {f"m{index}": 0 for index in range(members - 1)}
+    for number in range(100):
+        source.block(n=number, **extra)
+    before_kb = feed.rss_kb()
+    process.send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    for number in range(100, count):
+        source.block(n=number, **extra)
+        while blocks_a_s and number > (time.monotonic() - begun) * blocks_a_s:
+            await asyncio.sleep(0.002)
+            if number % int(blocks_a_s) == 0:
+                source.heartbeat()
+        if number % 500 == 0:
+            await asyncio.sleep(0)
+    wanted = ["cpppod_feed_blocks_total", {}, count]
+    await beats(feed, lambda beat: wanted in beat.metrics)
+    grew_kb = feed.rss_kb() - before_kb
+    process.send_signal(signal.SIGCONT)
+    source.block(n=count)
+    ended = asyncio.create_task(process.stdout.read())
+    while not ended.done():
+        source.heartbeat()
+        await asyncio.wait([ended], timeout=0.2)
+    await process.wait()
+    source.bus.close()
+    told = json.loads(ended.result())
+    told["lost"] = [tuple(gap) for gap in told["lost"]]
+    return Told(**told, published=source.publisher.sequence, feed_grew_kb=grew_kb)
+
+
 def test_loss_declared_is_loss_counted_when_a_subscriber_is_stopped(
     start_feed: StartFeed,
 ) -> None:
     """The ring is short: some of what the subscriber missed is repaired, some is not."""
-    count = 25_000
+    feed = start_feed(replay_bytes=1_000_000)
+    told = asyncio.run(asyncio.wait_for(stopped_subscriber(feed, 25_000), 60))
+    told.assert_every_block_is_accounted_for()
+    assert told.missing() != set()
 
-    async def scenario() -> tuple[str, int]:
-        feed = start_feed(replay_bytes=1_000_000)
-        source = Source(feed.bus_dir)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", COUNTING_SUBSCRIBER, f"ipc://{feed.bus_dir}", str(count)),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"joined\n"
-        for number in range(100):
-            source.block(n=number)
-        process.send_signal(signal.SIGSTOP)
-        for number in range(100, count):
-            source.block(n=number)
-            if number % 500 == 0:
-                await asyncio.sleep(0)
-        await until(lambda: source.resends >= 1)
-        wanted = ["cpppod_feed_blocks_total", {}, count]
-        await beats(feed, lambda beat: wanted in beat.metrics)
-        process.send_signal(signal.SIGCONT)
-        source.block(n=count)
-        ended = asyncio.create_task(process.stdout.read())
-        while not ended.done():
-            source.heartbeat()
-            await asyncio.wait([ended], timeout=0.2)
-        await process.wait()
-        source.bus.close()
-        return ended.result().decode(), source.publisher.sequence
 
-    output, published = asyncio.run(asyncio.wait_for(scenario(), 60))
-    told = json.loads(output)
-    lost = {number for first, last, _ in told["lost"] for number in range(first, last + 1)}
-    assert lost != set()
-    assert sum(count for _, _, count in told["lost"]) == len(lost)
-    assert lost.isdisjoint(told["blocks"])
-    assert told["blocks"] == sorted(set(told["blocks"]))
-    assert len(lost) + len(told["blocks"]) + told["superseded"] == published
+def test_stopped_subscriber_loses_nothing_that_the_ring_still_has(start_feed: StartFeed) -> None:
+    feed = start_feed(replay_bytes=32_000_000)
+    told = asyncio.run(asyncio.wait_for(stopped_subscriber(feed, 20_000), 60))
+    told.assert_every_block_is_accounted_for()
+    assert told.missing() == set()
+
+
+@pytest.mark.campaign
+def test_stopped_for_30_s_at_20_000_values_a_second(start_feed: StartFeed) -> None:
+    """Blocks of 10, the ring as configured by default: it reaches back far enough."""
+    feed = start_feed(replay_bytes=32_000_000, replay_age_s=120)
+    work = stopped_subscriber(feed, 60_000, members=10, blocks_a_s=2_000)
+    told = asyncio.run(asyncio.wait_for(work, 180))
+    print(told.feed_grew_kb, "KB", len(told.missing()), "lost", told.superseded, "superseded")
+    told.assert_every_block_is_accounted_for()
+    assert told.missing() == set()
+    assert told.feed_grew_kb < 32_000_000 / 1024 + 8_000
+
+
+@pytest.mark.campaign
+def test_stopped_for_30_s_with_a_ring_that_reaches_back_ten(start_feed: StartFeed) -> None:
+    feed = start_feed(replay_bytes=32_000_000, replay_age_s=10)
+    work = stopped_subscriber(feed, 60_000, members=10, blocks_a_s=2_000)
+    told = asyncio.run(asyncio.wait_for(work, 180))
+    print(told.feed_grew_kb, "KB", len(told.missing()), "lost", told.superseded, "superseded")
+    told.assert_every_block_is_accounted_for()
+    assert told.missing() != set()

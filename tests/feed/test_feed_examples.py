@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -96,6 +97,47 @@ def test_node_example_takes_the_snapshot_and_every_block(start_feed: StartFeed) 
     assert "pump.speed 7" in output
     numbers = [int(line.split()[-1]) for line in output.splitlines() if "boiler.n" in line]
     assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+def test_node_example_repairs_what_it_missed_while_it_was_stopped(start_feed: StartFeed) -> None:
+    modules = node_modules()
+    count = 20_000
+
+    async def scenario() -> tuple[list[str], dict[str, int]]:
+        feed = start_feed(replay_bytes=32_000_000, **LOOPBACK)
+        source = Source(feed.bus_dir)
+        source.block(n=0)
+        publish, request = await endpoints(feed)
+        process = await asyncio.create_subprocess_exec(
+            *("node", str(ROOT / "examples" / "feed_subscriber.js"), publish),
+            *("--requests", request, "--seconds", "6"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=10_000_000,
+            env={**os.environ, "NODE_PATH": str(modules)},
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()  # the last value: it has joined
+        source.block(n=1)
+        process.send_signal(signal.SIGSTOP)
+        for number in range(2, count):  # more bytes than the kernel's buffers take
+            source.block(n=number, pad="x" * 1_000)
+        wanted = ["cpppod_feed_blocks_total", {}, count]
+        await beats(feed, lambda beat: wanted in beat.metrics)
+        process.send_signal(signal.SIGCONT)
+        ended = asyncio.create_task(process.communicate())
+        while not ended.done():
+            source.heartbeat()
+            await asyncio.wait([ended], timeout=0.2)
+        output, errors = ended.result()
+        source.bus.close()
+        return output.decode().splitlines(), json.loads(errors.decode().splitlines()[-1])
+
+    lines, counters = asyncio.run(scenario())
+    numbers = [int(line.split()[-1]) for line in lines if "boiler.n " in line]
+    assert numbers == list(range(1, count))
+    assert counters["lost"] == 0
+    assert counters["replayed"] > 0
 
 
 def test_node_example_joins_with_keys(start_feed: StartFeed, tmp_path: pathlib.Path) -> None:
