@@ -24,19 +24,17 @@ from cpppod.protocols.bus.feed_events import Event, Joined, Updated
 from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, WriteRequest
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.bus.topics import LOCAL, split
-from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
 from cpppod.protocols.cip.request import Command, ForwardNeeded, WriteNeeded
 from cpppod.protocols.cip.status import ConnectionStatus, GeneralStatus
-from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Allotment
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.cip.unconnected_send import routing_failure, timeout_s
-from cpppod.protocols.errors import DecodeError, EncodeError, ProtocolError
+from cpppod.protocols.errors import DecodeError
 from cpppod.protocols.plant import Listener, Worker
-from cpppod.protocols.values import Quality
 from cpppod.workers.enip_discovery import Discovery
 from cpppod.workers.enip_endpoint import Done, Endpoint, Limits, random_u32
+from cpppod.workers.listener_locals import LocalTags, plain
 from cpppod.workers.listener_state import ListenerState
 from cpppod.workers.listener_target import (
     add_device,
@@ -58,8 +56,6 @@ JOIN_S = 2.0  # for the snapshot, before clients are served without one
 RETRY_S = 1.0  # between tries to bind an address that somebody else holds
 WRITE_S = 5.0  # for a device to take a write; clients give up after as long
 CATCH_UP_S = 1.0  # for blocks before a read-back block to come round by the feed
-FLUSH_S = 0.02  # local tags written meanwhile are published in one block
-RETAIN_S = 1.0  # retained values are stored at most so often
 _LIMIT_KEYS = {"max_clients": "connections", "max_clients_per_address": "per_address"}
 
 
@@ -85,14 +81,12 @@ class ListenerRole:
         self._target: Target | None = None
         self._endpoint: Endpoint | None = None
         self._discovery: Discovery | None = None
-        self._publishing: Publishing | None = None
         self._router = process.bus.dealer("router", self._on_router)
         self._requests = Requests(self._router)
         self._joined = asyncio.Event()
         self._waiting: list[Waiting] = []
         self._problem = ""
-        self._flushing = False
-        self._retaining = False
+        self._locals: LocalTags | None = None
 
     # Settings
 
@@ -126,6 +120,7 @@ class ListenerRole:
             self._process.spawn(self._begin_anew())
             return
         assert self._target is not None and self._endpoint is not None
+        assert self._locals is not None
         self._endpoint.may_write = write_check(new.write_sources)
         known = declare_structures(self._target, new.structures)
         kept = {tag.name: tag for tag in old.tags}
@@ -134,17 +129,10 @@ class ListenerRole:
                 self._target.remove_tag(tag.name)
         for tag in new.tags:
             if kept.get(tag.name) != tag:
-                self._keep_value(tag.name, add_local(self._target, tag, known))
+                self._locals.keep(tag.name, add_local(self._target, tag, known))
         self._change_devices(before, after)
         self._save_ids()
-        self._publish_all()
-
-    def _keep_value(self, name: str, variable: Variable) -> None:
-        """A local tag declared anew has its last published value, where that still fits."""
-        assert self._publishing is not None
-        sample = self._publishing.publisher.whole(LOCAL, self._listener.name).get(name)
-        if sample is not None:
-            _restore(variable, sample[0])
+        self._locals.publish_all()
 
     def _change_devices(self, before: Worker, after: Worker) -> None:
         assert self._target is not None
@@ -172,18 +160,19 @@ class ListenerRole:
         process = self._process
         self._allotment = await process.io.call(self._state.load_ids)
         publisher = Publisher(process.worker.name, await process.new_epoch())
-        self._publishing = Publishing(process, publisher)
+        publishing = Publishing(process, publisher)
+        self._locals = LocalTags(process, self._state, publishing, self._listener.name)
         self._discovery = Discovery()
         self._make_target()
         for name, value in (await process.io.call(self._state.load_values)).items():
-            self._restore_local(name, value)
+            self._locals.restore(name, value)
         subscription = FeedSubscription(process.bus, self._on_feed)
         try:
             try:
                 await asyncio.wait_for(self._joined.wait(), JOIN_S)
             except TimeoutError:
                 log.warning("serving without a snapshot name=%s", self._listener.name)
-            self._publish_all()
+            self._locals.publish_all()
             await self._bind()
             await asyncio.get_running_loop().create_future()
         finally:
@@ -199,7 +188,8 @@ class ListenerRole:
             random_u32=random_u32,
             clock_us=lambda: time.time_ns() // 1000,
         )
-        self._target.image.notify = self._on_written
+        assert self._locals is not None
+        self._locals.attach(self._target)
         self._save_ids()
 
     async def _bind(self) -> None:
@@ -235,6 +225,7 @@ class ListenerRole:
         await self._close()
         former = self._target
         self._make_target()
+        assert self._locals is not None
         if former is not None and self._target is not None:
             image = self._target.image
             for name, variable in former.image.devices.items():
@@ -243,8 +234,8 @@ class ListenerRole:
                     image.carry_over(variable, image.devices[name], groups)
             for variable in former.image.variables.values():
                 if not variable.device:
-                    self._restore_local(variable.name, _plain(variable))
-        self._publish_all()
+                    self._locals.restore(variable.name, plain(variable))
+        self._locals.publish_all()
         await self._bind()
 
     async def _close(self) -> None:
@@ -277,9 +268,10 @@ class ListenerRole:
         block = message.body
         assert isinstance(block, Block)
         if device == LOCAL:
-            if group == self._listener.name and not self._joined.is_set():
+            ours = group == self._listener.name and not self._joined.is_set()
+            if ours and self._locals is not None:
                 for name, value, _quality in block.samples():
-                    self._restore_local(name, value)
+                    self._locals.restore(name, value)
             return
         self._target.image.apply_block(
             device,
@@ -397,61 +389,6 @@ class ListenerRole:
         if isinstance(message, RouteReply | WriteReply):
             self._requests.reply(message)
 
-    # Local tags
-
-    def _restore_local(self, name: str, value: Any) -> None:
-        assert self._target is not None
-        variable = self._target.image.variables.get(name.casefold())
-        if variable is not None and not variable.device:
-            _restore(variable, value)
-
-    def _on_written(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
-
-    def _flush(self) -> None:
-        """Publish the local tags written lately, in one block."""
-        self._flushing = False
-        if self._target is None:
-            return
-        written, self._target.image.written = self._target.image.written, {}
-        self._publish(written)
-        if any(variable.retain for variable in written.values()) and not self._retaining:
-            self._retaining = True
-            asyncio.get_running_loop().call_later(RETAIN_S, self._retain)
-
-    def _publish_all(self) -> None:
-        """The first block of an epoch names all local tags."""
-        if self._target is not None:
-            self._publish(self._locals())
-
-    def _locals(self) -> dict[str, Variable]:
-        assert self._target is not None
-        variables = self._target.image.variables.values()
-        return {item.name: item for item in variables if not item.device}
-
-    def _publish(self, variables: dict[str, Variable]) -> tuple[bytes, bytes]:
-        if not variables or self._publishing is None:
-            return b"", b""
-        samples = {name: (_plain(item), int(Quality.GOOD)) for name, item in variables.items()}
-        try:
-            return self._publishing.block(
-                LOCAL,
-                self._listener.name,
-                len(self._locals()),
-                samples,
-                source_us=time.time_ns() // 1000,
-            )
-        except EncodeError as error:
-            log.warning("local tags not published why=%s", error)
-            return b"", b""
-
-    def _retain(self) -> None:
-        self._retaining = False
-        values = {name: _stored(item) for name, item in self._locals().items() if item.retain}
-        self._process.io.call(self._state.save_values, values)
-
     # What is said of it
 
     def beat(self) -> Report:
@@ -481,24 +418,9 @@ class ListenerRole:
         Raises:
             CommandError: no such command.
         """
-        if verb != "write" or self._target is None:
+        if verb != "write" or self._locals is None:
             raise CommandError(f"{verb}: a listener knows no such command")
-        written: dict[str, Variable] = {}
-        for name, first, values in arguments.get("writes", []):
-            variable = self._target.image.variables.get(str(name).casefold())
-            if variable is None or variable.device:
-                return {"status": 0x05, "error": f"no local tag {name!r:.60}"}
-            try:
-                variable.set(values, int(first))
-            except ProtocolError as error:
-                return {"status": error.status or 0x09, "error": str(error)}
-            written[variable.name] = variable
-        for name in written:
-            self._target.image.written.pop(name, None)
-        topic, payload = self._publish(written)
-        if any(variable.retain for variable in written.values()):
-            self._retain()
-        return {"status": 0, "error": "", "topic": topic, "payload": payload}
+        return self._locals.write(arguments.get("writes", []))
 
 
 def _unrouted(command: ForwardNeeded, extended: int) -> bytes:
@@ -507,40 +429,6 @@ def _unrouted(command: ForwardNeeded, extended: int) -> bytes:
         return routing_failure(extended, command.route_path)
     service = (command.request[0] if command.request else 0) | REPLY
     return MessageRouterReply(service, GeneralStatus.CONNECTION_FAILURE, (extended,)).encode()
-
-
-def _plain(variable: Variable) -> Any:
-    """A local tag's value as the feed says it: structures are bytes."""
-    if isinstance(variable.type, Structure) and not variable.type.is_string:
-        size = variable.type.size
-        raw = [bytes(variable.data[at : at + size]) for at in range(0, len(variable.data), size)]
-        return raw if variable.dimensions else raw[0]
-    return variable.value
-
-
-def _stored(variable: Variable) -> Any:
-    """The same as JSON can say it."""
-    value = _plain(variable)
-    if isinstance(value, bytes):
-        return {"hex": value.hex()}
-    if isinstance(value, list) and value and isinstance(value[0], bytes):
-        return {"hex": [item.hex() for item in value]}
-    return value
-
-
-def _restore(variable: Variable, value: Any) -> None:
-    """Set a tag to what it was; what no longer fits leaves it as configured."""
-    if isinstance(value, dict) and set(value) == {"hex"}:
-        held = value["hex"]
-        value = (
-            [bytes.fromhex(item) for item in held]
-            if isinstance(held, list)
-            else bytes.fromhex(held)
-        )
-    try:
-        variable.set(value if variable.dimensions and isinstance(value, list) else [value])
-    except (ProtocolError, TypeError, ValueError) as error:
-        log.warning("value not restored tag=%s why=%s", variable.name, error)
 
 
 def holder_of(port: int) -> str:
