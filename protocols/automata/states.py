@@ -54,6 +54,7 @@ class state:
     """
 
     consumes = False
+    is_machine = False
 
     def __init__(
         self,

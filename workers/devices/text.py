@@ -12,7 +12,7 @@ Bytes become frames in `protocols.text.framer`; what a frame's captures mean is 
 import asyncio
 import contextlib
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -39,12 +39,15 @@ from cpppod.workers.devices.driver import (
 )
 from cpppod.workers.devices.port import TcpPort
 from cpppod.workers.devices.text_listener import TcpListener
+from cpppod.workers.devices.text_mailbox import NOTHING_YET, Mailbox, Nothing
 
 VENDOR_SPECIFIC, CONNECTION_FAILURE, NOT_SETTABLE = 0x1F, 0x01, 0x0E  # CIP general statuses
 TIMED_OUT = 0x0204
 WRITES_GO_S = 0.1  # a write waits so long at most for a poll that waits for a frame
 READER_TURN_S = 1.0  # the reader task looks up so often when nothing comes
 SHOWN = 60  # characters of a frame in a text for people
+
+_UNKNOWN: Sample = (None, int(Quality.NOT_YET_KNOWN))
 
 
 def make_driver(device: Device, link: Link | None = None) -> "TextDriver":
@@ -91,7 +94,7 @@ class TextDriver:
         self._link: Any = link
         self._own = own
         self._framer = Framer(made)
-        self._mailbox = _Mailbox(made)
+        self._mailbox = Mailbox(made)
         self._reader: asyncio.Task[None] | None = None
         self._written: dict[str, Any] = {}
         self._counts: Counter[str] = Counter()
@@ -209,7 +212,7 @@ class TextDriver:
             for tag, capture in wanted
         }
 
-    async def _come(self, name: str) -> "Found | Nothing | None":
+    async def _come(self, name: str) -> Found | Nothing | None:
         """The next frame of that name that comes by itself; waiting writes go while we wait."""
         deadline_s = time.monotonic() + self._device.timeout_s
         while True:
@@ -220,7 +223,7 @@ class TextDriver:
             if self.between is not None:
                 await self.between()
 
-    async def _ask(self, frame: Frame) -> "Found | Nothing | None":
+    async def _ask(self, frame: Frame) -> Found | Nothing | None:
         refusals = (*frame.refusals, *self._settings.refusals)
         return await self._transact(
             "read", frame.request, frame.format, refusals, weight=len(frame.format.captures.names)
@@ -270,7 +273,7 @@ class TextDriver:
         refusals: tuple[Format, ...],
         *,
         weight: int,
-    ) -> "Found | Nothing | None":
+    ) -> Found | Nothing | None:
         """Send, and wait for the reply or a refusal; None after the time-out."""
         wait_s = self._asked_s + self._device.delay_s - time.monotonic()
         if wait_s > 0:
@@ -339,100 +342,6 @@ class TextDriver:
 
     def _encoded(self, text: str) -> bytes:
         return text.encode(self._settings.encoding)
-
-
-class _Mailbox:
-    """Frames that have come and wait for a poll, and the reply that a request waits for.
-
-    Attributes:
-        replies: expected frames that have come.
-        unexpected: frames that nobody had asked for and that do not come by themselves.
-        dropped: frames that were pushed out by newer ones before a poll took them.
-        error: why no more frames come.
-    """
-
-    def __init__(self, made: TextSettings) -> None:
-        self.replies: deque[Found] = deque()
-        self.unexpected = 0
-        self.dropped = 0
-        self.error: DeviceError | None = None
-        self._settings = made
-        self._expected: tuple[Format, ...] = ()
-        size = made.queue if made.deliver == "every" else 1
-        self._queues: dict[str, deque[Found]] = {
-            name: deque(maxlen=size) for name, frame in made.frames.items() if not frame.request
-        }
-        self._newest: dict[str, Found] = {}
-        self._arrived = asyncio.Event()
-
-    def expect(self, formats: tuple[Format, ...]) -> None:
-        """What a request waits for, from now on; nothing with ()."""
-        self._expected = formats
-        self.replies.clear()
-
-    def put(self, found: Found) -> None:
-        """A frame has come."""
-        expected = next((f for f in self._expected if _is_a(found, f)), None)
-        queue = self._queues.get(found.format.name)
-        if expected is not None:
-            self.replies.append(found if expected is found.format else _as(found, expected))
-        elif queue is not None:
-            if self._settings.deliver == "every" and len(queue) == queue.maxlen:
-                self.dropped += 1
-            queue.append(found)
-            self._newest[found.format.name] = found
-        else:
-            self.unexpected += 1
-        self._arrived.set()
-
-    def fail(self, error: DeviceError) -> None:
-        """No more frames come."""
-        self.error = error
-        self._arrived.set()
-
-    async def take(self, name: str, timeout_s: float) -> "Found | Nothing | None":
-        """The next spontaneous frame of that name; None where none comes in time."""
-        queue = self._queues[name]
-        if not queue and self._settings.quiet:
-            return self._newest.get(name, NOTHING_YET)
-        await self._wait(queue, timeout_s)
-        return queue.popleft() if queue else None
-
-    async def reply(self, timeout_s: float) -> Found | None:
-        """The expected frame; None where it does not come in time."""
-        await self._wait(self.replies, timeout_s)
-        return self.replies.popleft() if self.replies else None
-
-    async def _wait(self, queue: deque[Found], timeout_s: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while not queue and self.error is None:
-                    self._arrived.clear()
-                    await self._arrived.wait()
-        if not queue and self.error is not None:
-            error, self.error = self.error, None
-            raise error
-
-
-class Nothing:
-    """No frame was awaited, or a quiet device has said nothing so far."""
-
-
-NOTHING_YET = Nothing()
-_UNKNOWN: Sample = (None, int(Quality.NOT_YET_KNOWN))
-
-
-def _is_a(found: Found, format: Format) -> bool:
-    """Whether the frame is one of `format`, be it that another format took it first."""
-    if found.format is format:
-        return True
-    held = format.captures
-    data: Any = found.data if held.symbols == "bytes" else found.data.decode("utf-8", "replace")
-    return held.compiled.accepts(data)
-
-
-def _as(found: Found, format: Format) -> Found:
-    return Found(format, found.data, found.texts)
 
 
 def _shown(data: bytes) -> str:
