@@ -1,7 +1,8 @@
 """State machines, regular expressions and peekable sources for parsing streams.
 
 sources, dotdict        what machines read from and store into
-states, machines        states, machines of states, the stepwise run
+states, machines, stepping
+                        states, machines of states, the stepwise run
 expressions, fragments, minimise, tables, utf8
                         a regular expression to the smallest machine
 regexes                 ... as a machine of states
