@@ -10,14 +10,13 @@ a class 3 connection (`connected`) whose path begins with the route.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.cip import types
-from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.discovery import PORT, decode_identities
-from cpppod.protocols.enip.operations import Operation, parse_operations
+from cpppod.protocols.enip.operations import Operation
 from cpppod.protocols.enip.originator_errors import (
     EnipStatusError,
     OriginatorError,
@@ -28,7 +27,7 @@ from cpppod.protocols.enip.originator_lane import Lane
 from cpppod.protocols.enip.originator_methods import make_exchange
 from cpppod.protocols.enip.originator_opening import MESSAGE_ROUTER, Wanted
 from cpppod.protocols.enip.originator_pipeline import Pipeline
-from cpppod.protocols.enip.originator_plan import Outcome, PlanRun, ReadPlan
+from cpppod.protocols.enip.originator_plan import PlanRun, ReadPlan
 from cpppod.protocols.enip.originator_route import DIRECT, Hop, encode_route_path
 from cpppod.protocols.errors import DecodeError, ProtocolError
 from cpppod.protocols.plant import Device, Group, Tag
@@ -42,34 +41,20 @@ from cpppod.workers.devices.driver import (
     WriteOutcome,
 )
 from cpppod.workers.devices.enip_connection import OriginatorConnection
+from cpppod.workers.devices.enip_tags import (
+    TYPE_MISMATCH,
+    TagAccess,
+    as_sample,
+    attribute_sample,
+    element,
+    refused,
+    same_type,
+    tag_access,
+)
 
-GOOD = int(Quality.GOOD)
 MAX_PLANS = 64  # groups, and parts of groups that are tried again, whose packets are kept
 POLL_DEPTH = 2  # packets of one poll in flight: the next is there when the device is ready for it
 MAX_SHOWN = 200  # characters of a peer's or a library's text in an error
-TYPE_MISMATCH = quality(Quality.DEVICE_STATUS, status=0xFF, extended=0x2107)
-_NO_SUCH_ADDRESS = (
-    GeneralStatus.PATH_SEGMENT_ERROR,
-    GeneralStatus.PATH_DESTINATION_UNKNOWN,
-    GeneralStatus.ATTRIBUTE_NOT_SUPPORTED,
-    GeneralStatus.OBJECT_DOES_NOT_EXIST,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class TagAccess:
-    """How one tag is read.
-
-    Attributes:
-        operation: as the mini-language gives it.
-        attribute: by the attribute services rather than the tag services.
-        kind: the type that the configuration names, None for a structure.
-    """
-
-    tag: Tag
-    operation: Operation
-    attribute: bool
-    kind: types.DataType | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +64,6 @@ class PolledGroup:
     group: Group
     accesses: list[TagAccess]
     plan: ReadPlan
-
-
-def tag_access(tag: Tag) -> TagAccess:
-    """How `tag` is read.
-
-    Raises:
-        EncodeError: its address cannot be understood.
-    """
-    (operation,) = parse_operations([tag.address])
-    attribute = "attribute" in operation["path"][-1]
-    if tag.bit is not None and "bit" not in operation and not attribute:
-        operation["bit"] = tag.bit
-    if attribute:
-        operation["method"] = "get_attribute_single"
-        operation["tag_type"] = 0  # mergeable: its size is known from the configuration
-    elif tag.length > 1:
-        operation.setdefault("elements", tag.length)
-    kind = types.BY_NAME.get(tag.type.upper())
-    return TagAccess(tag, operation, attribute, kind)
 
 
 def make_driver(device: Device, link: Link | None = None) -> "EnipDriver":
@@ -245,7 +211,7 @@ class EnipDriver:
                 access, value = polled.accesses[number], values[number]
                 number += 1
                 if outcome[0]:
-                    samples[access.tag.name] = (None, _refused(outcome))
+                    samples[access.tag.name] = (None, refused(outcome))
                 else:
                     samples[access.tag.name] = self._sample(access, value, kind)
         return samples
@@ -262,14 +228,14 @@ class EnipDriver:
 
     def _sample(self, access: TagAccess, value: Any, kind: tuple[int, int] | None) -> Sample:
         if access.attribute:
-            return _attribute_sample(access, bytes(value))
+            return attribute_sample(access, bytes(value))
         if kind is not None:
             self._types[access.tag] = kind
             values = value if isinstance(value, list) else (value,)
-            same = _same_type(access.kind, *kind, values)
+            same = same_type(access.kind, *kind, values)
             if not same and "bit" not in access.operation:
                 return None, TYPE_MISMATCH
-        return _as_sample(access.tag, value)
+        return as_sample(access.tag, value)
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -332,7 +298,7 @@ class EnipDriver:
         known = await self._type_for_writing(access)
         if known is not None:
             code, operation["handle"] = known
-        operation["path"] = _element(operation["path"], first)
+        operation["path"] = element(operation["path"], first)
         return operation | {
             "method": "write",
             "data": values,
@@ -403,57 +369,3 @@ def _lost(connection: OriginatorConnection) -> int:
     """NOT_CONNECTED where the peer went away, BAD_REPLY where it broke the protocol."""
     gone = connection.reason.startswith(("connection closed", "[Errno", "closed"))
     return quality(Quality.NOT_CONNECTED if gone else Quality.BAD_REPLY)
-
-
-def _refused(outcome: Outcome) -> int:
-    status, extended = outcome
-    code = Quality.NOT_CONFIGURED if status in _NO_SUCH_ADDRESS else Quality.DEVICE_STATUS
-    return quality(code, status=status, extended=extended[0] if extended else 0)
-
-
-def _same_type(kind: types.DataType | None, code: int, handle: int, values: Sequence[Any]) -> bool:
-    """Whether what the device sent is what the configuration says, or an integer of that range."""
-    if kind is None:
-        return code == types.STRUCTURE
-    if kind.kind == "string":
-        return all(isinstance(value, str) for value in values)
-    found = types.BY_CODE.get(code)
-    if found is None or found.kind != kind.kind:
-        return False
-    if kind.kind != "int":
-        return True
-    low, high = kind.limits
-    return found.code == kind.code or all(low <= value <= high for value in values)
-
-
-def _as_sample(tag: Tag, value: Any) -> Sample:
-    if tag.length == 1:
-        if isinstance(value, list):
-            value = value[0]
-        return value, GOOD
-    if len(value) != tag.length:
-        return None, int(Quality.BAD_REPLY)
-    return value, GOOD
-
-
-def _attribute_sample(access: TagAccess, data: bytes) -> Sample:
-    """The value of an attribute's bytes, which carry no type of their own."""
-    kind, tag = access.kind, access.tag
-    if kind is None:
-        return data, GOOD
-    try:
-        values = kind.unpack(data, tag.length)
-    except ProtocolError:
-        return None, int(Quality.BAD_REPLY)
-    if tag.bit is not None and isinstance(values[0], int):
-        return bool(values[0] >> tag.bit & 1), GOOD
-    return _as_sample(tag, values)
-
-
-def _element(path: list[dict[str, Any]], first: int) -> list[dict[str, Any]]:
-    """The path of the element `first` further on."""
-    if not first:
-        return path
-    if "element" in path[-1]:
-        return [*path[:-1], {"element": path[-1]["element"] + first}]
-    return [*path, {"element": first}]
