@@ -29,6 +29,7 @@ from cpppod.workers.stores.store import ALL, Batch, Cursor, Gap, Quarantined, Re
 
 CHUNK = 256 * 1024  # bytes read at a time: about 50 ms of work with small blocks
 START = Cursor(0, 0, 0, 0, 0)
+RESTARTED = "publisher restarted"
 RESYNC = 4096  # bytes looked through for the next record behind a damaged one, per attempt
 
 
@@ -165,6 +166,9 @@ class JournalReader:
         records, _, _ = scan(data, SEGMENT.size)
         old = self.cursor
         known = old.sequence if segment.epoch == old.epoch else 0
+        if old.epoch not in (0, segment.epoch):
+            restarted = self._gap(old, RESTARTED)
+            batch.gaps.append(restarted._replace(to_us=max(segment.created_us, old.gateway_us)))
         lost: dict[bytes, list[Record]] = {}
         for record in records:
             if record.kind == Kind.LOST and record.sequence > known:
@@ -225,7 +229,7 @@ class JournalReader:
     def _close_gaps(self, reading: Reading, batch: Batch) -> None:
         """Finish gaps whose end the first reading behind them tells."""
         if self._resumed:
-            self._lost_track("publisher restarted")
+            self._lost_track(RESTARTED)
             self._resumed = False
         for gap in self._pending:
             same = gap.epoch == reading.epoch
@@ -241,22 +245,14 @@ class JournalReader:
         """Note that something may be missing behind the last reading."""
         if any(gap.reason == reason for gap in self._pending):
             return
-        last = self.cursor
-        self._pending.append(
-            Gap(
-                self.publisher,
-                last.epoch,
-                ALL,
-                ALL,
-                last.sequence + 1,
-                last.sequence + 1,
-                -1,
-                -1,
-                reason,
-                last.gateway_us,
-                last.gateway_us,
-            )
-        )
+        self._pending.append(self._gap(self.cursor, reason))
+
+    def _gap(self, last: Cursor, reason: str) -> Gap:
+        """A gap of nobody knows what behind `last`, its end still open."""
+        first = last.sequence + 1
+        when = last.gateway_us
+        what = (self.publisher, last.epoch, ALL, ALL)
+        return Gap(*what, first, first, -1, -1, reason, when, when)
 
     def _declare(self, record: Record, epoch: int, batch: Batch) -> None:
         try:

@@ -144,6 +144,28 @@ def test_what_a_journal_had_to_drop_is_a_gap_to_the_sample(tmp_path: Path) -> No
     assert {gap.reason for gap in declared} == {"journal over its limits"}
 
 
+def test_a_whole_life_that_was_dropped_is_declared_with_the_times_around_it(
+    tmp_path: Path,
+) -> None:
+    limits = JournalLimits(bytes=0)
+    for epoch in (1, 2, 3):
+        life = Worker(tmp_path / "journal", epoch, limits)
+        life.publish(epoch)
+        if epoch == 1:
+            collect(first := collector_of(tmp_path))
+            first.close()
+        if epoch == 3:
+            life.writer.trim(0.0)
+        life.writer.close()
+    collect(collector_of(tmp_path))
+    assert stored(tmp_path) == [1, 3]
+    assert sorted((gap.epoch, gap.samples, gap.reason) for gap in gaps(tmp_path)) == [
+        (1, -1, "publisher restarted"),
+        (2, -1, "publisher restarted"),
+        (2, 2, "journal over its limits"),
+    ]
+
+
 def test_a_segment_dropped_after_its_first_half_was_stored_declares_its_second_half(
     tmp_path: Path,
 ) -> None:
