@@ -364,7 +364,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("instrument", choices=sorted(INSTRUMENTS))
     where = made.add_mutually_exclusive_group(required=True)
-    where.add_argument("--tcp", metavar="HOST:PORT", help="listen there; port 0 takes a free one")
+    where.add_argument(
+        "-a", "--tcp", metavar="HOST:PORT", help="listen there; port 0 takes a free one"
+    )
     where.add_argument("--connect", metavar="HOST:PORT", help="connect there, again and again")
     where.add_argument("--pty", metavar="PATH", help="make a serial line: a link to a terminal")
     made.add_argument("--period", type=float, default=1.0, help="seconds (%(default)s)")
