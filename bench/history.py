@@ -11,6 +11,7 @@ BENCH_FULL=1 also shows that the rate after 50 million samples is that of the be
 import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -210,6 +211,32 @@ def bench_files(folder: Path) -> None:
     print(f"  {'.hst played':<52} {lines / seconds:>12,.0f} records/s", flush=True)
 
 
+CPPPO_PLAYS = """
+import sys, time
+from cpppo.history import loader
+history = loader(sys.argv[1], historical=1700000000, basis=time.time(), factor=1e9)
+begun, count = time.perf_counter(), 0
+while history:
+    count += len(history.load()[1])
+print(count / (time.perf_counter() - begun))
+"""
+
+
+def bench_cpppo(folder: Path) -> None:
+    """cpppo's own loader on the same lines, where it is installed (make peers)."""
+    python = ROOT / ".peers/cpppo/bin/python"
+    if not python.exists():
+        return
+    with logger(folder / "cpppo.hst") as file:
+        for n in range(5_000):
+            file.write({"40001": n, "40002": 2, "40003": n % 7}, now=1_700_000_000 + n * 0.1)
+    command = [python, "-W", "ignore", "-c", CPPPO_PLAYS, folder / "cpppo.hst"]
+    done = subprocess.run(
+        command, env={**os.environ, "TZ": "UTC"}, capture_output=True, text=True, check=True
+    )
+    print(f"  {'.hst played by cpppo':<52} {float(done.stdout):>12,.0f} records/s", flush=True)
+
+
 def main() -> None:
     """Run them all and print a line each."""
     folder = Path(tempfile.mkdtemp(prefix="cpppod-bench-", dir=os.environ.get("BENCH_DIR")))
@@ -223,6 +250,7 @@ def main() -> None:
         bench_questions(folder / "questions")
         print("history files")
         bench_files(folder)
+        bench_cpppo(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -53,7 +53,8 @@ class JournalCounters:
     Attributes:
         late: appends that took longer than their caller would wait.
         refused_samples: of blocks that could not be written down.
-        dropped_samples: of blocks that were dropped for want of room, before they were stored.
+        dropped_samples: in segments that were dropped for want of room; the historian declares
+            those that it had not stored.
         errors: writes that failed.
     """
 
