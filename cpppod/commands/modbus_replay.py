@@ -25,7 +25,8 @@ def with_recording(motion: Motion) -> Motion:
         raise EncodeError(f"replay: {error}", status=3) from None
     if not values:
         raise EncodeError(f"replay: no number in {motion.file}", status=3)
-    lasts = max(times[-1], 1.0)
+    last = times[-1] - times[-2] if len(times) > 1 else 1.0
+    lasts = max(times[-1] + last, 0.001)  # the last record holds as long as the one before it
 
     def value(seconds: float) -> float:
         at = bisect_right(times, seconds * motion.speed % lasts)

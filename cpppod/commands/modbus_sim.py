@@ -209,7 +209,10 @@ async def _run(plant: Plant, endpoint: Endpoint, options: argparse.Namespace) ->
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        if sys.platform == "win32":  # loops take no signals there
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        else:
+            loop.add_signal_handler(number, stop.set)
     control = SimulatorControl(simulator)
     if options.control:
         await control.serve(options.control)

@@ -157,6 +157,23 @@ def test_faults_and_values_are_switched_while_it_runs(tmp_path: Path) -> None:
     assert not os.path.exists(control)
 
 
+def test_a_recorded_history_is_replayed_over_and_over(tmp_path: Path) -> None:
+    from cpppod.commands import modbus_sim
+    from cpppod.history import logger
+
+    path = tmp_path / "plant.hst"
+    with logger(str(path)) as history:
+        for number, value in enumerate((5, 7, 9)):
+            history.write({"boiler.level": value}, now=1_000_000_000.0 + number)
+    arguments = ["--move", f"40001=replay,file={path}", "-a", "127.0.0.1:0"]
+    plant = modbus_sim.make_plant(modbus_sim.make_parser().parse_args(arguments))
+    (motion,) = plant.motions
+    assert [motion.cells(at) for at in (0.0, 0.9, 1.1, 2.1, 3.1)] == [[5], [5], [7], [9], [5]]
+    done = run("-a", "127.0.0.1:0", "--move", f"40001=replay,file={tmp_path / 'none'}")
+    assert done.returncode == 1
+    assert "none" in done.stderr
+
+
 def test_a_pty_appears_under_its_link_and_goes_with_it(tmp_path: Path) -> None:
     link = tmp_path / "line"
     with simulator("--pty", str(link), "--json", "3:40001=7") as (process, line):

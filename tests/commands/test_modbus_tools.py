@@ -176,6 +176,16 @@ def test_pollers_share_a_line_and_no_thread_or_socket_is_left(tmp_path: Path) ->
     assert not Path(link).exists()
 
 
+def test_a_broadcast_reaches_every_unit_and_nobody_answers(tmp_path: Path) -> None:
+    link = str(tmp_path / "line")
+    with Server(f"pty:{link}", "1:40001=1", "2:40001=2") as server:
+        client = Client(link)
+        assert client.transact(0, pdu.write_register(0, 9)) == b""
+        assert pdu.unpack_registers(client.transact(2, pdu.read(3, 0, 1))) == [9]
+        assert (server.get(40001, unit=1), server.get(40001, unit=2)) == (9, 9)
+        client.close()
+
+
 def test_a_stopped_server_gives_its_port_back_at_once() -> None:
     with Server("127.0.0.1:0", "40001=1") as server:
         address = server.address

@@ -133,19 +133,14 @@ class RtuExchange:
             await self._drain(counts, bytearray())
         await self._silence(counts)
         frame = rtu.encode(unit, request.pdu)
-        late_s = self._late_window_s
-        if late_s is None:
-            late_s = timeout_s + ADAPTER_S
         sending_s = len(frame) * self._link.character_s
+        if unit == rtu.BROADCAST:
+            return await self._broadcast(frame, sending_s)
         answering_s = _answer_length(request) * self._link.character_s
         deadline_s = time.monotonic() + sending_s + timeout_s + answering_s
-        self._unanswered = unit, request, deadline_s + late_s
+        owed = unit, request, deadline_s + self._late_s(timeout_s)
+        self._unanswered = owed
         await self._link.send(frame)
-        if unit == rtu.BROADCAST:
-            self._unanswered = None
-            await asyncio.sleep(sending_s + BROADCAST_PAUSE_S)
-            self._quiet_s = time.monotonic()
-            return b""
         heard = bytearray()
         found = await self._listen(unit, request, frame, deadline_s, heard)
         if found is None:
@@ -159,10 +154,21 @@ class RtuExchange:
             return decode_reply(request, found.pdu)
         except ReplyMismatch as error:
             counts["bad_replies"] += 1
-            self._unanswered = unit, request, deadline_s + late_s
+            self._unanswered = owed
             await self._drain(counts, bytearray())
             text = f"unit {unit}: {error}"
             raise DeviceError(Quality.BAD_REPLY, text, connected=True) from None
+
+    def _late_s(self, timeout_s: float) -> float:
+        """How long after its time-out a reply may still come."""
+        return timeout_s + ADAPTER_S if self._late_window_s is None else self._late_window_s
+
+    async def _broadcast(self, frame: bytes, sending_s: float) -> bytes:
+        """Send to every unit; none answers."""
+        await self._link.send(frame)
+        await asyncio.sleep(sending_s + BROADCAST_PAUSE_S)
+        self._quiet_s = time.monotonic()
+        return b""
 
     async def _listen(
         self, unit: int, request: Request, frame: bytes, deadline_s: float, heard: bytearray

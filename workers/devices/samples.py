@@ -91,7 +91,11 @@ class GroupImage:
         }
         self.read_us: tuple[int, int, int] | None = None
         self._scalers = {tag.name: scaler(tag) for tag in group.tags}
-        self._deadbands = {tag.name: tag.deadband for tag in group.tags if tag.deadband > 0}
+        self._deadbands = {
+            tag.name: tag.deadband
+            for tag in group.tags
+            if tag.deadband > 0 and tag.type in _NUMBERS
+        }
 
     def accept(
         self,

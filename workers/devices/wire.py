@@ -44,6 +44,7 @@ from cpppod.workers.devices.jobs import (
 from cpppod.workers.devices.queue import Job, Urgency, WireQueue
 from cpppod.workers.devices.samples import WriteRefused
 
+AFTER_ERROR_S = 1.0  # pause after an error of ours, so that it fills neither log nor processor
 SHORT_LIVED_S = 0.5  # a connection that was lost sooner is not opened again at once
 RESOURCE_UNAVAILABLE, STATE_CONFLICT = 0x02, 0x10  # CIP general statuses
 
@@ -231,27 +232,36 @@ class Wire:
     # Its loop
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled; whatever goes wrong in a turn, there is a next one."""
         try:
             while True:
-                now = self._now()
-                self._drop(self.queue.expired(now.mono_s), "its deadline passed before it was sent")
-                if self._lost is not None and not self._tasks:
-                    await self._reopen()
-                    continue
-                wanted = self._wanted(now)
-                if not self._open and wanted and now.mono_s >= self._open_at_s:
-                    await self._try_open()
-                    continue
-                if self._open and not wanted and not self._tasks and not len(self.queue):
-                    await self._close_quietly()
-                if self._open and self._lost is None:
-                    self._queue_due(now)
-                    self._start_jobs(now)
-                await self._idle(self._next_event_s(now, wanted=wanted), now)
+                try:
+                    await self._turn()
+                except Exception:
+                    self.errors += 1
+                    log.exception("wire failed wire=%s", self.name)
+                    await asyncio.sleep(AFTER_ERROR_S)
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    async def _turn(self) -> None:
+        """Do what is to be done now, then wait for what is next."""
+        now = self._now()
+        self._drop(self.queue.expired(now.mono_s), "its deadline passed before it was sent")
+        if self._lost is not None and not self._tasks:
+            await self._reopen()
+            return
+        wanted = self._wanted(now)
+        if not self._open and wanted and now.mono_s >= self._open_at_s:
+            await self._try_open()
+            return
+        if self._open and not wanted and not self._tasks and not len(self.queue):
+            await self._close_quietly()
+        if self._open and self._lost is None:
+            self._queue_due(now)
+            self._start_jobs(now)
+        await self._idle(self._next_event_s(now, wanted=wanted), now)
 
     async def close(self) -> None:
         """Tell whoever waits, and disconnect."""
@@ -282,6 +292,8 @@ class Wire:
             probes = [d.health.probe_s for d in self.devices.values() if d.health.probe_s]
             at_s = max(min(probes, default=float("inf")), self._probe_ready_s())
             return min(until, max(at_s, self._open_at_s))
+        if self._lost is not None:
+            return until  # what is on the wire ends first, and wakes us
         for device in self.devices.values():
             event_s = device.next_event_s()
             if not device.health.polled:
