@@ -25,18 +25,20 @@ from cpppod.protocols.errors import DecodeError, EncodeError
 FEED = "feed"  # the publisher of the feed's own heartbeats, whose topic is `$/feed/`
 SILENT_AFTER_S = 2.5  # two heartbeats missed
 RESEND_EVERY_S = 1.0  # to one publisher, until it has repeated
+FORGET_S = 60.0  # after so long in a new life, what a publisher has not repeated is no more
 MAX_PUBLISHERS = 1_000  # workers of one gateway
 
 
 class Publisher:
     """What is known of one publisher's numbers."""
 
-    __slots__ = ("alive", "epoch", "heard", "identity", "lost", "resend_at", "sequence")
+    __slots__ = ("alive", "began", "epoch", "heard", "identity", "lost", "resend_at", "sequence")
 
     def __init__(self, identity: bytes) -> None:
         self.identity = identity
         self.epoch = 0
         self.sequence = 0
+        self.began = 0.0
         self.heard = 0.0
         self.alive = True
         self.lost = 0
@@ -64,6 +66,7 @@ class Exchange:
         self.snapshots = 0
         self.replayed = 0
         self.due = False
+        self._forget_at = 0.0
 
     def ingest(self, identity: bytes, topic: bytes, payload: bytes, now: float) -> bool:
         """Whether the message passes; what does not is counted under its reason."""
@@ -125,6 +128,9 @@ class Exchange:
     def tick(self, now: float) -> list[bytes]:
         """Identities of the publishers to send a `Resend`; silent ones are no longer alive."""
         self.ring.expire(now)
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_S
+            self._forget_past_lives(now)
         self.due = False
         asked = []
         for publisher in self.publishers.values():
@@ -149,6 +155,7 @@ class Exchange:
         """A publisher's new life, or the first that this feed hears of it."""
         first_heard = publisher.epoch == 0 and message.epoch < self.epoch
         publisher.epoch = message.epoch
+        publisher.began = now
         publisher.sequence = 0
         if first_heard and message.kind == Kind.BLOCK:
             publisher.sequence = message.sequence - 1  # what was before is not this feed's loss
@@ -206,6 +213,16 @@ class Exchange:
         if missing > 0:
             publisher.lost += missing
             self._want(publisher)
+
+    def _forget_past_lives(self, now: float) -> None:
+        """Drop topics that their publisher, alive for long in another epoch, has not said again."""
+        gone = set()
+        for topic in self.last_values.topics():
+            name, epoch = self.last_values.source(topic)
+            publisher = self.publishers.get(name)
+            if publisher and epoch < publisher.epoch and now - publisher.began > FORGET_S:
+                gone.add(topic)
+        self.last_values.forget(gone)
 
     def _want(self, publisher: Publisher) -> None:
         publisher.resend_at = 0.0

@@ -3,8 +3,8 @@
     [feed] publish  ──► XPUB   subscriptions decided one by one (`workers.feed_door`)
     [feed] request  ──► ROUTER snapshot and replay, so many a second for each connection
 
-Both are opened together, and again every `RETRY_S` while a port is taken: the gateway's own sockets
-do not depend on them.
+Both are opened together, and tried again at every tick while a port is taken: the gateway's own
+sockets do not depend on them.
 """
 
 import logging
@@ -23,7 +23,7 @@ from cpppod.workers.feed_door import (
     read_secret_key,
 )
 
-RETRY_S = 2.0
+LOG_S = 2.0
 PUBLISH_QUEUE = 1_000  # blocks that a slow subscriber may lag; 1.5 MB of blocks of 100 values
 REQUEST_QUEUE = 32  # pages of 256 KB on their way to one peer: 8 MB
 
@@ -81,18 +81,18 @@ class PublicFeed:
         self._rate = RequestRate()
         self._publications: Socket | None = None
         self._requests: Socket | None = None
-        self._retry_at = 0.0
+        self._log_at = 0.0
         self._now = 0.0
         self._turned_away = 0
 
     def tick(self, now: float) -> None:
-        """Open what is not open; tell the log who was turned away, at most once every `RETRY_S`."""
+        """Open what is not open; tell the log who was turned away, at most once every `LOG_S`."""
         self._now = now
-        if now < self._retry_at:
-            return
-        self._retry_at = now + RETRY_S
         if self._requests is None:
             self._open()
+        if now < self._log_at:
+            return
+        self._log_at = now + LOG_S
         reasons = self.turned_away()
         if sum(reasons.values()) > self._turned_away:
             self._turned_away = sum(reasons.values())

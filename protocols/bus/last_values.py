@@ -73,6 +73,11 @@ class LastValues:
             return 0
         return last.sequence
 
+    def source(self, topic: bytes) -> tuple[str, int]:
+        """Publisher and epoch of the last block applied to `topic`, which must be here."""
+        message = self._topics[topic].message
+        return ("", 0) if message is None else (message.publisher, message.epoch)
+
     def page(self, prefixes: tuple[bytes, ...], after: bytes) -> tuple[list[Message], bytes]:
         """Repeats of the topics behind `after`; and, if more follow, the last one's name."""
         messages: list[Message] = []

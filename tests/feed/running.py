@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from cpppod.protocols.bus.messages import Beat, Resend, decode
+from cpppod.protocols.bus.messages import Beat, Command, CommandReply, Resend, decode
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.workers.bus import Bus
 
@@ -119,3 +120,36 @@ async def beats(feed: RunningFeed, enough: Callable[[Beat], object]) -> Beat:
         return next(beat for beat in seen if enough(beat))
     finally:
         bus.close()
+
+
+async def reload(feed: RunningFeed) -> None:
+    """Have the feed read its settings again, as control does."""
+    bus = Bus("control", feed.bus_dir)
+    replies: dict[int, str] = {}
+
+    def on_frames(frames: list[bytes]) -> None:
+        message = decode(frames[1])
+        if isinstance(message, CommandReply):
+            replies[message.id] = message.error
+
+    control = bus.router("control", on_frames)
+    prepare = Command(1, "prepare", {"path": str(feed.settings)})
+    await until(lambda: control.send(b"feed", prepare.encode()))
+    await until(lambda: 1 in replies)
+    control.send(b"feed", Command(2, "commit", {}).encode())
+    await until(lambda: 2 in replies)
+    bus.close()
+    assert replies == {1: "", 2: ""}
+
+
+def adjacent_ports() -> tuple[int, int]:
+    """Two free ports in a row, as the default for `requests` wants them."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port, port + 1

@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import pytest
 
 from cpppod.workers.bus import curve_public_key, new_curve_keys
 from cpppod.workers.feed_door import read_secret_key
-from tests.feed.running import RunningFeed, Source, beats
+from tests.feed.running import RunningFeed, Source, adjacent_ports, beats
 from tests.peers import node_modules
 
 StartFeed = Callable[..., RunningFeed]
@@ -164,19 +163,6 @@ def test_node_example_joins_with_keys(start_feed: StartFeed, tmp_path: pathlib.P
         return output
 
     assert "boiler.n" in asyncio.run(scenario())
-
-
-def adjacent_ports() -> tuple[int, int]:
-    """Two free ports in a row, as the default for `requests` wants them."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port, port + 1
 
 
 @pytest.mark.parametrize("number", [0, 1])

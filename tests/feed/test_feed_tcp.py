@@ -13,7 +13,7 @@ from cpppod.protocols.bus.messages import Beat
 from cpppod.workers.bus import Bus, Socket, new_curve_keys
 from cpppod.workers.door import CurveClient
 from cpppod.workers.feed_door import MAX_SUBSCRIPTIONS
-from tests.feed.running import RunningFeed, Source, beats, until
+from tests.feed.running import RunningFeed, Source, adjacent_ports, beats, reload, until
 
 StartFeed = Callable[..., RunningFeed]
 LOOPBACK = {"publish": "127.0.0.1:0", "request": "127.0.0.1:0"}
@@ -230,5 +230,30 @@ def test_port_that_is_taken_is_tried_again_while_the_gateways_own_sockets_work(
             assert address in beat.overdue[0]
             assert (feed.bus_dir / "feed.pub").exists()
         await beats(feed, lambda beat: beat.extra.get("publish", "").endswith(address))
+
+    asyncio.run(scenario())
+
+
+def test_key_that_is_taken_off_the_list_is_out_after_a_reload(
+    start_feed: StartFeed, tmp_path: pathlib.Path
+) -> None:
+    async def scenario() -> None:
+        options, keys = with_keys(tmp_path)
+        publish, request = adjacent_ports()
+        options |= {"publish": f"127.0.0.1:{publish}", "request": f"127.0.0.1:{request}"}
+        feed = start_feed(**options)
+        source = Source(feed.bus_dir)
+        source.block(a=1)
+        await endpoints(feed)
+        async with Subscriber(f"tcp://127.0.0.1:{publish}", curve=keys) as subscriber:
+            await until(lambda: subscriber.last.get("boiler.a") == Sample(1))
+            pathlib.Path(options["client_keys_file"]).write_bytes(new_curve_keys()[0])
+            await reload(feed)
+            beat = await beats(feed, lambda beat: turned_away(beat, "key not listed"))
+            assert beat.extra["publish"].endswith(str(publish))
+            source.block(a=2)
+            await asyncio.sleep(0.3)
+            assert subscriber.last["boiler.a"].value == 1
+        source.bus.close()
 
     asyncio.run(scenario())

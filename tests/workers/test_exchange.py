@@ -14,7 +14,7 @@ from cpppod.protocols.bus.feed_requests import (
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.bus.replay import ReplayRing
 from cpppod.workers import exchange as exchange_module
-from cpppod.workers.exchange import RESEND_EVERY_S, SILENT_AFTER_S, Exchange
+from cpppod.workers.exchange import FORGET_S, RESEND_EVERY_S, SILENT_AFTER_S, Exchange
 
 TIMES = {"source_us": 1, "gateway_us": 2, "mono_us": 3}
 FEED_EPOCH = 1_000
@@ -202,3 +202,15 @@ def test_values_of_devices_that_are_gone_are_forgotten_but_local_ones_stay() -> 
         exchange.ingest(b"p", *block(publisher, device), now=0.0)
     exchange.keep_only({"boiler"})
     assert exchange.last_values.topics() == [b"boiler/fast/", b"local/fast/"]
+
+
+def test_group_that_a_publishers_next_life_has_not_is_forgotten_after_a_while() -> None:
+    exchange = feed()
+    first, second = Publisher("p", YOUNG), Publisher("p", YOUNG + 1)
+    exchange.ingest(b"p", *block(first, "boiler"), now=0.0)
+    exchange.ingest(b"p", *block(first, "pump"), now=0.0)
+    exchange.ingest(b"p", *block(second, "boiler"), now=10.0)
+    exchange.tick(60.0)
+    assert exchange.last_values.topics() == [b"boiler/fast/", b"pump/fast/"]
+    exchange.tick(10.0 + 2 * FORGET_S)
+    assert exchange.last_values.topics() == [b"boiler/fast/"]
