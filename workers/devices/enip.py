@@ -92,7 +92,7 @@ class EnipDriver:
         self._plans: dict[int, PolledGroup] = {}
         self._batches = True
         self._identity = ""
-        self._counters = {"polls": 0, "messages": 0, "writes": 0, "forwards": 0, "late": 0}
+        self._counters = {"polls": 0, "messages": 0, "write_requests": 0, "forwards": 0, "late": 0}
 
     # -- connection -------------------------------------------------------------------------------
 
@@ -268,7 +268,7 @@ class EnipDriver:
             return WriteOutcome(
                 error.status or 0x09, [], _shown(error), unknown=closed, connected=not closed
             )
-        self._counters["writes"] += 1
+        self._counters["write_requests"] += 1
         if exchange.status:
             return WriteOutcome(exchange.status, list(exchange.extended), exchange.text)
         return WriteOutcome()
