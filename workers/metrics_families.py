@@ -29,6 +29,9 @@ FAMILIES: dict[str, Family] = {
     "cpppod_control_requests_total": Family(
         "counter", "What happened on the control socket, by event"
     ),
+    "cpppod_control_unknown_beats_total": Family(
+        "counter", "Beats from nobody whom the configuration knows"
+    ),
     "cpppod_worker_up": Family("gauge", "Whether the worker has beaten and runs"),
     "cpppod_worker_beat_age_seconds": Family("gauge", "Time since the worker's last beat"),
     "cpppod_worker_blocking_seconds": Family(
@@ -57,7 +60,7 @@ FAMILIES: dict[str, Family] = {
         "histogram", "From sending a request to the end of its reply"
     ),
     "cpppod_writes_total": Family("counter", "Writes to the device, by result"),
-    "cpppod_write_latency_seconds": Family(
+    "cpppod_write_duration_seconds": Family(
         "histogram", "From taking a write to the device's answer and read-back"
     ),
     # polling
@@ -90,11 +93,36 @@ FAMILIES: dict[str, Family] = {
     "cpppod_store_bytes": Family("gauge", "Size of the store"),
     "cpppod_store_oldest_timestamp_seconds": Family("gauge", "Time of the oldest sample stored"),
     "cpppod_store_dropped_total": Family("counter", "Samples that the store lost, declared"),
+    "cpppod_historian_behind_bytes": Family("gauge", "Journal that is not stored yet"),
+    "cpppod_blocks_unjournalled_total": Family(
+        "counter", "Blocks that were published before their journal had them"
+    ),
+    # the feed
+    "cpppod_feed_blocks_total": Family("counter", "Blocks passed on"),
+    "cpppod_feed_values_total": Family("counter", "Values in blocks passed on"),
+    "cpppod_feed_topics": Family("gauge", "Topics whose last value is known"),
+    "cpppod_feed_subscribers": Family("gauge", "Subscribers on TCP"),
+    "cpppod_feed_publisher_up": Family("gauge", "Whether the publisher's heartbeats come"),
+    "cpppod_feed_lost_total": Family("counter", "Messages of the publisher that never came"),
+    "cpppod_feed_dropped_total": Family("counter", "Messages not passed on, by reason"),
+    "cpppod_feed_replay_bytes": Family("gauge", "Messages held for replay"),
+    "cpppod_feed_replayed_total": Family("counter", "Messages sent again on request"),
+    "cpppod_feed_snapshots_total": Family("counter", "Snapshots asked for"),
+    "cpppod_feed_turned_away_total": Family("counter", "Peers on TCP refused, by reason"),
     # EtherNet/IP
-    "cpppod_cip_sessions": Family("gauge", "EtherNet/IP sessions open"),
-    "cpppod_cip_connections": Family("gauge", "CIP connections open"),
-    "cpppod_cip_requests_total": Family("counter", "CIP requests answered"),
-    "cpppod_cip_routed_total": Family("counter", "Requests that left by a route, by result"),
+    "cpppod_enip_accepted_total": Family("counter", "EtherNet/IP connections accepted"),
+    "cpppod_enip_connections": Family("gauge", "EtherNet/IP connections open"),
+    "cpppod_enip_class3_connections": Family("gauge", "CIP class 3 connections open"),
+    "cpppod_enip_requests_total": Family("counter", "EtherNet/IP requests answered"),
+    "cpppod_enip_rejected_total": Family("counter", "Connections refused or cut, by reason"),
+    "cpppod_enip_refused_total": Family("counter", "Requests answered with an error, by status"),
+    "cpppod_route_requests_total": Family("counter", "Requests that left by the route"),
+    "cpppod_route_failures_total": Family("counter", "Routed requests without a reply"),
+    "cpppod_route_outstanding": Family("gauge", "Routed requests that wait for their reply"),
+    "cpppod_route_seconds_total": Family("counter", "Time that routed requests took together"),
+    "cpppod_router_writes_total": Family("counter", "Writes passed on to the devices' owners"),
+    "cpppod_router_outstanding": Family("gauge", "Requests that wait for an owner's reply"),
+    "cpppod_router_late_total": Family("counter", "Replies that came after their deadline"),
 }
 
 

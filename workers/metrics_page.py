@@ -18,7 +18,7 @@ from prometheus_client.samples import Sample
 
 from cpppod.protocols.bus.messages import Beat, decode
 from cpppod.workers.control_table import WorkerRecord, WorkerTable
-from cpppod.workers.metrics_families import FAMILIES, family_of
+from cpppod.workers.metrics_families import family_of
 
 MAX_SERIES = 10_000  # of one worker: 100 devices of 4 groups with all their buckets are 8,000
 DEVICE_STATES = (
@@ -90,16 +90,18 @@ def _by_family(series: Iterable[Series]) -> dict[str, Packed]:
         for label in sorted(labels):
             word = labels[label]
             key += (words.setdefault(label, label), words.setdefault(word, word))
-        families.setdefault(_family_name(name), {})[tuple(key)] = value
+        families.setdefault(name, {})[tuple(key)] = value
+    _merge_histograms(families)
     return families
 
 
 def _metric(name: str, packed: Packed) -> Metric:
     """One family, its series in order."""
     family = family_of(name)
-    metric = Metric(name, family.help, family.kind)
+    kind = "histogram" if any(key[0] != name for key in packed) else family.kind
+    metric = Metric(name, family.help, kind)
     metric.name = name  # Metric drops a counter's suffix, and the text format adds it
-    if family.kind == "counter":
+    if kind == "counter":
         metric.name = name.removesuffix("_total")
     metric.samples = [
         Sample(key[0], dict(zip(key[1::2], key[2::2], strict=True)), packed[key])
@@ -120,12 +122,15 @@ def _part(name: str) -> int:
     return next((i for i, part in enumerate(HISTOGRAM_PARTS) if name.endswith(part)), -1)
 
 
-def _family_name(name: str) -> str:
-    for part in HISTOGRAM_PARTS:
-        family = FAMILIES.get(name.removesuffix(part)) if name.endswith(part) else None
-        if family is not None and family.kind == "histogram":
-            return name.removesuffix(part)
-    return name
+def _merge_histograms(families: dict[str, Packed]) -> None:
+    """Put the parts of each histogram into one family, under the name that they share."""
+    for name in [name for name in families if name.endswith("_bucket")]:
+        base = name.removesuffix("_bucket")
+        families[base] = {
+            key: value
+            for part in HISTOGRAM_PARTS
+            for key, value in families.pop(f"{base}{part}", {}).items()
+        }
 
 
 def _series(table: WorkerTable, source: Source, now: float) -> Iterator[Series]:

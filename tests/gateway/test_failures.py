@@ -13,7 +13,9 @@ from tests.gateway.feed_watch import FeedWatch
 from tests.gateway.running import RunningGateway, eventually, is_alive, kill
 
 ROLES = ("listener", "router", "poller", "serial", "feed", "historian", "control")
-OTHERS_MISS = 1  # slots that a poll of another worker may miss meanwhile
+OTHERS_MISS = 1  # slots that a poll of another worker may miss meanwhile ...
+BUSY_MISS = 3  # ... while the rest of the suite takes the processor from it
+BUSY = 2  # times that a busy machine may take longer; the campaign measures, on a quiet one
 
 
 def pick(gateway: RunningGateway, role: str) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def overruns(gateway: RunningGateway, owned_by: str) -> dict[str, int]:
     }
 
 
-def kill_and_wait(gateway: RunningGateway, role: str) -> float:
+def kill_and_wait(gateway: RunningGateway, role: str, may_miss: int = BUSY_MISS) -> float:
     """Seconds from the kill of a worker of that role until it runs again."""
     worker = pick(gateway, role)
     eventually(lambda: pick(gateway, role)["up_s"] > 1.5)  # younger ones count as crash-looping
@@ -59,7 +61,7 @@ def kill_and_wait(gateway: RunningGateway, role: str) -> float:
     now = {row["name"]: row["pid"] for row in gateway.workers().values()}
     assert {name for name in now if now[name] != others[name]} == {worker["name"]}
     for group, count in overruns(gateway, worker["name"]).items():
-        assert count - missed[group] <= OTHERS_MISS, group
+        assert count - missed[group] <= may_miss, group
     return back - began
 
 
@@ -67,7 +69,7 @@ def kill_and_wait(gateway: RunningGateway, role: str) -> float:
 def test_killed_worker_comes_back_and_the_others_do_not_notice(
     gateway: RunningGateway, role: str
 ) -> None:
-    assert kill_and_wait(gateway, role) < 5.0  # on a busy machine; the campaign measures
+    assert kill_and_wait(gateway, role) < 5.0 * BUSY
 
 
 @pytest.mark.campaign
@@ -75,7 +77,7 @@ def test_killed_worker_comes_back_and_the_others_do_not_notice(
 def test_killed_worker_is_back_within_a_second_thirty_times(
     gateway: RunningGateway, role: str, record_property: Any
 ) -> None:
-    took = sorted(kill_and_wait(gateway, role) for _ in range(30))
+    took = sorted(kill_and_wait(gateway, role, OTHERS_MISS) for _ in range(30))
     record_property("seconds", took)
     print(f"{role}: median {took[15]:.2f} s, p97 {took[28]:.2f} s, longest {took[29]:.2f} s")
     assert took[28] < 1.0
@@ -120,23 +122,25 @@ def stop_and_wait(gateway: RunningGateway, role: str) -> float:
     return back - began
 
 
-def test_stopped_worker_is_killed_and_replaced_within_eight_seconds(
+def test_stopped_worker_is_killed_and_replaced(
     gateway: RunningGateway,
 ) -> None:
-    assert 4.0 < stop_and_wait(gateway, "poller") < 8.0
+    assert 4.0 < stop_and_wait(gateway, "poller") < 8.0 * BUSY
     assert 'reason="watchdog",role="poller"' in scrape(gateway)
 
 
 def test_stopped_control_is_killed_by_supervisord_itself(gateway: RunningGateway) -> None:
-    assert stop_and_wait(gateway, "control") < 9.0
+    assert stop_and_wait(gateway, "control") < 9.0 * BUSY
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("role", ROLES)
-def test_stopped_worker_of_each_kind_is_replaced(gateway: RunningGateway, role: str) -> None:
+def test_stopped_worker_of_each_kind_is_replaced_within_eight_seconds(
+    gateway: RunningGateway, role: str
+) -> None:
     took = [stop_and_wait(gateway, role) for _ in range(3)]
     print(f"{role}: " + ", ".join(f"{each:.2f} s" for each in took))
-    assert max(took) < 8.0
+    assert max(took) < (9.0 if role == "control" else 8.0)
 
 
 def scrape(gateway: RunningGateway) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -193,3 +194,14 @@ def test_page_of_documentation_lists_every_metric() -> None:
         if f"| `{name}` | {family.kind} | {family.help} |" not in text
     ]
     assert missing == []
+
+
+def test_every_metric_that_a_worker_names_has_its_type_and_help_here() -> None:
+    workers = pathlib.Path(__file__).parents[2] / "workers"
+    named = {
+        re.sub("_(bucket|sum|count)$", "", name)
+        for path in workers.rglob("*.py")
+        if path.name != "metrics_families.py"
+        for name in re.findall(r'"(cpppod_[a-z0-9_]+)"', path.read_text())
+    }
+    assert sorted(named - FAMILIES.keys()) == []
