@@ -86,7 +86,9 @@ class DeviceTables:
     def _check_templates(self) -> None:
         """A template that no device uses has its keys checked all the same."""
         used = {
-            table.get("template") for table in self._devices.values() if isinstance(table, dict)
+            str(table.get("template"))
+            for table in self._devices.values()
+            if isinstance(table, dict)
         }
         for name, table in self._templates.items():
             if not isinstance(table, dict):

@@ -28,8 +28,8 @@ def expand(name: str, device: dict[str, Any], templates: Any, findings: Findings
     reported once, where it can be mended.
     """
     chosen = device.get("template", "")
-    if not chosen:
-        return device
+    if not chosen or not isinstance(chosen, str):
+        return device  # what is no name is refused where the device is validated
     if not isinstance(templates, dict) or not isinstance(templates.get(chosen), dict):
         known = ", ".join(templates) if isinstance(templates, dict) and templates else "none"
         findings.add(("device", name, "template"), chosen, f"the name of a template: {known}")

@@ -1,0 +1,81 @@
+"""Whatever a file says, the answer is a plant or a list of problems, never a traceback."""
+
+import copy
+import json
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cpppod import configuration
+from cpppod.configuration import ConfigurationError, Problem
+
+SHIPPED = Path(configuration.__file__).parents[1] / "etc" / "cpppod.toml"
+TABLES = tomllib.loads(SHIPPED.read_text())
+VALUES: list[Any] = [
+    *(0, -1, 2**63 - 1, 0.5, True, False, "", "x", "${unit}", "${", "1s", "@1/2/3", "127.0.0.1:1"),
+    *([], [1], ["x"], [{}], [[]], {}, {"x": 1}, {"name": "boiler"}, {"name": 3}, [{"name": "a"}]),
+]
+
+
+def toml(value: Any) -> str:
+    """A value as TOML; tables as inline tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value in `value`."""
+    items: Any = []
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    found = [path] if path else []
+    for key, item in items:
+        found += places(item, (*path, key))
+    return found
+
+
+def replaced(path: tuple[Any, ...], value: Any, *, key: str = "") -> dict[str, Any]:
+    """The shipped tables with `value` at `path`, or beside it under another key."""
+    tables = copy.deepcopy(TABLES)
+    holder: Any = tables
+    for step in path[:-1]:
+        holder = holder[step]
+    if key and isinstance(holder, dict):
+        holder[key] = value
+    else:
+        holder[path[-1]] = value
+    return tables
+
+
+PLACES = places(TABLES)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    path=st.sampled_from(PLACES),
+    value=st.sampled_from(VALUES),
+    key=st.sampled_from(["", "", "template", "name", "parameters", "group", "frames", "x y"]),
+)
+def test_any_value_anywhere_is_understood_or_refused(
+    path: tuple[Any, ...], value: Any, key: str
+) -> None:
+    tables = replaced(path, value, key=key)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cpppod.toml"
+        file.write_text("".join(f"{json.dumps(k)} = {toml(v)}\n" for k, v in tables.items()))
+        found: tuple[Problem, ...] = ()
+        try:
+            configuration.load([file], old_files=[])
+        except ConfigurationError as error:
+            found = error.problems
+        assert all(problem.file == str(file) for problem in found)
+        assert all(len(str(problem)) < 2000 for problem in found)
