@@ -116,12 +116,13 @@ class ListenerRole:
     def _change(self, before: Worker, after: Worker) -> None:
         """Change tags in place; anything else takes a new target and new connections."""
         old, new = before.listeners[0], after.listeners[0]
-        if replace(old, tags=(), write_sources=()) != replace(new, tags=(), write_sources=()):
+        if _lasting(old) != _lasting(new):
             self._process.spawn(self._begin_anew())
             return
         assert self._target is not None and self._endpoint is not None
         assert self._locals is not None
         self._endpoint.may_write = write_check(new.write_sources)
+        self._endpoint.limits = limits_of(new)
         known = declare_structures(self._target, new.structures)
         kept = {tag.name: tag for tag in old.tags}
         for tag in old.tags:
@@ -195,11 +196,10 @@ class ListenerRole:
     async def _bind(self) -> None:
         assert self._target is not None and self._discovery is not None
         host, port = split_address(self._listener.address)
-        limits = {_LIMIT_KEYS.get(key, key): value for key, value in self._listener.limits.items()}
         endpoint = Endpoint(
             self._target,
             self._perform,
-            limits=Limits.configured(limits),
+            limits=limits_of(self._listener),
             may_write=write_check(self._listener.write_sources),
         )
         while True:
@@ -429,6 +429,18 @@ def _unrouted(command: ForwardNeeded, extended: int) -> bytes:
         return routing_failure(extended, command.route_path)
     service = (command.request[0] if command.request else 0) | REPLY
     return MessageRouterReply(service, GeneralStatus.CONNECTION_FAILURE, (extended,)).encode()
+
+
+def _lasting(listener: Listener) -> Listener:
+    """What cannot change under open connections."""
+    return replace(listener, tags=(), write_sources=(), limits={})
+
+
+def limits_of(listener: Listener) -> Limits:
+    """The limits that a listener's settings name."""
+    return Limits.configured(
+        {_LIMIT_KEYS.get(key, key): value for key, value in listener.limits.items()}
+    )
 
 
 def holder_of(port: int) -> str:

@@ -11,6 +11,7 @@ order over reloads: new ones come last.
 import ipaddress
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cpppod.protocols.cip import epath, structures, types
@@ -40,7 +41,7 @@ def make_target(
     Raises:
         ProtocolError: they contradict each other; the text says where.
     """
-    kind = personality(listener.personality)
+    kind = replace(personality(listener.personality), symbols=True)  # a gateway's tags have names
     local = epath.parse_route_path(listener.route_path) if listener.route_path else None
     target = Target(
         random_u32=random_u32,
