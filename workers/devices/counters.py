@@ -110,7 +110,7 @@ class DeviceCounters:
         self.last_error = text[:DETAIL_LIMIT]
         self.last_error_us = wall_us
 
-    def rows(self) -> list[Row]:
+    def rows(self, *, histograms: bool = True) -> list[Row]:
         """Rows of the metrics that depend on nothing but these counts."""
         device = {"device": self._device}
         rows: list[Row] = []
@@ -123,14 +123,21 @@ class DeviceCounters:
             rows.append(["cpppod_writes_total", {**device, "result": result}, count])
         for result, count in self.connects.items():
             rows.append(["cpppod_connects_total", {**device, "result": result}, count])
-        for operation, histogram in self.durations.items():
-            labels = {**device, "op": operation}
-            rows.extend(histogram.rows("cpppod_request_duration_seconds", labels))
         for group, times in self.groups.items():
             labels = {**device, "group": group}
             bad = times.cycles - times.good
             rows.append(["cpppod_poll_cycles_total", {**labels, "result": "good"}, times.good])
             rows.append(["cpppod_poll_cycles_total", {**labels, "result": "bad"}, bad])
+        return rows + self._histograms() if histograms else rows
+
+    def _histograms(self) -> list[Row]:
+        device = {"device": self._device}
+        rows: list[Row] = []
+        for operation, histogram in self.durations.items():
+            labels = {**device, "op": operation}
+            rows.extend(histogram.rows("cpppod_request_duration_seconds", labels))
+        for group, times in self.groups.items():
+            labels = {**device, "group": group}
             rows.extend(times.cycle.rows("cpppod_poll_cycle_duration_seconds", labels))
             rows.extend(times.lateness.rows("cpppod_poll_lateness_seconds", labels))
         if self.write_latency.count:

@@ -15,7 +15,7 @@ from typing import Any
 
 from cpppod.protocols.plant import Device, Group, Tag
 from cpppod.protocols.values import Quality, explain, is_bad
-from cpppod.workers.devices.counters import DeviceCounters, Row
+from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Row
 from cpppod.workers.devices.driver import DeviceError, Driver, Sample, Transaction, Write
 from cpppod.workers.devices.health import STATES, Change, Health
 from cpppod.workers.devices.queue import Job, Urgency
@@ -279,7 +279,9 @@ class PolledDevice:
                 late.append(f"{self.name}/{name}")
         return late
 
-    def state_map(self, now: Moment, connection: dict[str, Any]) -> dict[str, Any]:
+    def state_map(
+        self, now: Moment, connection: dict[str, Any], *, transactions: int = TRANSACTIONS_KEPT
+    ) -> dict[str, Any]:
         """Why this device is as it is, in plain types (`cpppoctl device`)."""
         counters, health = self.counters, self.health
         probe_s = None if health.probe_s is None else max(0.0, health.probe_s - now.mono_s)
@@ -304,12 +306,12 @@ class PolledDevice:
             "groups": {name: self._group_map(name, now) for name in self._groups},
             "counters": {f"{op} {result}": n for (op, result), n in counters.requests.items()},
             "writes": dict(counters.writes),
-            "transactions": [list(entry) for entry in counters.transactions],
+            "transactions": [list(entry) for entry in counters.transactions][-transactions:],
             "quarantined": described.pop("quarantined", []),
             "details": described,
         }
 
-    def metrics(self, *, up: bool, now: Moment) -> list[Row]:
+    def metrics(self, *, up: bool, now: Moment, histograms: bool = True) -> list[Row]:
         """Rows for the beat, those of `counters` included."""
         device = {"device": self.name}
         rows: list[Row] = [
@@ -340,7 +342,7 @@ class PolledDevice:
             rows.append([f"cpppod_{name}_total", device, number])
         for name, number in described.get("gauges", {}).items():
             rows.append([f"cpppod_{name}", device, number])
-        return rows + self.counters.rows()
+        return rows + self.counters.rows(histograms=histograms)
 
     def last(self, tag: str) -> Sample | None:
         """The last published sample of a tag, None for an unknown one."""

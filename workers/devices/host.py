@@ -16,6 +16,7 @@ from typing import Any
 from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, WriteRequest
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.plant import Worker
+from cpppod.workers.devices.counters import TRANSACTIONS_KEPT
 from cpppod.workers.devices.device import Block, PolledDevice
 from cpppod.workers.devices.driver import Driver
 from cpppod.workers.devices.jobs import WriteAnswer, clock, error_reply
@@ -27,6 +28,8 @@ from cpppod.workers.journal import Journal, JournalLimits
 from cpppod.workers.process import CommandError, Process, Report, decode_or_count
 from cpppod.workers.publishing import Publishing
 
+FULL_UP_TO = 40  # devices: beyond it a beat (1 MB at most) has no histograms and ...
+TRANSACTIONS_OF_MANY = 3  # ... so many transactions each; `cpppoctl device` asks for the rest
 REPORT_S = 0.9  # state maps and metrics are made anew so often, not for every beat
 CONNECTION_FAILURE, LINK_UNAVAILABLE = 0x01, 0x0312
 ROUTER_QUEUE = 4_000
@@ -260,6 +263,8 @@ class DeviceHost:
         now = clock()
         if self._report is not None and now.mono_s - self._report[0] < REPORT_S:
             return self._report[1]
+        full = sum(len(strand.wire.devices) for strand in self._strands.values()) <= FULL_UP_TO
+        transactions = TRANSACTIONS_KEPT if full else TRANSACTIONS_OF_MANY
         devices: dict[str, Any] = {}
         metrics: list[Any] = []
         overdue: list[str] = []
@@ -268,8 +273,8 @@ class DeviceHost:
             connection = wire.connection_map()
             metrics += wire.metrics()
             for name, device in wire.devices.items():
-                devices[name] = device.state_map(now, connection)
-                metrics += device.metrics(up=wire.is_up(device), now=now)
+                devices[name] = device.state_map(now, connection, transactions=transactions)
+                metrics += device.metrics(up=wire.is_up(device), now=now, histograms=full)
                 overdue += device.overdue(now)
         if self._journal is not None:
             overdue += self._journal.overdue()
