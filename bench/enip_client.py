@@ -49,7 +49,7 @@ def main() -> None:
         tags = [f"{tag}=DINT" for tag in TAGS] + ["Big=DINT[10000]"]
         with server([str(CPPPO), "-m", "cpppo.server.enip", "-a"], *tags) as address:
             print("cpppo's server, plain link")
-            scalars(address, repeats=1)
+            scalars(address, repeats=1, leave_out=("single",))
 
 
 @contextlib.contextmanager
@@ -79,11 +79,16 @@ def server(command: list[str], *tags: str) -> Iterator[Address]:
         process.wait()
 
 
-def scalars(address: Address, repeats: int = 10) -> dict[str, float]:
+def scalars(
+    address: Address, repeats: int = 10, leave_out: tuple[str, ...] = ()
+) -> dict[str, float]:
     """Print and return tags a second, repeated, for each way to read 1,000 scalar tags."""
     rates = {}
     print(f"  {'1,000 scalar tags':<38}{'first':>12}{'repeated':>12}  tags/s")
     for name, read, close in ways(address):
+        if any(word in name for word in leave_out):
+            close()
+            continue
         try:
             first, rate = timed(read, repeats)
         except Exception as error:  # a peer that fails on a server is a result too

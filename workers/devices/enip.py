@@ -170,8 +170,8 @@ class EnipDriver:
         except ReplyTimeout:
             raise DeviceError(quality(Quality.TIMEOUT), "no reply in time") from None
         except EnipStatusError as error:
-            refused = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
-            raise DeviceError(refused, _shown(error), connected=False) from None
+            said = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
+            raise DeviceError(said, _shown(error), connected=False) from None
         except (OSError, ProtocolError) as error:
             raise DeviceError(_lost(connection), _shown(error)) from None
         finally:
@@ -335,8 +335,8 @@ class EnipDriver:
         except ReplyTimeout:
             raise DeviceError(quality(Quality.TIMEOUT), "no reply in time") from None
         except EnipStatusError as error:
-            refused = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
-            raise DeviceError(refused, _shown(error), connected=True) from None
+            said = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
+            raise DeviceError(said, _shown(error), connected=True) from None
         except (OSError, OriginatorError, ProtocolError) as error:
             raise DeviceError(_lost(connection), _shown(error)) from None
         return reply

@@ -63,6 +63,7 @@ def tag_access(tag: Tag) -> TagAccess:
 
 
 def refused(outcome: Outcome) -> int:
+    """The quality of a tag that the device refused."""
     status, extended = outcome
     code = Quality.NOT_CONFIGURED if status in NO_SUCH_ADDRESS else Quality.DEVICE_STATUS
     return quality(code, status=status, extended=extended[0] if extended else 0)
@@ -84,6 +85,7 @@ def same_type(kind: types.DataType | None, code: int, handle: int, values: Seque
 
 
 def as_sample(tag: Tag, value: Any) -> Sample:
+    """The sample of a value: of one element where the tag has one, else of all of them."""
     if tag.length == 1:
         if isinstance(value, list):
             value = value[0]
