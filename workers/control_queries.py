@@ -42,7 +42,7 @@ class Queries:
 
     async def _status(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
         gateway, now = self._gateway, time.monotonic()
-        devices = [self._device_row(device, now) for device in gateway.settings.devices]
+        devices = self._device_rows(now)
         workers = gateway.table.rows(now)
         return {
             "name": gateway.settings.options.get("name", "cpppod"),
@@ -59,10 +59,7 @@ class Queries:
         }
 
     async def _devices(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
-        now = time.monotonic()
-        return {
-            "devices": [self._device_row(device, now) for device in self._gateway.settings.devices]
-        }
+        return {"devices": self._device_rows(time.monotonic())}
 
     async def _device(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
         name = text(arguments, "name", "device")
@@ -72,18 +69,24 @@ class Queries:
         now = time.monotonic()
         plain = to_plain(device)
         plain.pop("groups", None)
+        told = self._gateway.table.devices().get(device.name, {})
         return {
-            **self._device_row(device, now),
+            **self._device_row(device, told, now),
             "configured": plain,
-            "told": self._gateway.table.devices().get(device.name, {}),
+            "told": told,
         }
 
-    def _device_row(self, device: Device, now: float) -> dict[str, Any]:
+    def _device_rows(self, now: float) -> list[dict[str, Any]]:
+        told = self._gateway.table.devices()
+        return [
+            self._device_row(device, told.get(device.name, {}), now)
+            for device in self._gateway.settings.devices
+        ]
+
+    def _device_row(self, device: Device, told: dict[str, Any], now: float) -> dict[str, Any]:
         """The device in one line: state, rate, age, last error."""
-        table = self._gateway.table
         owner = self._gateway.settings.owners.get(device.name, "")
-        record = table.workers.get(owner)
-        told = table.devices().get(device.name, {})
+        record = self._gateway.table.workers.get(owner)
         error_us = told.get("last_error_us") or 0
         return {
             "name": device.name,

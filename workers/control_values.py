@@ -9,9 +9,10 @@ no such limit.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import translate
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
@@ -57,7 +58,7 @@ class Reading:
             "value": self.value,
             "good": code == Quality.GOOD,
             "quality": self.quality,
-            "reason": explain(self.quality),
+            "reason": _reason(self.quality),
             "time_us": self.source_us,
             "age_s": None if self.age_s is None else round(self.age_s, 3),
             "type": self.tag.type,
@@ -145,7 +146,7 @@ class ValueCache:
             return Reading(info, None, int(Quality.NOT_YET_KNOWN), 0, None)
         value, quality = sample
         age_s = max(0.0, (now_us - group.mono_us) / 1e6)
-        if info.stale_after_s and age_s > info.stale_after_s and not is_bad(quality):
+        if 0.0 < info.stale_after_s < age_s and not is_bad(quality):
             quality = int(Quality.STALE)
         return Reading(info, value, quality, group.source_us, age_s)
 
@@ -154,8 +155,10 @@ class ValueCache:
         folded = name.lower()
         return self.tags.get(folded) or self._flat.get(folded)
 
-    def matching(self, patterns: Iterable[str]) -> list[TagInfo]:
+    def matching(self, patterns: Collection[str]) -> list[TagInfo]:
         """The tags that match any of `patterns` (`*`, `?`, `[...]`); a device means all of its."""
+        if "*" in patterns:
+            return list(self.tags.values())
         wanted = [_expression(pattern) for pattern in patterns]
         return [
             info for name, info in self.tags.items() if any(each.match(name) for each in wanted)
@@ -165,6 +168,9 @@ class ValueCache:
         """Have `watcher` told of every change; the result ends that."""
         self._watchers.add(watcher)
         return lambda: self._watchers.discard(watcher)
+
+
+_reason = lru_cache(maxsize=1_000)(explain)  # thousands of tags have the same few qualities
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
