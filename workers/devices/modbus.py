@@ -209,7 +209,7 @@ class ModbusDriver:
         except ModbusException as error:
             if error.code in ADDRESS_CODES and len(block.items) > 1:
                 await self._bisect(block, samples)
-            elif error.code in ADDRESS_CODES:
+            elif error.code in ADDRESS_CODES and block.items[0].count <= block.count:
                 self._isolate(block.items[0], error, samples)
             else:
                 refused = quality(Quality.DEVICE_STATUS, status=error.code)
@@ -228,25 +228,25 @@ class ModbusDriver:
     ) -> None:
         """The item's value out of the block's data; a part of it where it is in several blocks."""
         cell = self._cells[item.key]
+        width = 1 if cell.codec is None else 2  # bytes of a cell, once bits are unpacked
         if cell.codec is None:
-            bits = pdu.unpack_bits(data, block.count)[
-                max(0, item.address - block.address) : item.end - block.address
-            ]
-            if item.count == 1:
-                samples[item.key] = bits[0], GOOD
-            else:
-                first = item.address >= block.address
-                before = [] if first else samples.get(item.key, ([], GOOD))[0]
-                samples[item.key] = [*before, *bits], GOOD
-            return
-        offset = 2 * (item.address - block.address)
+            data = bytes(pdu.unpack_bits(data, block.count))
+        offset = width * (item.address - block.address)
         if offset < 0 or item.end > block.end:
             part = parts.setdefault(item.key, bytearray())
-            part += data[max(0, offset) : offset + 2 * item.count]
-            if len(part) < 2 * item.count:
+            if len(part) != max(0, -offset):
+                return  # a part before this one was refused
+            part += data[max(0, offset) : offset + width * item.count]
+            if len(part) < width * item.count:
                 return
             data, offset = bytes(part), 0
-        samples[item.key] = cell.codec.decode(data, offset), GOOD
+        if cell.codec is not None:
+            samples[item.key] = cell.codec.decode(data, offset), GOOD
+        elif item.count == 1:
+            samples[item.key] = bool(data[offset]), GOOD
+        else:
+            bits = data[offset : offset + item.count]
+            samples[item.key] = [bool(bit) for bit in bits], GOOD
 
     async def _bisect(self, block: Block, samples: dict[str, Sample]) -> None:
         """The device refuses the block: read its halves, down to the tags that are to blame."""

@@ -53,6 +53,32 @@ def test_one_illegal_register_among_100_is_named_and_the_other_99_are_good_in_th
     asyncio.run(scenario())
 
 
+def test_a_value_larger_than_a_read_is_put_together_or_bad_as_a_whole() -> None:
+    async def scenario() -> None:
+        plant = make_plant("1-100=1,0,0", *(f"HR:{at}={at}" for at in range(300)))
+        tags = (
+            Tag("long", "HR:0", type="UINT", length=300),
+            Tag("coils", "1", type="BOOL", length=40),
+        )
+        model = {"max_coils": 16}
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, tags, model=model)) as (_, published),
+        ):
+            await published.until(lambda: bool(published.blocks))
+            assert published.value("d.long") == list(range(300))
+            assert published.value("d.coils") == [at % 3 == 0 for at in range(40)]
+            for refused in (10, 150, 299):
+                plant.faults.add(parse_fault(f"refuse:{refused},function=3"))
+                await published.until(lambda: published.quality("d.long") != 0)
+                assert published.value("d.long") is None
+                assert published.quality("d.coils") == 0
+                plant.faults.clear()
+                await published.until(lambda: published.quality("d.long") == 0)
+
+    asyncio.run(scenario())
+
+
 def test_a_refused_gap_becomes_a_boundary_and_no_tag_suffers() -> None:
     async def scenario() -> None:
         plant = make_plant("40001-40010=1", "40016-40020=2")
