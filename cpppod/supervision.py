@@ -127,7 +127,18 @@ def write(
     check_path(directories)
     bus = directories.bus
     bus.mkdir(mode=0o700, exist_ok=True)
-    main = {
+    path = bus / "supervisord.conf"
+    sections = _main_sections(directories, loglevel).items()
+    path.write_text("".join(_section(name, lines) for name, lines in sections))
+    write_programs(bus / "simulators.conf", simulators)
+    write_workers(directories, workers)
+    return path
+
+
+def _main_sections(directories: Directories, loglevel: str) -> dict[str, dict[str, str]]:
+    """What the main file says: supervisord itself, its socket, its RPC interfaces."""
+    bus = directories.bus
+    return {
         "supervisord": {
             "nodaemon": "true",
             "logfile": "/dev/null",
@@ -150,11 +161,6 @@ def write(
         },
         "include": {"files": "workers.conf simulators.conf"},
     }
-    path = bus / "supervisord.conf"
-    path.write_text("".join(_section(name, lines) for name, lines in main.items()))
-    write_programs(bus / "simulators.conf", simulators)
-    write_workers(directories, workers)
-    return path
 
 
 def write_workers(directories: Directories, workers: Iterable[Worker]) -> None:

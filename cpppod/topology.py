@@ -74,16 +74,7 @@ def workers(
     plant = replace(plant, lines=tuple(_with_port(line, directories) for line in plant.lines))
     routes, devices = _with_routed_devices(plant)
     owned = assign(devices, plant.devices_per_worker, owners or {})
-    base = Worker(
-        name="",
-        role="",
-        bus_dir=str(directories.bus),
-        state_dir=str(directories.state),
-        runtime_dir=str(directories.runtime),
-        generation=generation,
-        log_level=plant.log_level,
-        owners=owned,
-    )
+    base = replace(_nobody(plant, generation, directories), owners=owned)
     all_owned = replace(base, devices=devices)
     outlines = tuple(replace(device, groups=()) for device in devices)
     outlined = replace(base, devices=outlines)  # who needs no tags reads a shorter file
@@ -110,6 +101,19 @@ def workers(
         options=_control_options(plant, directories, found, files),
     )
     return [control, *found]
+
+
+def _nobody(plant: Plant, generation: int, directories: Directories) -> Worker:
+    """What all workers' settings begin with."""
+    return Worker(
+        name="",
+        role="",
+        bus_dir=str(directories.bus),
+        state_dir=str(directories.state),
+        runtime_dir=str(directories.runtime),
+        generation=generation,
+        log_level=plant.log_level,
+    )
 
 
 def _with_port(line: Line, directories: Directories) -> Line:
