@@ -20,7 +20,8 @@ import greenery
 
 from cpppod.protocols.automata.compiled import Compiled
 from cpppod.protocols.automata.expressions import Group, Plain, parse, plain, structure
-from cpppod.protocols.automata.tables import REFUSED, TEXT, UTF8, Table, table, table_of
+from cpppod.protocols.automata.minimise import REFUSED
+from cpppod.protocols.automata.tables import TEXT, UTF8, Table, table, table_of
 
 Sentence = bytes | str
 Spans = dict[str, tuple[int, int] | None]

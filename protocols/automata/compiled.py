@@ -18,8 +18,9 @@ from operator import length_hint
 from typing import Any
 
 from cpppod.protocols.automata.errors import NonTerminal
+from cpppod.protocols.automata.minimise import REFUSED
 from cpppod.protocols.automata.pictures import shown_symbols
-from cpppod.protocols.automata.tables import REFUSED, TEXT, Table, table
+from cpppod.protocols.automata.tables import TEXT, Table, table
 
 BLOCK = (
     128  # symbols between two looks for a run to skip; a look costs as much as some five symbols

@@ -6,7 +6,8 @@ pair of states with all the symbols that lead there: `'0'-'9', '.'`. The refusal
 
 from collections.abc import Iterator
 
-from cpppod.protocols.automata.tables import REFUSED, TEXT, Table
+from cpppod.protocols.automata.minimise import REFUSED
+from cpppod.protocols.automata.tables import TEXT, Table
 
 SHOWN_RANGES = 8  # of one arrow or error; more is not read by anybody
 

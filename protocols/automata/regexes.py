@@ -18,8 +18,9 @@ from typing import Any
 
 from cpppod.protocols.automata.compiled import Compiled, Data, Run, compile
 from cpppod.protocols.automata.machines import dfa_base
+from cpppod.protocols.automata.minimise import REFUSED
 from cpppod.protocols.automata.states import INPUT, TEXT_TYPECODE, new_store, state, state_input
-from cpppod.protocols.automata.tables import REFUSED, TEXT, UTF8, Table, table, table_of
+from cpppod.protocols.automata.tables import TEXT, UTF8, Table, table, table_of
 
 
 class regex(dfa_base):

@@ -21,9 +21,8 @@ import greenery
 from cpppod.protocols.automata.errors import LimitExceeded
 from cpppod.protocols.automata.expressions import parse
 from cpppod.protocols.automata.fragments import LAST_CODE_POINT, Fragments
-from cpppod.protocols.automata.minimise import minimised
+from cpppod.protocols.automata.minimise import REFUSED, minimised
 
-REFUSED = -1
 MAXIMUM_STATES = 16_384  # before minimisation: 16,384 states of 256 classes are 32 MB of rows
 MAXIMUM_WORK = 2_000_000  # positions looked at while states are made: about a second, 100 MB
 CACHED_TABLES = 256

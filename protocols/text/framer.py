@@ -54,46 +54,48 @@ class Framer:
         self._first = self._machine.first_symbols()
         self._run = self._machine.run()
         self._buffer = bytearray()
-        self._at = 0
+        self._begin = 0  # where in the buffer the frame begins that is looked at ...
+        self._at = 0  # ... and how far it was looked at
         self._budget = 0
         self.counts = Counts()
 
     @property
     def waiting(self) -> int:
         """Bytes of a frame that is not complete yet."""
-        return len(self._buffer)
+        return len(self._buffer) - self._begin
 
     def reset(self) -> None:
         """Forget an incomplete frame: the stream begins anew. Its bytes were noise."""
-        self.counts.noise_bytes += len(self._buffer)
+        self.counts.noise_bytes += self.waiting
         self._buffer.clear()
-        self._restart()
+        self._go_on(0)
 
     def feed(self, data: bytes) -> Iterator[Found]:
         """Take bytes of the stream; yields the frames that they complete."""
         self._buffer += data
         self._budget = RETRIES * len(data) + self._maximum
         while self._at < len(self._buffer):
-            end = min(len(self._buffer), self._maximum)
+            end = min(len(self._buffer), self._begin + self._maximum)
             taken = self._run.feed(self._buffer, self._at, end)
             self._at += taken
             self._budget -= taken
             if self._run.ended and self._run.terminal:
-                found = self._complete(bytes(self._buffer[: self._at]))
+                found = self._complete(bytes(self._buffer[self._begin : self._at]))
                 if found is None:
-                    self._skip(1)
+                    self._skip()
                     continue
-                del self._buffer[: self._at]
-                self._restart()
+                self._go_on(self._at)
                 self.counts.frames += 1
                 yield found
             elif self._run.ended:
-                self._skip(1)
-            elif self._at >= self._maximum:
+                self._skip()
+            elif self._at - self._begin >= self._maximum:
                 self.counts.overflows += 1
-                self._skip(1)
+                self._skip()
             else:
                 break
+        del self._buffer[: self._begin]
+        self._begin, self._at = 0, self._at - self._begin
 
     def _complete(self, data: bytes) -> Found | None:
         """The frame that `data` is, if its length and checksum are right."""
@@ -111,19 +113,17 @@ class Framer:
             return Found(format, data, {name: self._text(text) for name, text in texts.items()})
         return None
 
-    def _skip(self, count: int) -> None:
+    def _skip(self) -> None:
         """Give up on the frame that was begun; go on at the next byte that can begin one."""
-        if self._budget < 0:
-            count = max(count, self._at)
-        begins = self._first.search(self._buffer, count)
-        dropped = len(self._buffer) if begins is None else begins.start()
-        self.counts.noise_bytes += dropped
-        del self._buffer[:dropped]
-        self._restart()
+        after = self._begin + 1 if self._budget >= 0 else max(self._begin + 1, self._at)
+        begins = self._first.search(self._buffer, after)
+        following = len(self._buffer) if begins is None else begins.start()
+        self.counts.noise_bytes += following - self._begin
+        self._go_on(following)
 
-    def _restart(self) -> None:
+    def _go_on(self, begin: int) -> None:
+        self._begin = self._at = begin
         self._run.reset()
-        self._at = 0
 
     def _text(self, text: bytes | str | None) -> str | None:
         if text is None or isinstance(text, str):

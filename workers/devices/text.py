@@ -44,6 +44,7 @@ from cpppod.workers.devices.text_mailbox import NOTHING_YET, Mailbox, Nothing
 VENDOR_SPECIFIC, CONNECTION_FAILURE, NOT_SETTABLE = 0x1F, 0x01, 0x0E  # CIP general statuses
 TIMED_OUT = 0x0204
 WRITES_GO_S = 0.1  # a write waits so long at most for a poll that waits for a frame
+SLICE = 2048  # bytes looked at in one turn of the loop: some milliseconds, were they all noise
 READER_TURN_S = 1.0  # the reader task looks up so often when nothing comes
 SHOWN = 60  # characters of a frame in a text for people
 
@@ -145,7 +146,7 @@ class TextDriver:
         """Take frames as they come, until the connection is gone."""
         try:
             while True:
-                self._feed(await self._link.receive(READER_TURN_S))
+                await self._feed(await self._link.receive(READER_TURN_S))
         except DeviceError as error:
             self._mailbox.fail(error)
 
@@ -157,10 +158,13 @@ class TextDriver:
                 await reader
         self._mailbox.error = None
 
-    def _feed(self, data: bytes) -> None:
-        for found in self._framer.feed(data):
-            self._last = _shown(found.data)
-            self._mailbox.put(found)
+    async def _feed(self, data: bytes) -> None:
+        for start in range(0, len(data), SLICE):
+            if start:
+                await asyncio.sleep(0)
+            for found in self._framer.feed(data[start : start + SLICE]):
+                self._last = _shown(found.data)
+                self._mailbox.put(found)
 
     # Reading
 
@@ -318,7 +322,7 @@ class TextDriver:
                 return self._mailbox.replies.popleft()
             if left_s <= 0:
                 return None
-            self._feed(await self._link.receive(left_s))
+            await self._feed(await self._link.receive(left_s))
 
     async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
         """Text devices understand no CIP."""
