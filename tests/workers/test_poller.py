@@ -9,8 +9,8 @@ import pytest
 from cpppod.protocols.bus.messages import RouteRequest, WriteRequest
 from cpppod.protocols.cip import epath
 from cpppod.protocols.modbus.specs import parse_range
-from cpppod.protocols.plant import Device, Group, Tag, Worker
-from cpppod.workers.modbus_simulator import Plant, Simulator, TcpEndpoint
+from cpppod.protocols.plant import Device, Group, Line, Tag, Worker
+from cpppod.workers.modbus_simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
 from tests.workers.devices.plant import tcp_endpoint
 from tests.workers.worker_process import deadline_us, running, write_settings
 
@@ -89,6 +89,30 @@ def test_a_reload_leaves_the_untouched_device_without_a_gap(folder: Path) -> Non
             await parties.until(lambda: parties.beats[-1].generation == 1)
         await made.close()
         await other.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_line_whose_settings_change_is_handed_over_without_a_bad_value(folder: Path) -> None:
+    async def scenario() -> None:
+        link = str(folder / "line")
+        made = Simulator(plant_of("1:40001-40010=7"))
+        await made.serve(PtyEndpoint(made.plant, link))
+        unit = replace(device("u", "hall"), driver="modbus-rtu")
+        before = replace(
+            settings(folder, unit), role="serial", lines=(Line("hall", link, baudrate=9600),)
+        )
+        async with running(before) as (parties, _):
+            await parties.until(lambda: "u.r0" in parties.tags)
+            after = replace(before, generation=1, lines=(Line("hall", link),))
+            path = str(write_settings(after, "next"))
+            assert (await parties.order("prepare", path=path)).error == ""
+            assert (await parties.order("commit", generation=1)).error == ""
+            seen = len(parties.blocks)
+            await parties.until(lambda: len(parties.blocks) >= seen + 3)
+            samples = [value.body.as_dict() for _, value in parties.blocks]
+            assert all(sample == (7, 0) for each in samples for sample in each.values())
+        await made.close()
 
     asyncio.run(scenario())
 

@@ -64,6 +64,7 @@ class DeviceHost:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._strands: dict[str, Strand] = {}
+        self._stopping: dict[str, asyncio.Task[None]] = {}
         self._wire_of: dict[str, Wire] = {}
         self._prepared: Prepared | None = None
         self._outlet: Outlet | None = None
@@ -125,7 +126,7 @@ class DeviceHost:
         keep = {key: self._kept(plan) for key, plan in prepared.plans.items()}
         for key, strand in list(self._strands.items()):
             if keep.get(key) is None:
-                self._process.spawn(self._stop(self._strands.pop(key)))
+                self._stopping[key] = self._process.spawn(self._stop(self._strands.pop(key)))
                 self._forget(strand.plan, set(strand.plan.devices))
         for key, plan in prepared.plans.items():
             strand = keep[key] or self._start(plan, prepared)
@@ -149,7 +150,7 @@ class DeviceHost:
             concurrency=first.concurrency if link is None else 1,
         )
         empty = WirePlan(plan.key, plan.identity, plan.address, plan.line)
-        task = self._process.spawn(wire.run())
+        task = self._process.spawn(self._run_wire(wire, self._stopping.pop(plan.key, None)))
         strand = self._strands[plan.key] = Strand(empty, link, owned, wire, task)
         return strand
 
@@ -173,6 +174,12 @@ class DeviceHost:
         for name in names:
             for group in plan.devices[name].groups:
                 self._publisher.forget(name, group.name)
+
+    async def _run_wire(self, wire: Wire, before: asyncio.Task[None] | None) -> None:
+        """Run a wire once the one that had its line or address `before` has let go of it."""
+        if before is not None:
+            await asyncio.wait((before,))
+        await wire.run()
 
     async def _stop(self, strand: Strand) -> None:
         strand.task.cancel()
