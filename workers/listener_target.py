@@ -110,7 +110,7 @@ def _declare_one(
 
 
 def _fixed(kind: Kind) -> Kind:
-    """Strings inside structures are Logix strings: everything there has a fixed size."""
+    """Strings of a gateway are Logix strings of 82 characters, which every client knows."""
     return kind if kind.size else structures.STRING
 
 
@@ -131,7 +131,8 @@ def add_local(target: Target, tag: LocalTag, known: Mapping[str, Structure]) -> 
     Raises:
         EncodeError: its type, dimensions or value make no sense.
     """
-    variable = declare(tag.name, kind_of(tag.type, known), tuple(tag.dimensions))
+    kind = _fixed(kind_of(tag.type, known))
+    variable = declare(tag.name, kind, tuple(tag.dimensions))
     variable.writable = tag.writable
     variable.retain = tag.retain
     if tag.value is not None:

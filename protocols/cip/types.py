@@ -111,8 +111,18 @@ class CountedString(DataType):
         return data + bytes(-len(data) % self.align)
 
     def unpack(self, data: bytes | bytearray | memoryview, count: int | None = None) -> list[Any]:
-        """The first `count` strings of `data`, or all where None; the last one's pad may lack."""
-        raw = bytes(data)
+        """The first `count` strings of `data`, or all where None.
+
+        The last one's pad may lack; pycomm3 pads none of them, which is tried next.
+        """
+        try:
+            return self._unpack(bytes(data), count, self.align)
+        except CipError:
+            if self.align == 1:
+                raise
+        return self._unpack(bytes(data), count, 1)
+
+    def _unpack(self, raw: bytes, count: int | None, align: int) -> list[Any]:
         width = struct.calcsize(self.letter)
         values: list[str] = []
         offset = 0
@@ -124,7 +134,7 @@ class CountedString(DataType):
             if end > len(raw):
                 raise CipError(status=GeneralStatus.NOT_ENOUGH_DATA)
             values.append(raw[offset + width : end].decode(_TEXT))
-            offset = end + -(width + length) % self.align
+            offset = end + -(width + length) % align
         return values
 
 

@@ -52,6 +52,10 @@ def test_string_length_beyond_the_data_is_refused() -> None:
         types.STRING.unpack(b"\xff\x7fabc")
 
 
+def test_strings_without_their_pads_are_read_too() -> None:
+    assert types.STRING.unpack(bytes.fromhex("0100610100620100 63"), 3) == ["a", "b", "c"]
+
+
 def test_unknown_type_name_lists_the_known_ones() -> None:
     with pytest.raises(EncodeError, match="DINT"):
         types.by_name("FOO")
