@@ -24,7 +24,7 @@ name = "fast"
 period = "500ms"
 tags = [{ name = "pressure", address = "HR:0", type = "INT" }]
 """
-PUMP = PLANT[PLANT.index("[device") :].replace("boiler", "pump")
+PUMP = PLANT[PLANT.index("[device") :].replace("boiler", "pump").replace("1502", "1503")
 
 
 @pytest.fixture

@@ -59,7 +59,8 @@ class Control:
         self._next = process.worker
         bus = process.bus
         self._socket = bus.router("control", self._on_worker)
-        self._requests = Requests(bus.dealer("router", self._on_router))
+        self._router = bus.dealer("router", self._on_router)
+        self._requests = Requests(self._router)
         table, values = WorkerTable(), ValueCache()
         self.gateway = Gateway(
             settings=process.worker,
@@ -163,7 +164,7 @@ class Control:
             self.gateway.values.apply(event.topic, event.message)
 
     def _on_router(self, frames: list[bytes]) -> None:
-        message = decode_or_count(frames, self._socket.counters)
+        message = decode_or_count(frames, self._router.counters)
         if isinstance(message, WriteReply):
             self._requests.reply(message)
 

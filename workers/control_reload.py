@@ -122,6 +122,18 @@ async def run_step(arguments: list[str]) -> dict[str, Any]:
     return answer
 
 
+def read_settings(path: Path) -> Worker:
+    """The settings in a file; takes too long for the loop where there are 10,000 tags.
+
+    Raises:
+        ReloadRefused: they cannot be read.
+    """
+    try:
+        return from_plain(Worker, json.loads(path.read_bytes()))
+    except (OSError, ValueError, DecodeError) as error:
+        raise ReloadRefused([f"{path}: {error}"]) from None
+
+
 class Reload:
     """One reload of a gateway, from its running settings to the next."""
 
@@ -142,15 +154,9 @@ class Reload:
         answer = await self._call("write", *self._running.options.get("files", []))
         generation = int(answer["generation"])
         path = self._path(generation, self._running.name)
-        self._new = self._read(path)
-        old = self._read(self._path(self._running.generation, self._running.name))
-        return compare(old, self._new)
-
-    def _read(self, path: Path) -> Worker:
-        try:
-            return from_plain(Worker, json.loads(path.read_bytes()))
-        except (OSError, ValueError, DecodeError) as error:
-            raise ReloadRefused([f"{path}: {error}"]) from None
+        before = self._path(self._running.generation, self._running.name)
+        self._new = await asyncio.to_thread(read_settings, path)
+        return compare(await asyncio.to_thread(read_settings, before), self._new)
 
     async def discard(self, plan: Plan) -> None:
         """Forget a plan that is not applied."""

@@ -191,3 +191,13 @@ def test_one_silent_unit_leaves_the_others_on_its_line_their_rate(
     finally:
         hall.tell("clear")
     gateway.wait_until_well(40)
+
+
+@pytest.mark.parametrize("name", ["poller-mixer", "control"])
+def test_operator_restarts_one_worker(gateway: RunningGateway, name: str) -> None:
+    before = {row["name"]: row["pid"] for row in gateway.workers().values()}
+    assert gateway.ask("restart", worker=name)["done"] == "restart"
+    eventually(lambda: is_back(gateway, name, before[name]))
+    gateway.wait_until_well()
+    now = {row["name"]: row["pid"] for row in gateway.workers().values()}
+    assert {each for each in now if now[each] != before[each]} == {name}
