@@ -7,6 +7,7 @@ cpppod --demo                the demo plant, with simulated devices
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
-    options = parser().parse_args(arguments)
+    try:
+        return _obey(parser().parse_args(arguments))
+    except BrokenPipeError:  # the reader of our output has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+
+
+def _obey(options: argparse.Namespace) -> int:
     if options.schema:
         from cpppod import configuration
 
