@@ -44,6 +44,26 @@ class _Node:
     alternatives: tuple[tuple[Table, tuple[_Element, ...]], ...]
 
 
+class _Classified:
+    """A sentence as the classes of its symbols, per table that walks it."""
+
+    def __init__(self, sentence: Sentence) -> None:
+        self._sentence = sentence
+        self._by_table: dict[int, bytes | list[int]] = {}
+
+    def classes(self, table: Table) -> bytes | list[int]:
+        """The class of every symbol, as `table` has them."""
+        held = self._by_table.get(id(table))
+        if held is None:
+            sentence = self._sentence
+            if isinstance(sentence, str):
+                held = [table.class_of(ord(character)) for character in sentence]
+            else:
+                held = sentence.translate(_classes_of_bytes(table))
+            self._by_table[id(table)] = held
+        return held
+
+
 class Captures:
     """The named captures of one expression; may be used by any number of callers.
 
@@ -56,8 +76,7 @@ class Captures:
     def __init__(self, expression: str, symbols: str = TEXT) -> None:
         self.expression = expression
         self.symbols = symbols
-        self._table = table(expression, symbols)
-        self.compiled = Compiled(self._table)
+        self.compiled = Compiled(table(expression, symbols))
         parse(expression)
         self._names: list[str] = []
         self._root = self._node(structure(expression))
@@ -70,11 +89,10 @@ class Captures:
         Raises:
             ValueError: `sentence` is none of this expression.
         """
-        numbers = [ord(c) for c in sentence] if isinstance(sentence, str) else list(sentence)
-        if not _accepts(self._table, numbers, 0, len(numbers)):
+        if not self.compiled.accepts(sentence):
             raise ValueError(f"not a sentence of {self.expression!r}")
         spans: Spans = dict.fromkeys(self.names)
-        _locate(self._root, numbers, 0, len(numbers), spans)
+        _locate(self._root, _Classified(sentence), 0, len(sentence), spans)
         return spans
 
     def texts(self, sentence: Sentence) -> dict[str, Sentence | None]:
@@ -127,6 +145,11 @@ def captures(expression: str, symbols: str = TEXT) -> Captures:
     return Captures(expression, symbols)
 
 
+@lru_cache(maxsize=1024)
+def _classes_of_bytes(table: Table) -> bytes:
+    return bytes(table.class_of(byte) for byte in range(256))
+
+
 def _text(element: Plain | Group) -> str:
     if isinstance(element, Plain):
         return element.text
@@ -134,8 +157,8 @@ def _text(element: Plain | Group) -> str:
     return f"({inside}){'?' if element.optional else ''}"
 
 
-def _locate(node: _Node, numbers: list[int], start: int, end: int, spans: Spans) -> None:
-    fitting = (e for m, e in node.alternatives if _accepts(m, numbers, start, end))
+def _locate(node: _Node, symbols: _Classified, start: int, end: int, spans: Spans) -> None:
+    fitting = (e for m, e in node.alternatives if _accepts(m, symbols, start, end))
     elements = next(fitting, None)
     if elements is None:  # an optional group that was left out
         return
@@ -143,46 +166,48 @@ def _locate(node: _Node, numbers: list[int], start: int, end: int, spans: Spans)
         spans[node.name] = (start, end)
     at = start
     for element in elements:
-        last = _last_end(element, numbers, at, end)
+        last = _last_end(element, symbols, at, end)
         if element.group is not None:
-            _locate(element.group, numbers, at, last, spans)
+            _locate(element.group, symbols, at, last, spans)
         at = last
 
 
-def _last_end(element: _Element, numbers: list[int], start: int, end: int) -> int:
+def _last_end(element: _Element, symbols: _Classified, start: int, end: int) -> int:
     """The last place at which `element` may end so that the rest still fits."""
-    fits = _beginnings(element.rest, numbers, start, end)
+    fits = _beginnings(element.rest, symbols, start, end)
     best, state = start, 0
     machine = element.machine
+    classes = symbols.classes(machine)
     for at in range(start, end + 1):
         if state in machine.accepting and fits[at - start]:
             best = at
         if at == end:
             break
-        state = machine.rows[state][machine.class_of(numbers[at])]
+        state = machine.rows[state][classes[at]]
         if state == REFUSED:
             break
     return best
 
 
-def _beginnings(rest: Table, numbers: list[int], start: int, end: int) -> list[bool]:
+def _beginnings(rest: Table, symbols: _Classified, start: int, end: int) -> list[bool]:
     """For every place from `start` to `end`: may the rest begin here and reach the end?"""
     fits = [False] * (end - start + 1)
+    classes = symbols.classes(rest)
     state = 0
     for at in range(end, start - 1, -1):
         fits[at - start] = state in rest.accepting
         if at == start:
             break
-        state = rest.rows[state][rest.class_of(numbers[at - 1])]
+        state = rest.rows[state][classes[at - 1]]
         if state == REFUSED:
             break
     return fits
 
 
-def _accepts(machine: Table, numbers: list[int], start: int, end: int) -> bool:
-    state = 0
+def _accepts(machine: Table, symbols: _Classified, start: int, end: int) -> bool:
+    state, classes = 0, symbols.classes(machine)
     for at in range(start, end):
-        state = machine.rows[state][machine.class_of(numbers[at])]
+        state = machine.rows[state][classes[at]]
         if state == REFUSED:
             return False
     return state in machine.accepting

@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Container, Iterator
 from typing import Any, Union
 
+from cpppod.protocols.automata.errors import NonTerminal
 from cpppod.protocols.automata.sources import Peeking
 
 INPUT = ".input"  # where a state keeps symbols, below its context
@@ -341,8 +342,18 @@ class state_struct(state):
 
     def process(self, source: Peeking, machine: Any, path: str, data: Any) -> None:
         where = self.context(path)
-        stored = bytes(data[where + self._input])
-        values = self._struct.unpack_from(stored, self.offset + self.index * self.calcsize)
+        stored = bytes(data.get(where + self._input) or b"")
+        start = self.offset + self.index * self.calcsize
+        if len(stored) < start + self.calcsize:
+            raise NonTerminal(
+                f"{self} unpacks bytes {start} to {start + self.calcsize - 1} of {len(stored)}",
+                machine=str(machine),
+                state=self.name,
+                position=source.sent,
+                symbol=source.peek(),
+                context=where,
+            )
+        values = self._struct.unpack_from(stored, start)
         value = values[0] if len(values) == 1 else values
         held = data.get(where)
         if isinstance(held, list):

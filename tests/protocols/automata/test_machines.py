@@ -260,6 +260,16 @@ def test_a_struct_state_takes_the_value_at_its_offset_and_index() -> None:
     assert data.number == 0x0304
 
 
+def test_a_struct_state_that_lacks_bytes_says_which() -> None:
+    byte = state_input("byte", alphabet=int, context="number")
+    number = state_struct("number", format=">I", offset=1, context="number", terminal=True)
+    byte[True], byte[None] = byte, number
+    machine = dfa("u32", initial=byte, limit=3)
+    with pytest.raises(NonTerminal, match="unpacks bytes 1 to 4 of 3") as raised, machine:
+        list(machine.run(source=b"abcd", data=dotdict()))
+    assert (raised.value.position, raised.value.context) == (3, "number")
+
+
 def test_a_length_read_earlier_limits_and_repeats_what_follows() -> None:
     length = integer("length", context="length", terminal=True)
     colon = state_drop("colon")
