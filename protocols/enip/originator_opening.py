@@ -44,7 +44,7 @@ class Wanted:
     connection_path: bytes = MESSAGE_ROUTER
     size: int = LARGE_SIZE
     rpi_us: int = 2_000_000
-    multiplier: int = 3
+    multiplier: int = 7
     connection_serial: int = 1
     originator_vendor: int = 0x1234
     originator_serial: int = 1

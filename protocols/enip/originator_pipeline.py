@@ -36,7 +36,7 @@ from cpppod.protocols.enip.originator_exchange import Exchange, Part
 from cpppod.protocols.enip.originator_lane import Lane, Room
 from cpppod.protocols.errors import ProtocolError
 
-_NO_BATCHES = (
+NO_BATCHES = (
     GeneralStatus.SERVICE_NOT_SUPPORTED,
     GeneralStatus.PATH_DESTINATION_UNKNOWN,
     GeneralStatus.OBJECT_DOES_NOT_EXIST,
@@ -175,7 +175,7 @@ class Pipeline:
             replies = decode_batch(reply.data, [part.request[0] for part in parts])
             for part, embedded in zip(parts, replies, strict=True):
                 self._receive_part(part, embedded)
-        elif reply.status in _NO_BATCHES:
+        elif reply.status in NO_BATCHES:
             self.refuses_batches, self._limit = True, 0
             self._alone.extend(parts)
         else:

@@ -32,7 +32,7 @@ from cpppod.protocols.enip.originator_batch import (
 from cpppod.protocols.enip.originator_exchange import Exchange, Part, ReadTag
 from cpppod.protocols.enip.originator_lane import Lane, Room
 from cpppod.protocols.enip.originator_methods import make_exchange
-from cpppod.protocols.enip.originator_pipeline import Message, Pipeline
+from cpppod.protocols.enip.originator_pipeline import NO_BATCHES, Message, Pipeline
 from cpppod.protocols.enip.originator_values import Layouts
 
 _GUESS = 8  # bytes of a value in a reply whose type is not known yet
@@ -277,10 +277,12 @@ class PlanRun(Pipeline):
             parts.append(part)
         replies = [reply]
         if packet.batch:
-            good = (GeneralStatus.SUCCESS, GeneralStatus.EMBEDDED_SERVICE_ERROR)
-            if reply.status not in good:
+            if reply.status in NO_BATCHES:
                 self.refuses_batches = True
                 self._redo += [(packet, number) for number in range(len(exchanges))]
+                return
+            if reply.status not in (GeneralStatus.SUCCESS, GeneralStatus.EMBEDDED_SERVICE_ERROR):
+                packet.outcomes = [(reply.status, reply.extended)] * len(exchanges)
                 return
             replies = decode_batch(reply.data, [part.request[0] for part in parts])
         whole = True

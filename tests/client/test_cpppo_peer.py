@@ -56,6 +56,11 @@ def cpppo_server(*options: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     with cpppo_server() as address:
+        host, port = address.split(":")
+        connection = client.connector(host, int(port), timeout=10.0)
+        texts = ["SCADA[1]=99", "FLOAT=1.5", "FLOATX=1.0", "Motor_Velocity=1.0"]
+        assert connection.process(texts)[0] == 0  # no line depends on those before it
+        connection.close()
         yield address
 
 

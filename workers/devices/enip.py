@@ -10,11 +10,13 @@ a class 3 connection (`connected`) whose path begins with the route.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.cip import types
+from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.discovery import PORT, decode_identities
 from cpppod.protocols.enip.operations import Operation
 from cpppod.protocols.enip.originator_errors import (
@@ -64,6 +66,15 @@ class PolledGroup:
     group: Group
     accesses: list[TagAccess]
     plan: ReadPlan
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device says that it knows no such connection."""
+        return any(
+            outcome[0] == GeneralStatus.CONNECTION_LOST
+            for packet in self.plan.packets
+            for outcome in packet.outcomes[:1]
+        )
 
 
 def make_driver(device: Device, link: Link | None = None) -> "EnipDriver":
@@ -118,20 +129,17 @@ class EnipDriver:
             raise DeviceError(quality(Quality.NOT_CONNECTED), _shown(error)) from None
         self._batches = True
         self._plans.clear()
-        await self._identify(connection)
+        self._identify(connection)
 
-    async def _identify(self, connection: OriginatorConnection) -> None:
-        """Learn the device's name for people; a device without List Identity is none the worse."""
-        try:
-            data = await connection.list_identity(timeout_s=self.device.timeout_s)
-            identities = decode_identities(data)
-            self._identity = identities[0].product_name[:64] if identities else ""
-        except ReplyTimeout:
-            return
-        except (EnipStatusError, DecodeError):
-            return
-        except OriginatorError as error:
-            raise DeviceError(quality(Quality.NOT_CONNECTED), _shown(error)) from None
+    def _identify(self, connection: OriginatorConnection) -> None:
+        """Ask the device's name, for people; nothing waits for it, and nothing needs it."""
+
+        def learn(data: bytes) -> None:
+            with contextlib.suppress(DecodeError):
+                for identity in decode_identities(data)[:1]:
+                    self._identity = identity.product_name[:64]
+
+        connection.ask_identity(learn, timeout_s=self.device.timeout_s)
 
     async def close(self) -> None:
         """Close the connection; what waits on it fails."""
@@ -180,6 +188,9 @@ class EnipDriver:
             self._batches = False
             self._plans.clear()
         self._counters["polls"] += 1
+        if connection.opening is not None and polled.lost:
+            text = "the device dropped the class 3 connection"
+            raise DeviceError(quality(Quality.NOT_CONNECTED), text)
         return self._samples(polled, run.values)
 
     def _prepared(self, group: Group, connection: OriginatorConnection) -> "PolledGroup":

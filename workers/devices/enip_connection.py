@@ -12,7 +12,7 @@ import asyncio
 import math
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
@@ -54,6 +54,19 @@ class Waiter:
         """Wake whoever waits."""
         if not self.future.done():
             self.future.set_result(answer)
+
+
+class _Learner:
+    """The owner of a request that nobody waits for."""
+
+    __slots__ = ("learn",)
+
+    def __init__(self, learn: Callable[[bytes], None]) -> None:
+        self.learn = learn
+
+    def receive(self, answer: Answer) -> None:
+        if answer.trouble is None:
+            self.learn(answer.data)
 
 
 class OriginatorConnection(asyncio.Protocol):
@@ -197,6 +210,14 @@ class OriginatorConnection(asyncio.Protocol):
     async def list_identity(self, *, timeout_s: float) -> bytes:
         """The data of a List Identity reply."""
         return await self.command(Command.LIST_IDENTITY, timeout_s=timeout_s)
+
+    def ask_identity(self, learn: Callable[[bytes], None], *, timeout_s: float) -> None:
+        """Have `learn` called with the data of a List Identity reply, if one comes."""
+        if self.closed:
+            return
+        deadline = self._loop.time() + timeout_s
+        self.session.send_command(Command.LIST_IDENTITY, _Learner(learn), deadline=deadline)
+        self._flush(deadline)
 
     async def request(
         self, request: bytes, *, timeout_s: float, lane: Lane | None = None

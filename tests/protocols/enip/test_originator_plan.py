@@ -159,3 +159,11 @@ def test_a_target_without_packets_is_read_one_by_one() -> None:
     assert done.values == [1, 2]
     assert done.refuses_batches
     assert run(session, plan.unbatched(), respond).values == [1, 2]
+
+
+def test_a_packet_that_is_refused_whole_fails_all_of_it() -> None:
+    session, plan = registered(), plan_of("T0", "T1")
+    done = run(session, plan, lambda request: b"\x8a\0\x07\0")
+    assert done.values == [None, None]
+    assert plan.packets[0].outcomes == [(7, ()), (7, ())]
+    assert not done.refuses_batches
