@@ -14,6 +14,7 @@ import pytest
 
 from cpppod.commands import cpppod as command
 from cpppod.control_client import ControlClient
+from tests import peers
 from tests.supervision import seccomp_filter
 from tests.supervision.supervised import is_alive
 
@@ -70,8 +71,9 @@ def free_port() -> int:
 
 
 def test_the_unit_is_exposed_to_one_point_six_or_less() -> None:
+    analyze = peers.program("systemd-analyze", package="systemd")
     told = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", str(UNIT)],
+        [analyze, "security", "--offline=true", str(UNIT)],
         capture_output=True,
         text=True,
         check=False,
