@@ -14,18 +14,15 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus import pdu
-from cpppod.protocols.modbus.address import Address, Table, parse_address
+from cpppod.protocols.modbus.address import Table
 from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.pdu import ModbusException, Request
-from cpppod.protocols.modbus.plan import Block, Item, halves, plan
-from cpppod.protocols.modbus.registers import Codec, codec
-from cpppod.protocols.plant import Device, Group, Tag
+from cpppod.protocols.modbus.plan import Block, Item, halves
+from cpppod.protocols.plant import Device, Group
 from cpppod.protocols.values import Quality, quality
 from cpppod.workers.devices.driver import (
     DeviceError,
@@ -36,8 +33,9 @@ from cpppod.workers.devices.driver import (
     Write,
     WriteOutcome,
 )
+from cpppod.workers.devices.modbus_cells import Cell, DeviceCells
 from cpppod.workers.devices.modbus_exchange import Exchange, RtuExchange, TcpExchange, is_busy
-from cpppod.workers.devices.port import SerialPort, TcpPort
+from cpppod.workers.devices.port import TcpPort
 
 VENDOR_SPECIFIC, CONNECTION_FAILURE, NOT_SETTABLE = 0x1F, 0x01, 0x0E  # CIP general statuses
 INVALID_VALUE = 0x09
@@ -45,40 +43,6 @@ TIMED_OUT = 0x0204
 ADDRESS_CODES = (2, 3)  # exceptions that another extent of the read may not have
 GOOD = int(Quality.GOOD)
 PLANS_KEPT = 256  # groups, and parts of them that were asked again
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Where and how one tag lies in the device."""
-
-    tag: Tag
-    address: Address
-    item: Item
-    codec: Codec | None  # None for coils and inputs
-
-
-@dataclass(slots=True)
-class Quarantined:
-    """A tag that the device refuses."""
-
-    item: Item
-    reason: str
-    quality: int
-    retry_s: float
-
-
-@dataclass(slots=True)
-class GroupPlan:
-    """The plan of one group, as of a state of what was learnt about the device."""
-
-    tags: tuple[Tag, ...]
-    learnt: int
-    blocks: list[Block]
-
-    @property
-    def cells(self) -> int:
-        """Cells that a poll reads."""
-        return sum(block.count for block in self.blocks)
 
 
 def make_driver(device: Device, link: Link | None = None) -> "ModbusDriver":
@@ -102,11 +66,11 @@ def exchange_on(link: Any, *, rtu: bool) -> Exchange:
     if found is None:
         if not rtu:
             found = TcpExchange(link)
-        elif isinstance(link, SerialPort):
+        elif link.line is None:
+            found = RtuExchange(link)
+        else:
             line = link.line
             found = RtuExchange(link, strip_echo=line.strip_echo, late_window_s=line.late_window_s)
-        else:
-            found = RtuExchange(link)
         link.shared["modbus"] = found
     return found
 
@@ -123,33 +87,13 @@ class ModbusDriver:
         self.between: Callable[[], Awaitable[None]] | None = None
         self._device = device
         self._model = model
-        self._limits = model.limits()
         self._exchange = exchange
         self._own = own
         self._counts: Counter[str] = Counter()
-        self._cells = {tag.name: self._cell(tag) for group in device.groups for tag in group.tags}
-        self._plans: dict[int, GroupPlan] = {}
-        self._quarantine: dict[str, Quarantined] = {}
-        self._boundaries: set[tuple[Table, int]] = set()
-        self._learnt = 0
+        self._cells = DeviceCells(device, model)
         self._masks = model.mask_write
         self._pause_s = max(device.delay_s, model.pause_s)
         self._free_s = 0.0
-
-    def _cell(self, tag: Tag) -> Cell:
-        address = parse_address(tag.address, zero_based=self._model.zero_based)
-        table = address.table
-        if table.has_bits:
-            if tag.type != "BOOL":
-                raise EncodeError(f"{tag.name}: {tag.address} holds bits, not {tag.type}", status=3)
-            item = Item(tag.name, table, address.offset, tag.length)
-            made = None
-        else:
-            made = codec(tag, address.bit)
-            item = Item(tag.name, table, address.offset, made.registers)
-        if item.end > 65_536:
-            raise EncodeError(f"{tag.name}: beyond the last address", status=2)
-        return Cell(tag, address, item, made)
 
     # Connection
 
@@ -170,7 +114,7 @@ class ModbusDriver:
         samples: dict[str, Sample] = {}
         parts: dict[str, bytearray] = {}
         silent = 0
-        for block in self._blocks(group):
+        for block in self._cells.blocks(group):
             if samples and self.between is not None:
                 await self.between()
             try:
@@ -185,21 +129,6 @@ class ModbusDriver:
             samples.update({item.key: (None, int(Quality.TIMEOUT)) for item in block.items})
         await self._read_quarantined(group, samples)
         return samples
-
-    def _blocks(self, group: Group) -> list[Block]:
-        known = self._plans.get(id(group.tags))
-        if known is None or known.tags is not group.tags or known.learnt != self._learnt:
-            if len(self._plans) >= PLANS_KEPT:
-                self._plans.clear()
-            wanted = [self._cells[tag.name].item for tag in group.tags]
-            blocks = plan(
-                [item for item in wanted if item.key not in self._quarantine],
-                self._limits,
-                boundaries=frozenset(self._boundaries),
-                holes=[entry.item for entry in self._quarantine.values()],
-            )
-            known = self._plans[id(group.tags)] = GroupPlan(group.tags, self._learnt, blocks)
-        return known.blocks
 
     async def _read_block(
         self, block: Block, samples: dict[str, Sample], parts: dict[str, bytearray]
@@ -251,7 +180,7 @@ class ModbusDriver:
     async def _bisect(self, block: Block, samples: dict[str, Sample]) -> None:
         """The device refuses the block: read its halves, down to the tags that are to blame."""
         self._counts["blocks_split"] += 1
-        bad_before = len(self._quarantine)
+        bad_before = self._cells.quarantined
         leaves: list[Block] = []
         pending = [block]
         while pending:
@@ -276,46 +205,26 @@ class ModbusDriver:
                     leaves.append(half)
                     for item in half.items:
                         self._take(item, half, data, samples, {})
-        if len(self._quarantine) == bad_before:
-            self._learn_boundaries(leaves)
-
-    def _learn_boundaries(self, leaves: list[Block]) -> None:
-        """No tag was to blame, so a gap between two of them was: never read across it again."""
-        leaves.sort(key=lambda leaf: leaf.address)
-        for left, right in pairwise(leaves):
-            if right.address > left.end:
-                self._boundaries.add((right.table, right.address))
-                self._learnt += 1
+        if self._cells.quarantined == bad_before:  # no tag was to blame, so a gap was
+            self._cells.learn_boundaries(leaves)
 
     def _isolate(self, item: Item, error: ModbusException, samples: dict[str, Sample]) -> None:
-        """The device refuses this tag's address: read it alone from now on, and seldom."""
-        code = Quality.NOT_CONFIGURED if error.code == 2 else Quality.DEVICE_STATUS
-        worth = quality(code, status=error.code)
-        retry_s = time.monotonic() + self._model.quarantine_retry_s
-        where = self._cells[item.key].address
-        self._quarantine[item.key] = Quarantined(item, f"{where}: {error}", worth, retry_s)
-        self._learnt += 1
-        samples[item.key] = None, worth
+        samples[item.key] = None, self._cells.isolate(item, error)
 
     async def _read_quarantined(self, group: Group, samples: dict[str, Sample]) -> None:
-        if not self._quarantine:
-            return
-        for tag in group.tags:
-            entry = self._quarantine.get(tag.name)
-            if entry is None or tag.name in samples:
-                continue
-            samples[tag.name] = None, entry.quality
-            if time.monotonic() < entry.retry_s:
-                continue
-            entry.retry_s = time.monotonic() + self._model.quarantine_retry_s
+        for entry in self._cells.isolated(group):
             item = entry.item
+            if item.key in samples:
+                continue
+            samples[item.key] = None, entry.quality
+            if not self._cells.retry_due(entry):
+                continue
             block = Block(item.table, item.address, item.count, (item,))
             try:
                 data = await self._read(block)
-            except (ModbusException, EncodeError):
+            except ModbusException:
                 continue
-            del self._quarantine[tag.name]
-            self._learnt += 1
+            self._cells.release(entry)
             self._take(item, block, data, samples, {})
 
     async def _read(self, block: Block) -> bytes:
@@ -443,21 +352,7 @@ class ModbusDriver:
 
     def describe(self) -> dict[str, Any]:
         """Counters of the wire, quarantined tags, what a cycle costs."""
-        plans = [self._plans.get(id(group.tags)) for group in self._device.groups]
-        made = [known for known in plans if known is not None]
-        cells = sum(known.cells for known in made)
-        wanted = sum(self._cells[tag.name].item.count for known in made for tag in known.tags)
-        return {
-            "counters": dict(self._counts),
-            "gauges": {
-                "coalesce_registers_wasted_ratio": max(0.0, 1 - wanted / cells) if cells else 0.0
-            },
-            "quarantined": [[name, entry.reason] for name, entry in self._quarantine.items()],
-            "requests_per_cycle": sum(len(known.blocks) for known in made),
-            "boundaries_learnt": sorted(
-                str(Address(table, address)) for table, address in self._boundaries
-            ),
-        }
+        return {"counters": dict(self._counts), **self._cells.describe()}
 
 
 _RESULTS = {int(Quality.TIMEOUT): "timeout", int(Quality.NOT_CONNECTED): "closed"}

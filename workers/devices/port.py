@@ -138,6 +138,7 @@ class TcpPort:
 
     Attributes:
         connections: how many were made so far: a parser of the stream starts anew with each.
+        line: the line behind it, where there is one.
         shared: what the drivers of this port share, by a name of theirs.
     """
 
@@ -159,6 +160,7 @@ class TcpPort:
         self._blocking = blocking or asyncio.to_thread
         self._stream: _Stream | None = None
         self.connections = 0
+        self.line: Line | None = None
         self.shared: dict[str, Any] = {}
 
     async def open(self) -> None:
@@ -399,5 +401,7 @@ def make_port(
     """The port of a line: `rtu-over-tcp://host:port` is a socket, all else a path."""
     if line.port.startswith(RTU_OVER_TCP):
         address = line.port.removeprefix(RTU_OVER_TCP)
-        return TcpPort(address, timeout_s=timeout_s, blocking=blocking)
+        port = TcpPort(address, timeout_s=timeout_s, blocking=blocking)
+        port.line = line
+        return port
     return SerialPort(line, blocking=blocking)
