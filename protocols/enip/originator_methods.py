@@ -91,6 +91,11 @@ def _set_attribute_single(operation: Operation, path: bytes, layouts: Layouts) -
     return Call(operation, path, Service.SET_ATTRIBUTE_SINGLE, data, code="S_A_S", reads=False)
 
 
+def _set_attributes_all(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
+    data = _attribute_data(operation)
+    return Call(operation, path, Service.SET_ATTRIBUTES_ALL, data, code="S_A_A", reads=False)
+
+
 def _get_attribute_list(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
     numbers = operation["attributes"]
     data = struct.pack(f"<H{len(numbers)}H", len(numbers), *numbers)
@@ -129,6 +134,7 @@ _MAKERS: dict[str, _Maker] = {
     "get_attributes_all": _get_attributes_all,
     "get_attribute_list": _get_attribute_list,
     "set_attribute_single": _set_attribute_single,
+    "set_attributes_all": _set_attributes_all,
     "set_attribute_list": _set_attribute_list,
     "service_code": _service_code,
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cpppod.protocols.cip.types import BY_NAME
 from cpppod.protocols.enip.encapsulation import Frame
 from cpppod.protocols.enip.operations import parse_path
 from cpppod.protocols.enip.originator import ClassThree, OriginatorSession, State
@@ -27,16 +28,6 @@ METHODS = {
     "Get Attribute Single": "get_attribute_single",
     "Get Attributes All": "get_attributes_all",
     "Set Attribute Single": "set_attribute_single",
-}
-TYPES = {
-    "BOOL": 0xC1,
-    "SINT": 0xC2,
-    "INT": 0xC3,
-    "DINT": 0xC4,
-    "LINT": 0xC5,
-    "REAL": 0xCA,
-    "STRING": 0xD0,
-    "SSTRING": 0xDA,
 }
 
 
@@ -62,7 +53,7 @@ def operation_of(decoded: dict[str, Any]) -> dict[str, Any]:
     if "write_data" in decoded:
         operation["data"] = decoded["write_data"]
         if decoded.get("write_type"):
-            operation["tag_type"] = TYPES[decoded["write_type"]]
+            operation["tag_type"] = BY_NAME[decoded["write_type"]].code
     return operation
 
 
@@ -97,7 +88,7 @@ def sent(operations: list[dict[str, Any]], vector: dict[str, Any], **how: Any) -
 
 SINGLE = recorded(
     "enip_read_write", "enip_fragmented", "enip_simple", "enip_attributes", "enip_routing",
-    "enip_connected",
+    "enip_connected", "enip_errors",
 )  # fmt: skip
 
 
@@ -109,6 +100,50 @@ def test_a_recorded_request_is_sent_byte_for_byte(vector: dict[str, Any]) -> Non
         ours = ours[:28] + b"\0\0" + ours[30:]
     ours, expected = (frame[:12] + bytes(8) + frame[20:] for frame in (ours, expected))
     assert ours.hex() == expected.hex()
+
+
+WITH_DATA = [
+    vector
+    for vector in SINGLE
+    if vector["reply_hex"]
+    and vector["decoded"].get("reply_status") in (0, None)
+    and vector["decoded"].get("enip_status", 0) == 0
+]
+
+
+@pytest.mark.parametrize("vector", WITH_DATA, ids=[vector["id"] for vector in WITH_DATA])
+def test_a_recorded_reply_gives_the_recorded_values(vector: dict[str, Any]) -> None:
+    decoded = vector["decoded"]
+    request = bytes.fromhex(vector["request_hex"])
+    session = OriginatorSession()
+    session.state = State.REGISTERED
+    session.session = int.from_bytes(request[4:8], "little")
+    lane = lane_of(decoded, session, request)
+    context = request[12:20].rstrip(b"\0")
+    pipeline = Pipeline(
+        session,
+        [make_exchange(operation_of(decoded), {})],
+        lane,
+        index=int(context) if context.isdigit() else 0,
+    )
+    pipeline.issue(0.0)
+    sent_frame = session.data_to_send()
+    reply = bytearray.fromhex(vector["reply_hex"])
+    reply[12:20] = sent_frame[12:20]  # recorded with another client's context
+    session.receive_data(bytes(reply))
+    while (answer := session.next_answer()) is not None:
+        answer.owner.receive(answer)
+    result = pipeline.next_result()
+    assert result is not None
+    assert result.status == 0
+    if "data" not in decoded:
+        assert result.value is True
+    elif decoded.get("type") == "REAL":
+        assert result.value == pytest.approx(decoded["data"])
+    elif decoded.get("type") == "BOOL":
+        assert result.value == [bool(value) for value in decoded["data"]]
+    else:
+        assert result.value == decoded["data"]
 
 
 def test_enough_was_recorded() -> None:
