@@ -26,6 +26,7 @@ AGAIN = b"\0"  # one more turn of the loop; never a signal's number
 
 CONTROL = "control"
 SILENT_S = 6.0  # without a call of control's, which makes one a second, it hangs: it is killed
+FIRST_CALL_S = 45.0  # until its first one: after crashes it backs off for up to 30 s
 STALL_S = 2.0  # supervisord itself stood still: calls may be waiting, control is not judged by it
 
 
@@ -34,26 +35,31 @@ class ControlWatch:
 
     def __init__(self, supervisord: Any) -> None:
         self._supervisord = supervisord
+        self._pid = 0
+        self._spoke = False
         self._heard_s = 0.0
         self._looked_s = 0.0
 
     def heard(self, now: float) -> None:
         """A call came in: control's loop turns."""
         self._heard_s = now
+        self._spoke = True
 
     def look(self, now: float) -> None:
         """To be called with every turn of supervisord's loop, at least once a second."""
-        if now - self._looked_s > STALL_S:
-            self._heard_s = self._heard_s and now
-        self._looked_s = now
-        if not self._heard_s or now - self._heard_s < SILENT_S:
-            return
-        self._heard_s = 0.0  # the next life of it is judged from its first call on
         group = self._supervisord.process_groups.get(CONTROL)
         process = group.processes.get(CONTROL) if group else None
-        if process is not None and process.pid:
-            self._supervisord.options.logger.warn(f"control killed: silent for {SILENT_S:g} s")
-            os.kill(process.pid, signal.SIGKILL)
+        pid = process.pid if process is not None else 0
+        if pid != self._pid:
+            self._pid, self._spoke, self._heard_s = pid, False, now
+        if now - self._looked_s > STALL_S:
+            self._heard_s = now
+        self._looked_s = now
+        silent_s = SILENT_S if self._spoke else FIRST_CALL_S
+        if pid and now - self._heard_s >= silent_s:
+            self._heard_s = now  # it takes a moment until supervisord knows of its end
+            self._supervisord.options.logger.warn(f"control killed: silent for {silent_s:g} s")
+            os.kill(pid, signal.SIGKILL)
 
 
 class Interface:

@@ -20,6 +20,7 @@ from cpppod.workers.control_supervisor import SupervisorError
 
 LOOK_S = 5.0  # between two looks at supervisord's own table
 NOTIFY_S = 1.0
+TURN_S = 0.5
 
 log = logging.getLogger("cpppod")
 
@@ -120,9 +121,8 @@ class Watchdog:
 
     async def run(self) -> None:
         """Kill, look and notify until cancelled; each at its own pace."""
-        looked = notified = time.monotonic()
+        looked, notified = time.monotonic(), 0.0
         while True:
-            await asyncio.sleep(0.5)
             now = time.monotonic()
             self.kill_silent(now)
             try:
@@ -134,6 +134,7 @@ class Watchdog:
                     await self.look()
             except SupervisorError as error:
                 log.warning("supervisor not reached why=%r", str(error))
+            await asyncio.sleep(TURN_S)
 
 
 def status_line(gateway: Gateway, now: float) -> str:

@@ -201,3 +201,34 @@ def test_operator_restarts_one_worker(gateway: RunningGateway, name: str) -> Non
     gateway.wait_until_well()
     now = {row["name"]: row["pid"] for row in gateway.workers().values()}
     assert {each for each in now if now[each] != before[each]} == {name}
+
+
+@pytest.mark.campaign
+def test_one_silent_unit_costs_the_others_less_than_five_percent_of_their_rate(
+    gateway: RunningGateway,
+) -> None:
+    hall = gateway.simulators["hall"]
+    undisturbed = polls_in(gateway, ("meter_1", "meter_3"), 40.0)
+    assert hall.tell("fault silent,unit=2")["ok"]
+    try:
+        disturbed = polls_in(gateway, ("meter_1", "meter_3"), 40.0)
+    finally:
+        hall.tell("clear")
+    print(f"polls a second, all well: {undisturbed:.3f}; with a silent unit: {disturbed:.3f}")
+    assert disturbed >= 0.95 * undisturbed
+    gateway.wait_until_well(40)
+
+
+def polls_in(gateway: RunningGateway, devices: tuple[str, ...], seconds: float) -> float:
+    """Good polls a second of these devices together."""
+
+    def count() -> int:
+        return sum(
+            group["cycles_good"]
+            for name in devices
+            for group in gateway.told(name)["groups"].values()
+        )
+
+    first, began = count(), time.monotonic()
+    eventually(lambda: time.monotonic() - began > seconds, within_s=2 * seconds)
+    return (count() - first) / (time.monotonic() - began)
