@@ -44,6 +44,7 @@ from cpppod.workers.devices.jobs import (
 from cpppod.workers.devices.queue import Job, Urgency, WireQueue
 from cpppod.workers.devices.samples import WriteRefused
 
+LOG_LINES, LOG_SPAN_S = 6, 60.0  # changes of one connection that are logged in so many seconds
 AFTER_ERROR_S = 1.0  # pause after an error of ours, so that it fills neither log nor processor
 SHORT_LIVED_S = 0.5  # a connection that was lost sooner is not opened again at once
 RESOURCE_UNAVAILABLE, STATE_CONFLICT = 0x02, 0x10  # CIP general statuses
@@ -101,6 +102,7 @@ class Wire:
         self._open_at_s = 0.0
         self._since = now()
         self._trouble = ""
+        self._said_down, self._said_s, self._said = False, 0.0, 0  # what the log knows of it
         self._waits = {urgency: Histogram() for urgency in Urgency}
         self._busy_s = 0.0
         self._measured = (now().mono_s, 0.0)
@@ -332,8 +334,7 @@ class Wire:
             return
         self._count_connects("ok")
         self._open, self._tried, self._since = True, True, self._now()
-        if self._trouble or self._backoff.failures:
-            log.info("connected wire=%s address=%s", self.name, self._address)
+        self._say(down=False)
         self._trouble = ""
         for device in self.devices.values():
             device.connected(now)
@@ -360,11 +361,8 @@ class Wire:
 
     def _down(self, error: DeviceError) -> None:
         """There is no connection: everybody is told, once."""
-        if not self._tried or not self._trouble:
-            log.warning(
-                "not connected wire=%s address=%s error=%s", self.name, self._address, error.text
-            )
         self._tried, self._trouble = True, error.text
+        self._say(down=True)
         now = self._now()
         for device in self.devices.values():
             device.counters.error(error.text, now.wall_us)
@@ -373,6 +371,25 @@ class Wire:
                 device.silent(now)  # the probe that was to come: its back-off goes on
             elif device.health.polled:
                 self._jobs.publish_all(device.spoil(Quality.NOT_CONNECTED, now))
+
+    def _say(self, *, down: bool) -> None:
+        """Log a change of the connection, but only the first ones of a connection that flaps."""
+        if down == self._said_down:
+            return
+        self._said_down = down
+        now_s = self._now().mono_s
+        if now_s - self._said_s >= LOG_SPAN_S:
+            self._said_s, self._said = now_s, 0
+        self._said += 1
+        if self._said > LOG_LINES:
+            return
+        if down:
+            text = "not connected wire=%s address=%s error=%s"
+            log.warning(text, self.name, self._address, self._trouble)
+        else:
+            log.info("connected wire=%s address=%s", self.name, self._address)
+        if self._said == LOG_LINES:
+            log.warning("connection flaps wire=%s: further changes are only counted", self.name)
 
     def _count_connects(self, result: str) -> None:
         for device in self.devices.values():

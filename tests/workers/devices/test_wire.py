@@ -1,6 +1,8 @@
 """One wire: demotion, probes, writes, bad addresses, connections that come and go."""
 
 import asyncio
+import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -333,6 +335,34 @@ def test_a_device_that_dies_and_returns_is_bad_meanwhile_and_writes_fail_at_once
             await published.until(lambda: published.quality("d.a") == 0)
 
     asyncio.run(scenario())
+
+
+def test_a_flapping_device_is_logged_a_few_times_and_leaves_nothing_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> tuple[int, int]:
+        plant = make_plant("40001-40010=7")
+        async with (
+            simulated(plant) as (simulator, address),
+            polled(device("d", address, registers(0, 5), period_s=0.02)) as (wire, published),
+        ):
+            await published.until(lambda: published.quality("d.r0") == 0)
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(8):
+                await simulator.endpoints[0].close()
+                await published.until(lambda: published.quality("d.r0") != 0)
+                await simulator.endpoints[0].open()
+                wire._open_at_s = 0.0  # its back-off is another test's
+                wire.wake()
+                await published.until(lambda: published.quality("d.r0") == 0)
+            return before, len(os.listdir("/proc/self/fd"))
+
+    caplog.set_level(logging.INFO, "cpppod")
+    before, after = asyncio.run(scenario())
+    assert after <= before + 1
+    said = [record.message for record in caplog.records if "wire=" in record.message]
+    assert 2 <= len(said) <= 8
+    assert "flaps" in said[-1]
 
 
 async def cut(tmp_path: Path, seconds: float) -> float:
