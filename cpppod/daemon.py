@@ -105,7 +105,5 @@ def where_it_listens(plant: Plant, directories: topology.Directories) -> list[st
         found.append(("value feed", f"{plant.feed['publish']}, replay {plant.feed['request']}"))
     if plant.metrics.get("address"):
         found.append(("metrics", f"http://{plant.metrics['address']}/metrics"))
-    if plant.web.get("address"):
-        found.append(("web", f"http://{plant.web['address']}/"))
     found.append(("control", f"{directories.runtime / 'control.sock'}"))
     return [f"cpppod: {what:<24} {where}" for what, where in found]

@@ -33,7 +33,6 @@ PRIORITIES = {  # who others wait for starts first
     "serial": 50,
     "poller": 50,
     "listener": 60,
-    "web": 70,
 }
 BLANKED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID")
 

@@ -6,7 +6,7 @@
     poller     poller-DEVICE           one TCP device, up to 16 devices in all, or `isolate = true`
                poller-1, poller-2 ...  beyond that: a share of them, chosen by their names
     serial     serial-LINE             one line with every unit on it
-    feed, historian, control, web      one each; historian and web where they are configured
+    feed, historian, control          one each; the historian where something is historised
 
 Shares are stable: the name alone decides (highest random weight), so one more share moves few;
 and over a reload a device stays with the worker that has it as long as that worker is there.
@@ -89,8 +89,6 @@ def workers(
             "path": plant.history["path"] or str(directories.state / "history")
         }
         found.append(replace(outlined, name="historian", role="historian", options=options))
-    if plant.web:
-        found.append(replace(all_owned, name="web", role="web", options=plant.web))
     control = replace(
         all_owned,
         name="control",
@@ -161,7 +159,6 @@ def _control_options(
         "files": list(files),
         "feed": plant.feed,
         "history": plant.history,
-        "web": plant.web,
         "name": plant.name,
     }
 

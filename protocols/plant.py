@@ -221,7 +221,7 @@ class Plant:
     Attributes:
         state_dir: durable state; "" lets the daemon choose.
         devices_per_worker: size of a poller's share once there are more than 16 TCP devices.
-        feed, history, metrics, web, control: those sections, with the keys of `Worker.options`.
+        feed, history, metrics, control: those sections, with the keys of `Worker.options`.
     """
 
     name: str = "cpppod"
@@ -235,7 +235,6 @@ class Plant:
     feed: dict[str, Any] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
-    web: dict[str, Any] = field(default_factory=dict)
     control: dict[str, Any] = field(default_factory=dict)
 
 
@@ -249,12 +248,11 @@ class Worker:
             (0: for ever), bytes, free_bytes (0: by the file system's size), roll_up,
             journal_bytes, journal_age_s; poller and serial: the last two.
         control: metrics (address), groups {role: Unix group}, workers {name: role}, supervisor
-            (its socket), files (of the configuration), feed, history, web (maps as above).
-        web: address.
+            (its socket), files (of the configuration), feed, history (maps as above).
 
     Attributes:
         name: unique in the gateway; also its publisher's name and its identity on the bus.
-        role: `listener`, `router`, `poller`, `serial`, `feed`, `historian`, `control` or `web`.
+        role: `listener`, `router`, `poller`, `serial`, `feed`, `historian` or `control`.
         bus_dir: folder of the ZeroMQ sockets (mode 0700).
         state_dir: durable state; `runtime_dir`: the control socket and this file's folder.
         generation: number of the configuration that this is part of.

@@ -32,10 +32,9 @@ COMMIT_ORDER = (
     ("poller", "serial"),
     ("feed", "historian"),
     ("router", "listener"),
-    ("web",),
     ("control",),
 )
-SECTIONS = ("feed", "history", "metrics", "web")
+SECTIONS = ("feed", "history", "metrics")
 
 log = logging.getLogger("cpppod")
 

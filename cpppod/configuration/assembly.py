@@ -232,14 +232,13 @@ def _options(
     feed = validate(sections.Feed, tables.get("feed", {}), ("feed",), findings)
     history = validate(sections.History, tables.get("history", {}), ("history",), findings)
     metrics = validate(sections.Metrics, tables.get("metrics", {}), ("metrics",), findings)
-    web = validate(sections.Web, tables.get("web", {}), ("web",), findings)
+    validate(sections.Web, tables.get("web", {}), ("web",), findings)
     control = validate(sections.Control, tables.get("control", {}), ("control",), findings)
     historised = any(group.history for device in devices for group in device.groups)
     return {
         "feed": _feed(feed, findings) if feed else {},
         "history": _history(history, historised, findings) if history else {},
         "metrics": {"address": metrics.address} if metrics and metrics.enabled else {},
-        "web": {"address": web.address} if web and web.enabled else {},
         "control": _control(control) if control else {},
     }
 
@@ -305,7 +304,6 @@ def _check_addresses(
         ("feed", "publish", "publish"),
         ("feed", "request", "snapshot"),
         ("metrics", "address", "address"),
-        ("web", "address", "address"),
     ):
         if address := options[section].get(key):
             taken.add(address, (section, spelt))

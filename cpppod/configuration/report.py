@@ -58,7 +58,6 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     addresses = [(f"listener {each.name}", each.address) for each in plant.listeners]
     addresses += [(f"feed {key}", plant.feed.get(key, "")) for key in ("publish", "request")]
     addresses += [("metrics", plant.metrics.get("address", ""))]
-    addresses += [("web", plant.web.get("address", ""))]
     used = [(what, address) for what, address in addresses if address]
     if ports := _unreserved({split_host_port(address)[1] for _what, address in used}):
         listed = ",".join(map(str, ports))

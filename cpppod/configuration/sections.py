@@ -22,6 +22,7 @@ from cpppod.configuration.quantities import (
     Size,
     TagAddress,
     Text,
+    not_served_yet,
     stop_bits,
 )
 
@@ -320,9 +321,9 @@ class Metrics(Section):
 
 
 class Web(Section):
-    """The HTTP API and the dashboard."""
+    """The HTTP API and the dashboard: their section is kept for them, they are not there yet."""
 
-    enabled: bool = False
+    enabled: Annotated[bool, AfterValidator(not_served_yet)] = False
     address: ListenAddress = "127.0.0.1:8880"
 
 

@@ -59,7 +59,7 @@ def test_an_empty_file_is_a_gateway_on_loopback(tmp_path: Path) -> None:
     plant = load(tmp_path, "").plant
     assert [listener.address for listener in plant.listeners] == ["127.0.0.1:44818"]
     assert plant.metrics == {"address": "127.0.0.1:9880"}
-    assert (plant.web, plant.history, plant.devices) == ({}, {}, ())
+    assert (plant.history, plant.devices) == ({}, ())
 
 
 def test_the_plant_survives_its_journey_as_json(tmp_path: Path) -> None:
@@ -393,3 +393,12 @@ def test_structures_may_contain_structures_that_exist(tmp_path: Path) -> None:
 def test_every_personality_and_predefined_structure_of_the_listener_can_be_chosen() -> None:
     assert get_args(Personality) == tuple(PERSONALITIES)
     assert tuple(PREDEFINED) == PREDEFINED_STRUCTURES
+
+
+def test_the_http_api_that_is_not_there_is_not_promised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cpppod.toml"
+    path.write_text("[web]\nenabled = true\n[gateway]\ncpppo_cfg=false")
+    assert command.main(["--check", str(path)]) == 1
+    assert "web.enabled: True: expected false" in capsys.readouterr().err
