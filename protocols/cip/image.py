@@ -135,6 +135,8 @@ class Variable:
             for reply in self.readers:
                 reply.tail = None
             self.readers.clear()
+            if self.image is not None:
+                self.image.version += 1
 
     def written(self) -> None:
         """A client or the user wrote it: drop replies, and tell those who publish."""
@@ -185,6 +187,7 @@ class Image:
 
     Attributes:
         written: local tags written since somebody last took note; `notify` is called on the first.
+        version: grows whenever a remembered reply is no longer what it was.
     """
 
     def __init__(self) -> None:
@@ -192,6 +195,7 @@ class Image:
         self.groups: dict[tuple[str, str], GroupState] = {}
         self.devices: dict[str, Variable] = {}
         self.written: dict[str, Variable] = {}
+        self.version = 0
         self.notify: Callable[[], None] | None = None
         self.next_expiry = float("inf")
         self.now = 0.0

@@ -70,9 +70,11 @@ class ForwardCache:
 
 
 def forget(reply: Reply) -> None:
-    """Take a reply out of its variables."""
+    """Take a reply out of its variables; what was made of it is worth nothing any more."""
     for variable in reply.variables:
         variable.readers.discard(reply)
+        if variable.image is not None:
+            variable.image.version += 1
 
 
 def refresh(reply: Reply) -> bytes:

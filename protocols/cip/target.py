@@ -116,6 +116,7 @@ class Target:
 
     def forget_replies(self) -> None:
         """Work out anew what requests mean: tags came or went, or answer otherwise than before."""
+        self.image.version += 1
         self.replies.clear()
         for connection in self.manager.connections.values():
             if connection.cache is not None:

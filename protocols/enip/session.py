@@ -37,6 +37,7 @@ from cpppod.protocols.cip.request import (
 )
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.cip.target import Target
+from cpppod.protocols.enip.batch import MAX_REQUESTS, Batch
 from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import HEADER, MAX_DATA
 from cpppod.protocols.enip.list_commands import list_reply
@@ -128,6 +129,8 @@ class Session:
         self._lengths: dict[bytes, int] = {}
         self._links: dict[bytes, Connection] = {}
         self._ours = bytes(8)
+        self._batch: Batch | None = None
+        self._seen = (0, 0, 0)
         self._origin = Origin(
             self._image, address, UNCONNECTED_CAPACITY, may_write=may_write, session=self
         )
@@ -158,6 +161,12 @@ class Session:
         if self._buffer or self._slots:
             self._buffer += data
             return self._work(now)
+        batch = self._batch
+        if batch is not None and batch.size == len(data):
+            known = batch.answer(data, image.version, now)
+            if known is not None:
+                self.requests += batch.count
+                return known
         out: list[bytes] = []
         at = self._repeated(data, now, out)
         if at < len(data):
@@ -173,6 +182,8 @@ class Session:
         if total is not None and size > abs(total) and not size % total:
             at = self._alike(data, total, now, out)
             count = at // abs(total)
+            if at == size:
+                self._know_batch(data, total, out)
         while True:
             total = lengths.get(data[at : at + 12])
             if total is None:
@@ -196,6 +207,16 @@ class Session:
             at = end
         self.requests += count
         return at
+
+    def _know_batch(self, data: bytes, total: int, out: list[bytes]) -> None:
+        """Remember pipelined requests that come for the second time while nothing changes."""
+        seen = (len(data), total, self._image.version)
+        if seen != self._seen:
+            self._seen = seen
+            return
+        if len(data) <= MAX_REQUESTS * abs(total):
+            connection = self._links.get(data[20:44]) if total < 0 else None
+            self._batch = Batch(data, out, total=abs(total), version=seen[2], connection=connection)
 
     def _alike(self, data: bytes, total: int, now: float, out: list[bytes]) -> int:
         """The same for pipelined frames of one length, cut apart in one go."""
@@ -541,6 +562,7 @@ class Session:
         self._had_connection = False
         self.target.manager.drop_session(self)
         self._links.clear()
+        self._batch = None
         self._slots.clear()
         self._buffer.clear()
         self.commands.clear()

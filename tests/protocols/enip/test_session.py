@@ -486,6 +486,77 @@ def test_nothing_else_is_answered_over_udp(data: bytes) -> None:
     assert answer_datagram(make_target(), data, "10.0.0.2", 44818) is None
 
 
+def batch_of(client: Client, first: int, *messages: bytes) -> bytes:
+    contexts = (struct.pack("<Q", first + place) for place in range(len(messages)))
+    return b"".join(
+        rr(message, client.handle, context)
+        for message, context in zip(messages, contexts, strict=True)
+    )
+
+
+def test_pipelined_requests_known_as_a_whole_keep_their_contexts_and_see_every_change() -> None:
+    client = Client()
+    messages = [read("N"), read("N"), read("N"), read("N")]
+    for turn in range(8):
+        if turn in (4, 6):
+            client.target.image.variables["n"].set([turn])
+        answer = frames(client.session.receive_data(batch_of(client, 100 * turn, *messages), 0.0))
+        assert [item[12:20] for item in answer] == [
+            struct.pack("<Q", 100 * turn + place) for place in range(4)
+        ]
+        value = 0 if turn < 4 else 4 if turn < 6 else 6
+        assert {reply_of(item).data for item in answer} == {b"\xc4\0" + struct.pack("<i", value)}
+    for turn in range(4):
+        same = client.session.receive_data(batch_of(client, 1, *messages), 0.0)
+        assert len(frames(same)) == 4, turn
+    client.target.set_error(client.target.image.variables["n"], 8)
+    refused = frames(client.session.receive_data(batch_of(client, 1, *messages), 0.0))
+    assert {reply_of(item).status for item in refused} == {8}
+
+
+def test_other_requests_of_the_same_length_are_answered_as_what_they_are() -> None:
+    client = Client()
+    client.target.add_tag(Variable("M", types.DINT))
+    client.target.image.variables["m"].set([5])
+    for _ in range(4):
+        client.session.receive_data(batch_of(client, 1, read("N"), read("N")), 0.0)
+    mixed = frames(client.session.receive_data(batch_of(client, 1, read("N"), read("M")), 0.0))
+    assert [reply_of(item).data[2] for item in mixed] == [0, 5]
+
+
+def test_batch_goes_stale_with_its_device() -> None:
+    client = Client()
+    feed(client, pressure=2.5, limit=10, pump=True)
+    data = batch_of(client, 1, read("boiler.limit"), read("boiler.limit"))
+    for _ in range(4):
+        fresh = frames(client.session.receive_data(data, 1.5))
+        assert {reply_of(item).status for item in fresh} == {0}
+    stale = frames(client.session.receive_data(data, 99.0))
+    assert {reply_of(item).extended[0] for item in stale} == {0x8002}
+
+
+def test_pipelined_requests_on_a_connection_are_known_too_and_repetitions_replayed() -> None:
+    client = Client()
+    connection = client.open()
+
+    def batch(first: int) -> bytes:
+        return b"".join(
+            unit(read("N"), client.handle, connection, first + place) for place in range(4)
+        )
+
+    for turn in range(6):
+        answer = frames(client.session.receive_data(batch(1 + 4 * turn), 0.0))
+        sequences = [int.from_bytes(item[44:46], "little") for item in answer]
+        assert sequences == [1 + 4 * turn + place for place in range(4)]
+    client.target.image.variables["n"].set([3])
+    assert reply_of(client.session.receive_data(batch(25), 0.0)[:56]).data[2] == 3
+    last = unit(read("N"), client.handle, connection, 28)
+    client.target.image.variables["n"].set([9])
+    assert reply_of(client.session.receive_data(last, 0.0)).data[2] == 3, "replayed"
+    client.target.manager.expire(1e9)
+    assert client.session.receive_data(batch(40), 0.0) == b""
+
+
 CONVERSATION = b"".join(
     (
         frame(0x63),
