@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -246,6 +247,50 @@ def test_udp_lists_who_is_there(plc: Simulator) -> None:
         assert isinstance(response, client.Response)
         assert "Communications" in response.content.values()
         connection.close()
+
+
+def test_a_connection_leaves_from_the_address_that_it_is_told(plc: Simulator) -> None:
+    for source in ("127.0.0.1", "127.0.0.1:0", ("127.0.0.1", 0)):
+        connection = client.connector(*plc.address, timeout=5.0, source_address=source)
+        assert connection.process(["SCADA[0]"])[0] == 0
+        connection.close()
+
+
+def test_one_thread_at_a_time_holds_a_connection_and_may_nest(plc: Simulator) -> None:
+    connection = client.connector(*plc.address, timeout=5.0)
+    entered: list[str] = []
+
+    def other() -> None:
+        with connection:
+            entered.append("other")
+
+    with connection, connection:
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert connection.process(["SCADA[0]"])[0] == 0
+        entered.append("first")
+    thread.join(5)
+    assert entered == ["first", "other"]
+    connection.close()
+
+
+def test_operations_of_an_endless_generator_are_taken_as_needed(plc: Simulator) -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield "SCADA[0]"
+
+    connection = client.connector(*plc.address, timeout=5.0)
+    results = connection.pipeline(endless(), depth=3)
+    for _ in range(10):
+        assert next(results).ok
+    results.close()  # type: ignore[attr-defined]
+    assert taken <= 20  # ten taken, and what was in flight or had arrived
+    assert connection.process(["SCADA[0]"])[0] == 0
+    connection.close()
 
 
 def test_discovery_lists_each_device_once(plc: Simulator) -> None:
