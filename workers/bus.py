@@ -46,8 +46,9 @@ RECONNECT_MAX_MS = (
     250  # ... up to this: a restarted feed has its publishers back in a quarter second
 )
 HEARTBEAT_MS = 5_000  # on TCP only: finds the peer that vanished without a word
-DOOR_QUEUE = 16  # subscriptions that libzmq takes in before we can refuse the next ...
-DOOR_BUFFER = 4_096  # ... and bytes before that: 100,000 at once cost 324 MB without these
+# 100,000 subscriptions at once cost 324 MB without these two (1 stalls libzmq 4.3.5 now and then)
+DOOR_QUEUE = 4  # subscriptions that libzmq takes in before we can refuse the next ...
+DOOR_BUFFER = 4_096  # ... and bytes before that
 BACKLOG = 512  # connections waiting at bind: every worker connects at once after a start
 
 OnFrames = Callable[[list[bytes]], None]

@@ -60,15 +60,26 @@ class RunningFeed:
 
 
 class Source:
-    """A publisher at the feed's ingest; made within a running loop."""
+    """A publisher at the feed's ingest, with its heartbeats; made within a running loop."""
 
-    def __init__(self, bus_dir: pathlib.Path, name: str = "p") -> None:
+    def __init__(self, bus_dir: pathlib.Path, name: str = "p", *, beating: bool = True) -> None:
         self.bus = Bus(name, bus_dir)
         self.publisher = Publisher(name, time.time_ns() // 1_000_000)
         self.resends = 0
         self.socket = self.bus.dealer(
             "ingest", self.on_frames, queue_while_away=True, queue=200_000
         )
+        self.beating = asyncio.create_task(self.beat()) if beating else None
+
+    async def beat(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            self.heartbeat()
+
+    def close(self) -> None:
+        if self.beating is not None:
+            self.beating.cancel()
+        self.bus.close()
 
     def on_frames(self, frames: list[bytes]) -> None:
         if isinstance(decode(frames[0]), Resend):

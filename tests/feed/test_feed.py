@@ -87,7 +87,7 @@ def test_late_joiner_gets_last_values_then_every_block(start_feed: StartFeed) ->
         for listener in (early, late):
             assert not any(isinstance(event, Lost) for event in listener.events)
             listener.bus.close()
-        source.bus.close()
+        source.close()
 
     asyncio.run(scenario())
 
@@ -106,7 +106,8 @@ def test_killed_feed_comes_back_with_all_values(start_feed: StartFeed) -> None:
         await until(lambda: listener.value("a") == 5)
         late = Listener(feed)
         await until(lambda: (late.value("a"), late.value("b")) == (5, 2))
-        for known in (source, listener, late):
+        source.close()
+        for known in (listener, late):
             known.bus.close()
 
     asyncio.run(scenario())
@@ -126,7 +127,7 @@ def test_numbers_that_never_reach_the_feed_are_counted(start_feed: StartFeed) ->
         wanted = ["cpppod_feed_lost_total", {"publisher": "p"}, 1]
         beat = await beats(feed, lambda beat: wanted in beat.metrics)
         assert beat.state == "running"
-        source.bus.close()
+        source.close()
 
     asyncio.run(scenario())
 
@@ -150,7 +151,8 @@ def test_bad_frames_are_dropped_and_counted(start_feed: StartFeed) -> None:
         malformed = ["cpppod_bus_malformed_total", {"socket": "ingest"}, 2]
         beat = await beats(feed, lambda beat: metric in beat.metrics)
         assert malformed in beat.metrics
-        for bus in (source.bus, listener.bus, asker):
+        source.close()
+        for bus in (listener.bus, asker):
             bus.close()
 
     asyncio.run(scenario())
@@ -212,7 +214,7 @@ async def stopped_subscriber(
         source.heartbeat()
         await asyncio.wait([ended], timeout=0.2)
     await process.wait()
-    source.bus.close()
+    source.close()
     told = json.loads(ended.result())
     told["lost"] = [tuple(gap) for gap in told["lost"]]
     return Told(**told, published=source.publisher.sequence, feed_grew_kb=grew_kb)

@@ -66,7 +66,7 @@ def test_python_example_prints_samples(start_feed: StartFeed) -> None:
         command = [sys.executable, str(ROOT / "examples" / "feed_subscriber.py"), publish]
         options = ["boiler/*", "--requests", request, "--count", "5"]
         output, _ = await run(*command, *options, beside=counting(source))
-        source.bus.close()
+        source.close()
         return output
 
     lines = asyncio.run(scenario()).splitlines()
@@ -86,7 +86,7 @@ def test_node_example_takes_the_snapshot_and_every_block(start_feed: StartFeed) 
         command = ["node", str(ROOT / "examples" / "feed_subscriber.js"), publish]
         options = ["--requests", request, "--seconds", "2"]
         outcome = await run(*command, *options, beside=counting(source), NODE_PATH=str(modules))
-        source.bus.close()
+        source.close()
         return outcome
 
     output, errors = asyncio.run(scenario())
@@ -129,7 +129,7 @@ def test_node_example_repairs_what_it_missed_while_it_was_stopped(start_feed: St
             source.heartbeat()
             await asyncio.wait([ended], timeout=0.2)
         output, errors = ended.result()
-        source.bus.close()
+        source.close()
         return output.decode().splitlines(), json.loads(errors.decode().splitlines()[-1])
 
     lines, counters = asyncio.run(scenario())
@@ -159,7 +159,7 @@ def test_node_example_joins_with_keys(start_feed: StartFeed, tmp_path: pathlib.P
         options += ["--public-key", public.decode(), "--secret-key", secret.decode()]
         options += ["--server-key", server_public.decode()]
         output, _ = await run(*command, *options, beside=counting(source), NODE_PATH=str(modules))
-        source.bus.close()
+        source.close()
         return output
 
     assert "boiler.n" in asyncio.run(scenario())
@@ -188,7 +188,7 @@ def test_python_of_the_feeds_documentation_runs(start_feed: StartFeed, number: i
             source.heartbeat()
         process.kill()
         await process.wait()
-        source.bus.close()
+        source.close()
         return lines
 
     lines = asyncio.run(scenario())

@@ -17,7 +17,7 @@ StartFeed = Callable[..., RunningFeed]
 def test_values_of_a_silent_publisher_come_once_more_as_stale(start_feed: StartFeed) -> None:
     async def scenario() -> None:
         feed = start_feed()
-        source = Source(feed.bus_dir)
+        source = Source(feed.bus_dir, beating=False)
         source.block(a=1, b=2)
         async with Subscriber(f"ipc://{feed.bus_dir}") as subscriber:
             await until(lambda: subscriber.last.get("boiler.a") == Sample(1))
@@ -28,7 +28,7 @@ def test_values_of_a_silent_publisher_come_once_more_as_stale(start_feed: StartF
             source.heartbeat()
             await until(lambda: subscriber.last["boiler.a"] == Sample(1))
             assert subscriber.silent == set()
-        source.bus.close()
+        source.close()
 
     asyncio.run(scenario())
 
@@ -57,7 +57,7 @@ def test_program_that_is_too_slow_is_told_what_it_lost_and_ends_up_right(
             beating.cancel()
             assert subscriber.last["boiler.m"] == Sample(7)
             assert sum(lost) == subscriber.counters.lost
-        source.bus.close()
+        source.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
@@ -76,7 +76,7 @@ def test_plain_program_gets_updates_and_a_time_out(start_feed: StartFeed) -> Non
         source.block(a=1)
         source.block(a=2)
         await beats(feed, lambda beat: ["cpppod_feed_blocks_total", {}, 2] in beat.metrics)
-        source.bus.close()
+        source.close()
 
     asyncio.run(publish())
     updates = subscribe(f"ipc://{feed.bus_dir}", "boiler/*", timeout_s=1.0)
