@@ -1,7 +1,7 @@
 """Values as the gateway speaks of them: how good they are, and why not.
 
-A sample is (value, quality, source time, gateway time). A quality is one int on the bus and in every
-store, so that every language can say it:
+A sample is (value, quality, source time, gateway time). A quality is one int on the bus and in
+every store, so that every language can say it:
 
     bits 0-7    what it is: a `Quality`
     bits 8-31   the device's own status where it gave one (Modbus exception code, CIP general
@@ -11,6 +11,24 @@ store, so that every language can say it:
 """
 
 from enum import IntEnum
+
+INTEGER_RANGES = {  # CIP type -> lowest and highest value
+    "SINT": (-(2**7), 2**7 - 1),
+    "INT": (-(2**15), 2**15 - 1),
+    "DINT": (-(2**31), 2**31 - 1),
+    "LINT": (-(2**63), 2**63 - 1),
+    "USINT": (0, 2**8 - 1),
+    "UINT": (0, 2**16 - 1),
+    "UDINT": (0, 2**32 - 1),
+    "ULINT": (0, 2**64 - 1),
+    "BYTE": (0, 2**8 - 1),
+    "WORD": (0, 2**16 - 1),
+    "DWORD": (0, 2**32 - 1),
+    "LWORD": (0, 2**64 - 1),
+}
+REAL_TYPES = frozenset({"REAL", "LREAL"})
+STRING_TYPES = frozenset({"STRING", "SSTRING", "STRING2", "STRINGI", "SHORT_STRING"})
+REAL_LIMIT = 3.4028235677973366e38  # beyond it a 32-bit float would be infinite
 
 
 class Quality(IntEnum):

@@ -13,6 +13,8 @@ import math
 import re
 from typing import Any
 
+from cpppod.protocols.values import INTEGER_RANGES, REAL_TYPES, STRING_TYPES
+
 MAX_VALUES = 1_000  # elements in one write, as many as fit a line of the control socket
 
 _TARGET = re.compile(r"^(?P<tag>[A-Za-z_][\w.]*)(?:\[(?P<first>\d{1,6})\])?$")
@@ -20,22 +22,6 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "on", "yes", "1"), True),
     **dict.fromkeys(("false", "off", "no", "0"), False),
 }
-INTEGERS = {
-    "SINT": (-(2**7), 2**7 - 1),
-    "INT": (-(2**15), 2**15 - 1),
-    "DINT": (-(2**31), 2**31 - 1),
-    "LINT": (-(2**63), 2**63 - 1),
-    "USINT": (0, 2**8 - 1),
-    "UINT": (0, 2**16 - 1),
-    "UDINT": (0, 2**32 - 1),
-    "ULINT": (0, 2**64 - 1),
-    "BYTE": (0, 2**8 - 1),
-    "WORD": (0, 2**16 - 1),
-    "DWORD": (0, 2**32 - 1),
-    "LWORD": (0, 2**64 - 1),
-}
-REALS = frozenset({"REAL", "LREAL"})
-STRINGS = frozenset({"STRING", "SSTRING", "STRINGI", "STRING2"})
 
 
 class NotWritable(ValueError):
@@ -77,7 +63,7 @@ def _elements(given: Any, cip_type: str) -> list[Any]:
         except (ValueError, RecursionError):
             raise NotWritable("not a JSON list") from None
         return listed if isinstance(listed, list) else [listed]
-    return [given] if cip_type in STRINGS else given.split(",")
+    return [given] if cip_type in STRING_TYPES else given.split(",")
 
 
 def value_of(given: Any, cip_type: str) -> Any:
@@ -88,11 +74,11 @@ def value_of(given: Any, cip_type: str) -> Any:
     """
     if cip_type == "BOOL":
         return _boolean(given)
-    if cip_type in INTEGERS:
+    if cip_type in INTEGER_RANGES:
         return _integer(given, cip_type)
-    if cip_type in REALS:
+    if cip_type in REAL_TYPES:
         return _real(given)
-    if cip_type in STRINGS:
+    if cip_type in STRING_TYPES:
         if isinstance(given, str):
             return given
         raise NotWritable(f"{given!r} is no text")
@@ -113,7 +99,7 @@ def _integer(given: Any, cip_type: str) -> int:
         raise NotWritable(f"{given!r} is no whole number") from None
     if isinstance(value, bool) or value != int(value):
         raise NotWritable(f"{given!r} is no whole number")
-    low, high = INTEGERS[cip_type]
+    low, high = INTEGER_RANGES[cip_type]
     if not low <= value <= high:
         raise NotWritable(f"{given} is not in the range of {cip_type}, {low} to {high}")
     return int(value)

@@ -16,26 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 from cpppod.protocols.plant import Tag
-from cpppod.protocols.values import Quality
+from cpppod.protocols.values import INTEGER_RANGES, REAL_LIMIT, REAL_TYPES, STRING_TYPES, Quality
 
-INTEGERS: dict[str, tuple[int, int]] = {
-    "SINT": (-(2**7), 2**7 - 1),
-    "INT": (-(2**15), 2**15 - 1),
-    "DINT": (-(2**31), 2**31 - 1),
-    "LINT": (-(2**63), 2**63 - 1),
-    "USINT": (0, 2**8 - 1),
-    "UINT": (0, 2**16 - 1),
-    "UDINT": (0, 2**32 - 1),
-    "ULINT": (0, 2**64 - 1),
-    "BYTE": (0, 2**8 - 1),
-    "WORD": (0, 2**16 - 1),
-    "DWORD": (0, 2**32 - 1),
-    "LWORD": (0, 2**64 - 1),
-}
-REALS = frozenset({"REAL", "LREAL"})
-STRINGS = frozenset({"STRING", "SSTRING", "STRING2", "SHORT_STRING"})
-TYPES = frozenset({*INTEGERS, *REALS, *STRINGS, "BOOL"})
-REAL_LIMIT = 3.4028235677973366e38  # beyond it a 32-bit float would be infinite
+TYPES = frozenset({*INTEGER_RANGES, *REAL_TYPES, *STRING_TYPES, "BOOL"})
 WORDS = {"true": 1, "false": 0, "on": 1, "off": 0, "yes": 1, "no": 0}
 
 _ANGLE = re.compile(r"([0-9]{1,3})([0-9]{2}(?:\.[0-9]*)?),? *([NSEW])")
@@ -46,11 +29,11 @@ Sample = tuple[Any, int]
 
 def sample(text: str | None, tag: Tag, conversion: str, words: dict[str, Any]) -> Sample:
     """The tag's value and quality out of a capture's text; never raises."""
-    if text is None or (text == "" and tag.type not in STRINGS):
+    if text is None or (text == "" and tag.type not in STRING_TYPES):
         return None, int(Quality.BAD)
     if text in words:
         return _typed(words[text], tag)
-    if tag.type in STRINGS:
+    if tag.type in STRING_TYPES:
         return text, int(Quality.GOOD)
     try:
         return _typed(CONVERSIONS[conversion](text.strip()), tag)
@@ -60,17 +43,17 @@ def sample(text: str | None, tag: Tag, conversion: str, words: dict[str, Any]) -
 
 def _typed(value: Any, tag: Tag) -> Sample:
     """`value` as the tag's type holds it."""
-    if tag.type in STRINGS:
+    if tag.type in STRING_TYPES:
         return str(value), int(Quality.GOOD)
     if tag.type == "BOOL":
         return bool(value), int(Quality.GOOD)
-    if tag.type in REALS:
+    if tag.type in REAL_TYPES:
         number = float(value)
         beyond = not math.isfinite(number) or (tag.type == "REAL" and abs(number) > REAL_LIMIT)
         return (None, int(Quality.OUT_OF_RANGE)) if beyond else (number, int(Quality.GOOD))
     if value != int(value):
         return None, int(Quality.BAD_REPLY)
-    low, high = INTEGERS[tag.type]
+    low, high = INTEGER_RANGES[tag.type]
     if not low <= value <= high:
         return None, int(Quality.OUT_OF_RANGE)
     if tag.bit is not None:

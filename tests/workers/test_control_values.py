@@ -205,9 +205,9 @@ def test_what_is_no_value_of_the_type_is_refused(given: Any, cip_type: str, word
 
 @pytest.mark.parametrize("cip_type", ["SINT", "ULINT"])
 def test_extremes_of_an_integer_type_are_taken(cip_type: str) -> None:
-    from cpppod.workers.control_writing import INTEGERS
+    from cpppod.protocols.values import INTEGER_RANGES
 
-    low, high = INTEGERS[cip_type]
+    low, high = INTEGER_RANGES[cip_type]
     assert [value_of(str(low), cip_type), value_of(str(high), cip_type)] == [low, high]
 
 

@@ -12,25 +12,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from cpppod.protocols.plant import Group, Tag
-from cpppod.protocols.values import Quality, is_bad
+from cpppod.protocols.values import INTEGER_RANGES, REAL_LIMIT, STRING_TYPES, Quality, is_bad
 from cpppod.workers.devices.driver import Sample, Write
-
-INTEGER_RANGES = {
-    "SINT": (-(2**7), 2**7 - 1),
-    "INT": (-(2**15), 2**15 - 1),
-    "DINT": (-(2**31), 2**31 - 1),
-    "LINT": (-(2**63), 2**63 - 1),
-    "USINT": (0, 2**8 - 1),
-    "UINT": (0, 2**16 - 1),
-    "UDINT": (0, 2**32 - 1),
-    "ULINT": (0, 2**64 - 1),
-    "BYTE": (0, 2**8 - 1),
-    "WORD": (0, 2**16 - 1),
-    "DWORD": (0, 2**32 - 1),
-    "LWORD": (0, 2**64 - 1),
-}
-STRING_TYPES = frozenset({"STRING", "SSTRING", "STRING2", "SHORT_STRING"})
-REAL_LIMIT = 3.4028235677973366e38  # beyond it a 32-bit float would become infinite
 
 # CIP general status of a write that never reaches the device
 NOT_SETTABLE = 0x0E
