@@ -7,17 +7,20 @@
 Several tasks may use one connection at once: each gets its own results.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from cpppod.client.connection import Address
+from cpppod.client.connector import CACHED_PLANS
 from cpppod.client.lanes import Route, connection_wanted
+from cpppod.client.responses import LIST_INTERFACES, cpf_items
 from cpppod.client.results import Result, is_read, result_of, summary_line
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import STRUCTURE
 from cpppod.protocols.enip.discovery import PORT, IdentityItem, decode_identities
+from cpppod.protocols.enip.encapsulation import Command
 from cpppod.protocols.enip.operations import Operation, parse_operations
 from cpppod.protocols.enip.originator_exchange import Exchange, ReadTag
 from cpppod.protocols.enip.originator_lane import Lane
@@ -43,6 +46,7 @@ class AsyncConnector:
         self.lane = Lane(route.hop)
         self.layouts: dict[int, Structure] = {}
         self.types: dict[bytes, tuple[int, int]] = {}
+        self._plans: dict[tuple[tuple[str, ...], int | bool], ReadPlan] = {}
 
     @classmethod
     async def open(
@@ -208,7 +212,26 @@ class AsyncConnector:
         timeout = self.timeout if timeout is None else timeout
         run = PlanRun(self.connection.session, plan, depth=depth, timeout_s=timeout)
         await self.connection.run(run)
+        if run.refuses_batches:
+            plan.packets = plan.unbatched().packets
         return run.values
+
+    async def read_tags(
+        self,
+        tags: Sequence[str],
+        depth: int = 4,
+        multiple: int | bool = True,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """A value for each tag, by packets that are remembered; as `Connector.read_tags`."""
+        key = (tuple(tags), multiple)
+        plan = self._plans.pop(key, None)
+        if plan is None:
+            plan = self.prepare(tags, multiple)
+        while len(self._plans) >= CACHED_PLANS:
+            self._plans.pop(next(iter(self._plans)))
+        self._plans[key] = plan
+        return await self.read_plan(plan, depth, timeout)
 
     async def request(
         self, request: bytes, *, timeout: float | None = None, lane: Lane | None = None
@@ -218,6 +241,22 @@ class AsyncConnector:
             request, timeout_s=self._reply_s(timeout), lane=lane or self.lane
         )
         return reply
+
+    async def list_services(self, timeout: float | None = None) -> list[dict[str, Any]]:
+        """The items of a List Services reply."""
+        return await self.list_command(Command.LIST_SERVICES, timeout)
+
+    async def list_interfaces(self, timeout: float | None = None) -> list[dict[str, Any]]:
+        """The items of a List Interfaces reply; most targets have none."""
+        return await self.list_command(LIST_INTERFACES, timeout)
+
+    async def list_command(
+        self, command: int, timeout: float | None = None, data: bytes = b""
+    ) -> list[dict[str, Any]]:
+        """The items of the reply to any list command, as dicts under the documented names."""
+        return cpf_items(
+            await self.connection.command(command, timeout_s=self._reply_s(timeout), data=data)
+        )
 
     async def list_identity(self, timeout: float | None = None) -> IdentityItem | None:
         """Who the target says it is."""

@@ -341,6 +341,11 @@ def test_the_async_client_does_the_same(plc: Simulator, connected: bool) -> None
             plan = connection.prepare(["SCADA[1]", "Speed"])
             values = [(await connection.read_plan(plan))[0] for _ in range(3)]
             assert values == [6, 6, 6]
+            for _ in range(2):
+                assert (await connection.read_tags(["SCADA[1]", "Nowhere"])) == [6, None]
+            (service,) = await connection.list_services()
+            assert service["communications_service.service_name"] == "Communications"
+            assert await connection.list_interfaces() == []
             descriptions = [r.description async for r in connection.synchronous(["Speed"])]
             assert descriptions == ["Single Read  Tag  Speed"]
 
