@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -441,3 +442,51 @@ def test_a_value_within_its_deadband_is_not_published_again() -> None:
             await published.until(lambda: published.value("d.a") == 106)
 
     asyncio.run(scenario())
+
+
+def test_metrics_are_named_and_typed_by_prometheus_rules() -> None:
+    async def scenario() -> list[Any]:
+        plant = make_plant("40001-40010=7")
+        tags = (*registers(0, 5), Tag("w", "40002", writable=True), Tag("gone", "HR:12"))
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, tags)) as (wire, published),
+        ):
+            await published.until(lambda: len(published.blocks) >= 2)
+            await write(wire, "d", ["w", 0, [1]])
+            polled_device = wire.devices["d"]
+            short = polled_device.metrics(up=True, now=clock(), histograms=False)
+            full = polled_device.metrics(up=wire.is_up(polled_device), now=clock())
+            assert len(short) < len(full)
+            return full + wire.metrics()
+
+    rows = asyncio.run(scenario())
+    found = {(name, *sorted(labels.items())): number for name, labels, number in rows}
+    device_label = ("device", "d")
+    assert len(found) == len(rows)  # no series twice
+    assert found["cpppod_device_up", device_label, ("driver", "modbus-tcp")] == 1
+    assert found["cpppod_tags_quarantined", device_label] == 1
+    assert found["cpppod_tags", device_label, ("quality", "good")] == 6
+    assert found["cpppod_tags", device_label, ("quality", "bad")] == 1
+    assert found["cpppod_writes_total", device_label, ("result", "ok")] == 1
+    assert found["cpppod_connects_total", device_label, ("result", "ok")] == 1
+    assert found["cpppod_protocol_exceptions_total", ("code", "2"), device_label] >= 1
+    assert found["cpppod_device_state", device_label, ("state", "online")] == 1
+    names = {re.sub("_(bucket|sum|count)$", "", str(name)) for name, *_ in found}
+    assert all(name.startswith("cpppod_") for name in names)
+    assert {
+        "cpppod_requests_total",
+        "cpppod_request_duration_seconds",
+        "cpppod_poll_cycle_duration_seconds",
+        "cpppod_poll_lateness_seconds",
+        "cpppod_poll_overruns_total",
+        "cpppod_coalesce_registers_wasted_ratio",
+        "cpppod_blocks_split_total",
+        "cpppod_tag_age_seconds_max",
+        "cpppod_bus_utilization_ratio",
+        "cpppod_bus_wait_seconds",
+        "cpppod_queue_depth",
+        "cpppod_write_duration_seconds",
+        "cpppod_device_last_success_timestamp_seconds",
+        "cpppod_device_consecutive_failures",
+    } <= names
