@@ -115,7 +115,9 @@ def test_gateway_is_ready_when_all_have_beaten_and_listeners_are_bound() -> None
     table.receive_beat("poller-1", beat("poller-1", 72, state="backing off"), 0.1)
     table.receive_beat("listener-main", beat("listener-main", 73, extra={}), 0.1)
     assert not table.ready()
-    table.receive_beat("listener-main", beat("listener-main", 73, extra={"address": "127.0.0.1:44818"}), 1.1)
+    table.receive_beat(
+        "listener-main", beat("listener-main", 73, extra={"address": "127.0.0.1:44818"}), 1.1
+    )
     assert table.ready()
 
 
