@@ -130,7 +130,7 @@ class Session:
         self._links: dict[bytes, Connection] = {}
         self._ours = bytes(8)
         self._batch: Batch | None = None
-        self._seen = (0, 0, 0)
+        self._seen: tuple[Any, ...] = ()
         self._origin = Origin(
             self._image, address, UNCONNECTED_CAPACITY, may_write=may_write, session=self
         )
@@ -205,18 +205,22 @@ class Session:
                     break
             count += 1
             at = end
+        if count == 1 and at == size:
+            self._know_batch(data, size if data[0] == SEND_RR_DATA else -size, out)
         self.requests += count
         return at
 
     def _know_batch(self, data: bytes, total: int, out: list[bytes]) -> None:
-        """Remember pipelined requests that come for the second time while nothing changes."""
-        seen = (len(data), total, self._image.version)
+        """Remember requests that come for the second time while nothing changes."""
+        version = self._image.version
+        first = data[20:total] if total > 0 else data[46:-total]
+        seen = (len(data), total, version, first, data[-8:])
         if seen != self._seen:
             self._seen = seen
             return
         if len(data) <= MAX_REQUESTS * abs(total):
             connection = self._links.get(data[20:44]) if total < 0 else None
-            self._batch = Batch(data, out, total=abs(total), version=seen[2], connection=connection)
+            self._batch = Batch(data, out, total=abs(total), version=version, connection=connection)
 
     def _alike(self, data: bytes, total: int, now: float, out: list[bytes]) -> int:
         """The same for pipelined frames of one length, cut apart in one go."""
