@@ -285,7 +285,7 @@ class Feed(Section):
 
     publish: OptionalListenAddress = Field(default="", description="TCP beside the ipc socket")
     snapshot: OptionalListenAddress = Field(default="", description="snapshots and replay over TCP")
-    replay_size: Size = 32_000_000
+    replay_size: Size = 8_000_000  # with it the feed stays within 30 MB; 30 s of 20,000 values/s
     replay_age: Duration = 120.0
     secret_key_file: Text = Field(default="", description="CURVE: the feed's own key")
     client_keys_file: Text = Field(
