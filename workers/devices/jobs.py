@@ -28,6 +28,7 @@ from cpppod.workers.devices.queue import Job
 
 CONNECTION_FAILURE, UNCONNECTED_TIMEOUT = 0x01, 0x0204  # CIP statuses for "it did not answer"
 SERVICE_NOT_SUPPORTED = 0x08
+SILENCES_IN_A_ROW = 5  # of all devices on the wire: the connection may be half-open, make it anew
 
 log = logging.getLogger("cpppod")
 
@@ -91,6 +92,7 @@ class JobRunner:
         self._is_ours = is_ours
         self._again = again
         self._lost = lost
+        self._silences = 0
         self._now = now
 
     async def run(self, device: PolledDevice, job: Job, started: Moment) -> None:
@@ -121,7 +123,7 @@ class JobRunner:
                 return
             now = self._now()
             if any(sample[1] & 0xFF != Quality.TIMEOUT for sample in samples.values()):
-                self._log_change(device, device.answered(now))
+                self._answered(device, now)
             blocks, retry = device.polled(work, samples, now)
         if retry is not None:
             self._again(retry)
@@ -134,7 +136,7 @@ class JobRunner:
         except DeviceError as error:
             self._note(device, error)
         else:
-            self._log_change(device, device.answered(self._now()))
+            self._answered(device, self._now())
 
     async def _write(self, device: PolledDevice, job: Job, started: Moment) -> None:
         work: WriteWork = job.work
@@ -150,7 +152,7 @@ class JobRunner:
             self._log_change(device, device.silent(now))
             topic, payload = self.publish_all(device.doubt(work.writes, now))
         elif outcome.connected:
-            self._log_change(device, device.answered(now))
+            self._answered(device, now)
             topic, payload = await self._read_back(device, work.writes)
         device.wrote(work.writes, self._now())
         if not outcome.connected:
@@ -212,8 +214,16 @@ class JobRunner:
                 done = Transaction(operation, operation, result, lasted_s, detail, code)
                 counters.transaction(done, now.wall_us)
 
+    def _answered(self, device: PolledDevice, now: Moment) -> None:
+        self._silences = 0
+        self._log_change(device, device.answered(now))
+
     def _note(self, device: PolledDevice, error: DeviceError) -> None:
         """What a failed call says of the device and of the connection."""
+        self._silences += 1
+        if self._silences >= SILENCES_IN_A_ROW:
+            self._silences = 0
+            self._lost(DeviceError(Quality.NOT_CONNECTED, f"nobody answers: {error.text}"))
         if error.quality & 0xFF != Quality.NOT_CONNECTED:
             garbled = error.quality & 0xFF == Quality.BAD_REPLY
             self._log_change(device, device.silent(self._now(), garbled=garbled))

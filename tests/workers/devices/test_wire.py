@@ -300,6 +300,23 @@ def test_a_half_open_connection_is_given_up_and_made_anew() -> None:
     asyncio.run(scenario())
 
 
+def test_a_half_open_connection_is_made_anew_also_where_nothing_is_demoted() -> None:
+    async def scenario() -> None:
+        plant = make_plant("40001-40010=7")
+        keys = {"demote_after": 10**6, "timeout_s": 0.05}
+        async with (
+            simulated(plant) as (simulator, address),
+            polled(device("d", address, registers(0, 5), **keys)) as (_, published),
+        ):
+            await published.until(lambda: published.quality("d.r0") == 0)
+            plant.faults.add(parse_fault("half-open,times=1"))
+            await published.until(lambda: published.quality("d.r0") == Quality.TIMEOUT)
+            await published.until(lambda: published.quality("d.r0") == 0)
+            assert tcp_endpoint(simulator).connections >= 2
+
+    asyncio.run(scenario())
+
+
 def test_a_reset_connection_is_made_anew_without_a_bad_value() -> None:
     async def scenario() -> None:
         plant = make_plant("40001-40010=7")
