@@ -1,72 +1,58 @@
-"""Pipelined requests known as a whole: answered by one comparison and one join.
+"""Requests known as a whole: one frame or pipelined ones, answered by one comparison.
 
-    unconnected  header | context | key + header | context | ... | key
-    class 3      header + context + address | sequence | message + header + context + address | ...
-    replies      the same, each constant piece in its place
+    requests  frame of `total` bytes | frame | frame ...
+    replies   reply of `reply` bytes | reply | reply ...
 
-Every other piece is constant; the varying ones (contexts, or sequence counts) go into the replies
-as they came. What was worked out holds as long as nothing in the image changes (`Image.version`).
+What varies from one time to the next stands at the same place in a request and its reply: the
+sender context (12 to 19) without a connection, the sequence count (44, 45) on one. It is copied,
+byte by byte over all frames at once, into the requests expected and the replies prepared; if what
+came is what was expected, the replies are right. They hold as long as nothing in the image changes
+(`Image.version`).
 """
-
-import struct
-from collections.abc import Sequence
-from functools import lru_cache
 
 from cpppod.protocols.cip.objects.connection_manager import Connection
 
 MAX_REQUESTS = 64  # of one batch: more are hardly ever in flight
-_HEADER, _CONTEXT, _ADDRESS, _SEQUENCE = 12, 8, 24, 2  # bytes
-
-
-@lru_cache(128)
-def _layout(total: int, count: int, connected: bool) -> struct.Struct:
-    """`count` requests of `total` bytes, constant and varying pieces in turn."""
-    if connected:
-        before, varying = _HEADER + _CONTEXT + _ADDRESS, _SEQUENCE
-    else:
-        before, varying = _HEADER, _CONTEXT
-    body = total - before - varying
-    return struct.Struct(
-        f"{before}s" + f"{varying}s{body + before}s" * (count - 1) + f"{varying}s{body}s"
-    )
+_CONTEXT = tuple(range(12, 20))
+_SEQUENCE = (44, 45)
+_COUNTING = bytes(range(256)) * 2  # low bytes of sequence counts that go up by one
 
 
 class Batch:
-    """A batch of requests of one length, and what they are answered with.
+    """Requests of one length, and what they are answered with.
 
     Attributes:
         size: bytes of the requests; `count` is how many they are.
     """
 
     __slots__ = (
-        *("_connection", "_constants", "_data", "_last", "_layout", "_parts", "_reply"),
-        *("_version", "count", "size"),
+        *("_connection", "_data", "_expected", "_last", "_places", "_prepared", "_replies"),
+        *("_reply", "_total", "_version", "count", "size"),
     )
 
     def __init__(
         self,
         data: bytes,
-        replies: Sequence[bytes],
+        replies: bytes,
         *,
         total: int,
         version: int,
         connection: Connection | None,
+        last: bytes,
     ) -> None:
-        """`replies` are the pieces just sent, four a request, six on a connection.
-
-        With a connection they are start, ours, context, lead, sequence, tail; else start, ours,
-        context, tail.
-        """
+        """`replies` are what has just been sent, all of one length; `last` is the last message."""
         self.size = len(data)
         self.count = self.size // total
+        self._total = total
+        self._reply = len(replies) // self.count
         self._version = version
         self._connection = connection
-        self._last = replies[-1]
-        self._layout = _layout(total, self.count, connection is not None)
-        self._constants = self._layout.unpack(data)[::2]
-        self._parts = _pieces(replies, 6 if connection is not None else 4)
+        self._last = last
+        self._places = _CONTEXT if connection is None else _SEQUENCE
         self._data = data
-        self._reply = b"".join(replies)
+        self._replies = replies
+        self._expected = bytearray(data)
+        self._prepared = bytearray(replies)
 
     def answer(self, data: bytes, version: int, now: float) -> bytes | None:
         """The replies to requests that differ in nothing but what varies; None where they do."""
@@ -74,35 +60,21 @@ class Batch:
             return None
         connection = self._connection
         if connection is None and data == self._data:
-            return self._reply
-        pieces = self._layout.unpack(data)
-        if pieces[::2] != self._constants:
+            return self._replies
+        expected, prepared = self._expected, self._prepared
+        total, reply = self._total, self._reply
+        for place in self._places:
+            piece = data[place::total]
+            expected[place::total] = piece
+            prepared[place::reply] = piece
+        if expected != data:
             return None
         if connection is not None:
-            sequences = pieces[1::2]
-            fresh = len(set(sequences)) == self.count
-            if not fresh or connection.deadline < now or sequences[0] == connection.last_sequence:
+            low = data[44::total]
+            fresh = low in _COUNTING or len(set(low)) == self.count
+            if not fresh or connection.deadline < now or data[44:46] == connection.last_sequence:
                 return None
-            connection.last_sequence = sequences[-1]
+            connection.last_sequence = data[-total + 44 : -total + 46]
             connection.last_reply = self._last
             connection.deadline = now + connection.timeout_s
-        parts = self._parts
-        parts[1::2] = pieces[1::2]
-        return b"".join(parts)
-
-
-def _pieces(replies: Sequence[bytes], each: int) -> list[bytes]:
-    """The replies as one list, constant and varying pieces in turn."""
-    parts: list[bytes] = []
-    before = b""
-    for at in range(0, len(replies), each):
-        start, ours, context, *rest = replies[at : at + each]
-        if len(rest) == 3:
-            lead, sequence, tail = rest
-            parts += (before + start + ours + context + lead, sequence)
-        else:
-            (tail,) = rest
-            parts += (before + start + ours, context)
-        before = tail
-    parts.append(before)
-    return parts
+        return bytes(prepared)

@@ -218,9 +218,18 @@ class Session:
         if seen != self._seen:
             self._seen = seen
             return
-        if len(data) <= MAX_REQUESTS * abs(total):
-            connection = self._links.get(data[20:44]) if total < 0 else None
-            self._batch = Batch(data, out, total=abs(total), version=version, connection=connection)
+        connection = self._links.get(data[20:44]) if total < 0 else None
+        each = 4 if connection is None else 6
+        lengths = {sum(map(len, out[at : at + each])) for at in range(0, len(out), each)}
+        if len(lengths) == 1 and len(data) <= MAX_REQUESTS * abs(total):
+            self._batch = Batch(
+                data,
+                b"".join(out),
+                total=abs(total),
+                version=version,
+                connection=connection,
+                last=out[-1],
+            )
 
     def _alike(self, data: bytes, total: int, now: float, out: list[bytes]) -> int:
         """The same for pipelined frames of one length, cut apart in one go."""
