@@ -32,7 +32,6 @@ from cpppod.protocols.cip.personality import personality
 from cpppod.protocols.cip.request import CallNeeded, Command, ForwardNeeded, Origin
 from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.status import CipError, GeneralStatus
-from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import declare
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.errors import EncodeError
@@ -553,8 +552,3 @@ def _new_runner(work: Any) -> None:
         asyncio.run(work)
         return
     uvloop.run(work)
-
-
-def structures_of(simulator: Simulator) -> Mapping[str, Structure]:
-    """The structures that a simulator's settings declare, by folded name."""
-    return simulator._structures

@@ -11,9 +11,9 @@ A read is a slice. `apply_block` takes what a device's owner published, in seque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cpppod.protocols.cip import structures, types
+from cpppod.protocols.cip import structures
 from cpppod.protocols.cip.status import CipError, GeneralStatus, TagStatus
-from cpppod.protocols.cip.structures import Member, Structure
+from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import DataType
 from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.values import Quality, is_bad
@@ -345,25 +345,3 @@ def _apply(variable: Variable, kind: Structure, tag: str, value: Any, quality: i
         structures.store(variable.data, member, value)
     except EncodeError:
         sample.quality = int(Quality.OUT_OF_RANGE)
-
-
-def device_structure(
-    name: str, tags: Sequence[tuple[str, str, int]], *, template_id: int
-) -> Structure:
-    """The structure of a device: (tag, CIP type name, length) each; strings are Logix strings.
-
-    Raises:
-        EncodeError: a type that no structure can hold.
-    """
-    fields: list[tuple[str, Kind, int]] = []
-    for tag, type_name, length in tags:
-        kind: Kind = structures.PREDEFINED.get(type_name.upper()) or types.by_name(type_name)
-        if not kind.size:
-            kind = structures.STRING
-        fields.append((tag, kind, 0 if length <= 1 else length))
-    return structures.define(name, fields, template_id=template_id)
-
-
-def member_value(variable: Variable, member: Member) -> Any:
-    """A member's value in a device's memory."""
-    return structures.load(variable.data, member)

@@ -117,7 +117,6 @@ class Reference:
         bit: for a packed BOOL, else None.
         samples: what decides whether it is fresh; () for local tags.
         member: the device's tag that it lies in, or None.
-        indexed: whether the last component carried an index.
     """
 
     variable: Variable
@@ -128,7 +127,6 @@ class Reference:
     samples: tuple[Sample, ...] = ()
     member: Member | None = None
     first: int = 0
-    indexed: bool = False
     whole: int = 1
 
 
@@ -352,7 +350,6 @@ def _index(
             )
         linear = linear * size + index
     reference.first = linear
-    reference.indexed = True
     reference.at += linear * (reference.kind.size or 1)
     reference.available -= linear
     return position
@@ -368,7 +365,6 @@ def _descend(reference: Reference, name: str) -> Member:
     reference.kind = member.type
     reference.available = reference.whole = max(member.length, 1)
     reference.first = 0
-    reference.indexed = False
     return member
 
 

@@ -84,7 +84,6 @@ class PcccFiles:
         for text in files or DEFAULT_FILES:
             file = declared_file(text)
             self.files[file.number] = file
-        self.may_write: Callable[[], bool] = lambda: True
 
     def execute(self, data: bytes, origin: Origin) -> bytes:
         """The reply to an Execute PCCC's data."""

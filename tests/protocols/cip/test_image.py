@@ -3,7 +3,7 @@
 import pytest
 
 from cpppod.protocols.cip import types
-from cpppod.protocols.cip.image import Image, Variable, device_structure
+from cpppod.protocols.cip.image import Image, Variable
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Allotment
@@ -135,9 +135,11 @@ def test_device_declared_anew_keeps_what_did_not_change() -> None:
 
 
 def test_device_s_strings_are_logix_strings() -> None:
-    made = device_structure("d", [("s", "STRING", 1), ("n", "INT", 3)], template_id=0x101)
-    assert made.members[0].type.size == 88
-    assert Variable("d", made).data == bytes(96)
+    variable = device_image().devices["boiler"]
+    assert isinstance(variable.type, Structure)
+    member = variable.type.member("name")
+    assert member is not None
+    assert member.type.size == 88
 
 
 def test_variable_of_unreasonable_dimensions_is_refused() -> None:
