@@ -20,6 +20,7 @@ from typing import Any
 from cpppod.protocols.cip.structures import Structure
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator_tags import Declaration, TagError, parse_declaration
+from cpppod.workers.enip_endpoint import Limits
 
 MAX_RANGE = 4_096  # addresses of one range
 _TABLES = {"identity", "tcpip", "routes"}
@@ -89,6 +90,9 @@ def controllers(table: Mapping[str, Any], base: Settings) -> list[Simulator]:
     changes: dict[str, Any] = {}
     for key, value in table.items():
         if key == "tags":
+            continue
+        if key == "limits":
+            changes[key] = Limits.configured(value)
             continue
         if key not in known:
             raise TagError(f"unknown key {key!r}; one of tags, {', '.join(sorted(known))}")

@@ -43,6 +43,10 @@ def test_controllers_of_the_file_serve_its_structures(tmp_path: pathlib.Path) ->
     path = tmp_path / "plant.toml"
     path.write_text(text)
     assert len(read_controllers(str(path), Settings(udp=False))) == 200
+    limits = "limits = { connections = 1024, per_address = 64, idle_s = 600 }"
+    assert limits in DOCUMENT.read_text()
+    path.write_text(text + limits)
+    assert read_controllers(str(path), Settings())[0].settings.limits.per_address == 64
     assert tomllib.loads(text)["controller"][0]["plc"] == "compactlogix"
     path.write_text(text.replace("127.0.0.2-127.0.0.201:44818", "127.0.0.1:0"))
     (plc,) = read_controllers(str(path), Settings(udp=False))
