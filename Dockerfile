@@ -31,7 +31,7 @@ ENV PATH=/opt/cpppod/bin:$PATH \
 USER cpppod
 WORKDIR /var/lib/cpppod
 VOLUME /var/lib/cpppod
-EXPOSE 44818/tcp 44818/udp 44880/tcp 44881/tcp 9880/tcp 8880/tcp
+EXPOSE 44818/tcp 44818/udp 44880/tcp 44881/tcp 9880/tcp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["docker-entrypoint.sh", "healthy"]

@@ -33,6 +33,7 @@ from cpppod.protocols.enip.originator_errors import (
     ReplyTimeout,
 )
 from cpppod.protocols.enip.originator_pccc import pccc_operations
+from cpppod.protocols.errors import EncodeError
 
 client = Client
 connector = Connector
@@ -43,6 +44,7 @@ __all__ = [
     "Client",
     "CommunicationCeased",
     "Connector",
+    "EncodeError",
     "EnipStatusError",
     "ForwardOpenRefused",
     "Implicit",

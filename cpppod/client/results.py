@@ -14,7 +14,13 @@ from cpppod.protocols.enip.originator_exchange import Exchange
 
 Status = int | tuple[int, list[int]]
 
-_READS = ("read", "get_attribute_single", "get_attributes_all", "get_attribute_list")
+_READS = (
+    "read",
+    "get_attribute_single",
+    "get_attributes_all",
+    "get_attribute_list",
+    "pccc_read",
+)
 
 
 class Result(NamedTuple):

@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(
             name,
             help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
+            description=f"{text[0].upper()}{text[1:]}{'' if text.endswith('?') else '.'}",
             epilog=f"example: {example}" if example else None,
             parents=[everywhere],
         )

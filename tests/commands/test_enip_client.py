@@ -61,6 +61,10 @@ def test_data_files_are_read_and_written(capsys: Capture) -> None:
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert [row["operation"] for row in rows] == ["N7:0", "N7:0", "F8:1"]
         assert rows[1]["value"] == [7]
+        assert enip_client.main([*arguments[:-1], "--print", "N7:0=8", "N7:0"]) == 0
+        wrote, read = capsys.readouterr().out.splitlines()
+        assert "N7:0              <= " in wrote
+        assert "N7:0              == [8]: 'OK'" in read
         assert enip_client.main([*arguments, "N7:9999x"]) == 2
     assert "^" in capsys.readouterr().err
 

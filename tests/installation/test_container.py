@@ -74,7 +74,7 @@ def test_the_image_is_slim_and_runs_without_root() -> None:
 def test_the_image_has_a_healthcheck_and_the_documented_ports() -> None:
     final = stages()[1]
     assert re.search(r"HEALTHCHECK .*\[\"docker-entrypoint.sh\", \"healthy\"\]", final)
-    for port in ("44818/tcp", "44818/udp", "44880/tcp", "44881/tcp", "9880/tcp", "8880/tcp"):
+    for port in ("44818/tcp", "44818/udp", "44880/tcp", "44881/tcp", "9880/tcp"):
         assert port in final
     for line in re.findall(r"(?m)^(?:CMD|ENTRYPOINT) (.*)", final):
         assert isinstance(json.loads(line), list), "exec form: signals reach the process"
