@@ -44,13 +44,23 @@ def main(arguments: list[str] | None = None) -> int:
         return REFUSED
 
 
+EPILOG = """\
+examples:
+  cpppod-automata '(ab+)((,[ ]*)(ab+))*'
+  cpppod-automata --test 12.5kg '(?P<whole>[0-9]+)(\\.(?P<part>[0-9]*))?'
+  cpppod-automata --symbols bytes --dot '[0-9]+\\r\\n' | dot -Tpng > machine.png
+
+exit status: 0 done, 1 the text is not accepted or the picture cannot be drawn, 2 wrong usage
+"""
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
         prog="cpppod-automata",
         description="Draw the state machine of a regular expression, or try it on a text.",
-        epilog="Exit status: 0 done, 1 the text is not accepted or the picture cannot be drawn, "
-        "2 usage.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("expression", metavar="REGEX", help="the regular expression")
     kind = made.add_mutually_exclusive_group()

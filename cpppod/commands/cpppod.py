@@ -16,6 +16,17 @@ from typing import Any
 from cpppod import __version__
 
 DEFAULT_FILE = "/etc/cpppod/cpppod.toml"
+EPILOG = """\
+examples:
+  cpppod --demo                              a simulated plant, until Ctrl-C
+  cpppod --check plant.toml                  what is wrong with it, or what it amounts to
+  cpppod --config plant.toml                 run it
+  cpppod --schema > cpppod.schema.json       for editors
+
+cpppoctl asks and steers what runs.
+
+exit status: 0 done, 1 refused or failed, 2 wrong usage
+"""
 DONE, REFUSED = 0, 1
 
 
@@ -24,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="cpppod",
         description="Industrial gateway for EtherNet/IP (CIP), Modbus and text devices.",
-        epilog="exit status: 0 done, 1 refused or failed, 2 wrong usage",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = options.add_argument
     add(

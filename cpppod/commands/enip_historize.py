@@ -8,10 +8,12 @@
 Options are those of `enip_server`. It is also the example of an `Attribute` of one's own.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from cpppod import __version__
 from cpppod.commands import enip_server
 from cpppod.history.logger import logger
 from cpppod.history.timestamp import timestamp
@@ -64,13 +66,41 @@ def recording(history: logger) -> type[Attribute]:
     return Recorded
 
 
+EPILOG = """\
+options and tags are those of enip_server, after FILE: enip_server --help
+
+examples:
+  enip_historize plant.hst 'Tag_Name=INT[1000]'
+  enip_historize plant.hst -a 127.0.0.1:44819 --print Level=REAL
+
+exit status: 0 done, 1 refused or failed, 2 wrong usage
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """What stands before the command line of `enip_server`."""
+    made = argparse.ArgumentParser(
+        prog="enip_historize",
+        usage="enip_historize FILE [OPTION ...] [TAG ...]",
+        description="Simulate an EtherNet/IP controller and record every read and write of its "
+        "tags.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("file", metavar="FILE", help="the history file to record in; appended to")
+    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return made
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve and record until stopped."""
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or given[0].startswith("-"):
+        if given and given[0] in ("-h", "--help", "--version"):
+            parser().parse_args(given[:1])  # which ends the command
         text = "enip_historize: the first argument is the file to record in; then as enip_server"
         print(text, file=sys.stderr)
-        return 0 if given and given[0] in ("-h", "--help") else 2
+        return 2
     path, *rest = given
     with logger(path, bufsize=logger.LINE_BUF) as history:
         if not history:

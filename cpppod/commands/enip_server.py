@@ -35,6 +35,19 @@ MOVE_HELP = (
     "have a tag move: TAG=counter[,step=1], TAG=sine[,offset=,amplitude=,period=], "
     "TAG=walk[,low=,high=,step=]; each takes every=SECONDS"
 )
+EPILOG = """\
+A tag is NAME[@class/instance/attribute][=TYPE[length]]; types: BOOL SINT INT DINT LINT USINT UINT
+UDINT ULINT REAL LREAL STRING SSTRING STRING82 BYTE WORD DWORD LWORD TIMER COUNTER CONTROL.
+Serves every network interface unless -a says otherwise.
+
+examples:
+  enip_server --print 'SCADA=INT[1000]' 'TEXT=SSTRING[100]' FLOAT=REAL
+  enip_server -a 127.0.0.1:44819 Total=DINT --move Total=counter
+  enip_server -S 'SCADA@0x4/0x96/3=INT[18]'
+  enip_server -c plant.toml
+
+exit status: 0 stopped, 1 refused or failed, 2 wrong usage
+"""
 DEFAULT_TAG = "SCADA=DINT[1000]"  # served where no tag is named, so that there is something to try
 LOG_BYTES, LOG_FILES = 10_000_000, 5
 _LEVELS = (logging.WARNING, logging.INFO, logging.INFO, logging.INFO, logging.DEBUG)
@@ -46,9 +59,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="enip_server",
         description="Simulate an EtherNet/IP controller: tags to read and write over CIP.",
-        epilog="A tag is NAME[@class/instance/attribute][=TYPE[length]], e.g. SCADA=INT[1000]; "
-        "types: BOOL SINT INT DINT LINT USINT UINT UDINT ULINT REAL LREAL STRING SSTRING STRING82. "
-        "Serves every network interface unless -a says otherwise.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
     add("-v", "--verbose", action="count", default=0, help="log more; up to four times")

@@ -20,6 +20,16 @@ from cpppod.protocols.modbus.specs import RegisterRange, parse_range
 
 NAME = "modbus_poll"
 DEFAULT_ADDRESS = "127.0.0.1:502"
+EPILOG = """\
+Registers: FIRST[-LAST][=VALUE,...]; those with values are written first. Ends with Ctrl-C.
+
+examples:
+  modbus_poll -a :1502 40001-40010=0 40001-40100
+  modbus_poll -a 10.0.0.5:502 --once --json 40001-40010
+  modbus_poll -a /dev/ttyUSB0 --baudrate 19200 --parity E -u 3 30001-30004
+
+exit status: 0 done, 1 refused or failed, 2 wrong usage
+"""
 FORMAT = (
     "%(asctime)s.%(msecs)03d %(threadName)-10.10s %(name)-8.8s %(levelname)-8.8s "
     "main       %(message)s"
@@ -32,7 +42,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=NAME,
         description="Write and poll registers of a Modbus device.",
-        epilog="Registers: FIRST[-LAST][=VALUE,...]; those with values are written first.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("registers", nargs="+", help="such as 40001-40100, or 40009=999 to write it")

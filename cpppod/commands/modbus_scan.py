@@ -32,6 +32,14 @@ BAUDRATES = (19_200, 9_600, 38_400, 115_200, 57_600, 4_800, 2_400, 1_200)
 PARITIES = ("E", "N", "O")
 FIRST_UNITS = (1, 2, 3, 4, 5, 10, 11, 16, 17, 32, 100, 247)  # asked first with every setting
 DEFAULT_LIMIT_S = 300.0
+EPILOG = """\
+examples:
+  modbus_scan /dev/ttyUSB0                            settings and units of a line
+  modbus_scan /dev/ttyUSB0 -b 9600 -p N -u 1-32       units, the settings being known
+  modbus_scan 10.0.0.5:502 --units 1-32 --identify    units behind an address, and what they are
+
+exit status: 0 units were found, 1 nobody answers, 2 wrong usage
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,12 @@ Progress = Callable[[str, int, int], None]
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(prog=NAME, description="Find Modbus units and line settings.")
+    parser = argparse.ArgumentParser(
+        prog=NAME,
+        description="Find Modbus units and line settings.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("address", help="path of a serial port, host:port, or rtu-over-tcp://host:port")
     add("-u", "--units", default="1-247", help="such as 1-32,100 (default %(default)s)")

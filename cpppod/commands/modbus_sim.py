@@ -36,6 +36,20 @@ from cpppod.workers.modbus_simulator_control import SimulatorControl, tell
 
 NAME = "modbus_sim"
 RTU_OVER_TCP = "rtu-over-tcp://"
+EPILOG = """\
+Registers: [UNIT:]FIRST[-LAST][=VALUE,...]; 1-9999 coils, 10001-19999 discrete inputs, 30001-39999
+input and 40001-99999 holding registers, or their 6-digit and HR:0 forms. docs/modbus.md lists the
+faults and the moving values.
+
+examples:
+  modbus_sim -a :1502 40001-40100=99
+  modbus_sim -a :1502 40001-40010=0 --move 40001=counter --fault late:0.5,rate=0.1
+  modbus_sim --pty /tmp/line --baudrate 19200 --parity E 1:40001-40020=0 2:40001-40020=0
+  modbus_sim -a :1502 --control /tmp/plc 40001-40100=99 &
+  modbus_sim --tell /tmp/plc set 40001=7
+
+exit status: 0 stopped, 1 refused or failed, 2 wrong usage
+"""
 LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 SERIAL_DEFAULTS = {"baudrate": 9600, "parity": "N", "stopbits": 1, "bytesize": 8}
 
@@ -51,9 +65,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=NAME,
         description="A simulated Modbus device.",
-        epilog="Registers: [UNIT:]FIRST[-LAST][=VALUE,...]; 1-9999 coils, 10001-19999 discrete "
-        "inputs, 30001-39999 input and 40001-99999 holding registers, or their 6-digit and HR:0 "
-        "forms. docs/modbus.md lists the faults and the moving values.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("registers", nargs="*", help="what it holds, such as 40001-40100=99 or 2:1-16=0,1")

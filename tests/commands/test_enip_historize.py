@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from pycomm3 import LogixDriver
 
 from cpppod.commands.enip_historize import main, recording
@@ -33,6 +34,14 @@ def test_reads_and_writes_are_recorded_as_documented(tmp_path: Path) -> None:
 def test_file_is_the_first_argument() -> None:
     assert main([]) == 2
     assert main(["--print", "X=INT"]) == 2
+
+
+def test_help_and_version_are_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    for option, shown in (("--help", "enip_historize FILE"), ("--version", "enip_historize 0.")):
+        with pytest.raises(SystemExit) as ended:
+            main([option])
+        assert ended.value.code == 0
+        assert shown in capsys.readouterr().out
 
 
 def test_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
