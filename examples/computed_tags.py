@@ -1,6 +1,6 @@
 """A controller whose tags are computed when they are read: the load of the machine it runs on.
 
-python computed_tags.py -a 127.0.0.1:44818 load1=REAL load5=REAL load15=REAL
+python examples/computed_tags.py -a 127.0.0.1:44818 load1=REAL load5=REAL load15=REAL
 """
 
 import os

@@ -1,6 +1,6 @@
 """Read a few attributes of any controller again and again, as an async iterator.
 
-python examples/enip_poll_simple.py [HOST[:PORT] [COUNT]]
+python examples/enip_poll_simple.py [HOST[:PORT] [COUNT]]    try it on: enip_server
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Prints a gateway's values as they come, and says what was lost.
 
-python feed_subscriber.py tcp://127.0.0.1:44880 'boiler/*'
+python examples/feed_subscriber.py tcp://127.0.0.1:44880 'boiler/*'
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A simulated PowerFlex 750 drive: its parameters are attributes of class 0x93.
 
-python powerflex.py 127.0.0.1:44818
+python examples/powerflex.py 127.0.0.1:44818
 enip_get_attribute -S -a 127.0.0.1 '@0x93/3/10'
 """
 
