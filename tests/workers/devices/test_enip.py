@@ -42,7 +42,7 @@ def with_driver(device: Device, work: Callable[[EnipDriver], Awaitable[Any]]) ->
     return asyncio.run(run())
 
 
-KINDS = [{}, {"route_path": "1/0"}, {"connected": True}]
+KINDS: list[dict[str, Any]] = [{}, {"route_path": "1/0"}, {"connected": True}]
 
 
 @pytest.mark.parametrize("changes", KINDS, ids=["simple", "routed", "connected"])
@@ -122,10 +122,11 @@ def test_a_request_is_forwarded_byte_for_byte(plc: Simulator) -> None:
     request = bytes.fromhex("4c059105534341444100") + b"\x28\x01\1\0"
     for changes in KINDS:
         for route in (b"", b"\1\0"):
-            reply = with_driver(
-                device_at(plc.address, **changes),
-                lambda d, route=route: d.forward(request, route, 2.0),
-            )
+
+            async def forward(driver: EnipDriver, route: bytes = route) -> bytes:
+                return await driver.forward(request, route, 2.0)
+
+            reply = with_driver(device_at(plc.address, **changes), forward)
             assert reply.hex() == "cc000000c3000201"
 
 
