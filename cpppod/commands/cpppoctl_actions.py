@@ -99,7 +99,7 @@ def log(gateway: ControlClient, given: argparse.Namespace) -> int:
     for worker, why in answer["failed"].items():
         print(f"cpppoctl: {worker}: {why}; try cpppoctl status", file=sys.stderr)
     done = len(answer["workers"]) - len(answer["failed"])
-    _say(given, answer, f"log level {answer['level']}: {done} workers")
+    _say(given, answer, f"log level {answer['level']}: {done} worker{'s' * (done != 1)}")
     return 1 if answer["failed"] else 0
 
 
