@@ -150,22 +150,24 @@ class EnipConnection(asyncio.Protocol):
             return
         out = session.complete(ticket, result, self._now())
         if out:
-            if not self._out:
+            if not self._out and session.outstanding:
                 self.endpoint.loop.call_soon(self._flush)
             self._out.append(out)
+            if not session.outstanding:
+                self._flush()
         if session.commands:
             self._perform(session)
         if session.closing or (self.eof and not session.outstanding):
             self._flush()
             self._close()
-        else:
-            self._pace(session)
 
     def _flush(self) -> None:
-        """Write the replies that this turn of the loop has completed."""
+        """Write the replies that this turn of the loop has completed; their slots are free."""
         out, self._out = self._out, []
         if out and self.transport is not None:
             self._write(b"".join(out))
+            if self.session is not None:
+                self._pace(self.session)
 
     def _pace(self, session: Session) -> None:
         """Read on, or not, as the session and the peer's own reading allow."""

@@ -3,13 +3,13 @@
     forward -> SendRRData, the ticket as sender context -> reply with that context -> done(reply)
 
 It is opened by the first request, kept, and opened anew after a failure no more often than every
-`RETRY_S`. Without tasks: a request costs two dictionary entries and a timer.
+`RETRY_S`. Without tasks: a request costs a dictionary entry, and all share one timer.
 """
 
 import asyncio
+import math
 import struct
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from cpppod.protocols.cip.status import ConnectionStatus
@@ -22,7 +22,18 @@ MAX_OUTSTANDING = 256  # requests at one device, waiting for the connection incl
 CONNECT_S = 2.0  # for the connection and its session
 RETRY_S = 0.5  # between tries
 _CONTEXT = struct.Struct("<Q")
+_SEND_RR_DATA = 0x6F
+_CPF = bytes((2, 0, 0, 0, 0, 0, 0xB2, 0))  # two items: null address, unconnected data
+_CPF_AT, _MESSAGE_AT = 30, 40  # in a frame
 Done = Callable[[bytes | int], None]  # the reply, or the Connection Manager's extended status
+
+
+def onward(request: bytes, route_path: bytes, timeout_s: float) -> bytes:
+    """Data of the SendRRData that passes a request on along what is left of its route."""
+    message = request
+    if route_path:
+        message = UnconnectedSend(request, route_path, *ticks_for(timeout_s)).encode()
+    return UnconnectedMessage(message).encode()
 
 
 class Forwarder(asyncio.Protocol):
@@ -36,14 +47,16 @@ class Forwarder(asyncio.Protocol):
         self._reader = FrameReader()
         self._session = 0
         self._last_ticket = 0
-        self._outstanding: dict[bytes, tuple[Done, asyncio.TimerHandle]] = {}
+        self._outstanding: dict[bytes, tuple[Done, float]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self._waiting: list[tuple[bytes, bytes]] = []
         self._opening: asyncio.Task[None] | None = None
         self._not_before = 0.0
         self._out: list[bytes] = []
 
-    def forward(self, request: bytes, route_path: bytes, timeout_s: float, done: Done) -> None:
-        """Pass a request on; `done` is called once."""
+    def forward(self, data: bytes, timeout_s: float, done: Done) -> None:
+        """Send a request made by `onward`; `done` is called once."""
         if len(self._outstanding) >= MAX_OUTSTANDING:
             done(ConnectionStatus.NO_BUFFER_MEMORY)
             return
@@ -52,25 +65,26 @@ class Forwarder(asyncio.Protocol):
                 done(ConnectionStatus.LINK_ADDRESS_NOT_VALID)
                 return
             self._opening = self._loop.create_task(self._open())
-        message = request
-        if route_path:
-            message = UnconnectedSend(request, route_path, *ticks_for(timeout_s)).encode()
         self._last_ticket += 1
         ticket = _CONTEXT.pack(self._last_ticket)
-        timer = self._loop.call_later(timeout_s, self._expire, ticket)
-        self._outstanding[ticket] = (done, timer)
+        deadline = self._loop.time() + timeout_s
+        self._outstanding[ticket] = (done, deadline)
+        if deadline < self._timer_at:
+            self._set_timer(deadline)
         if self._session:
-            self._send(ticket, message)
+            self._send(ticket, data)
         else:
-            self._waiting.append((ticket, message))
+            self._waiting.append((ticket, data))
 
-    def _send(self, ticket: bytes, message: bytes) -> None:
-        """Queue a request; all of one turn of the loop leave in one write."""
-        data = UnconnectedMessage(message).encode()
+    def _send(self, ticket: bytes, data: bytes) -> None:
+        """Send a lone request; queue others, so that those of one turn leave in one write."""
+        head = HEADER.pack(_SEND_RR_DATA, len(data), self._session, 0, ticket, 0)
+        if len(self._outstanding) == 1:
+            self._transport.write(head + data)
+            return
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(HEADER.pack(0x6F, len(data), self._session, 0, ticket, 0))
-        self._out.append(data)
+        self._out += (head, data)
 
     def _flush(self) -> None:
         out, self._out = self._out, []
@@ -94,12 +108,33 @@ class Forwarder(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who asked."""
-        self._reader.receive_data(data)
+        at = 0 if self._reader.partial else self._take_plain(data)
+        if at == len(data):
+            return
+        self._reader.receive_data(data[at:])
         try:
             while (frame := self._reader.next_frame()) is not None:
                 self._take(frame)
         except DecodeError:
             self._transport.abort()
+
+    def _take_plain(self, data: bytes) -> int:
+        """Hand out whole replies of the usual form; the offset of the first that is none."""
+        at, size = 0, len(data)
+        while size - at > _MESSAGE_AT:
+            command, length, _session, status, context, _options = HEADER.unpack_from(data, at)
+            begin, end = at + _MESSAGE_AT, at + HEADER.size + length
+            if command != _SEND_RR_DATA or status or end > size or end < begin + 4:
+                break
+            if data[at + _CPF_AT : begin - 2] != _CPF:
+                break
+            if data[begin - 2] | data[begin - 1] << 8 != end - begin:
+                break
+            found = self._outstanding.pop(context, None)
+            if found is not None:
+                found[0](data[begin:end])
+            at = end
+        return at
 
     def _take(self, frame: Frame) -> None:
         if frame.command == 0x65:
@@ -115,9 +150,8 @@ class Forwarder(asyncio.Protocol):
         found = self._outstanding.pop(frame.context, None)
         if found is None:
             return  # too late: answered already
-        done, timer = found
-        timer.cancel()
-        if frame.command != 0x6F or frame.status:
+        done = found[0]
+        if frame.command != _SEND_RR_DATA or frame.status:
             done(ConnectionStatus.LINK_ADDRESS_NOT_VALID)
             return
         try:
@@ -136,31 +170,29 @@ class Forwarder(asyncio.Protocol):
         self._not_before = self._loop.time() + RETRY_S
         outstanding, self._outstanding = self._outstanding, {}
         self._waiting = []
-        for done, timer in outstanding.values():
-            timer.cancel()
+        for done, _deadline in outstanding.values():
             done(ConnectionStatus.LINK_ADDRESS_NOT_VALID)
 
-    def _expire(self, ticket: bytes) -> None:
-        found = self._outstanding.pop(ticket, None)
-        if found is not None:
-            found[0](ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT)
+    def _set_timer(self, at: float) -> None:
+        """Have `_expire` called at that second, and no later one."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = None if at == math.inf else self._loop.call_at(at, self._expire)
+
+    def _expire(self) -> None:
+        """Answer what had no reply in time; look again when the next is due."""
+        now = self._loop.time()
+        late = [ticket for ticket, (_, due) in self._outstanding.items() if due <= now]
+        dones = [self._outstanding.pop(ticket)[0] for ticket in late]
+        self._set_timer(min((due for _, due in self._outstanding.values()), default=math.inf))
+        for done in dones:
+            done(ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT)
 
     def close(self) -> None:
         """Give the connection up."""
         if self._opening is not None:
             self._opening.cancel()
+        self._set_timer(math.inf)
         if self._transport is not None:
             self._transport.abort()
-
-
-def answer_with(
-    done: Callable[[Any], None], failure: Callable[[int], bytes]
-) -> Callable[[bytes | int], None]:
-    """Hand on a reply, or `failure` of a status."""
-    return partial(_answer, done, failure)
-
-
-def _answer(
-    done: Callable[[Any], None], failure: Callable[[int], bytes], result: bytes | int
-) -> None:
-    done(result if isinstance(result, bytes) else failure(result))

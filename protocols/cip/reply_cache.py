@@ -7,7 +7,7 @@ Clients repeat themselves: what a request means is worked out once.
 """
 
 from cpppod.protocols.cip.image import Reply
-from cpppod.protocols.cip.request import ForwardNeeded
+from cpppod.protocols.cip.request import Pending
 
 MAX_COST = 4_194_304  # bytes for all requests without connection: 8,000 polls of 100 elements
 MAX_CONNECTION_COST = 131_072  # bytes for one connection
@@ -58,15 +58,15 @@ class ForwardCache:
     __slots__ = ("entries",)
 
     def __init__(self) -> None:
-        self.entries: dict[bytes, ForwardNeeded] = {}
+        self.entries: dict[bytes, Pending] = {}
 
-    def put(self, key: bytes, command: ForwardNeeded) -> None:
-        """Remember a command; the oldest goes where there are too many."""
+    def put(self, key: bytes, pending: Pending) -> None:
+        """Remember what must leave; the oldest goes where there are too many."""
         if len(key) > MAX_KEY:
             return
         if len(self.entries) >= MAX_FORWARDS:
             self.entries.pop(next(iter(self.entries)))
-        self.entries[key] = command
+        self.entries[key] = pending
 
 
 def forget(reply: Reply) -> None:

@@ -28,6 +28,7 @@ KNOWN_COMMANDS = frozenset(
 _RR = struct.Struct("<IIHHHHHH")
 _UNIT = struct.Struct("<IIHHHHIHH")
 _HEAD = struct.Struct("<HH")
+_RR_FRAME = struct.Struct("<HHII8sIIHHHHHH")
 _RR_OVERHEAD = 16  # bytes of the frame's data around the message
 _UNIT_OVERHEAD = 22
 
@@ -76,8 +77,12 @@ def rr_wrap(context: bytes, handle: int, timeout: int) -> Callable[[bytes], byte
     """What makes a SendRRData reply of a message."""
 
     def wrap(message: bytes) -> bytes:
-        ours = struct.pack("<II", handle, 0)
-        return rr_head(len(message)) + ours + context + rr_tail(message, timeout)
+        size = len(message)
+        head = _RR_FRAME.pack(
+            *(SEND_RR_DATA, size + _RR_OVERHEAD, handle, 0, context, 0),
+            *(0, timeout, 2, 0, 0, ItemType.UNCONNECTED_DATA, size),
+        )
+        return head + message
 
     return wrap
 

@@ -14,9 +14,8 @@ Source: CIP Networks Library Vol. 2, chapter 2; Vol. 1, 3-4 (class 3 connections
 """
 
 import struct
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.cip.image import Reply
@@ -63,21 +62,12 @@ from cpppod.protocols.enip.reply_frames import (
     unit_shape,
     unit_wrap,
 )
+from cpppod.protocols.enip.slots import Slot, Slots
 from cpppod.protocols.errors import DecodeError, ProtocolError
 
 MAX_OUTSTANDING = 64  # requests of one session that wait for the outside
 MAX_LEARNT = 64  # header and connection prefixes a session remembers
 PLAUSIBLE = 600  # bytes: an unknown command with more before any session is no EtherNet/IP
-
-
-@dataclass(slots=True)
-class _Slot:
-    """A reply's place in the order: its bytes, or None while it is out."""
-
-    ticket: int
-    frame: bytes | None
-    wrap: Callable[[bytes], bytes]
-    pending: Pending | None
 
 
 class Session:
@@ -122,9 +112,7 @@ class Session:
         self._own_forwards = ForwardCache()
         self._forwards = self._own_forwards.entries
         self._buffer = bytearray()
-        self._slots: deque[_Slot] = deque()
-        self._held = False
-        self._tickets = 0
+        self._slots = Slots()
         self._had_connection = False
         self._lengths: dict[bytes, int] = {}
         self._links: dict[bytes, Connection] = {}
@@ -143,7 +131,7 @@ class Session:
     @property
     def wants_data(self) -> bool:
         """Whether the shell is to go on reading."""
-        return not self._held and len(self._slots) < MAX_OUTSTANDING and not self.closing
+        return not self._slots.held and len(self._slots) < MAX_OUTSTANDING and not self.closing
 
     @property
     def has_connections(self) -> bool:
@@ -158,17 +146,21 @@ class Session:
             image.expire(now)
         self.active_at = now
         self.received += len(data)
-        if self._buffer or self._slots:
+        if self._buffer:
             self._buffer += data
             return self._work(now)
-        batch = self._batch
-        if batch is not None and batch.size == len(data):
-            known = batch.answer(data, image.version, now)
-            if known is not None:
-                self.requests += batch.count
-                return known
         out: list[bytes] = []
-        at = self._repeated(data, now, out)
+        at = 0
+        if not self._slots:
+            batch = self._batch
+            if batch is not None and batch.size == len(data):
+                known = batch.answer(data, image.version, now)
+                if known is not None:
+                    self.requests += batch.count
+                    return known
+            at = self._repeated(data, now, out)
+        if self._forwards:
+            at = self._leaving(data, at)
         if at < len(data):
             self._buffer += data[at:] if at else data
             out.append(self._work(now))
@@ -208,6 +200,23 @@ class Session:
         if count == 1 and at == size:
             self._know_batch(data, size if data[0] == SEND_RR_DATA else -size, out)
         self.requests += count
+        return at
+
+    def _leaving(self, data: bytes, at: int) -> int:
+        """Give slots to known requests that leave; the offset of the first frame that is none."""
+        forwards, slots, handle = self._forwards, self._slots, self.handle
+        size = len(data)
+        while not slots.held and len(slots) < MAX_OUTSTANDING:
+            total = self._lengths.get(data[at : at + 12], 0)
+            end = at + total
+            pending = forwards.get(data[at + 20 : end])
+            if total <= 0 or end > size or pending is None:
+                break
+            timeout = int.from_bytes(data[at + 28 : at + 30], "little")
+            ticket = slots.reserve(rr_wrap(data[at + 12 : at + 20], handle, timeout), pending)
+            self.commands.append((ticket, pending.command))
+            self.requests += 1
+            at = end
         return at
 
     def _know_batch(self, data: bytes, total: int, out: list[bytes]) -> None:
@@ -306,7 +315,7 @@ class Session:
         """Take whole frames off the buffer until it is empty or a request holds the rest back."""
         out: list[bytes] = []
         buffer, at = self._buffer, 0
-        while not self._held and not self.closing and len(self._slots) < MAX_OUTSTANDING:
+        while not self._slots.held and not self.closing and len(self._slots) < MAX_OUTSTANDING:
             if len(buffer) - at < HEADER.size:
                 break
             header = HEADER.unpack_from(buffer, at)
@@ -399,7 +408,7 @@ class Session:
     def _emit(self, frame: bytes, out: list[bytes]) -> None:
         """Send a reply, or queue it behind those that are out."""
         if self._slots:
-            self._slots.append(_Slot(0, frame, _same, None))
+            self._slots.append(Slot(0, frame, _same, None))
         else:
             out.append(frame)
 
@@ -418,7 +427,7 @@ class Session:
         known = self._forwards.get(frame[20:])
         if known is not None:
             wrap = rr_wrap(header[4], self.handle, int.from_bytes(frame[28:30], "little"))
-            self._settle(Pending(known, _same, exclusive=False), wrap, out)
+            self._settle(known, wrap, out)
             return
         try:
             item = UnconnectedMessage.decode(frame[HEADER.size :])
@@ -439,7 +448,9 @@ class Session:
         else:
             command = outcome.command if isinstance(outcome, Pending) else None
             if isinstance(command, ForwardNeeded) and item.message[0] == UNCONNECTED_SEND:
-                self._own_forwards.put(frame[20:], command)
+                self._own_forwards.put(frame[20:], Pending(command, _same, exclusive=False))
+                if header[3] == 0:
+                    self._learn(frame, len(frame))
             self._settle(outcome, wrap, out)
 
     def _render(self, request: bytes, reply: Reply) -> bytes:
@@ -456,10 +467,7 @@ class Session:
         if isinstance(outcome, bytes):
             self._emit(wrap(outcome), out)
             return
-        self._tickets += 1
-        self._slots.append(_Slot(self._tickets, None, wrap, outcome))
-        self._held = outcome.exclusive
-        self.commands.append((self._tickets, outcome.command))
+        self.commands.append((self._slots.reserve(wrap, outcome), outcome.command))
 
     def _connected(
         self,
@@ -543,20 +551,17 @@ class Session:
     def complete(self, ticket: int, result: Any, now: float) -> bytes:
         """A command's result is here: what can be written now, in order."""
         self._image.now = now
-        slot = next((item for item in self._slots if item.ticket == ticket), None)
+        slots = self._slots
+        slot = slots.find(ticket)
         if slot is None or slot.pending is None:
             return b""
         outcome = self._resume(slot.pending, result)
-        out: list[bytes] = []
         if isinstance(outcome, Pending):
-            slot.pending = outcome
-            self._held = outcome.exclusive
+            slots.renew(slot, outcome)
             self.commands.append((ticket, outcome.command))
             return b""
-        slot.frame, slot.pending = slot.wrap(outcome), None
-        self._held = any(item.pending and item.pending.exclusive for item in self._slots)
-        while self._slots and self._slots[0].frame is not None:
-            out.append(self._slots.popleft().frame or b"")
+        slots.settle(slot, outcome)
+        out = slots.take_ready()
         if self._buffer:
             out.append(self._work(now))
         return b"".join(out)

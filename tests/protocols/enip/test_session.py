@@ -17,7 +17,7 @@ from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.symbols import Allotment, declare
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.list_commands import answer_datagram
-from cpppod.protocols.enip.session import Session
+from cpppod.protocols.enip.session import MAX_OUTSTANDING, Session
 from cpppod.protocols.plant import Device, Group, Tag
 from cpppod.workers.listener_target import add_device
 from tests.enip_frames import (
@@ -376,6 +376,39 @@ def test_routed_request_leaves_and_its_reply_comes_back_byte_for_byte_in_its_tur
     assert [item[12:20] for item in out] == [b"first...", b"second..", b"third..."]
     assert out[0].endswith(b"one.")
     assert out[2].endswith(b"two.")
+
+
+def test_repeated_routed_requests_leave_up_to_the_limit_and_are_answered_in_order() -> None:
+    client = forwarding()
+    client.send(routed(read("X"), "1/1"))
+    ((first, _),) = client.session.commands
+    client.session.complete(first, b"\xcc\0\0\0\xc4\0one.", 0.0)
+    client.session.commands.clear()
+    contexts = [b"%08d" % number for number in range(MAX_OUTSTANDING + 3)]
+    sent = b"".join(rr(routed(read("X"), "1/1"), client.handle, each) for each in contexts)
+    assert client.session.receive_data(sent, 0.0) == b""
+    taken = client.session.commands.copy()
+    assert len(taken) == client.session.outstanding == MAX_OUTSTANDING
+    assert not client.session.wants_data
+    out = b""
+    for number in range(len(contexts)):
+        ticket, command = client.session.commands[number]
+        assert isinstance(command, ForwardNeeded)
+        assert (command.route_path.hex(), command.request) == ("0101", read("X"))
+        out += client.session.complete(ticket, b"\xcc\0\0\0\xc4\0%04d" % number, 0.0)
+    replies = frames(out)
+    assert [item[12:20] for item in replies] == contexts
+    assert [int(item[-4:]) for item in replies] == list(range(len(contexts)))
+    assert client.session.requests == len(contexts) + 2  # RegisterSession and the first
+
+
+def test_known_request_behind_one_that_leaves_waits_for_its_turn() -> None:
+    client = forwarding()
+    first = client.send(read("N"))
+    client.send(routed(read("X"), "1/1"))
+    ((ticket, _),) = client.session.commands
+    assert client.send(read("N")) == b""
+    assert client.session.complete(ticket, b"\xcc\0\0\0\xc4\0one.", 0.0).endswith(first)
 
 
 def test_class_3_connection_through_a_route_is_carried() -> None:
