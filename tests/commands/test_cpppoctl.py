@@ -195,7 +195,7 @@ def test_pause_and_resume_go_to_the_owner(gateway: KnownGateway, capsys: Capture
 
 
 def test_log_level_goes_to_one_worker_or_to_all(gateway: KnownGateway, capsys: Capture) -> None:
-    assert run_text(capsys, "log", "debug", "feed") == "log level debug: 1 workers\n"
+    assert run_text(capsys, "log", "debug", "feed") == "log level debug: 1 worker\n"
     assert gateway.orders_seen == [("feed", "log", {"level": "debug"})]
     text = run_text(capsys, "log", "info", status=1)
     assert "poller-press: worker poller-press is not connected" in text
