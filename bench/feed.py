@@ -31,7 +31,7 @@ CAPACITY_S = 3.0
 LATENCY_S = 5.0
 SIZES = (1, 10, 100)
 RATES = (10_000, 100_000)
-SUSTAINED = 500_000  # values/s in blocks of 100, for SUSTAINED_S (60 s: the design's figure)
+SUSTAINED = 500_000  # values/s in blocks of 100, for SUSTAINED_S (60 s: what a feed must hold out)
 SUSTAINED_S = float(os.environ.get("BENCH_SECONDS", "10"))
 
 

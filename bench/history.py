@@ -37,7 +37,7 @@ from cpppod.workers.stores.store import Batch, Reading  # noqa: E402
 
 FULL = os.environ.get("BENCH_FULL") == "1"
 BLOCK = 100
-PER_COMMIT = 250  # blocks: a tenth of a second at the design's rate
+PER_COMMIT = 250  # blocks: a tenth of a second at 250,000 samples a second
 DEVICES = 100
 SAMPLES = 50_000_000 if FULL else 2_000_000
 QUESTIONS = 10_000_000 if FULL else 1_000_000

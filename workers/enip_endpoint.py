@@ -34,7 +34,7 @@ KEEPALIVE = (30, 10, 3)  # seconds idle, seconds between, probes: a vanished pee
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What clients may cost (`reliability`: slow readers, half-open connections, floods).
+    """What clients may cost: slow readers, half-open connections, floods.
 
     Attributes:
         connections: in all; at the cap the oldest that never registered gives way.

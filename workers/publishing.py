@@ -17,7 +17,7 @@ from cpppod.protocols.bus.messages import Resend
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.workers.process import Process, decode_or_count
 
-HEARTBEAT_S = 1.0  # design: every second; subscribers call it late after two
+HEARTBEAT_S = 1.0  # docs/feed.md promises it; subscribers call it late after two
 QUEUE = 10_000  # blocks kept while the feed is away: 10 s of 1,000 a second; a restart takes 1
 LOOK_AGAIN_S = 0.01  # while numbered blocks wait for their journal, which holds each up to 50 ms
 
