@@ -35,7 +35,7 @@ from cpppod.workers.crashes import HEALTHY_S, YOUNG_S, CrashCounter
 from cpppod.workers.epochs import next_epoch
 from cpppod.workers.io_thread import IoThread
 
-BEAT_S = 0.5  # twice what the watchdog needs: one late beat alarms nobody
+BEAT_S = 0.5  # docs/control.md promises it; the watchdog bears nine that are late
 PREPARING_BEAT_S = 0.1  # at the start, for a moment: who waits for the gateway hears of it sooner
 STOP_S = 1.5  # for role.run() to end; supervisord kills after stopwaitsecs=2
 BEAT_QUEUE = 16  # beats kept for a control that is away: older ones say nothing
