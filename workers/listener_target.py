@@ -5,7 +5,7 @@
 
 A layout's template id is allotted under its name and content, so that a changed structure gets a
 new id and what clients have cached of the old one stays unambiguous. A device's members keep their
-order over reloads: new ones come last.
+places over reloads: new ones come last, one that goes leaves a hidden one.
 """
 
 import ipaddress
@@ -26,6 +26,7 @@ from cpppod.protocols.errors import EncodeError, ProtocolError
 from cpppod.protocols.plant import Device, Listener, LocalTag, Tag
 
 MAX_NESTING = 8  # structures within structures
+MAX_GONE = 100  # places of removed tags that a device keeps; with more, it is laid out anew
 
 
 def make_target(
@@ -181,11 +182,7 @@ def add_device(target: Target, device: Device) -> Variable | None:
     tags = [tag for _, tag in device_tags(device)]
     if not tags:
         return None
-    ordered = _ordered(target.symbols.allotment, device.name, tags)
-    fields = [
-        (tag.name, _fixed(kind_of(tag.cip_type, {})), 0 if tag.length <= 1 else tag.length)
-        for tag in ordered
-    ]
+    fields = _fields(target.symbols.allotment, device.name, tags)
     variable = Variable(device.name, allotted(target.symbols.allotment, device.name, fields))
     variable.device = device.name
     variable.writable = any(tag.writable for tag in tags)
@@ -199,15 +196,37 @@ def add_device(target: Target, device: Device) -> Variable | None:
     return variable
 
 
-def _ordered(allotment: Allotment, device: str, tags: Sequence[Tag]) -> list[Tag]:
-    """The tags in the order in which they first came: a reload inserts none between others."""
-    before = {
-        name: place for place, name in enumerate(allotment.members.get(device.casefold(), ()))
-    }
-    fresh = len(before)
-    ordered = sorted(tags, key=lambda tag: before.get(tag.name.casefold(), fresh))
-    allotment.remember_members(device.casefold(), [tag.name.casefold() for tag in ordered])
-    return ordered
+def _fields(allotment: Allotment, device: str, tags: Sequence[Tag]) -> list[tuple[str, Kind, int]]:
+    """The members of a device's structure, each for ever at the place where it first came.
+
+    Clients go on decoding by the template that they know, so a reload neither puts a member between
+    others nor moves those behind one that goes: it leaves a hidden member, to which it may return.
+    """
+    left = {_place(tag).partition(" ")[0]: _place(tag) for tag in tags}
+    present = {_place(tag): tag for tag in tags}
+    places = []
+    for place in allotment.members.get(device.casefold(), ()):
+        name, _, kind = place.partition(" ")
+        if left.get(name) == place or (not kind and name in left):
+            places.append(left.pop(name))
+        elif kind:
+            places.append(place)
+    if sum(place not in present for place in places) > MAX_GONE:
+        places = [place for place in places if place in present]
+    places += left.values()
+    allotment.remember_members(device.casefold(), places)
+    fields = []
+    for position, place in enumerate(places):
+        _, kind, length = place.split(" ")
+        tag = present.get(place)
+        name = tag.name if tag else f"{structures.HIDDEN_PREFIX}_{position}"
+        fields.append((name, _fixed(kind_of(kind, {})), 0 if int(length) <= 1 else int(length)))
+    return fields
+
+
+def _place(tag: Tag) -> str:
+    """A tag as the allotment remembers it: its name, type and length."""
+    return f"{tag.name.casefold()} {tag.cip_type} {tag.length}"
 
 
 def write_check(sources: Sequence[str]) -> Callable[[str], bool]:

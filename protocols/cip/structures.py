@@ -26,6 +26,7 @@ from cpppod.protocols.errors import EncodeError
 MAX_STRUCTURE = 65_536  # bytes: larger ones could not be declared in a controller either
 FIRST_USER_TEMPLATE = 0x101
 LAST_USER_TEMPLATE = 0xEFE
+HIDDEN_PREFIX = "ZZZZZZZZZZ"  # clients do not show members whose names begin so
 # pylogix looks at a template id's low byte alone to tell structures from elementary types
 _UNSAFE_LOW_BYTES = frozenset((0x00, 0xA0, 0xD6, 0xD7, 0xDA, 0xDF, *range(0xC0, 0xE0)))
 
@@ -221,12 +222,13 @@ def define(
     members: list[Member] = []
     offset, widest, host_bits = 0, 4, 8
     for position, (field_name, kind, length) in enumerate(fields):
+        hidden = field_name.startswith(HIDDEN_PREFIX)
         if kind is types.BOOL and not length:
             if host_bits == 8:
-                host = f"ZZZZZZZZZZ{name}{position}"
+                host = f"{HIDDEN_PREFIX}{name}{position}"
                 members.append(Member(host, types.SINT, offset=offset, hidden=True))
                 offset, host_bits = offset + 1, 0
-            members.append(Member(field_name, types.BOOL, offset=offset - 1, bit=host_bits))
+            members.append(Member(field_name, types.BOOL, 0, offset - 1, host_bits, hidden=hidden))
             host_bits += 1
             continue
         host_bits = 8
@@ -237,7 +239,7 @@ def define(
         align = _alignment(kind)
         widest = max(widest, align)
         offset += -offset % align
-        member = Member(field_name, kind, length, offset)
+        member = Member(field_name, kind, length, offset, hidden=hidden)
         members.append(member)
         offset = member.end
     return _finish(name, members, offset + -offset % widest, template_id, handle)

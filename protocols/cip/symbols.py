@@ -34,7 +34,7 @@ class Allotment:
     def __init__(self, plain: Any = None) -> None:
         self.symbols: dict[str, int] = {}
         self.templates: dict[str, int] = {}
-        self.members: dict[str, list[str]] = {}  # a device's tags in the order of its structure
+        self.members: dict[str, list[str]] = {}  # a device's tags as they lie in its structure
         self.changed = False
         if plain is not None:
             if not isinstance(plain, dict) or plain.get("version", 1) != 1:
@@ -57,10 +57,10 @@ class Allotment:
             "members": self.members,
         }
 
-    def remember_members(self, device: str, names: list[str]) -> None:
-        """Keep the order of a device's tags."""
-        if self.members.get(device) != names:
-            self.members[device] = names
+    def remember_members(self, device: str, places: list[str]) -> None:
+        """Keep how a device's tags lie."""
+        if self.members.get(device) != places:
+            self.members[device] = places
             self.changed = True
 
     def symbol(self, key: str) -> int:

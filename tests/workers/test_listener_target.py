@@ -123,6 +123,35 @@ def test_addresses_that_may_write_are_those_of_the_networks() -> None:
     assert split_address("localhost:44818") == ("127.0.0.1", 44818)
 
 
+def offsets(allotment: Allotment, *tags: Tag) -> dict[str, int]:
+    device = Device("boiler", "modbus-tcp", "x:1", groups=(Group("fast", 1.0, tags),))
+    again = Allotment(json.loads(json.dumps(allotment.plain)))  # as if restarted
+    structure = target_of(Listener("main"), device, allotment=again).image.devices["boiler"].type
+    allotment.members = again.members
+    assert isinstance(structure, Structure)
+    return {member.name: member.offset for member in structure.members if not member.hidden}
+
+
+def test_a_member_stays_where_clients_know_it_whatever_comes_and_goes() -> None:
+    allotment = Allotment()
+    level, state, total = Tag("level", "1", "INT"), Tag("state", "2", "BOOL"), Tag("total", "3")
+    before = offsets(allotment, level, state, total)
+    assert before == {"level": 0, "state": 2, "total": 4}
+    assert offsets(allotment, Tag("new", "9"), level, total) == {"level": 0, "total": 4, "new": 6}
+    assert offsets(allotment, total, state, level) == before
+    changed = offsets(allotment, Tag("level", "1", "REAL"), state, total)
+    assert changed == {"state": 2, "total": 4, "level": 8}
+    assert offsets(allotment, level, state, total) == before
+
+
+def test_places_of_an_older_release_are_kept_and_many_gone_tags_let_go() -> None:
+    allotment = Allotment({"symbols": {}, "templates": {}, "members": {"boiler": ["b", "x", "a"]}})
+    assert offsets(allotment, Tag("a", "1"), Tag("b", "2")) == {"b": 0, "a": 2}
+    many = [Tag(f"t{number}", "1") for number in range(150)]
+    assert offsets(allotment, *many)["t0"] == 4
+    assert offsets(allotment, Tag("z", "1")) == {"z": 0}
+
+
 def test_ids_and_values_survive_in_the_state_directory(tmp_path: Path) -> None:
     state = ListenerState(str(tmp_path), "listener-main")
     assert state.load_ids().symbols == {}
