@@ -85,6 +85,7 @@ def told(state: str, **given: Any) -> dict[str, Any]:
         "bad": [],
         "cycles": 10,
         "cycles_good": 10,
+        "cycles_answered": 10,
         "overruns": 0,
         "cycle": {"last_s": 0.01, "mean_s": 0.011, "longest_s": 0.02},
         "lateness": {"last_s": 0.0, "mean_s": 0.0, "longest_s": 0.0},

@@ -157,7 +157,8 @@ class Control:
             self._watchdog.follow(beat.worker, pid)
         for device, told in beat.devices.items():
             groups = told.get("groups", {}).values()
-            gateway.rates.count(device, sum(group.get("cycles_good", 0) for group in groups), now)
+            answered = sum(group.get("cycles_answered", 0) for group in groups)
+            gateway.rates.count(device, answered, now)
 
     def _on_feed(self, event: Event) -> None:
         if isinstance(event, Updated):

@@ -61,11 +61,12 @@ class Histogram:
 
 @dataclass(slots=True)
 class GroupTimes:
-    """How one group's polls went."""
+    """How one group's polls went: of `cycles`, `answered` had a value and `good` nothing but."""
 
     cycle: Histogram
     lateness: Histogram
     cycles: int = 0
+    answered: int = 0
     good: int = 0
 
 

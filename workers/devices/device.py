@@ -368,6 +368,9 @@ class PolledDevice:
         stamp = (read.wall_us, now.wall_us, read.mono_us)
         if not is_bad(image.worst()):
             times.good += 1
+            times.answered += 1
+        elif any(not is_bad(quality) for _, quality in image.last.values()):
+            times.answered += 1
         image.read_us = stamp
         return self._block(work.group, changed, stamp)
 
@@ -390,6 +393,7 @@ class PolledDevice:
             ][:20],
             "cycles": times.cycles,
             "cycles_good": times.good,
+            "cycles_answered": times.answered,
             "overruns": self._schedule.overruns(name),
             "cycle": times.cycle.summary(),
             "lateness": times.lateness.summary(),
