@@ -229,6 +229,8 @@ class DeviceTables:
 
     def _tag(self, tag: sections.Tag, kind: Kind, path: KeyPath) -> plant.Tag:
         keys = tag.model_dump()
+        if tag.bit is None and tag.type != "BOOL":
+            keys["bit"] = driver_checks.bit_of(kind.driver, tag.address)
         mistakes = list(checks.tag(kind.driver, keys))
         if tag.flat_name:
             place = (*path, "flat_name")

@@ -26,6 +26,18 @@ def model(driver: str, tables: Mapping[str, Any]) -> str:
     return ""
 
 
+def bit_of(driver: str, address: str) -> int | None:
+    """The bit that a tag's address names itself (`40020.3`), None where it names none."""
+    if not driver.startswith("modbus"):
+        return None
+    from cpppod.protocols.modbus.address import parse_address
+
+    try:
+        return parse_address(address).bit
+    except EncodeError:
+        return None
+
+
 def text(
     model: Mapping[str, Any], options: Mapping[str, Any]
 ) -> tuple[Any, list[tuple[str, Any, str]]]:

@@ -178,6 +178,19 @@ def test_a_flat_name_must_not_hide_a_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "tag",
+    ['address = "40020.3"', 'type = "UINT", address = "HR:19.3"', 'type = "INT", bit = 3'],
+)
+def test_one_bit_of_a_register_is_a_bool_to_clients(tmp_path: Path, tag: str) -> None:
+    text = DEVICE.replace('type = "REAL", unit = "bar"', tag)
+    if "address" in tag:
+        text = text.replace('address = "HR:0", ', "").replace("address = 40001, ", "")
+    (device,) = load(tmp_path, text).plant.devices
+    (made,) = device.groups[0].tags
+    assert (made.bit, made.cip_type) == (3, "BOOL")
+
+
+@pytest.mark.parametrize(
     ("tag", "wanted"),
     [
         ('type = "INT", bit = 16', "0 to 15 for INT"),
