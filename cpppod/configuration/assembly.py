@@ -10,7 +10,7 @@ from typing import Any
 from cpppod.configuration import checks, sections
 from cpppod.configuration.devices import DeviceTables
 from cpppod.configuration.files import Tables
-from cpppod.configuration.items import Names, names_of, present, validate
+from cpppod.configuration.items import Names, named, names_of, present, sound_part, validate
 from cpppod.configuration.problems import Findings, KeyPath
 from cpppod.configuration.quantities import CIP_TYPES, PREDEFINED_STRUCTURES
 from cpppod.cpppo_cfg import Settings
@@ -140,28 +140,38 @@ def _local_tags(
     for index, table in enumerate(tables.get("tag", [])):
         path: KeyPath = ("tag", index)
         tag = validate(sections.LocalTag, table, path, findings)
-        if tag is None:
+        checked = tag or sound_part(sections.LocalTag, named(table), "type", "value")
+        if checked is None:
             continue
-        if tag.listener and tag.listener not in listeners:
+        if checked.listener and checked.listener not in listeners:
             known = ", ".join(listeners)
-            findings.add((*path, "listener"), tag.listener, f"the name of a listener: {known}")
-        if tag.address:
-            addresses.add(tag.address, (*path, "address"))
-        kind = checks.local_type(tag.type)
-        if kind is None or (kind[0] not in (*CIP_TYPES, *PREDEFINED_STRUCTURES, *structures)):
-            findings.add(
-                (*path, "type"), tag.type, "a CIP type or a structure, with dimensions: DINT[10]"
-            )
+            findings.add((*path, "listener"), checked.listener, f"the name of a listener: {known}")
+        if checked.address:
+            addresses.add(checked.address, (*path, "address"))
+        kind = _local_kind(checked, structures, path, findings)
+        if tag is None or kind is None:
             continue
-        if wanted := checks.local_value(*kind, tag.value):
-            findings.add((*path, "value"), tag.value, wanted)
-        if checks.elements(kind[1]) > checks.MAX_TAG_ELEMENTS:
-            most = checks.MAX_TAG_ELEMENTS
-            findings.add((*path, "type"), tag.type, f"at most {most} elements")
         kept = present(tag, "name", "value", "address", "retain", "writable", "description")
         record = plant.LocalTag(type=kind[0], dimensions=kind[1], **kept)
         tags.append((tag.listener, record))
     return tags
+
+
+def _local_kind(
+    tag: sections.LocalTag, structures: dict[str, Any], path: KeyPath, findings: Findings
+) -> tuple[str, tuple[int, ...]] | None:
+    """A local tag's type and dimensions, None where it has no such type; its value is checked."""
+    kind = checks.local_type(tag.type)
+    if kind is None or (kind[0] not in (*CIP_TYPES, *PREDEFINED_STRUCTURES, *structures)):
+        wanted = "a CIP type or a structure, with dimensions: DINT[10]"
+        findings.add((*path, "type"), tag.type, wanted)
+        return None
+    if wanted := checks.local_value(*kind, tag.value):
+        findings.add((*path, "value"), tag.value, wanted)
+    if checks.elements(kind[1]) > checks.MAX_TAG_ELEMENTS:
+        most = checks.MAX_TAG_ELEMENTS
+        findings.add((*path, "type"), tag.type, f"at most {most} elements")
+    return kind
 
 
 def _routes(
@@ -179,6 +189,8 @@ def _routes(
         path: KeyPath = ("route", index)
         route = validate(sections.Route, table, path, findings)
         if route is None:
+            if rest := sound_part(sections.Route, table, "device", "address"):
+                _check_route(rest, path, known, findings)
             continue
         _check_route(route, path, known, findings)
         segments = checks.first_segments(route.path)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cpppod.configuration import checks, device_models, driver_checks, sections, templates
 from cpppod.configuration.files import Tables
-from cpppod.configuration.items import Names, names_of, present, validate
+from cpppod.configuration.items import Names, named, names_of, present, sound_part, validate
 from cpppod.configuration.problems import Findings, KeyPath
 from cpppod.protocols import plant
 
@@ -108,6 +108,8 @@ class DeviceTables:
         kind = Kind(str(table.get("driver")), orders, model, text)
         groups = tuple(self._groups(table.get("group", []), kind, (*path, "group")))
         if device is None:
+            if rest := sound_part(sections.Device, own, "line", "address"):
+                self._check_place(rest, path)
             return None
         self._check_place(device, path)
         keys = ("driver", "unit", "retries", "demote_after", "in_flight", "route_path", "connected")
@@ -199,11 +201,12 @@ class DeviceTables:
             found = tuple(members)
             shell = {**table, "tags": [{"name": "t", "address": "0"}]} if "tags" in table else table
             group = validate(sections.Group, shell, place, self._findings)
-            if group is None:
-                continue
-            if group.period < sections.SHORTEST_PERIOD_S:
+            rest = group or sound_part(sections.Group, named(shell), "period")
+            if rest is not None and rest.period < sections.SHORTEST_PERIOD_S:
                 least = sections.SHORTEST_PERIOD_S
                 self._findings.add((*place, "period"), table["period"], f"{least} s or more")
+            if group is None:
+                continue
             yield plant.Group(
                 name=group.name,
                 period_s=group.period,
@@ -226,6 +229,8 @@ class DeviceTables:
             tag = validate(sections.Tag, table, place, self._findings)
             if tag is not None:
                 yield self._tag(tag, kind, place)
+            elif rest := sound_part(sections.Tag, named(table), "type", "size", "length"):
+                self._tag(rest, kind, place)
 
     def _tag(self, tag: sections.Tag, kind: Kind, path: KeyPath) -> plant.Tag:
         keys = tag.model_dump()

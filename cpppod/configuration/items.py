@@ -21,6 +21,25 @@ def validate(
         return None
 
 
+def sound_part(model: type[_Section], table: Any, *needs: str) -> _Section | None:
+    """A table with mistakes less the keys that have them, so that the rest can be checked as well.
+
+    None where that leaves no whole item, or where one of the keys that the checks need is wrong.
+    """
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+    if not isinstance(table, dict) or not wrong & table.keys() or not wrong.isdisjoint(needs):
+        return None
+    return sound_part(model, {key: table[key] for key in table if key not in wrong}, *needs)
+
+
+def named(table: Any) -> Any:
+    """A table under a name that is well: what is wrong with its own has been said."""
+    return {**table, "name": "t"} if isinstance(table, dict) else table
+
+
 def names_of(tables: Any) -> list[str]:
     """The names that a list of tables or a table of tables gives, well or not."""
     if isinstance(tables, dict):

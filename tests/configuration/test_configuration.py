@@ -94,6 +94,40 @@ baudrate = "fast"
     ]
 
 
+def test_one_mistake_does_not_hide_others_of_the_same_table(tmp_path: Path) -> None:
+    text = """
+[device.meter]
+driver = "modbus-rtu"
+line = "nowhere"
+unit = 300
+[[device.meter.group]]
+name = "no name"
+period = "1ms"
+tags = [{ name = "no name", address = "IR:1", writable = true }]
+[[tag]]
+name = "no name"
+type = "DINTT"
+listener = "other"
+[[route]]
+path = "1/1"
+device = "press"
+limit = 0
+"""
+    assert [line.split(": ")[1] for line in problems(tmp_path, text)] == [
+        "device.meter.unit",
+        "device.meter.group[0].tags[0].name",
+        "device.meter.group[0].tags[0].writable",
+        "device.meter.group[0].name",
+        "device.meter.group[0].period",
+        "device.meter.line",
+        "tag[0].name",
+        "tag[0].listener",
+        "tag[0].type",
+        "route[0].limit",
+        "route[0].device",
+    ]
+
+
 def test_every_broken_file_is_named(tmp_path: Path) -> None:
     found = problems(tmp_path, "[gateway", a="x = = 1", b="[devise.x]\ndriver = 'enip'")
     assert [line.split(":")[0] for line in found] == [
