@@ -9,13 +9,15 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from cpppod.client.results import Result, count_failures, is_read, result_of, summary_line
+from cpppod.client.results import Result, Tally, is_read, results_of, summary_line
 from cpppod.client.session import SessionClient
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import STRUCTURE
-from cpppod.protocols.enip.operations import Operation, parse_operations
+from cpppod.protocols.enip.operations import Operation, as_parsed, parse_operations
+from cpppod.protocols.enip.originator_blocks import Block, BlockSource
 from cpppod.protocols.enip.originator_exchange import Exchange, ReadTag
 from cpppod.protocols.enip.originator_pipeline import Pipeline, raise_trouble
 from cpppod.protocols.enip.originator_plan import PlanRun, ReadPlan
@@ -129,9 +131,23 @@ class Connector(SessionClient):
         for result in self.operate(operations, **how):
             yield result.value
 
-    def process(self, operations: Iterable[str | Operation], **how: Any) -> tuple[int, list[Any]]:
-        """(how many failed, every value). `how` is as for `operate`."""
-        return count_failures(self.operate(operations, **how))
+    def process(
+        self,
+        operations: Iterable[str | Operation],
+        index: int = 0,
+        fragment: bool = False,
+        multiple: int | bool = 0,
+        timeout: float | None = None,
+        depth: int = 0,
+        validating: bool = False,
+        printing: bool = False,
+    ) -> tuple[int, list[Any]]:
+        """(how many failed, every value); arguments as for `operate`."""
+        pipeline = self._pipeline(operations, index, fragment, multiple, timeout, depth or 1)
+        tally = Tally(validating=validating or printing, printing=printing)
+        for exchange in self.drive(pipeline, eager=bool(depth)):
+            tally.add(exchange)
+        return tally.failures, tally.values
 
     def _run(
         self,
@@ -145,17 +161,34 @@ class Connector(SessionClient):
         eager: bool,
         validating: bool = False,
     ) -> Iterator[Result]:
-        pipeline = Pipeline(
+        pipeline = self._pipeline(operations, index, fragment, multiple, timeout, depth)
+        for exchange in self.drive(pipeline, eager=eager):
+            yield from results_of(exchange, validating=validating)
+
+    def _pipeline(
+        self,
+        operations: Iterable[str | Operation],
+        index: int,
+        fragment: bool,
+        multiple: int | bool,
+        timeout: float | None,
+        depth: int,
+    ) -> Pipeline:
+        make = partial(self.exchange, fragment=fragment)
+        source: Iterable[Exchange] = map(make, operations)
+        if multiple and not fragment:
+            source = BlockSource(
+                as_parsed(operations), make, self.lane, self.packets, limit=multiple
+            )
+        return Pipeline(
             self.protocol,
-            (self.exchange(operation, fragment=fragment) for operation in operations),
+            source,
             self.lane,
             depth=depth,
             multiple=multiple,
             timeout_s=self.timeout if timeout is None else timeout,
             index=index,
         )
-        for exchange in self.drive(pipeline, eager=eager):
-            yield result_of(exchange, validating=validating)
 
     def drive(self, pipeline: Pipeline, *, eager: bool = True) -> Iterator[Exchange]:
         """The pipeline's exchanges as they finish, in order.
@@ -188,6 +221,10 @@ class Connector(SessionClient):
 
     def _learn(self, exchange: Exchange) -> None:
         """Remember what type a tag has: strings and structures are written by it."""
+        if isinstance(exchange, Block):
+            for own in exchange.exchanges:
+                self._learn(own)
+            return
         kind = exchange.type if isinstance(exchange, ReadTag) else None
         if kind is not None and kind[1] and len(self.types) < LEARNED_TYPES:
             self.types[exchange.path] = kind

@@ -4,12 +4,13 @@ for index, description, request, reply, status, value in connection.pipeline(ope
 for result in connection.pipeline(operations): print(result.description, result.value)
 """
 
-from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus, describe
 from cpppod.protocols.enip.operations import Operation, format_path
+from cpppod.protocols.enip.originator_blocks import Block
 from cpppod.protocols.enip.originator_exchange import Exchange
 
 Status = int | tuple[int, list[int]]
@@ -77,6 +78,49 @@ def result_of(exchange: Exchange, *, validating: bool = False) -> Result:
     )
 
 
+def results_of(exchange: Exchange, *, validating: bool = False) -> list[Result]:
+    """The records of a finished exchange: one, or one for each operation of a block."""
+    if not isinstance(exchange, Block):
+        return [result_of(exchange, validating=validating)]
+    if exchange.exchanges:
+        return [result_of(own, validating=validating) for own in exchange.exchanges]
+    records = zip(
+        repeat(exchange.index),
+        exchange.packet.descriptions,
+        exchange.operations,
+        exchange.replies(),
+        repeat(0),
+        exchange.values,
+        strict=False,
+    )
+    return list(map(Result._make, records))
+
+
+class Tally:
+    """What `process` gives: every value, and how many operations failed.
+
+    Args:
+        validating: as for `result_of`.
+        printing: print a line for each.
+    """
+
+    def __init__(self, *, validating: bool, printing: bool) -> None:
+        self.failures = 0
+        self.values: list[Any] = []
+        self._validating, self._printing = validating, printing
+
+    def add(self, exchange: Exchange) -> None:
+        """Count a finished exchange."""
+        if isinstance(exchange, Block) and not exchange.exchanges and not self._printing:
+            self.values += exchange.values
+            return
+        for result in results_of(exchange, validating=self._validating):
+            if self._printing:
+                print(summary_line(result))
+            self.failures += not result.ok
+            self.values.append(result.value)
+
+
 def is_read(operation: Operation) -> bool:
     """Whether the operation changes nothing."""
     return (operation.get("method") or ("write" if "data" in operation else "read")) in _READS
@@ -106,12 +150,3 @@ def summary_line(result: Result) -> str:
     last = element + count - 1
     offset = int(operation.get("offset") or 0)
     return f"{tag:>20}[{element:3d}-{last:<3d}]+{offset:3d} {act} {result.value!r}: {outcome!r}"
-
-
-def count_failures(results: Iterator[Result]) -> tuple[int, list[Any]]:
-    """(how many failed, every value)."""
-    failures, values = 0, []
-    for result in results:
-        failures += not result.ok
-        values.append(result.value)
-    return failures, values

@@ -12,6 +12,7 @@ from cpppod.protocols.enip.encapsulation import Command
 from cpppod.protocols.enip.operations import Operation, parse_operations
 from cpppod.protocols.enip.originator import Answer, State
 from cpppod.protocols.enip.originator_batch import encode_batch
+from cpppod.protocols.enip.originator_blocks import PacketMemory
 from cpppod.protocols.enip.originator_errors import CommunicationCeased
 from cpppod.protocols.enip.originator_exchange import Exchange
 from cpppod.protocols.enip.originator_lane import Lane
@@ -73,6 +74,7 @@ class SessionClient(Client):
             self.lane = Lane(self.route.hop)
             self.layouts: dict[int, Structure] = {}
             self.types: dict[bytes, tuple[int, int]] = {}
+            self.packets = PacketMemory()
             self._plans: dict[tuple[tuple[str, ...], int | bool, Lane], ReadPlan] = {}
             if not self.udp:
                 self.register(timeout)

@@ -215,10 +215,7 @@ def _encode_one(segment: Segment) -> bytes:
         case Logical():
             return _encode_logical(segment)
         case Symbol(name):
-            raw = name.encode("iso-8859-1", "replace")
-            if not 0 < len(raw) <= MAX_SYMBOL:
-                raise EncodeError(f"symbol of {len(raw)} bytes", status=0x04)
-            return bytes((0x91, len(raw))) + raw + bytes(len(raw) & 1)
+            return encode_symbol(name)
         case Port():
             return _encode_port(segment)
         case ElectronicKey(vendor, device_type, product_code, major, minor):
@@ -227,6 +224,19 @@ def _encode_one(segment: Segment) -> bytes:
             return bytes((0x80, len(data) // 2)) + data
         case Network(subtype, value):
             return bytes((subtype, value))
+
+
+def encode_symbol(name: str) -> bytes:
+    """The segment of a tag, member or program name.
+
+    Raises:
+        EncodeError: a name that is empty or too long.
+    """
+    raw = name.encode("iso-8859-1", "replace")
+    size = len(raw)
+    if not 0 < size <= MAX_SYMBOL:
+        raise EncodeError(f"symbol of {size} bytes", status=0x04)
+    return b"\x91%c%b%b" % (size, raw, b"\0" if size & 1 else b"")
 
 
 def _encode_logical(segment: Logical) -> bytes:

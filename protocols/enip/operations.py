@@ -41,6 +41,7 @@ CACHED_OPERATIONS = 16_384  # a poll list of ten thousand tags is parsed once
 
 _BIT = re.compile(r"[0-9]+(?=\s*([+=]|$))")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+|[0-9]+")
+_SIMPLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,254})(?:\[([0-9]{1,9})\])?")  # what most tags are
 _SEGMENT_LIMITS = {
     "class": 0xFFFF,
     "instance": 0xFFFF_FFFF,
@@ -75,15 +76,27 @@ def parse_operations(
     Raises:
         OperationError: when the text at fault is reached; it points at the character.
     """
+    int_type = int_type.upper()
     for operation in operations:
         if isinstance(operation, str):
-            parsed = _copy(_parse(operation, int_type.upper()))
+            parsed = copy_operation(_parse(operation, int_type))
         else:
             parsed = dict(operation)
         if fragment and parsed.get("method", "read") in ("read", "write"):
             parsed.setdefault("offset", 0)
-        parsed.update(extra)
+        if extra:
+            parsed.update(extra)
         yield parsed
+
+
+def as_parsed(operations: Iterable[str | Operation]) -> Iterator[Operation]:
+    """`operations` as dicts: those that are dicts as they are, texts as `parse_operations` does.
+
+    Raises:
+        OperationError: when the text at fault is reached.
+    """
+    for operation in operations:
+        yield copy_operation(_parse(operation, "INT")) if isinstance(operation, str) else operation
 
 
 def attribute_operations(
@@ -157,6 +170,17 @@ def format_path(path: Iterable[PathSegment]) -> str:
 
 @functools.lru_cache(maxsize=CACHED_OPERATIONS)
 def _parse(text: str, int_type: str) -> Operation:
+    simple = _SIMPLE.fullmatch(text)
+    if simple is not None:
+        name, index = simple.groups()
+        path: list[PathSegment] = [{"symbolic": name}]
+        if index is not None:
+            path.append({"element": int(index)})
+        return {"path": path}
+    return _parse_any(text, int_type)
+
+
+def _parse_any(text: str, int_type: str) -> Operation:
     if len(text) > MAX_OPERATION:
         raise OperationError(text[:80], 79, f"longer than {MAX_OPERATION} characters")
     operation: Operation = {}
@@ -371,9 +395,14 @@ def _number(reader: Text, what: str, limit: int) -> int:
     return value
 
 
-def _copy(operation: Operation) -> Operation:
-    copied = dict(operation)
-    copied["path"] = [dict(segment) for segment in operation["path"]]
+def copy_operation(operation: Operation) -> Operation:
+    """The operation as a dict of its own, whose path and data may be changed."""
+    copied = operation.copy()
+    path = operation["path"]
+    if len(path) == 1:
+        copied["path"] = [path[0].copy()]
+    else:
+        copied["path"] = [segment.copy() for segment in path]
     if "data" in operation:
         copied["data"] = list(operation["data"])
     return copied
@@ -382,7 +411,9 @@ def _copy(operation: Operation) -> Operation:
 __all__ = [
     "Operation",
     "OperationError",
+    "as_parsed",
     "attribute_operations",
+    "copy_operation",
     "format_path",
     "parse_operations",
     "parse_path",

@@ -68,6 +68,7 @@ class Exchange:
     code = "        "  # of its method in a description
     mergeable = True
     exclusive = False
+    count = 1  # operations that it performs
 
     def __init__(self, operation: Operation, path: bytes) -> None:
         self.operation, self.path = operation, path

@@ -114,7 +114,7 @@ class Pipeline:
     @property
     def outcome(self) -> tuple[int, int]:
         """(operations that are over, operations begun)."""
-        unfinished = sum(not exchange.done for exchange in self._order)
+        unfinished = sum(exchange.count for exchange in self._order if not exchange.done)
         return self.requests - unfinished, self.requests
 
     def next_result(self) -> Exchange | None:
@@ -231,7 +231,7 @@ class Pipeline:
             return None
         part = exchange.next_part(self._room(exchange))
         assert part is not None, "an exchange begins with a request"
-        self.requests += 1
+        self.requests += exchange.count
         self._order.append(exchange)
         self._exclusive = exchange if exchange.exclusive else None
         return part
@@ -245,7 +245,11 @@ class Pipeline:
         if request > limit.request:
             return parts, False
         while len(parts) < MAX_SERVICES:
-            part = self._begin()
+            try:
+                part = self._begin()
+            except ProtocolError as error:  # what was gathered is still sent
+                self.error, self._source = error, None
+                break
             if part is None:
                 break
             request += OFFSET_BYTES + len(part.request)

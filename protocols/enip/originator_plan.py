@@ -9,16 +9,12 @@ types. While that has not changed byte for byte, a thousand values cost a few ca
 """
 
 import math
-import operator
-import struct
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus
-from cpppod.protocols.cip.types import BY_CODE
 from cpppod.protocols.enip.operations import Operation
 from cpppod.protocols.enip.originator import Answer, OriginatorSession, Trouble, Violation
 from cpppod.protocols.enip.originator_batch import (
@@ -31,35 +27,25 @@ from cpppod.protocols.enip.originator_batch import (
 )
 from cpppod.protocols.enip.originator_exchange import Exchange, Part, ReadTag
 from cpppod.protocols.enip.originator_lane import Lane, Room
+from cpppod.protocols.enip.originator_layout import (
+    BYTES,
+    SCALAR,
+    ReplyLayout,
+    is_plain,
+    is_scalar,
+    learn_layout,
+    read_layout,
+    read_request,
+)
 from cpppod.protocols.enip.originator_methods import make_exchange
 from cpppod.protocols.enip.originator_pipeline import NO_BATCHES, Message, Pipeline
 from cpppod.protocols.enip.originator_values import Layouts
 
 _GUESS = 8  # bytes of a value in a reply whose type is not known yet
+_READ_REPLY = 6  # bytes around the values of a read
 
 Outcome = tuple[int, tuple[int, ...]]  # general and extended status
 GOOD: Outcome = (0, ())
-SCALAR, BYTES = 0, -1  # counts of a pick that is no list of elements
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyLayout:
-    """What does not change in a packet's reply, and where its values are.
-
-    Attributes:
-        shape: unpacks the whole reply data.
-        raw, expected: the pieces that are no values, and what they must be.
-        picks: for each operation where its values begin and how many they are (or `SCALAR`,
-            `BYTES`); None where it failed.
-        scalars: whether every operation gave exactly one value, so that no picking is needed.
-    """
-
-    shape: struct.Struct
-    raw: Callable[[tuple[Any, ...]], Any]
-    expected: Any
-    values: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    picks: tuple[tuple[int, int] | None, ...]
-    scalars: bool
 
 
 class Packet:
@@ -105,7 +91,7 @@ class ReadPlan:
     ) -> None:
         self.operations = list(operations)
         self.lane, self.layouts = lane, layouts
-        room = lane.room
+        room = self._room = lane.room
         limit = 0xFFFF if multiple is True else int(multiple)
         self.limit = Room(min(limit, room.request), min(limit, room.reply)) if multiple else None
         self.packets: list[Packet] = []
@@ -118,12 +104,10 @@ class ReadPlan:
         sent = received = 0
         limit = self.limit
         for operation in self.operations:
-            exchange = make_exchange(operation, self.layouts)
-            part = exchange.next_part(self.lane.room)
-            assert part is not None, "an exchange begins with a request"
-            request = OFFSET_BYTES + len(part.request)
-            reply = OFFSET_BYTES + _estimate(operation, exchange)
-            alone = limit is None or not exchange.mergeable
+            encoded, estimate, mergeable = self._encode(operation)
+            request = OFFSET_BYTES + len(encoded)
+            reply = OFFSET_BYTES + estimate
+            alone = limit is None or not mergeable
             full = limit is not None and (
                 sent + request > limit.request - REQUEST_OVERHEAD
                 or received + reply > limit.reply - REPLY_OVERHEAD
@@ -133,7 +117,7 @@ class ReadPlan:
                 self._close(held, requests)
                 held, requests, sent, received = [], [], 0, 0
             held.append(operation)
-            requests.append(part.request)
+            requests.append(encoded)
             sent += request
             received += reply
             if alone:
@@ -142,8 +126,19 @@ class ReadPlan:
         if held:
             self._close(held, requests)
 
+    def _encode(self, operation: Operation) -> tuple[bytes, int, bool]:
+        """The request, bytes that its reply may have, and whether it may travel in a packet."""
+        plain = read_request(operation)
+        if plain is not None:
+            return plain[0], _READ_REPLY + _GUESS * plain[1], True
+        exchange = make_exchange(operation, self.layouts)
+        part = exchange.next_part(self._room)
+        assert part is not None, "an exchange begins with a request"
+        return part.request, _estimate(exchange), exchange.mergeable
+
     def _close(self, operations: list[Operation], requests: list[bytes]) -> None:
-        first = sum(len(packet.operations) for packet in self.packets)
+        last = self.packets[-1] if self.packets else None
+        first = last.first + len(last.operations) if last is not None else 0
         batch = len(requests) > 1
         request = encode_batch(requests) if batch else requests[0]
         self.packets.append(Packet(first, operations, request, batch=batch))
@@ -239,13 +234,14 @@ class PlanRun(Pipeline):
             return
         reply = answer.reply
         layout = packet.layout
-        same = reply.status == packet.status and layout is not None
-        if same and layout is not None and len(reply.data) == layout.shape.size:
-            items = layout.shape.unpack(reply.data)
-            if layout.raw(items) == layout.expected:
-                self._store(packet, layout, layout.values(items))
+        if layout is not None and reply.status == packet.status:
+            values = layout.take(reply.data)
+            if values is not None:
+                self._store(packet, layout, values)
                 return
         try:
+            if self._take_whole(packet, reply):
+                return
             self._decode(packet, reply)
         except Violation:
             self.trouble = self.trouble or Answer(None, trouble=Trouble.CLOSED)
@@ -265,6 +261,23 @@ class PlanRun(Pipeline):
                     self.values[number] = list(values[start])
                 else:
                     self.values[number] = list(values[start : start + count])
+
+    def _take_whole(self, packet: Packet, reply: MessageRouterReply) -> bool:
+        """Whether every read of a packet succeeded at once, as they mostly do: no exchange then."""
+        plain = packet.batch and all(map(is_plain, packet.operations))
+        if not plain or reply.status != GeneralStatus.SUCCESS:
+            return False
+        found = read_layout(packet.operations, reply.data)
+        if found is None:
+            return False
+        packet.layout, types = found
+        packet.types[:] = types
+        packet.outcomes = [GOOD] * len(types)
+        packet.status = reply.status
+        values = packet.layout.take(reply.data)
+        assert values is not None, "a layout fits what it was learnt from"
+        self._store(packet, packet.layout, values)
+        return True
 
     def _decode(self, packet: Packet, reply: MessageRouterReply) -> None:
         """One by one; learns the layout where everything has one."""
@@ -294,7 +307,9 @@ class PlanRun(Pipeline):
                 continue
             self._note(packet, number, exchange)
         if whole:
-            packet.layout = learn_layout(packet, exchanges, reply.data)
+            packet.layout = learn_layout(
+                packet.operations, exchanges, reply.data, batch=packet.batch
+            )
 
     def _note(self, packet: Packet, number: int, exchange: Exchange) -> None:
         packet.outcomes[number] = (exchange.status, exchange.extended)
@@ -346,89 +361,7 @@ class PlanMessage(Message):
         self.pipeline.take(self.packet, answer)
 
 
-def is_scalar(operation: Operation) -> bool:
-    """Whether the operation names one element rather than a range."""
-    return "elements" not in operation and operation.get("method", "read") == "read"
-
-
-def _estimate(operation: Operation, exchange: Exchange) -> int:
+def _estimate(exchange: Exchange) -> int:
     if isinstance(exchange, ReadTag):
-        return 6 + _GUESS * exchange.elements
+        return _READ_REPLY + _GUESS * exchange.elements
     return exchange.estimate()
-
-
-def learn_layout(packet: Packet, exchanges: list[Exchange], data: bytes) -> ReplyLayout | None:
-    """The layout of a packet's reply, None where a value is not of a fixed size."""
-    shape = ["<"]
-    raw: list[int] = []
-    picks: list[tuple[int, int] | None] = []
-    found = position = cursor = 0  # values, bytes of the reply, items of the unpacked tuple
-    overhead = 4 if packet.batch else 0  # of a reply's head, in front of its data
-    for exchange, start in zip(exchanges, _reply_starts(packet, data), strict=True):
-        if exchange.status:
-            picks.append(None)
-            continue
-        fixed = _fixed(exchange)
-        if fixed is None:
-            return None
-        head, code, items, size, pick = fixed
-        begin = start + overhead + head
-        shape.append(f"{begin - position}s{code}")
-        picks.append((found, pick))
-        raw.append(cursor)
-        cursor += 1 + items
-        found += items
-        position = begin + size
-    if not found:
-        return None
-    if position < len(data):
-        shape.append(f"{len(data) - position}s")
-        raw.append(cursor)
-    compiled = struct.Struct("".join(shape))
-    unpacked = compiled.unpack(data)
-    pieces = set(raw)
-    every = [place for place in range(len(unpacked)) if place not in pieces]
-    raw_getter = _getter(raw)
-    return ReplyLayout(
-        compiled,
-        raw_getter,
-        raw_getter(unpacked),
-        _getter(every),
-        tuple(picks),
-        all(pick is not None and pick[1] == SCALAR for pick in picks),
-    )
-
-
-def _fixed(exchange: Exchange) -> tuple[int, str, int, int, int] | None:
-    """(bytes before the value, `struct` code, items, bytes, pick) of a value of a fixed size."""
-    value = exchange.value
-    if isinstance(exchange, ReadTag):
-        kind = BY_CODE.get(exchange.type[0]) if exchange.type else None
-        if kind is None or not kind.size or "bit" in exchange.operation:
-            return None
-        letter = "?" if kind.kind == "bool" else kind.letter
-        count = len(value)
-        pick = SCALAR if is_scalar(exchange.operation) else count
-        return 2, f"{count}{letter}", count, count * kind.size, pick
-    raw = exchange.reply.data if exchange.reply is not None else b""
-    if not raw or value != list(raw):
-        return None
-    return 0, f"{len(raw)}s", 1, len(raw), BYTES
-
-
-def _reply_starts(packet: Packet, data: bytes) -> Sequence[int]:
-    if not packet.batch:
-        return (0,)
-    count = len(packet.operations)
-    return struct.unpack_from(f"<{count}H", data, 2)
-
-
-def _getter(positions: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """A function that picks these items of a tuple, as a tuple."""
-    alternate = list(positions) == list(range(positions[0], positions[-1] + 1, 2))
-    if alternate and len(positions) > 1:
-        return operator.itemgetter(slice(positions[0], positions[-1] + 1, 2))
-    if len(positions) == 1:
-        only = positions[0]
-        return operator.itemgetter(slice(only, only + 1))
-    return operator.itemgetter(*positions)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from cpppod.protocols.cip import epath
-from cpppod.protocols.cip.epath import Logical, LogicalType, Port, Segment, Symbol
+from cpppod.protocols.cip.epath import Logical, LogicalType, Port, Segment
 from cpppod.protocols.cip.unconnected_send import (
     CONNECTION_MANAGER_PATH,
     UnconnectedSend,
@@ -83,7 +83,14 @@ def encode_path(path: str | bytes | Iterable[Mapping[str, Any]]) -> bytes:
         return path
     if isinstance(path, str):
         path = parse_path(path) if path.strip() else []
-    return epath.encode([_segment(segment) for segment in path])
+    return b"".join([_encode(segment) for segment in path])
+
+
+def _encode(segment: Mapping[str, Any]) -> bytes:
+    name = segment.get("symbolic")
+    if name is not None:
+        return epath.encode_symbol(name)
+    return epath.encode((_segment(segment),))
 
 
 def encode_route_path(route_path: RoutePath) -> bytes:
@@ -106,8 +113,6 @@ def encode_route_path(route_path: RoutePath) -> bytes:
 
 
 def _segment(segment: Mapping[str, Any]) -> Segment:
-    if "symbolic" in segment:
-        return Symbol(segment["symbolic"])
     if "port" in segment:
         return Port(int(segment["port"]), segment.get("link", 0))
     for key, value in segment.items():
