@@ -77,6 +77,7 @@ class Control:
         self._subscription = FeedSubscription(bus, self._on_feed)
         self._metrics: MetricsServer | None = None
         self._metrics_address = ""
+        self._metrics_trouble = ""
 
     def prepare(self, worker: Worker) -> list[str]:
         """Problems with these settings."""
@@ -198,9 +199,12 @@ class Control:
         try:
             await server.start(host, int(port))
         except OSError as error:
-            log.error("metrics page not bound address=%s why=%s", wanted, error.strerror)
+            trouble = f"address={wanted} why={error.strerror}"
+            if trouble != self._metrics_trouble:
+                log.error("metrics page not bound, retried %s", trouble)
+            self._metrics_trouble = trouble
             return
-        self._metrics, self._metrics_address = server, wanted
+        self._metrics, self._metrics_address, self._metrics_trouble = server, wanted, ""
         log.info("metrics page address=%s:%d", *server.address)
 
 
