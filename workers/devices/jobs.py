@@ -27,6 +27,7 @@ from cpppod.workers.devices.health import Change
 from cpppod.workers.devices.queue import Job
 
 CONNECTION_FAILURE, UNCONNECTED_TIMEOUT = 0x01, 0x0204  # CIP statuses for "it did not answer"
+LINK_ADDRESS_NOT_VALID = 0x0312  # ... and for "there is no connection to it"
 SERVICE_NOT_SUPPORTED = 0x08
 SILENCES_IN_A_ROW = 5  # of all devices on the wire: the connection may be half-open, make it anew
 
@@ -271,12 +272,12 @@ def _unknown(why: str) -> WriteAnswer:
     return WriteAnswer(CONNECTION_FAILURE, [UNCONNECTED_TIMEOUT], why, unknown=True)
 
 
-def error_reply(request: bytes, status: int) -> bytes:
+def error_reply(request: bytes, status: int, extended: int = UNCONNECTED_TIMEOUT) -> bytes:
     """A Message Router reply of ours: the request's service with `status`.
 
-    A connection failure carries the Connection Manager's extended status for a time-out.
+    A connection failure carries the Connection Manager's `extended` status.
     """
     service = (request[0] if request else 0) | 0x80
     if status == CONNECTION_FAILURE:
-        return bytes((service, 0, status, 1)) + UNCONNECTED_TIMEOUT.to_bytes(2, "little")
+        return bytes((service, 0, status, 1)) + extended.to_bytes(2, "little")
     return bytes((service, 0, status, 0))

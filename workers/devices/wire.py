@@ -31,6 +31,7 @@ from cpppod.workers.devices.health import (
 )
 from cpppod.workers.devices.jobs import (
     CONNECTION_FAILURE,
+    LINK_ADDRESS_NOT_VALID,
     UNCONNECTED_TIMEOUT,
     ForwardWork,
     JobRunner,
@@ -163,7 +164,8 @@ class Wire:
         try:
             self._check_reachable(device)
         except WriteRefused as refused:
-            answer(error_reply(request, refused.status))
+            extended = UNCONNECTED_TIMEOUT if self._open else LINK_ADDRESS_NOT_VALID
+            answer(error_reply(request, refused.status, extended))
             return
         now_s = self._now().mono_s
         work = ForwardWork(request, route_path, answer)

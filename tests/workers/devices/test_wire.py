@@ -350,6 +350,9 @@ def test_a_device_that_dies_and_returns_is_bad_meanwhile_and_writes_fail_at_once
             answer = await write(wire, "d", ["a", 0, [1]])
             assert answer.status == 0x01
             assert "not connected" in answer.error
+            routed: list[bytes] = []
+            wire.forward("d", b"\x4c\x00", b"", time.monotonic() + 5.0, routed.append)
+            assert routed == [b"\xcc\x00\x01\x01\x12\x03"]  # 0x0312, and at once
             await published.until(lambda: published.quality("d.a") == 0)
 
     asyncio.run(scenario())
