@@ -334,7 +334,8 @@ class SerialPort:
         if self._stable_name and not os.path.exists(path):
             path = self._stable_name
         bits = (line.bytesize, line.parity.upper(), line.stopbits)
-        if os.path.realpath(path).startswith(PTYS):
+        is_pty = os.path.realpath(path).startswith(PTYS)
+        if is_pty:
             bits = (8, "N", 1)  # a pty has no parity, and the C library objects to setting it
         try:
             port = serial.Serial(
@@ -348,7 +349,10 @@ class SerialPort:
         except termios.error as error:
             raise OSError(*error.args) from None
         try:
-            fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
+            if not is_pty:  # its maker holds it open: the mark would outlive us, as the lock does not
+                not is_pty
+            ):  # whose maker holds it open: the mark would outlive us, the lock does not
+                fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
             if line.rs485:
                 port.rs485_mode = _rs485(line.rs485)
             port.reset_input_buffer()

@@ -1,6 +1,7 @@
 """Ports and locks: one owner each, trouble in words, the same adapter under another name."""
 
 import asyncio
+import fcntl
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from cpppod.workers.devices.lock import OwnedConnection
 from cpppod.workers.devices.port import SerialPort, TcpPort, make_port, split_address
 from cpppod.workers.modbus_simulator import PtyEndpoint
 from tests.workers.devices.plant import make_plant
+
+TIOCGEXCL = 0x80045440  # tty_ioctl(2); termios has no name for it yet
 
 
 async def refused(port: SerialPort | TcpPort) -> DeviceError:
@@ -31,6 +34,8 @@ def test_a_port_that_is_open_elsewhere_is_refused_in_words(tmp_path: Path) -> No
         await first.open()
         assert "another process has it open" in (await refused(second)).text
         await first.close()
+        with open(tmp_path / "line", "rb", buffering=0) as line:  # root could open it all the same
+            assert fcntl.ioctl(line, TIOCGEXCL, bytes(4)) == bytes(4), "no mark is left behind"
         await second.open()
         await second.close()
         await pty.close()
