@@ -349,9 +349,7 @@ class SerialPort:
         except termios.error as error:
             raise OSError(*error.args) from None
         try:
-            if not is_pty:  # its maker holds it open: the mark would outlive us, as the lock does not
-                not is_pty
-            ):  # whose maker holds it open: the mark would outlive us, the lock does not
+            if not is_pty:  # its maker holds it open: the mark would outlive us, the lock does not
                 fcntl.ioctl(port.fileno(), termios.TIOCEXCL)
             if line.rs485:
                 port.rs485_mode = _rs485(line.rs485)
