@@ -31,6 +31,7 @@ READ_SLACK = (
     8  # bytes a 0x4C reply may exceed a connection's size by: pycomm3 counts without headers
 )
 RMW_SIZES = (1, 2, 4, 8)
+_READ_SUCCESS = b"\xcc\0\0\0"
 _COUNT = struct.Struct("<H")
 _COUNT_OFFSET = struct.Struct("<HI")
 
@@ -51,6 +52,35 @@ def _mismatch() -> CipError:
 
 def _success(service: int) -> bytes:
     return bytes((service | REPLY, 0, 0, 0))
+
+
+def plain_name(message: bytes) -> str:
+    """The name in `4C n 91 length name [pad] 0001`, "" where the request is another."""
+    if len(message) < 8 or message[0] != 0x4C or message[2] != 0x91:
+        return ""
+    size = message[3]
+    padded = size + (size & 1)
+    whole = len(message) == padded + 6 and 2 * message[1] == padded + 2
+    if not whole or message[-2:] != b"\1\0":
+        return ""
+    return message[4 : 4 + size].decode("iso-8859-1")
+
+
+def plain_reply(variable: Variable, room: int) -> Reply | None:
+    """The first element of a local tag, None where it is not simply a piece of its memory."""
+    if variable.error or variable.device or variable.attribute is not None:
+        return None
+    size = variable.type.size
+    prefix = _READ_SUCCESS + variable.type.header
+    length = len(prefix) + size
+    if not size or length > room:
+        return None
+    memory = variable.data
+
+    def render() -> bytes:
+        return prefix + memory[:size]
+
+    return Reply(render, (variable,), length)
 
 
 def read(service: int, reference: Reference, data: bytes, origin: Origin) -> Outcome:

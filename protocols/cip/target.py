@@ -201,6 +201,19 @@ class Target:
             self.refused[error.status] += 1
             return refusal(service, error)
 
+    def plain_read(self, message: bytes, room: int) -> Reply | None:
+        """The reply to Read Tag of one element by a bare name, without looking at all else that a
+        request may be; None where `execute` is to be asked. Packets hold hundreds of these.
+
+        Args:
+            room: bytes that the reply may have.
+        """
+        if self.observe is not None or not self.personality.symbols:
+            return None
+        name = tag_services.plain_name(message)
+        variable = self.symbols.controller.by_name.get(name.casefold()) if name else None
+        return None if variable is None else tag_services.plain_reply(variable, room)
+
     def _dispatch(
         self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
     ) -> Outcome:

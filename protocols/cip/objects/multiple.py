@@ -30,6 +30,9 @@ class Executor(Protocol):
     def execute(self, message: bytes, origin: Origin) -> Outcome:
         """What becomes of one request."""
 
+    def plain_read(self, message: bytes, room: int) -> Reply | None:
+        """The reply to the plainest of reads, None where `execute` is to be asked."""
+
 
 def serve(executor: Executor, data: bytes, origin: Origin) -> Outcome:
     """The reply to a packet.
@@ -52,6 +55,11 @@ def _advance(
     """Execute what remains of the members; those already done stand in `done`."""
     while len(done) < len(members):
         kept = LEAST_REPLY * (len(members) - len(done) - 1)
+        plain = executor.plain_read(members[len(done)], room - kept)
+        if plain is not None:
+            room -= plain.cost
+            done.append(plain)
+            continue
         inner = Origin(
             origin.image,
             origin.address,
