@@ -45,7 +45,7 @@ from cpppod.workers.listener_target import (
     split_address,
     write_check,
 )
-from cpppod.workers.process import CommandError, Process, Report, decode_or_count, run_worker
+from cpppod.workers.process import CommandError, Process, Report, decode_all_or_count, run_worker
 from cpppod.workers.publishing import Publishing
 from cpppod.workers.requests import Requests
 from cpppod.workers.subscription import FeedSubscription
@@ -328,9 +328,11 @@ class ListenerRole:
             else:
                 done(_unrouted(command, ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT))
 
-        # the router answers at the deadline; a little later nobody will
-        if not self._requests.send(request, deadline + 100_000, answer):
+        def unsent() -> None:
             done(_unrouted(command, ConnectionStatus.NO_BUFFER_MEMORY))
+
+        # the router answers at the deadline; a little later nobody will
+        self._requests.post(request, deadline + 100_000, answer, unsent)
 
     def _write(self, command: WriteNeeded, done: Done) -> None:
         deadline = self._process.now_us() + int(WRITE_S * 1e6)
@@ -385,9 +387,9 @@ class ListenerRole:
             waiting.finish(False)
 
     def _on_router(self, frames: list[bytes]) -> None:
-        message = decode_or_count(frames, self._router.counters)
-        if isinstance(message, RouteReply | WriteReply):
-            self._requests.reply(message)
+        for message in decode_all_or_count(frames, self._router.counters):
+            if isinstance(message, RouteReply | WriteReply):
+                self._requests.reply(message)
 
     # What is said of it
 

@@ -27,7 +27,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from cpppod.protocols.bus.codec import MAX_ITEMS
-from cpppod.protocols.bus.messages import Beat, Command, CommandReply, Message, decode
+from cpppod.protocols.bus.messages import (
+    Beat,
+    Command,
+    CommandReply,
+    Message,
+    decode,
+    decode_all,
+)
 from cpppod.protocols.errors import DecodeError, EncodeError
 from cpppod.protocols.plant import Worker, from_plain
 from cpppod.workers.bus import Bus, BusError
@@ -377,6 +384,15 @@ def decode_or_count(frames: list[bytes], counters: Any) -> Message | None:
     except DecodeError:
         counters.malformed += 1
         return None
+
+
+def decode_all_or_count(frames: list[bytes], counters: Any) -> list[Message]:
+    """The messages in the last frame; none, and counted as malformed, if one is none of ours."""
+    try:
+        return decode_all(frames[-1])
+    except DecodeError:
+        counters.malformed += 1
+        return []
 
 
 def follow_supervisor() -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cpppod.protocols.bus.messages import Message
+from cpppod.protocols.bus.messages import Message, batched, together
 from cpppod.workers.bus import Socket
 
 MAX_OUTSTANDING = 4_096  # requests of one worker: 64 clients with 64 each
@@ -40,6 +40,7 @@ class Requests:
         self._loop = asyncio.get_running_loop()
         self._outstanding: dict[int, tuple[OnReply, asyncio.TimerHandle]] = {}
         self._last_id = 0
+        self._leaving: list[tuple[int, bytes, Callable[[], None]]] = []
         self.late = 0
         self.expired = 0
 
@@ -54,14 +55,51 @@ class Requests:
         """
         if len(self._outstanding) >= MAX_OUTSTANDING:
             return False
-        self._last_id = self._last_id % MAX_ID + 1
-        identifier = self._last_id
+        identifier = self._next_id()
         if not self._socket.send(dataclasses.replace(message, id=identifier).encode()):
             return False
+        self._wait(identifier, deadline_us, on_reply)
+        return True
+
+    def post(
+        self, message: Any, deadline_us: int, on_reply: OnReply, unsent: Callable[[], None]
+    ) -> None:
+        """As `send`, together with all that is posted in this turn of the loop.
+
+        `unsent` is called instead of `on_reply` where it could not be sent.
+        """
+        if len(self._outstanding) >= MAX_OUTSTANDING:
+            unsent()
+            return
+        identifier = self._next_id()
+        if not self._leaving:
+            self._loop.call_soon(self._flush)
+        frame = dataclasses.replace(message, id=identifier).encode()
+        self._leaving.append((identifier, frame, unsent))
+        self._wait(identifier, deadline_us, on_reply)
+
+    def _flush(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        at = 0
+        for portion in batched([frame for _, frame, _ in leaving]):
+            posted = leaving[at : at + len(portion)]
+            at += len(portion)
+            if self._socket.send(together(portion)):
+                continue
+            for identifier, _, unsent in posted:
+                found = self._outstanding.pop(identifier, None)
+                if found is not None:
+                    found[1].cancel()
+                    unsent()
+
+    def _next_id(self) -> int:
+        self._last_id = self._last_id % MAX_ID + 1
+        return self._last_id
+
+    def _wait(self, identifier: int, deadline_us: int, on_reply: OnReply) -> None:
         wait_s = max(0.0, deadline_us / 1e6 - time.monotonic())
         timer = self._loop.call_later(wait_s, self._expire, identifier)
         self._outstanding[identifier] = (on_reply, timer)
-        return True
 
     async def ask(self, message: Any, timeout_s: float) -> Message:
         """The reply to `message`, whose `id` and `deadline_us` (if it has one) are set here.

@@ -5,8 +5,9 @@
 
     python -m cpppod.workers.router SETTINGS.json
 
-A routed request loses its first segment here. What nobody answers by its deadline is answered by
-the router: 0x0204 for a route, "outcome unknown" for a write that had left. Never sent twice.
+Routed requests and replies of one turn of the loop leave together, one message to each peer. A
+routed request loses its first segment here. What nobody answers by its deadline is answered by the
+router: 0x0204 for a route, "outcome unknown" for a write that had left. Never sent twice.
 """
 
 import asyncio
@@ -23,7 +24,9 @@ from cpppod.protocols.bus.messages import (
     RouteRequest,
     WriteReply,
     WriteRequest,
-    decode,
+    batched,
+    decode_all,
+    together,
 )
 from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
 from cpppod.protocols.cip.route_table import AllowList, RouteTable
@@ -76,6 +79,8 @@ class Forwarding:
         self._outstanding: dict[int, _Outstanding] = {}
         self._deadlines: list[tuple[int, int]] = []
         self._last_id = 0
+        self._leaving: dict[bytes, list[tuple[int, bytes]]] = {}
+        self._answers: dict[bytes, list[bytes]] = {}
         self._table: RouteTable[Way] = RouteTable()
         self._owners: dict[str, bytes] = {}
         self.ways: list[Way] = []
@@ -99,18 +104,47 @@ class Forwarding:
         self._owners = {device: owner.encode() for device, owner in owners.items()}
 
     def receive(self, identity: bytes, frame: bytes, now_us: int) -> None:
-        """A message from an asker or an owner."""
+        """Messages from an asker or an owner; routed ones and their replies leave by `flush`."""
         try:
-            message = decode(frame)
+            messages = decode_all(frame)
         except DecodeError:
             self.malformed += 1
             return
-        if isinstance(message, RouteRequest):
-            self._route(identity, message, now_us)
-        elif isinstance(message, WriteRequest):
-            self._write(identity, message, now_us)
-        elif isinstance(message, RouteReply | WriteReply):
-            self._reply(identity, message, now_us)
+        for message in messages:
+            if isinstance(message, RouteRequest):
+                self._route(identity, message, now_us)
+            elif isinstance(message, WriteRequest):
+                self._write(identity, message, now_us)
+            elif isinstance(message, RouteReply | WriteReply):
+                self._reply(identity, message, now_us)
+
+    def flush(self) -> None:
+        """Send what has come up; requests whose owner is away are refused."""
+        leaving, self._leaving = self._leaving, {}
+        for owner, posted in leaving.items():
+            at = 0
+            for portion in batched([frame for _, frame in posted]):
+                numbers = [number for number, _ in posted[at : at + len(portion)]]
+                at += len(portion)
+                if not self._send(owner, together(portion)):
+                    self._owner_away(numbers)
+        answers, self._answers = self._answers, {}
+        for asker, frames in answers.items():
+            for portion in batched(frames):
+                self._send(asker, together(portion))
+
+    def _owner_away(self, numbers: list[int]) -> None:
+        for number in numbers:
+            found = self._outstanding.pop(number, None)
+            if found is not None and found.way is not None:
+                assert isinstance(found.request, RouteRequest)
+                found.way.outstanding -= 1
+                self._refuse_away(found.asker, found.request, found.way)
+
+    def _refuse_away(self, asker: bytes, request: RouteRequest, way: Way) -> None:
+        way.failures["owner away"] += 1
+        failure = GeneralStatus.CONNECTION_FAILURE
+        self._refuse(asker, request, failure, ConnectionStatus.LINK_ADDRESS_NOT_VALID)
 
     def _route(self, asker: bytes, request: RouteRequest, now_us: int) -> None:
         try:
@@ -131,20 +165,25 @@ class Forwarding:
             failure = GeneralStatus.CONNECTION_FAILURE
             self._refuse(asker, request, failure, ConnectionStatus.NO_BUFFER_MEMORY)
             return
+        owner = self._owners.get(device)
+        if owner is None:
+            self._refuse_away(asker, request, way)
+            return
         onward = replace(request, id=self._next_id(), route_path=remaining, target=device)
-        if not self._pass_on(asker, request, onward, device, now_us, way):
-            way.failures["owner away"] += 1
-            failure = GeneralStatus.CONNECTION_FAILURE
-            self._refuse(asker, request, failure, ConnectionStatus.LINK_ADDRESS_NOT_VALID)
+        self._leaving.setdefault(owner, []).append((onward.id, onward.encode()))
+        self._wait(onward.id, _Outstanding(asker, request, now_us, way))
+        way.outstanding += 1
 
     def _write(self, asker: bytes, request: WriteRequest, now_us: int) -> None:
         self.writes["taken"] += 1
         onward = replace(request, id=self._next_id())
+        owner = self._owners.get(request.device)
         if len(self._outstanding) >= MAX_OUTSTANDING:
             status, text = ConnectionStatus.NO_BUFFER_MEMORY, "too many requests are outstanding"
-        elif request.device not in self._owners:
+        elif owner is None:
             status, text = ConnectionStatus.LINK_ADDRESS_NOT_VALID, "nobody owns the device"
-        elif self._pass_on(asker, request, onward, request.device, now_us, None):
+        elif self._send(owner, onward.encode()):
+            self._wait(onward.id, _Outstanding(asker, request, now_us, None))
             return
         else:
             status, text = ConnectionStatus.LINK_ADDRESS_NOT_VALID, "the device's worker is away"
@@ -152,24 +191,10 @@ class Forwarding:
         reply = WriteReply(request.id, GeneralStatus.CONNECTION_FAILURE, [int(status)], text)
         self._send(asker, reply.encode())
 
-    def _pass_on(
-        self,
-        asker: bytes,
-        request: WriteRequest | RouteRequest,
-        onward: WriteRequest | RouteRequest,
-        device: str,
-        now_us: int,
-        way: Way | None,
-    ) -> bool:
-        owner = self._owners.get(device)
-        if owner is None or not self._send(owner, onward.encode()):
-            return False
-        deadline = min(request.deadline_us, now_us + MAX_DEADLINE_US)
-        self._outstanding[onward.id] = _Outstanding(asker, request, now_us, way)
-        heapq.heappush(self._deadlines, (deadline, onward.id))
-        if way is not None:
-            way.outstanding += 1
-        return True
+    def _wait(self, number: int, found: _Outstanding) -> None:
+        deadline = min(found.request.deadline_us, found.since_us + MAX_DEADLINE_US)
+        self._outstanding[number] = found
+        heapq.heappush(self._deadlines, (deadline, number))
 
     def _next_id(self) -> int:
         self._last_id = self._last_id % (2**53 - 1) + 1
@@ -182,7 +207,7 @@ class Forwarding:
         else:
             service = (request.request[0] if request.request else 0) | REPLY
             reply = MessageRouterReply(service, status, tuple(extended)).encode()
-        self._send(asker, RouteReply(request.id, reply).encode())
+        self._answers.setdefault(asker, []).append(RouteReply(request.id, reply).encode())
 
     def _reply(self, owner: bytes, reply: RouteReply | WriteReply, now_us: int) -> None:
         found = self._outstanding.get(reply.id)
@@ -193,7 +218,11 @@ class Forwarding:
             return
         del self._outstanding[reply.id]
         self._finished(found, now_us)
-        self._send(found.asker, replace(reply, id=found.request.id).encode())
+        onward = replace(reply, id=found.request.id).encode()
+        if isinstance(reply, RouteReply):
+            self._answers.setdefault(found.asker, []).append(onward)
+        else:
+            self._send(found.asker, onward)
 
     def _finished(self, found: _Outstanding, now_us: int) -> None:
         way = found.way
@@ -273,6 +302,7 @@ class RouterRole:
         self._socket = process.bus.router("router", self._on_frames)
         self._forwarding = Forwarding(self._send)
         self._prepared: tuple[list[Way], dict[str, str]] | None = None
+        self._flushing = False
 
     def prepare(self, worker: Worker) -> list[str]:
         """Problems with these settings."""
@@ -297,6 +327,7 @@ class RouterRole:
         """Look at deadlines until cancelled; messages come by themselves."""
         while True:
             self._forwarding.expire(self._process.now_us())
+            self._forwarding.flush()
             await asyncio.sleep(TICK_S)
 
     def _send(self, identity: bytes, frame: bytes) -> bool:
@@ -307,6 +338,13 @@ class RouterRole:
             self._socket.counters.malformed += 1
             return
         self._forwarding.receive(frames[0], frames[1], self._process.now_us())
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._forwarding.flush()
 
     def beat(self) -> Report:
         """Metrics, and the routes for `cpppoctl routes`."""

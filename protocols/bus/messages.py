@@ -9,12 +9,15 @@
     listener, owners          feed      a value message (`protocols.bus.feed`)
     feed                      publisher Resend
 
+Route messages of one turn of the sender's loop to one peer travel together, as a Batch.
+
 All fields are msgpack's own types and every integer lies below 2**53. Readers ignore elements
 beyond those they know and kinds they do not know; another major version is refused.
 
 Deadlines are absolute, microseconds of the machine's monotonic clock, which all processes share.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, get_origin, get_type_hints
 
@@ -22,6 +25,8 @@ from cpppod.protocols.bus.codec import pack, unpack, unpack_fields
 from cpppod.protocols.errors import DecodeError
 
 VERSION = 1
+MAX_BATCH = 64  # messages: what one client may have outstanding
+MAX_BATCH_BYTES = 262_144  # a message may be large: a Batch is to be no larger than the largest
 LIMIT = 2**53  # doubles, and so every language, hold the integers below exactly
 
 
@@ -164,6 +169,14 @@ class Resend(Message):
     feed_epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class Batch(Message):
+    """Several messages, each as it would stand in a frame of its own; none is a Batch."""
+
+    KIND: ClassVar[int] = 9
+    messages: list[bytes]
+
+
 KINDS: dict[int, type[Message]] = {
     kind.KIND: kind
     for kind in (
@@ -175,6 +188,7 @@ KINDS: dict[int, type[Message]] = {
         RouteRequest,
         RouteReply,
         Resend,
+        Batch,
     )
 }
 
@@ -187,6 +201,40 @@ def decode(frame: bytes) -> Message | None:
             beyond the limits of `codec`. Count it and drop it.
     """
     return _message(unpack(frame))
+
+
+def decode_all(frame: bytes) -> list[Message]:
+    """The messages in `frame`: those of a Batch, or the one; without kinds that are not known.
+
+    Raises:
+        DecodeError: as `decode`, of any of them.
+    """
+    message = decode(frame)
+    if not isinstance(message, Batch):
+        return [] if message is None else [message]
+    if any(type(each) is not bytes for each in message.messages):
+        raise DecodeError("Batch: not of frames", status=0)
+    found = [decode(each) for each in message.messages]
+    if any(isinstance(each, Batch) for each in found):
+        raise DecodeError("Batch within a Batch", status=0)
+    return [each for each in found if each is not None]
+
+
+def batched(frames: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """`frames` in order, in portions that fit a Batch each."""
+    begin = size = 0
+    for at, frame in enumerate(frames):
+        size += len(frame)
+        if at > begin and (at - begin >= MAX_BATCH or size > MAX_BATCH_BYTES):
+            yield frames[begin:at]
+            begin, size = at, len(frame)
+    if frames:
+        yield frames[begin:]
+
+
+def together(frames: Sequence[bytes]) -> bytes:
+    """One frame for a portion: a Batch, or the message itself where it is alone."""
+    return frames[0] if len(frames) == 1 else Batch(list(frames)).encode()
 
 
 def decode_but_metrics(frame: bytes) -> Message | None:

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from cpppod.protocols.bus.messages import (
+    Batch,
     RouteReply,
     RouteRequest,
     WriteReply,
     WriteRequest,
     decode,
+    decode_all,
 )
 from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.message_router import MessageRouterReply
@@ -52,10 +54,12 @@ class Bus:
             request=message or read("X"),
         )
         self.forwarding.receive(b"listener-main", asked.encode(), 0)
+        self.forwarding.flush()
 
     def write(self, device: str) -> None:
         asked = WriteRequest(3, device, "10.0.0.1", SECOND, [["setpoint", 0, [1.5]]])
         self.forwarding.receive(b"listener-main", asked.encode(), 0)
+        self.forwarding.flush()
 
     @property
     def refusal(self) -> MessageRouterReply:
@@ -69,6 +73,49 @@ class Bus:
 PRESS = Route("1/1", "press")
 
 
+def test_requests_and_replies_of_one_turn_leave_together_and_keep_their_order() -> None:
+    bus = Bus(PRESS)
+    route_path = epath.encode(epath.parse_route_path("1/1"))
+    asked = [
+        RouteRequest(number, "10.0.0.1", SECOND, 5, 157, route_path, read("X")).encode()
+        for number in range(3)
+    ]
+    bus.forwarding.receive(b"listener-main", Batch(asked[:2]).encode(), 0)
+    bus.forwarding.receive(b"listener-two", asked[2], 0)
+    bus.forwarding.flush()
+    ((owner, batch),) = bus.sent
+    bus.sent.clear()
+    onward = decode_all(batch.encode())
+    assert owner == b"poller-press"
+    replies = [RouteReply(each.id, bytes((0xCC, 0, 0, 0))) for each in onward]  # type: ignore[attr-defined]
+    bus.forwarding.receive(owner, Batch([each.encode() for each in replies]).encode(), 500)
+    bus.forwarding.flush()
+    (first, both), (second, single) = bus.sent
+    assert (first, second) == (b"listener-main", b"listener-two")
+    assert decode_all(both.encode()) == [RouteReply(number, replies[0].reply) for number in (0, 1)]
+    assert single == RouteReply(2, replies[0].reply)
+
+
+def test_each_of_several_requests_to_an_owner_who_is_away_is_refused() -> None:
+    bus = Bus(PRESS)
+    bus.away.add(b"poller-press")
+    route_path = epath.encode(epath.parse_route_path("1/1"))
+    asked = [
+        RouteRequest(number, "10.0.0.1", SECOND, 5, 157, route_path, read("X")).encode()
+        for number in range(2)
+    ]
+    bus.forwarding.receive(b"listener-main", Batch(asked).encode(), 0)
+    bus.forwarding.flush()
+    ((_, refusals),) = bus.sent
+    found = decode_all(refusals.encode())
+    assert [each.id for each in found if isinstance(each, RouteReply)] == [0, 1]
+    assert bus.forwarding.ways[0].outstanding == 0
+    bus.sent.clear()
+    bus.forwarding.expire(2 * SECOND)
+    bus.forwarding.flush()
+    assert not bus.sent
+
+
 def test_routed_request_loses_its_first_segment_and_its_reply_finds_its_asker() -> None:
     bus = Bus(PRESS)
     bus.ask("1/1/2/10.0.0.5")
@@ -77,6 +124,7 @@ def test_routed_request_loses_its_first_segment_and_its_reply_finds_its_asker() 
     assert onward.route_path == epath.encode(epath.parse_route_path("2/10.0.0.5"))
     assert onward.request == read("X")
     bus.forwarding.receive(owner, RouteReply(onward.id, b"\xcc\0\0\0").encode(), 500)
+    bus.forwarding.flush()
     assert bus.sent.pop() == (b"listener-main", RouteReply(7, b"\xcc\0\0\0"))
 
 
@@ -102,10 +150,13 @@ def test_request_without_an_answer_times_out_and_a_late_one_is_dropped() -> None
     bus.ask("1/1")
     owner, onward = bus.sent.pop()
     bus.forwarding.expire(SECOND - 1)
+    bus.forwarding.flush()
     assert not bus.sent
     bus.forwarding.expire(SECOND)
+    bus.forwarding.flush()
     assert bus.refusal.extended == (0x0204,)
     bus.forwarding.receive(owner, RouteReply(onward.id, b"late").encode(), SECOND + 1)
+    bus.forwarding.flush()
     assert not bus.sent
     assert bus.forwarding.late == 1
 
@@ -161,6 +212,7 @@ def test_write_goes_to_the_device_s_owner_and_its_reply_back() -> None:
     assert owner == b"serial-hall"
     reply = WriteReply(onward.id, topic=b"meter/power/", payload=b"block")
     bus.forwarding.receive(owner, reply.encode(), 10)
+    bus.forwarding.flush()
     assert bus.sent.pop() == (
         b"listener-main",
         WriteReply(3, topic=b"meter/power/", payload=b"block"),
@@ -172,6 +224,7 @@ def test_write_without_an_answer_has_an_unknown_outcome() -> None:
     bus.write("meter")
     bus.sent.clear()
     bus.forwarding.expire(SECOND)
+    bus.forwarding.flush()
     ((_, reply),) = bus.sent
     assert reply.unknown
     assert (reply.status, reply.extended) == (0x01, [0x0204])
@@ -194,6 +247,7 @@ def test_reload_keeps_what_is_out_and_the_route_s_counts() -> None:
     )
     bus.forwarding.configure(ways_of(worker), {"press": "poller-press"})
     bus.forwarding.receive(owner, RouteReply(onward.id, b"\xcc\0\0\0").encode(), 5)
+    bus.forwarding.flush()
     assert bus.sent.pop()[0] == b"listener-main"
     assert [(way.route.path, way.taken) for way in bus.forwarding.ways] == [("1/1", 1), ("1/2", 0)]
 
@@ -201,6 +255,7 @@ def test_reload_keeps_what_is_out_and_the_route_s_counts() -> None:
 def test_bytes_that_are_no_message_are_counted() -> None:
     bus = Bus()
     bus.forwarding.receive(b"x", b"\xc1", 0)
+    bus.forwarding.flush()
     assert bus.forwarding.malformed == 1
 
 

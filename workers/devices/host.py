@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, WriteRequest
+from cpppod.protocols.bus.messages import (
+    RouteReply,
+    RouteRequest,
+    WriteReply,
+    WriteRequest,
+    batched,
+    together,
+)
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.plant import Worker
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT
@@ -25,7 +32,7 @@ from cpppod.workers.devices.outlet import Outlet
 from cpppod.workers.devices.plan import WirePlan, make_drivers, make_link, plan_wires
 from cpppod.workers.devices.wire import Wire
 from cpppod.workers.journal import Journal, JournalLimits
-from cpppod.workers.process import CommandError, Process, Report, decode_or_count
+from cpppod.workers.process import CommandError, Process, Report, decode_all_or_count
 from cpppod.workers.publishing import Publishing
 
 FULL_UP_TO = 40  # devices: beyond it a beat (1 MB at most) has no histograms and ...
@@ -72,6 +79,7 @@ class DeviceHost:
         self._journal: Journal | None = None
         self._historised: set[tuple[str, str]] = set()
         self._report: tuple[float, Report] | None = None
+        self._replies: list[bytes] = []
         self._router = process.bus.dealer("router", self._on_router, queue=ROUTER_QUEUE)
 
     # Settings
@@ -221,11 +229,11 @@ class DeviceHost:
         return self._outlet.publish(block)
 
     def _on_router(self, frames: list[bytes]) -> None:
-        message = decode_or_count(frames, self._router.counters)
-        if isinstance(message, WriteRequest):
-            self._write(message)
-        elif isinstance(message, RouteRequest):
-            self._route(message)
+        for message in decode_all_or_count(frames, self._router.counters):
+            if isinstance(message, WriteRequest):
+                self._write(message)
+            elif isinstance(message, RouteRequest):
+                self._route(message)
 
     def _write(self, request: WriteRequest) -> None:
         def answer(result: WriteAnswer) -> None:
@@ -249,7 +257,9 @@ class DeviceHost:
 
     def _route(self, request: RouteRequest) -> None:
         def answer(reply: bytes) -> None:
-            self._router.send(RouteReply(request.id, reply).encode())
+            if not self._replies:
+                asyncio.get_running_loop().call_soon(self._send_replies)
+            self._replies.append(RouteReply(request.id, reply).encode())
 
         wire = self._wire_of.get(request.target)
         deadline_s = request.deadline_us / 1e6
@@ -262,6 +272,12 @@ class DeviceHost:
             from cpppod.workers.devices.simple import SimpleTags  # few gateways need it: 2 MB
 
             SimpleTags(wire, request.target).serve(request, deadline_s, answer)
+
+    def _send_replies(self) -> None:
+        """Replies to routed requests of one turn of the loop leave together."""
+        replies, self._replies = self._replies, []
+        for portion in batched(replies):
+            self._router.send(together(portion))
 
     # What is said of it
 

@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from cpppod.protocols.bus.codec import pack
 from cpppod.protocols.bus.messages import (
     KINDS,
+    MAX_BATCH,
+    MAX_BATCH_BYTES,
+    Batch,
     Beat,
     Command,
     CommandReply,
@@ -16,7 +19,10 @@ from cpppod.protocols.bus.messages import (
     RouteRequest,
     WriteReply,
     WriteRequest,
+    batched,
     decode,
+    decode_all,
+    together,
 )
 from cpppod.protocols.errors import DecodeError
 
@@ -29,6 +35,7 @@ MESSAGES: list[Message] = [
     RouteRequest(8, "10.0.0.7", 5_000_000, 5, 157, b"\x01\x01", b"\x4c\x02", 9, "plc"),
     RouteReply(8, b"\xcc\x00\x00\x00"),
     Resend(1_700_000_000_000),
+    Batch([RouteReply(8, b"\xcc\x00\x00\x00").encode(), Resend(5).encode()]),
 ]
 
 
@@ -39,6 +46,25 @@ def test_message_comes_back_as_it_was_sent(message: Message) -> None:
 
 def test_every_kind_is_tried_above() -> None:
     assert {type(message) for message in MESSAGES} == set(KINDS.values())
+
+
+def test_messages_of_one_turn_travel_together_as_many_as_fit() -> None:
+    replies = [RouteReply(number, bytes(4)) for number in range(MAX_BATCH + 1)]
+    frames = [together(portion) for portion in batched([each.encode() for each in replies])]
+    assert [len(decode_all(frame)) for frame in frames] == [MAX_BATCH, 1]
+    assert [each for frame in frames for each in decode_all(frame)] == replies
+    assert frames[1] == replies[-1].encode()
+    large = RouteReply(1, bytes(MAX_BATCH_BYTES - 100)).encode()
+    assert [len(portion) for portion in batched([large, large, b""])] == [1, 2]
+    assert list(batched([])) == []
+
+
+def test_batch_of_a_batch_or_of_anything_else_is_refused_and_an_unknown_kind_left_out() -> None:
+    batch = Batch([Resend(5).encode()])
+    for messages in ([batch.encode()], [b"\xc1"], [5]):
+        with pytest.raises(DecodeError):
+            decode_all(pack([1, 9, messages]))
+    assert decode_all(pack([1, 9, [pack([1, 99]), Resend(5).encode()]])) == [Resend(5)]
 
 
 def test_further_fields_of_a_later_minor_version_are_ignored() -> None:
