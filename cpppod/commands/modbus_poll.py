@@ -105,10 +105,14 @@ def _work(poller: Poller, ranges: list[RegisterRange], options: argparse.Namespa
             poller.poll(to_number(cell))
     watch = Watch(poller, numbers, as_json=options.json)
     while True:
-        polled = poller.wait(max(1.0, 2 * options.rate))
+        poller.wait(None if options.once else max(1.0, 2 * options.rate))
         watch.look()
-        if options.once and polled:
-            return 0 if poller.online else 1
+        if options.once and poller.online:
+            return 0
+        if options.once:
+            told = f"{options.address}: nothing was read; try {NAME} -u UNIT, -t SECONDS"
+            print(f"{NAME}: {told}", file=sys.stderr)
+            return 1
 
 
 def _write(poller: Poller, registers: RegisterRange) -> bool:

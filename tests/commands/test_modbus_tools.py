@@ -92,6 +92,13 @@ def test_a_poll_that_cannot_be_says_why(arguments: list[str], code: int, words: 
     assert "Traceback" not in done.stderr
 
 
+def test_a_single_poll_that_nobody_answers_ends_and_says_so() -> None:
+    with Server("127.0.0.1:0", "1:40001=1") as server:
+        done = command("modbus_poll", "-a", server.address, "-u", "9", "--once", "40001")
+    assert done.returncode == 1
+    assert "nothing was read; try" in done.stderr
+
+
 def test_a_value_is_none_until_it_is_polled_and_while_offline() -> None:
     cells = ("40001-40010=5", "1-8=1")
     with Server("127.0.0.1:0", *cells) as server, poller(server, timeout_s=0.2) as plc:
