@@ -287,9 +287,12 @@ def test_a_retry_asks_only_for_what_timed_out_and_the_block_is_whole() -> None:
 def test_a_poll_with_a_bad_tag_has_been_answered_and_one_of_bad_tags_only_has_not() -> None:
     device = polled_device(at(0.0))
     refused = quality(Quality.DEVICE_STATUS, status=2)
-    for second, samples in enumerate(
-        [{"a": (1, 0), "b": (2, 0)}, {"a": (1, 0), "b": (None, refused)}, {"a": (None, refused)}]
-    ):
+    rounds: list[dict[str, tuple[int | None, int]]] = [
+        {"a": (1, 0), "b": (2, 0)},
+        {"a": (1, 0), "b": (None, refused)},
+        {"a": (None, refused)},
+    ]
+    for second, samples in enumerate(rounds):
         (job,) = device.due(at(1.0 + second))
         device.polled(job.work, {"b": (None, refused), **samples}, at(1.1 + second))
     told = device.state_map(at(4.0), {"state": "open"})["groups"]["g"]
