@@ -3,7 +3,8 @@
     echo     a uvloop server that writes back what it reads, frames as long as the longer of ours
     ours     `Simulator`, one process
     cpppo    its simulator, where `make peers` has put it
-    routed   a controller behind another one's route table, beside asking it directly
+    routed   a controller behind another one's route table, beside asking it directly, and beside
+             cpppo routing to the same controller
 
 The load is one process with all connections, each of which sends `depth` frames when all its
 replies are there. Servers take turns in one run, best of three.
@@ -16,6 +17,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -222,18 +224,19 @@ def process(function: Callable[..., None], *arguments: Any) -> Iterator[int]:
 
 
 @contextmanager
-def cpppo_server() -> Iterator[int]:
-    """cpppo's simulator; gives its port."""
-    command = [
-        str(CPPPO),
-        "-m",
-        "cpppo.server.enip",
-        "-A",
-        "-a",
-        "127.0.0.1:0",
-        "--no-config",
-        *TAGS,
-    ]
+def cpppo_server(routes: str = "") -> Iterator[int]:
+    """cpppo's simulator, with a route table in JSON where it is to route; gives its port."""
+    with tempfile.NamedTemporaryFile("w", suffix=".cfg") as configuration:
+        configuration.write(f"[UCMM]\nRoute = {routes}\n")
+        configuration.flush()
+        chosen = ["--config", configuration.name] if routes else ["--no-config"]
+        command = [str(CPPPO), "-m", "cpppo.server.enip", "-A", "-a", "127.0.0.1:0"]
+        with _printing_its_port([*command, *chosen, *TAGS]) as port:
+            yield port
+
+
+@contextmanager
+def _printing_its_port(command: list[str]) -> Iterator[int]:
     started = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -333,16 +336,34 @@ def measure_routed(seconds: float) -> Iterator[Row]:
         process(target_process, {}) as behind,
         process(target_process, {"1/1": f"127.0.0.1:{behind}"}) as router,
     ):
-        route = epath.encode(epath.parse_route_path("1/1"))
-        direct, wrapped = REQUESTS["scalar"], UnconnectedSend(REQUESTS["scalar"], route).encode()
-        for connections, depth in ((1, 1), (8, 4), (8, 20)):
+        direct, wrapped = REQUESTS["scalar"], routed(REQUESTS["scalar"])
+        for place in ((1, 1), (8, 4), (8, 20)):
+            through = beside = 0.0
+            for _ in range(TRIES):
+                through = max(through, _unconnected(router, wrapped, place, seconds))
+                beside = max(beside, _unconnected(behind, direct, place, seconds))
+            yield Row("routed", *place, through, beside, "direct")
+        if not CPPPO.exists():
+            return
+        with cpppo_server(f'{{"1/1": "127.0.0.1:{behind}"}}') as theirs:
+            place = (8, 4)
+            fast = best(lambda: _unconnected(router, wrapped, place, seconds))
+            slow = best(lambda: _unconnected(theirs, wrapped, place, max(seconds, 2.0)))
+            yield Row("routed", *place, fast, slow, "cpppo")
 
-            def make(message: bytes, depth: int = depth) -> Load:
-                return Load(message, depth, connected=False, registers=True)
 
-            through = uvloop.run(rate(router, lambda: make(wrapped), connections, seconds))[0]
-            beside = uvloop.run(rate(behind, lambda: make(direct), connections, seconds))[0]
-            yield Row("routed", connections, depth, through, beside, "direct")
+def routed(message: bytes) -> bytes:
+    """The message in an Unconnected Send along 1/1."""
+    return UnconnectedSend(message, epath.encode(epath.parse_route_path("1/1"))).encode()
+
+
+def _unconnected(port: int, message: bytes, place: tuple[int, int], seconds: float) -> float:
+    connections, depth = place
+
+    def make() -> Load:
+        return Load(message, depth, connected=False, registers=True)
+
+    return uvloop.run(rate(port, make, connections, seconds))[0]
 
 
 def start_time() -> float:
