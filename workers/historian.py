@@ -132,14 +132,14 @@ class Historian:
         if verb != "history":
             raise CommandError(f"{verb}: a historian knows history")
         if self._asked >= MAX_QUESTIONS:
-            raise CommandError("history: too many questions at once; try again")
+            raise CommandError("too many questions at once; try again")
         self._asked += 1
         try:
             return await self._questions.call(self._answer, self._url, arguments)
         except (QuestionError, StoreError) as error:
-            raise CommandError(f"history: {error}") from None
+            raise CommandError(str(error)) from None
         except IoThreadBusy:
-            raise CommandError("history: the store does not answer; try again") from None
+            raise CommandError("the store does not answer; try again") from None
         finally:
             self._asked -= 1
 

@@ -126,7 +126,8 @@ def rows(
         answer = gateway.ask("history", **question, since_us=since_us, limit=left)
         columns[:] = answer["columns"]
         yield from answer["rows"]
-        left -= len(answer["rows"])
+        if limit:
+            left -= len(answer["rows"])
         if answer["next_us"] is None or (limit and left <= 0):
             return
         since_us = answer["next_us"]

@@ -234,6 +234,7 @@ def test_history_goes_on_where_a_page_ended(gateway: KnownGateway, capsys: Captu
     pages = [SAMPLES | {"next_us": 1_700_000_002_000_000}, SAMPLES]
     gateway.answers["history"] = lambda: pages.pop(0)
     assert len(run_json(capsys, "history", "boiler.pressure")["rows"]) == 4
+    assert [asked[2]["limit"] for asked in gateway.orders_seen] == [0, 0]
     assert gateway.orders_seen[-1][2]["since_us"] == 1_700_000_002_000_000
 
 
