@@ -8,6 +8,7 @@ Several tasks may use one connection at once: each gets its own results.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,13 +16,14 @@ from cpppod.client.connection import Address
 from cpppod.client.connector import CACHED_PLANS
 from cpppod.client.lanes import Route, connection_wanted
 from cpppod.client.responses import LIST_INTERFACES, cpf_items
-from cpppod.client.results import Result, is_read, result_of, summary_line
+from cpppod.client.results import Result, Tally, is_read, results_of, summary_line
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import STRUCTURE
 from cpppod.protocols.enip.discovery import PORT, IdentityItem, decode_identities
 from cpppod.protocols.enip.encapsulation import Command
-from cpppod.protocols.enip.operations import Operation, parse_operations
+from cpppod.protocols.enip.operations import Operation, as_parsed, parse_operations
+from cpppod.protocols.enip.originator_blocks import Block, BlockSource, PacketMemory
 from cpppod.protocols.enip.originator_exchange import Exchange, ReadTag
 from cpppod.protocols.enip.originator_lane import Lane
 from cpppod.protocols.enip.originator_methods import make_exchange
@@ -46,6 +48,7 @@ class AsyncConnector:
         self.lane = Lane(route.hop)
         self.layouts: dict[int, Structure] = {}
         self.types: dict[bytes, tuple[int, int]] = {}
+        self.packets = PacketMemory()
         self._plans: dict[tuple[tuple[str, ...], int | bool], ReadPlan] = {}
 
     @classmethod
@@ -126,19 +129,44 @@ class AsyncConnector:
         eager: bool = True,
     ) -> AsyncIterator[Result]:
         """Results in order, with up to `depth` requests in flight; as `Connector.pipeline`."""
-        pipeline = Pipeline(
+        pipeline = self._pipeline(operations, index, fragment, multiple, timeout, depth)
+        async for exchange in self.connection.results(pipeline, eager=eager):
+            self._learn(exchange)
+            for result in results_of(exchange, validating=validating):
+                yield result
+
+    def _pipeline(
+        self,
+        operations: Iterable[str | Operation],
+        index: int,
+        fragment: bool,
+        multiple: int | bool,
+        timeout: float | None,
+        depth: int,
+    ) -> Pipeline:
+        make = partial(self.exchange, fragment=fragment)
+        source: Iterable[Exchange] = map(make, operations)
+        if multiple and not fragment:
+            source = BlockSource(
+                as_parsed(operations), make, self.lane, self.packets, limit=multiple
+            )
+        return Pipeline(
             self.connection.session,
-            (self.exchange(operation, fragment=fragment) for operation in operations),
+            source,
             self.lane,
             depth=depth,
             multiple=multiple,
             timeout_s=self.timeout if timeout is None else timeout,
             index=index,
         )
-        async for exchange in self.connection.results(pipeline, eager=eager):
-            if isinstance(exchange, ReadTag) and exchange.type is not None and exchange.type[1]:
-                self.types[exchange.path] = exchange.type
-            yield result_of(exchange, validating=validating)
+
+    def _learn(self, exchange: Exchange) -> None:
+        """Remember what type a tag has: strings and structures are written by it."""
+        if isinstance(exchange, Block):
+            for own in exchange.exchanges:
+                self._learn(own)
+        elif isinstance(exchange, ReadTag) and exchange.type is not None and exchange.type[1]:
+            self.types[exchange.path] = exchange.type
 
     def synchronous(
         self, operations: Iterable[str | Operation], **how: Any
@@ -174,14 +202,23 @@ class AsyncConnector:
             yield result.value
 
     async def process(
-        self, operations: Iterable[str | Operation], **how: Any
+        self,
+        operations: Iterable[str | Operation],
+        index: int = 0,
+        fragment: bool = False,
+        multiple: int | bool = 0,
+        timeout: float | None = None,
+        depth: int = 0,
+        validating: bool = False,
+        printing: bool = False,
     ) -> tuple[int, list[Any]]:
-        """(how many failed, every value)."""
-        failures, values = 0, []
-        async for result in self.operate(operations, **how):
-            failures += not result.ok
-            values.append(result.value)
-        return failures, values
+        """(how many failed, every value); as `Connector.process`."""
+        pipeline = self._pipeline(operations, index, fragment, multiple, timeout, depth or 1)
+        tally = Tally(validating=validating or printing, printing=printing)
+        async for exchange in self.connection.results(pipeline, eager=bool(depth)):
+            self._learn(exchange)
+            tally.add(exchange)
+        return tally.failures, tally.values
 
     def exchange(self, operation: str | Operation, *, fragment: bool = False) -> Exchange:
         """The exchange that performs an operation on this connection.

@@ -112,10 +112,10 @@ def read_request(operation: Operation) -> tuple[bytes, int] | None:
         return None
     elements = operation.get("elements") or 1
     path = encode_path(operation.get("path", b""))
-    if type(elements) is not int or not 0 < elements <= 0xFFFF or len(path) > _MAX_PATH:
+    size = len(path)
+    if type(elements) is not int or not 0 < elements <= 0xFFFF or size > _MAX_PATH:
         return None
-    head = bytes((Service.READ_TAG, len(path) >> 1))
-    return head + path + elements.to_bytes(2, "little"), elements
+    return b"\x4c%c%b%c%c" % (size >> 1, path, elements & 0xFF, elements >> 8), elements
 
 
 def read_layout(
@@ -128,9 +128,12 @@ def read_layout(
     Raises:
         Violation: another count of replies, or offsets that lie.
     """
+    slices = reply_slices(data, len(operations))
+    alike = _alike(operations, slices, data)
+    if alike is not None:
+        return alike
     sketch = _Sketch()
     types: list[tuple[int, int]] = []
-    slices = reply_slices(data, len(operations))
     for operation, (start, end) in zip(operations, slices, strict=True):
         begin = start + _HEAD + 2
         known = _READ_HEADS.get(data[start:begin])
@@ -146,6 +149,30 @@ def read_layout(
         types.append((kind.code, 0))
     layout = sketch.finish(data)
     return None if layout is None else (layout, types)
+
+
+def _alike(
+    operations: Sequence[Operation], slices: Sequence[tuple[int, int]], data: bytes
+) -> tuple[ReplyLayout, list[tuple[int, int]]] | None:
+    """The same for scalars of one type, without looking at each; None for anything else."""
+    count = len(slices)
+    first = slices[0][0] + _HEAD + 2
+    head = data[slices[0][0] : first]
+    known = _READ_HEADS.get(head)
+    if known is None or any("elements" in operation for operation in operations):
+        return None
+    kind, letter = known
+    if [end - start for start, end in slices].count(len(head) + kind.size) != count:
+        return None
+    shape = struct.Struct(f"<{first}s{letter}" + f"{len(head)}s{letter}" * (count - 1))
+    raw = operator.itemgetter(slice(0, None, 2))
+    expected = raw(shape.unpack(data))
+    if expected.count(head) != count - 1:
+        return None
+    picks = tuple((place, SCALAR) for place in range(count))
+    values = operator.itemgetter(slice(1, None, 2))
+    layout = ReplyLayout(shape, raw, expected, values, picks, scalars=True)
+    return layout, [(kind.code, 0)] * count
 
 
 def learn_layout(

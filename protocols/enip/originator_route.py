@@ -83,7 +83,8 @@ def encode_path(path: str | bytes | Iterable[Mapping[str, Any]]) -> bytes:
         return path
     if isinstance(path, str):
         path = parse_path(path) if path.strip() else []
-    return b"".join([_encode(segment) for segment in path])
+    encoded = [_encode(segment) for segment in path]
+    return encoded[0] if len(encoded) == 1 else b"".join(encoded)
 
 
 def _encode(segment: Mapping[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """Plain reads by the packet: the same results as one by one, also where a reply is unusual."""
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 
@@ -112,3 +113,37 @@ def test_a_target_without_packets_is_asked_one_by_one() -> None:
             values = with_packets.process(["A", "B", "C[0-3]"], multiple=True, depth=2)
             assert values == (0, [[0], [0.0], [0, 0, 0, 0]])
         with_packets.close()
+
+
+def test_async_packets_give_what_blocking_ones_give(
+    plc: Simulator, connection: client.Connector
+) -> None:
+    async def scenario() -> None:
+        opened = await client.AsyncConnector.open(*plc.address, timeout=5.0)
+        async with opened as other:
+            for texts in (TAGS, MIXED):
+                expected = connection.process(texts, depth=4, multiple=True)
+                for _ in range(3):
+                    assert await other.process(texts, depth=4, multiple=True) == expected
+                    packed = other.pipeline(texts, depth=4, multiple=True)
+                    assert [result.value async for result in packed] == expected[1]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_a_tag_that_fails_and_recovers_between_rounds_fails_and_recovers(
+    plc: Simulator, connection: client.Connector, depth: int
+) -> None:
+    texts = ["Tag020", "Tag021", "Tag022"]
+    assert connection.process(texts, depth=depth, multiple=True)[0] == 0
+    variable = plc.target.image.variables["tag021"]
+    plc.target.set_error(variable, 0x0C)
+    try:
+        results = list(connection.pipeline(texts, depth=depth, multiple=True))
+        assert [result.status for result in results] == [0, 0x0C, 0]
+        failures, values = connection.process(texts, depth=depth, multiple=True)
+        assert (failures, values[1]) == (1, None)
+    finally:
+        plc.target.set_error(variable, 0)
+    assert connection.process(texts, depth=depth, multiple=True)[0] == 0
