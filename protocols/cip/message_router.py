@@ -7,8 +7,9 @@ Source: CIP Networks Library Vol. 1, 2-4.
 """
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from cpppod.protocols.cip.status import CipError, GeneralStatus, describe
 from cpppod.protocols.errors import DecodeError, EncodeError, ProtocolError
@@ -75,13 +76,12 @@ class MessageRouterRequest:
         return cls(message[0], bytes(message[2:end]), bytes(message[end:]))
 
 
-@dataclass(frozen=True, slots=True)
-class MessageRouterReply:
+class MessageRouterReply(NamedTuple):
     """One reply; `service` is the request's, with the reply bit set."""
 
     service: int
     status: int = GeneralStatus.SUCCESS
-    extended: tuple[int, ...] = field(default=())
+    extended: tuple[int, ...] = ()
     data: bytes = b""
 
     def encode(self) -> bytes:

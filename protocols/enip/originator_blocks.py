@@ -10,7 +10,7 @@ expected (a failure, a string, a value that did not fit) is left to exchanges, o
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply, Service
@@ -198,10 +198,9 @@ class Block(Exchange):
         assert self.reply is not None
         data = self.reply.data
         slices = reply_slices(data, self.count)
-        return [
-            MessageRouterReply(_PICKED, 0, (), data[start + REPLY_HEAD : end])
-            for start, end in slices
-        ]
+        pieces = [data[start + REPLY_HEAD : end] for start, end in slices]
+        fields = zip(repeat(_PICKED), repeat(0), repeat(()), pieces, strict=False)
+        return list(map(MessageRouterReply._make, fields))
 
 
 class BlockSource:
