@@ -19,6 +19,7 @@ from cpppod.protocols.cip import types
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.discovery import PORT, decode_identities
 from cpppod.protocols.enip.operations import Operation
+from cpppod.protocols.enip.originator import Answer
 from cpppod.protocols.enip.originator_errors import (
     EnipStatusError,
     OriginatorError,
@@ -28,7 +29,7 @@ from cpppod.protocols.enip.originator_exchange import Exchange, ReadTag
 from cpppod.protocols.enip.originator_lane import Lane
 from cpppod.protocols.enip.originator_methods import make_exchange
 from cpppod.protocols.enip.originator_opening import MESSAGE_ROUTER, Wanted
-from cpppod.protocols.enip.originator_pipeline import Pipeline
+from cpppod.protocols.enip.originator_pipeline import Pipeline, trouble_of
 from cpppod.protocols.enip.originator_plan import PlanRun, ReadPlan
 from cpppod.protocols.enip.originator_route import DIRECT, Hop, encode_route_path
 from cpppod.protocols.errors import DecodeError, ProtocolError
@@ -335,22 +336,52 @@ class EnipDriver:
     async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
         """The target's reply to `request`; `route_path` is what is left of it here."""
         connection = self._open_connection()
-        route = self._route + route_path
-        lane = Lane(Hop(route_path=route).allowing(timeout_s) if route else DIRECT)
-        own = connection.lane
-        if own.connection is not None and not route_path and len(request) <= own.room.request:
-            lane = own
+        lane = self._forward_lane(connection, request, route_path, timeout_s)
         self._counters["forwards"] += 1
         try:
             _, reply = await connection.request(request, timeout_s=timeout_s, lane=lane)
-        except ReplyTimeout:
-            raise DeviceError(quality(Quality.TIMEOUT), "no reply in time") from None
-        except EnipStatusError as error:
-            said = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
-            raise DeviceError(said, _shown(error), connected=True) from None
         except (OSError, OriginatorError, ProtocolError) as error:
-            raise DeviceError(_lost(connection), _shown(error)) from None
+            raise _unforwarded(connection, error) from None
         return reply
+
+    def relay(
+        self,
+        request: bytes,
+        route_path: bytes,
+        timeout_s: float,
+        done: Callable[[bytes | DeviceError], None],
+    ) -> bool:
+        """As `forward`, without a task: `done` gets the reply, or what there is instead.
+
+        False where the connection takes nothing just now; `forward` then waits, or says why.
+        """
+        connection = self._connection
+        if connection is None:
+            return False
+
+        def receive(answer: Answer) -> None:
+            if answer.trouble is None:
+                done(answer.data)
+            else:
+                done(_unforwarded(connection, trouble_of(answer, connection.reason)))
+
+        lane = self._forward_lane(connection, request, route_path, timeout_s)
+        try:
+            sent = connection.post(request, receive, timeout_s=timeout_s, lane=lane)
+        except ProtocolError:
+            return False
+        self._counters["forwards"] += sent
+        return sent
+
+    def _forward_lane(
+        self, connection: OriginatorConnection, request: bytes, route_path: bytes, timeout_s: float
+    ) -> Lane:
+        """Our class 3 connection where the request is for its end and fits, else unconnected."""
+        own = connection.lane
+        if own.connection is not None and not route_path and len(request) <= own.room.request:
+            return own
+        route = self._route + route_path
+        return Lane(Hop(route_path=route).allowing(timeout_s) if route else DIRECT)
 
     def describe(self) -> dict[str, Any]:
         """Session, connection, identity and counters."""
@@ -374,6 +405,16 @@ def _shown(error: BaseException) -> str:
     """An error's text on one line, bounded, without control characters."""
     text = str(error) or type(error).__name__
     return "".join(c if c.isprintable() else "?" for c in text[:MAX_SHOWN])
+
+
+def _unforwarded(connection: OriginatorConnection, error: Exception) -> DeviceError:
+    """What it says of the device that a routed request has no reply."""
+    if isinstance(error, ReplyTimeout):
+        return DeviceError(quality(Quality.TIMEOUT), "no reply in time")
+    if isinstance(error, EnipStatusError):
+        said = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
+        return DeviceError(said, _shown(error), connected=True)
+    return DeviceError(_lost(connection), _shown(error))
 
 
 def _lost(connection: OriginatorConnection) -> int:

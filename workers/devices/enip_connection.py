@@ -69,6 +69,15 @@ class _Learner:
             self.learn(answer.data)
 
 
+class _Listener:
+    """The owner of a request whose answer is told to a function, whatever it is."""
+
+    __slots__ = ("receive",)
+
+    def __init__(self, receive: Callable[[Answer], None]) -> None:
+        self.receive = receive
+
+
 class OriginatorConnection(asyncio.Protocol):
     """One TCP connection; made by `connect`, of no further use once `closed` is true.
 
@@ -239,6 +248,28 @@ class OriginatorConnection(asyncio.Protocol):
         assert answer.reply is not None
         return answer.reply, answer.data
 
+    def post(
+        self, request: bytes, receive: Callable[[Answer], None], *, timeout_s: float, lane: Lane
+    ) -> bool:
+        """Send one Message Router request without waiting; `receive` is told its answer, once.
+
+        Returns:
+            False where nothing can be sent just now: `request` says why, or waits.
+
+        Raises:
+            EncodeError: a request that cannot be said; `receive` is never called.
+        """
+        if self.closed or not self._writable.is_set():
+            return False
+        deadline = self._loop.time() + timeout_s
+        owner = _Listener(receive)
+        if lane.connection is not None:
+            self.session.send_connected(lane.connection, request, owner, deadline=deadline)
+        else:
+            self.session.send_unconnected(request, owner, deadline=deadline, hop=lane.hop)
+        self._flush(deadline, at_once=False)
+        return True
+
     async def forward_open(self, wanted: Wanted, *, timeout_s: float, hop: Hop = DIRECT) -> None:
         """Open a class 3 connection, the large one if the target knows it.
 
@@ -338,9 +369,9 @@ class OriginatorConnection(asyncio.Protocol):
 
     # -- moving bytes -----------------------------------------------------------------------------
 
-    def _flush(self, deadline: float) -> None:
+    def _flush(self, deadline: float, *, at_once: bool = True) -> None:
         """Write: a lone request at once, else all that comes up in this turn of the loop."""
-        if self.session.outstanding <= 1:
+        if at_once and self.session.outstanding <= 1:
             self._write()
         elif not self._writing:
             self._writing = True

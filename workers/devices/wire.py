@@ -92,6 +92,7 @@ class Wire:
         self._now = now
         self._tasks: set[asyncio.Task[None]] = set()
         self._forwarding = 0
+        self._relays = 0  # routed requests on the wire without a task
         self._writing = 0
         self._waker: asyncio.Future[None] | None = None
         self._budget = ProbeBudget()
@@ -173,7 +174,10 @@ class Wire:
         job.dropped = lambda why: answer(error_reply(request, CONNECTION_FAILURE))
         if not self.queue.put(job):
             answer(error_reply(request, RESOURCE_UNAVAILABLE))
-        self.wake()
+        elif self._open and self._lost is None:
+            self._start_jobs(self._now())
+        if len(self.queue):
+            self.wake()  # its deadline is to be looked at
 
     def pause(self, name: str) -> None:
         """Poll the device no more until `resume`."""
@@ -253,14 +257,14 @@ class Wire:
         """Do what is to be done now, then wait for what is next."""
         now = self._now()
         self._drop(self.queue.expired(now.mono_s), "its deadline passed before it was sent")
-        if self._lost is not None and not self._tasks:
+        if self._lost is not None and not self._on_wire:
             await self._reopen()
             return
         wanted = self._wanted(now)
         if not self._open and wanted and now.mono_s >= self._open_at_s:
             await self._try_open()
             return
-        if self._open and not wanted and not self._tasks and not len(self.queue):
+        if self._open and not wanted and not self._on_wire and not len(self.queue):
             await self._close_quietly()
         if self._open and self._lost is None:
             self._queue_due(now)
@@ -425,16 +429,46 @@ class Wire:
                 self._probing = True
                 self.queue.put(probe)
 
+    @property
+    def _on_wire(self) -> int:
+        return len(self._tasks) + self._relays
+
     def _start_jobs(self, now: Moment) -> None:
-        while len(self._tasks) < self._concurrency:
+        while self._on_wire < self._concurrency:
             job = self.queue.take(now.mono_s, hold=self._held())
             if job is None:
                 return
+            if job.urgency == Urgency.FORWARD and self._relay(job, now):
+                continue
             self._forwarding += job.urgency == Urgency.FORWARD
             self._writing += job.urgency == Urgency.WRITE
             task = asyncio.get_running_loop().create_task(self._run(job))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
+
+    def _relay(self, job: Job, now: Moment) -> bool:
+        """Pass a routed request on at once, where its device can do that."""
+        device = self.devices.get(job.device)
+        if device is None:
+            return False
+
+        def ended() -> None:
+            self._relays -= 1
+            self._forwarding -= 1
+            self._busy_s += self._now().mono_s - now.mono_s
+            if self._open and self._lost is None:
+                self._start_jobs(self._now())
+            if self._lost is not None or not self._on_wire:
+                self.wake()
+
+        self._relays += 1
+        self._forwarding += 1
+        if self._jobs.relay(device, job, now, ended):
+            self._waits[job.urgency].add(now.mono_s - job.queued_s)
+            return True
+        self._relays -= 1
+        self._forwarding -= 1
+        return False
 
     def _held(self) -> set[Urgency]:
         """Classes that may not start now: one slot is kept from routed requests, and a write

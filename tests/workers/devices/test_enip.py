@@ -130,6 +130,32 @@ def test_a_request_is_forwarded_byte_for_byte(plc: Simulator) -> None:
             assert reply.hex() == "cc000000c3000201"
 
 
+def test_a_request_is_relayed_without_a_task_and_always_answered(plc: Simulator) -> None:
+    plc["SCADA"] = [0, 0x0102, *[0] * 98]
+    request = bytes.fromhex("4c059105534341444100") + b"\x28\x01\1\0"
+    for changes in KINDS:
+
+        async def relay(driver: EnipDriver) -> list[Any]:
+            answers: asyncio.Queue[bytes | DeviceError] = asyncio.Queue()
+            for route in (b"", b"\1\0"):
+                assert driver.relay(request, route, 2.0, answers.put_nowait)
+            replies: list[Any] = [await answers.get(), await answers.get()]
+            plc.delay = (1.0, 1.0)
+            assert driver.relay(request, b"", 0.01, answers.put_nowait)
+            replies.append(await answers.get())
+            assert driver.relay(request, b"", 2.0, answers.put_nowait)
+            await driver.close()
+            replies.append(await answers.get())
+            assert not driver.relay(request, b"", 2.0, answers.put_nowait)
+            plc.delay = 0.0
+            return replies
+
+        first, second, late, closed = with_driver(device_at(plc.address, **changes), relay)
+        assert first.hex() == second.hex() == "cc000000c3000201"
+        assert late.quality & 0xFF == Quality.TIMEOUT
+        assert not closed.connected
+
+
 def test_several_forwards_and_a_poll_run_at_once(plc: Simulator) -> None:
     request = bytes.fromhex("4c059105534341444100") + b"\x28\x01\1\0"
 
