@@ -97,6 +97,8 @@ class Poller:
         self._tags: dict[Address, Tag] = {}
         self._values: dict[Address, Any] = {}
         self._failing: set[Address] = set()
+        self._changes = 0  # of the addresses, by the callers' threads; the plan follows
+        self._planned_at = -1
         self._group: Group | None = None
         self._driver: ModbusDriver | None = None
         self._polled = threading.Event()
@@ -118,7 +120,7 @@ class Poller:
         if cell not in self._tags:
             kind = "BOOL" if cell.table.has_bits else "UINT"
             self._tags[cell] = Tag(str(cell), str(cell), type=kind)
-            self._group = None
+            self._changes += 1
             self._again()
 
     def read(self, address: int) -> int | bool | None:
@@ -147,7 +149,7 @@ class Poller:
         self._tags.pop(cell, None)
         self._values.pop(cell, None)
         self._failing.discard(cell)
-        self._group = None
+        self._changes += 1
 
     def stop(self) -> None:
         """Poll no more; the connection is closed if it is this poller's own."""
@@ -243,8 +245,8 @@ class Poller:
 
     def _planned(self) -> Group:
         """The group of all addresses; made anew when they changed."""
-        group = self._group
-        if group is None:
+        group, changes = self._group, self._changes
+        if group is None or changes != self._planned_at:
             group = Group("polled", 1.0, tuple(self._tags.values()))
             device = Device(
                 "polled",
@@ -263,7 +265,7 @@ class Poller:
             )
             self._driver = ModbusDriver(device, model, self.client.exchange)
             self._driver.between = self.client.give_way
-            self._group = group
+            self._group, self._planned_at = group, changes
         return group
 
     def _account(self, busy_s: float) -> None:

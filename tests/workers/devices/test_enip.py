@@ -234,7 +234,7 @@ def test_a_silent_device_is_a_time_out_and_a_write_to_it_unknown() -> None:
         return caught.value, await driver.write([(Tag("one", "T"), 0, [1])])
 
     with hostile_target(lambda frame, request: b"") as address:
-        error, outcome = with_driver(device_at(address, timeout_s=0.2), work)
+        error, outcome = with_driver(device_at(address, timeout_s=1.0), work)
     assert error.quality & 0xFF == Quality.TIMEOUT
     assert error.connected
     assert outcome.unknown
