@@ -109,8 +109,20 @@ def history(gateway: ControlClient, given: argparse.Namespace) -> int:
     elif given.csv:
         _print_csv(found, columns_told)
     else:
-        _print_rows(found, columns_told)
+        listed = list(found)
+        _print_rows(listed or _held(gateway, given), columns_told)
     return 0
+
+
+def _held(gateway: ControlClient, given: argparse.Namespace) -> list[list[Any]]:
+    """The last value before the time that was asked for: nothing changed since."""
+    answer = gateway.ask(
+        "history", tag=given.tag, since_us=0, until_us=given.since, aggregate="last"
+    )
+    listed: list[list[Any]] = answer["rows"]
+    if listed:
+        print(f"no change since {time_of(given.since)}; before it:", file=sys.stderr)
+    return listed
 
 
 def rows(
@@ -139,7 +151,7 @@ def _cells(row: list[Any], columns: list[str]) -> list[str]:
     return [time_of(row[0]), *(value(each) for each in row[1:5])]
 
 
-def _print_rows(found: Iterator[list[Any]], columns: list[str]) -> None:
+def _print_rows(found: list[list[Any]], columns: list[str]) -> None:
     cells = [_cells(row, columns) for row in found]
     if not columns or columns[1] == "value":
         print_table(("time", ">value", "quality"), cells)

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -187,3 +188,19 @@ def test_tshark_dissects_a_thousand_frames_without_a_malformed_one(
 def test_values_of_all_kinds_of_devices_move(gateway: RunningGateway, tag: str) -> None:
     first = gateway.value(tag)
     eventually(lambda: gateway.value(tag) != first)
+
+
+def test_history_of_a_value_that_does_not_change_tells_what_it_was_before(
+    gateway: RunningGateway,
+) -> None:
+    eventually(lambda: gateway.ask("history", tag="press.recipe")["rows"], within_s=30)
+    ran = subprocess.run(
+        [sys.executable, "-m", "cpppod.commands.cpppoctl", "--socket", str(gateway.runtime)]
+        + ["history", "press.recipe", "--since", "1s"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "good" in ran.stdout
+    assert "no change since" in ran.stderr
