@@ -254,6 +254,14 @@ class RunningGateway:
         """The value that the gateway has for `tag`."""
         return self.ask("read", tags=[tag])["values"][0]["value"]
 
+    def stored(self, tag: str, **question: int) -> list[Any]:
+        """The rows of history of `tag`; none while there are none."""
+        try:
+            rows: list[Any] = self.ask("history", tag=tag, **question)["rows"]
+        except ControlError:  # the historian knows no such tag yet
+            return []
+        return rows
+
     def told(self, device: str) -> dict[str, Any]:
         """All that a device's worker tells of it."""
         told: dict[str, Any] = self.ask("device", name=device)["told"]

@@ -107,9 +107,8 @@ def test_what_only_reads_state_is_answered_at_once_whatever_the_devices_do(
 def test_history_of_a_tag_is_told(gateway: RunningGateway) -> None:
     def rows() -> list[Any]:
         now_us = time.time_ns() // 1000
-        question = {"tag": "boiler.cycles", "since_us": now_us - 60_000_000, "until_us": now_us}
-        found: list[Any] = gateway.ask("history", **question)["rows"]
-        return found
+        span = {"since_us": now_us - 60_000_000, "until_us": now_us}
+        return gateway.stored("boiler.cycles", **span)
 
     eventually(lambda: len(rows()) >= 3)
     numbers = [row[1] for row in rows()]
@@ -193,10 +192,12 @@ def test_values_of_all_kinds_of_devices_move(gateway: RunningGateway, tag: str) 
 def test_history_of_a_value_that_does_not_change_tells_what_it_was_before(
     gateway: RunningGateway,
 ) -> None:
-    eventually(lambda: gateway.ask("history", tag="press.recipe")["rows"], within_s=30)
+    eventually(lambda: gateway.stored("press.recipe"), within_s=30)
     ran = subprocess.run(
-        [sys.executable, "-m", "cpppod.commands.cpppoctl", "--socket", str(gateway.runtime)]
-        + ["history", "press.recipe", "--since", "1s"],
+        [
+            *(sys.executable, "-m", "cpppod.commands.cpppoctl", "--socket", str(gateway.runtime)),
+            *("history", "press.recipe", "--since", "1s"),
+        ],
         capture_output=True,
         text=True,
         check=False,

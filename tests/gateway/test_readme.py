@@ -52,7 +52,7 @@ def test_the_tours_commands_answer_as_shown(
     gateway: RunningGateway, command: str, shown: list[str]
 ) -> None:
     if command.startswith("cpppoctl history"):  # it needs a second of history
-        eventually(lambda: gateway.ask("history", tag="boiler.pressure"), within_s=30)
+        eventually(lambda: gateway.stored("boiler.pressure"), within_s=30)
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
