@@ -47,10 +47,10 @@ test: setup peers  ## the test suite
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 campaign: setup peers  ## the long tests: hours of kills, late replies, cut lines
-	$(BIN)/python -m pytest -m campaign --timeout 0 -p no:xdist $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m campaign --timeout 0 -n 0 $(PYTEST_ARGS)
 
 count: setup  ## the counting proof: served = stored + declared gaps + declared errors
-	$(BIN)/python -m pytest -m counting --timeout 0 -p no:xdist $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m counting --timeout 0 -n 0 $(PYTEST_ARGS)
 
 fuzz: setup  ## every decoder against mutated bytes, FUZZ_SECONDS each
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
