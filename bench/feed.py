@@ -23,8 +23,8 @@ import zmq
 
 from cpppod.protocols.bus.feed_events import Event, Joined, Updated
 from cpppod.protocols.bus.publisher import Publisher
-from cpppod.workers.bus import Bus
-from cpppod.workers.subscription import FeedSubscription
+from cpppod.workers.bus.subscription import FeedSubscription
+from cpppod.workers.bus.zeromq import Bus
 
 WINDOW = 500  # blocks on their way
 CAPACITY_S = 3.0

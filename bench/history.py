@@ -28,12 +28,12 @@ from cpppod.history.recording import moments  # noqa: E402
 from cpppod.protocols.bus import feed  # noqa: E402
 from cpppod.protocols.bus.journal import Kind, encode_record  # noqa: E402
 from cpppod.protocols.bus.publisher import Publisher  # noqa: E402
-from cpppod.workers.collector import Collector  # noqa: E402
-from cpppod.workers.journal_files import JournalLimits, JournalWriter  # noqa: E402
-from cpppod.workers.stores.questions import ask_buckets  # noqa: E402
-from cpppod.workers.stores.sqlite import SqliteLimits, SqliteStore  # noqa: E402
-from cpppod.workers.stores.sqlite_reader import SqliteReader  # noqa: E402
-from cpppod.workers.stores.store import Batch, Reading  # noqa: E402
+from cpppod.workers.historian.collector import Collector  # noqa: E402
+from cpppod.workers.historian.stores.questions import ask_buckets  # noqa: E402
+from cpppod.workers.historian.stores.sqlite.reader import SqliteReader  # noqa: E402
+from cpppod.workers.historian.stores.sqlite.store import SqliteLimits, SqliteStore  # noqa: E402
+from cpppod.workers.historian.stores.store import Batch, Reading  # noqa: E402
+from cpppod.workers.journal.files import JournalLimits, JournalWriter  # noqa: E402
 
 FULL = os.environ.get("BENCH_FULL") == "1"
 BLOCK = 100
@@ -135,7 +135,7 @@ def bench_journey(folder: Path) -> None:
 
 
 def bench_postgresql() -> None:
-    from cpppod.workers.stores.postgresql import PostgresqlStore
+    from cpppod.workers.historian.stores.postgresql.store import PostgresqlStore
     from tests.postgresql_cluster import running_cluster
 
     count = (2_000_000 if FULL else 400_000) // BLOCK

@@ -28,10 +28,10 @@ import uvloop
 
 from cpppod.protocols.modbus import pdu
 from cpppod.protocols.modbus.specs import parse_range
-from cpppod.protocols.plant import Device, Group, Tag
-from cpppod.workers.devices.modbus import exchange_on, make_driver
-from cpppod.workers.devices.port import TcpPort
-from cpppod.workers.modbus_simulator import Plant, Simulator, TcpEndpoint
+from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.workers.drivers.modbus.driver import exchange_on, make_driver
+from cpppod.workers.simulators.modbus.simulator import Plant, Simulator, TcpEndpoint
+from cpppod.workers.transport.port import TcpPort
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 2.0

@@ -29,10 +29,10 @@ from cpppod.protocols.bus.feed_events import (
     Updated,
 )
 from cpppod.protocols.bus.topics import prefix, split
-from cpppod.protocols.values import Quality, explain, is_bad
-from cpppod.workers.bus import Bus, BusError, curve_public_key, new_curve_keys
-from cpppod.workers.door import CurveClient
-from cpppod.workers.subscription import FeedSubscription
+from cpppod.protocols.model.values import Quality, explain, is_bad
+from cpppod.workers.bus.door import CurveClient
+from cpppod.workers.bus.subscription import FeedSubscription
+from cpppod.workers.bus.zeromq import Bus, BusError, curve_public_key, new_curve_keys
 
 __all__ = ["CurveClient", "FeedError", "Lost", "Sample", "Subscriber", "Update", "subscribe"]
 

@@ -26,11 +26,15 @@ from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.cip.types import BY_NAME, DataType
 from cpppod.protocols.enip.discovery import PORT, decode_identities
-from cpppod.protocols.enip.operations import Operation, attribute_operations, parse_operations
-from cpppod.protocols.enip.originator_errors import ReplyTimeout
-from cpppod.protocols.enip.originator_exchange import format_target
-from cpppod.protocols.enip.originator_route import RoutePath
-from cpppod.protocols.errors import DecodeError, ProtocolError
+from cpppod.protocols.enip.originator.errors import ReplyTimeout
+from cpppod.protocols.enip.originator.exchange import format_target
+from cpppod.protocols.enip.originator.operations import (
+    Operation,
+    attribute_operations,
+    parse_operations,
+)
+from cpppod.protocols.enip.originator.route import RoutePath
+from cpppod.protocols.model.errors import DecodeError, ProtocolError
 
 Types = str | Iterable[str] | None
 Attribute = str | Operation | tuple[Any, ...]

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from cpppod.commands.enip_server import main
+from cpppod.commands.enip.server import main
 from cpppod.simulator import Attribute
 
 PLACES = {"load1": 0, "load5": 1, "load15": 2}

@@ -17,16 +17,16 @@ from cpppod.protocols.bus.feed import decode
 from cpppod.protocols.bus.messages import Beat, Command, CommandReply, WriteReply
 from cpppod.protocols.bus.messages import decode as decode_message
 from cpppod.protocols.bus.publisher import Publisher
-from cpppod.protocols.plant import Device, Group, Listener, LocalTag, Route, Tag, Worker
-from cpppod.protocols.values import Quality, quality
-from cpppod.workers.control_actions import Actions
-from cpppod.workers.control_gateway import Gateway
-from cpppod.workers.control_orders import Orders
-from cpppod.workers.control_queries import Queries
-from cpppod.workers.control_socket import ControlSocket
-from cpppod.workers.control_supervisor import Supervisor
-from cpppod.workers.control_table import WorkerTable
-from cpppod.workers.control_values import ValueCache
+from cpppod.protocols.model.plant import Device, Group, Listener, LocalTag, Route, Tag, Worker
+from cpppod.protocols.model.values import Quality, quality
+from cpppod.workers.control.actions import Actions
+from cpppod.workers.control.gateway import Gateway
+from cpppod.workers.control.orders import Orders
+from cpppod.workers.control.queries import Queries
+from cpppod.workers.control.socket import ControlSocket
+from cpppod.workers.control.supervisor import Supervisor
+from cpppod.workers.control.table import WorkerTable
+from cpppod.workers.control.values import ValueCache
 
 BOILER = Device(
     "boiler",

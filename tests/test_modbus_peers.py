@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cpppod.modbus import Poller, Server
-from cpppod.protocols.plant import Tag
+from cpppod.protocols.model.plant import Tag
 from tests import peers
 from tests.workers.devices.plant import device, polled, registers, write
 

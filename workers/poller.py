@@ -9,7 +9,7 @@ else's. `host:port` of several Modbus units is one wire: the gateway that they a
 import sys
 
 from cpppod.workers.devices.host import DeviceHost
-from cpppod.workers.process import run_worker
+from cpppod.workers.process.worker import run_worker
 
 
 def main() -> int:

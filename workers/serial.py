@@ -9,7 +9,7 @@ may also be `rtu-over-tcp://host:port`: the same line behind a device server.
 import sys
 
 from cpppod.workers.devices.host import DeviceHost
-from cpppod.workers.process import run_worker
+from cpppod.workers.process.worker import run_worker
 
 
 def main() -> int:

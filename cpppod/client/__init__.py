@@ -17,7 +17,14 @@ from cpppod.client.implicit import Implicit
 from cpppod.client.responses import Response, enip_format
 from cpppod.client.results import Result, summary_line
 from cpppod.protocols.cip.epath import parse_connection_path, parse_route_path
-from cpppod.protocols.enip.operations import (
+from cpppod.protocols.enip.originator.errors import (
+    CommunicationCeased,
+    EnipStatusError,
+    ForwardOpenRefused,
+    OriginatorError,
+    ReplyTimeout,
+)
+from cpppod.protocols.enip.originator.operations import (
     Operation,
     OperationError,
     attribute_operations,
@@ -25,15 +32,8 @@ from cpppod.protocols.enip.operations import (
     parse_operations,
     parse_path,
 )
-from cpppod.protocols.enip.originator_errors import (
-    CommunicationCeased,
-    EnipStatusError,
-    ForwardOpenRefused,
-    OriginatorError,
-    ReplyTimeout,
-)
-from cpppod.protocols.enip.originator_pccc import pccc_operations
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.enip.originator.pccc import pccc_operations
+from cpppod.protocols.model.errors import EncodeError
 
 client = Client
 connector = Connector

@@ -22,17 +22,17 @@ from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import STRUCTURE
 from cpppod.protocols.enip.discovery import PORT, IdentityItem, decode_identities
 from cpppod.protocols.enip.encapsulation import Command
-from cpppod.protocols.enip.operations import Operation, as_parsed, parse_operations
-from cpppod.protocols.enip.originator_blocks import Block, BlockSource, PacketMemory
-from cpppod.protocols.enip.originator_exchange import Exchange, ReadTag
-from cpppod.protocols.enip.originator_lane import Lane
-from cpppod.protocols.enip.originator_methods import make_exchange
-from cpppod.protocols.enip.originator_pipeline import Pipeline
-from cpppod.protocols.enip.originator_plan import PlanRun, ReadPlan
-from cpppod.protocols.enip.originator_route import RoutePath, encode_path
-from cpppod.protocols.enip.originator_structures import TagTree, browse
-from cpppod.protocols.errors import EncodeError
-from cpppod.workers.devices.enip_connection import OriginatorConnection
+from cpppod.protocols.enip.originator.blocks import Block, BlockSource, PacketMemory
+from cpppod.protocols.enip.originator.exchange import Exchange, ReadTag
+from cpppod.protocols.enip.originator.lane import Lane
+from cpppod.protocols.enip.originator.methods import make_exchange
+from cpppod.protocols.enip.originator.operations import Operation, as_parsed, parse_operations
+from cpppod.protocols.enip.originator.pipeline import Pipeline
+from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
+from cpppod.protocols.enip.originator.route import RoutePath, encode_path
+from cpppod.protocols.enip.originator.structures import TagTree, browse
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.workers.transport.enip_connection import OriginatorConnection
 
 REPLY_S = 86_400.0  # a reply's deadline where the caller gave none
 

@@ -17,11 +17,11 @@ from typing import Any, Self
 from cpppod.client.responses import LIST_INTERFACES, Response
 from cpppod.protocols.enip.discovery import PORT
 from cpppod.protocols.enip.encapsulation import Command, Frame, FrameReader
-from cpppod.protocols.enip.operations import Operation
-from cpppod.protocols.enip.originator import Answer, OriginatorSession, State, Violation
-from cpppod.protocols.enip.originator_errors import CommunicationCeased, ReplyTimeout
-from cpppod.protocols.enip.originator_pipeline import trouble_of
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.enip.originator.errors import CommunicationCeased, ReplyTimeout
+from cpppod.protocols.enip.originator.operations import Operation
+from cpppod.protocols.enip.originator.pipeline import trouble_of
+from cpppod.protocols.enip.originator.session import Answer, OriginatorSession, State, Violation
+from cpppod.protocols.model.errors import DecodeError
 
 RECEIVE_BYTES = 262_144
 MAX_HARVEST = 65_536  # replies kept for a caller that does not take them

@@ -16,14 +16,14 @@ from cpppod.client.results import Result, Tally, is_read, results_of, summary_li
 from cpppod.client.session import SessionClient
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import STRUCTURE
-from cpppod.protocols.enip.operations import Operation, as_parsed, parse_operations
-from cpppod.protocols.enip.originator_blocks import Block, BlockSource
-from cpppod.protocols.enip.originator_exchange import Exchange, ReadTag
-from cpppod.protocols.enip.originator_pipeline import Pipeline, raise_trouble
-from cpppod.protocols.enip.originator_plan import PlanRun, ReadPlan
-from cpppod.protocols.enip.originator_route import encode_path
-from cpppod.protocols.enip.originator_structures import TagTree, browse
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.enip.originator.blocks import Block, BlockSource
+from cpppod.protocols.enip.originator.exchange import Exchange, ReadTag
+from cpppod.protocols.enip.originator.operations import Operation, as_parsed, parse_operations
+from cpppod.protocols.enip.originator.pipeline import Pipeline, raise_trouble
+from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
+from cpppod.protocols.enip.originator.route import encode_path
+from cpppod.protocols.enip.originator.structures import TagTree, browse
+from cpppod.protocols.model.errors import EncodeError
 
 CACHED_PLANS = 16  # lists of tags whose packets are kept; the least recently used goes
 LEARNED_TYPES = 16_384  # paths whose type is remembered for later writes

@@ -8,7 +8,7 @@ from cpppod.client.connection import BROADCAST, Address, Client, await_response
 from cpppod.client.responses import Response
 from cpppod.protocols.enip.discovery import PORT, IdentityItem, decode_identities
 from cpppod.protocols.enip.encapsulation import Command
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 DISCOVERY_S = 2.0  # a target may take two seconds to answer a broadcast (Vol. 2, 2-4.2.2)
 

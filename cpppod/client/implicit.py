@@ -7,13 +7,13 @@ from typing import Any
 
 from cpppod.client.connector import Connector
 from cpppod.client.lanes import connection_wanted
-from cpppod.protocols.enip.originator_errors import (
+from cpppod.protocols.enip.originator.errors import (
     EnipStatusError,
     ForwardOpenRefused,
     ReplyTimeout,
 )
-from cpppod.protocols.enip.originator_lane import Lane
-from cpppod.protocols.enip.originator_opening import Opening, numbered
+from cpppod.protocols.enip.originator.lane import Lane
+from cpppod.protocols.enip.originator.opening import Opening, numbered
 
 
 class Implicit(Connector):

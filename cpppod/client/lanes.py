@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from cpppod.protocols.cip import epath
-from cpppod.protocols.enip.originator_opening import LARGE_SIZE, MESSAGE_ROUTER, Wanted
-from cpppod.protocols.enip.originator_route import (
+from cpppod.protocols.enip.originator.opening import LARGE_SIZE, MESSAGE_ROUTER, Wanted
+from cpppod.protocols.enip.originator.route import (
     DIRECT,
     PRIORITY_TIME_TICK,
     TIMEOUT_TICKS,
@@ -15,7 +15,7 @@ from cpppod.protocols.enip.originator_route import (
     encode_path,
     encode_route_path,
 )
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 DEFAULT_ROUTE_PATH = "1/0"  # a guess at where a ControlLogix' processor sits
 DEFAULT_SEND_PATH = "@6/1"  # the Connection Manager

@@ -13,8 +13,8 @@ from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.enip.cpf import Item, ItemType, decode_items
 from cpppod.protocols.enip.discovery import IdentityItem, LegacyItem, ServiceItem
 from cpppod.protocols.enip.encapsulation import Command
-from cpppod.protocols.enip.operations import Operation
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.enip.originator.operations import Operation
+from cpppod.protocols.model.errors import DecodeError
 
 LIST_INTERFACES = 0x0064
 LEGACY = 0x0001

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus, describe
-from cpppod.protocols.enip.operations import Operation, format_path
-from cpppod.protocols.enip.originator_blocks import Block
-from cpppod.protocols.enip.originator_exchange import Exchange
+from cpppod.protocols.enip.originator.blocks import Block
+from cpppod.protocols.enip.originator.exchange import Exchange
+from cpppod.protocols.enip.originator.operations import Operation, format_path
 
 Status = int | tuple[int, list[int]]
 

@@ -9,18 +9,18 @@ from cpppod.client.lanes import Route
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.enip.encapsulation import Command
-from cpppod.protocols.enip.operations import Operation, parse_operations
-from cpppod.protocols.enip.originator import Answer, State
-from cpppod.protocols.enip.originator_batch import encode_batch
-from cpppod.protocols.enip.originator_blocks import PacketMemory
-from cpppod.protocols.enip.originator_errors import CommunicationCeased
-from cpppod.protocols.enip.originator_exchange import Exchange
-from cpppod.protocols.enip.originator_lane import Lane
-from cpppod.protocols.enip.originator_methods import make_exchange
-from cpppod.protocols.enip.originator_pipeline import trouble_of
-from cpppod.protocols.enip.originator_plan import ReadPlan
-from cpppod.protocols.enip.originator_route import RoutePath
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.enip.originator.batch import encode_batch
+from cpppod.protocols.enip.originator.blocks import PacketMemory
+from cpppod.protocols.enip.originator.errors import CommunicationCeased
+from cpppod.protocols.enip.originator.exchange import Exchange
+from cpppod.protocols.enip.originator.lane import Lane
+from cpppod.protocols.enip.originator.methods import make_exchange
+from cpppod.protocols.enip.originator.operations import Operation, parse_operations
+from cpppod.protocols.enip.originator.pipeline import trouble_of
+from cpppod.protocols.enip.originator.plan import ReadPlan
+from cpppod.protocols.enip.originator.route import RoutePath
+from cpppod.protocols.enip.originator.session import Answer, State
+from cpppod.protocols.model.errors import EncodeError
 
 
 class _One:

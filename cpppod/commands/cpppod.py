@@ -100,15 +100,15 @@ def _obey(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from cpppod import configuration
-    from cpppod.daemon import Start, start
-    from cpppod.directories import DirectoryError
+    from cpppod.gateway.daemon import Start, start
+    from cpppod.gateway.directories import DirectoryError
 
     how = Start(options.runtime, options.state, options.become, options.plain)
     files = options.config or [_demo_file() if options.demo else DEFAULT_FILE]
     try:
         loaded = configuration.load([Path(file).absolute() for file in files])
         if options.demo:
-            from cpppod.demo import with_simulators
+            from cpppod.gateway.demo import with_simulators
 
             how = with_simulators(how)
         return start(loaded, how)
@@ -120,7 +120,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _demo_file() -> str:
-    from cpppod.demo import CONFIGURATION
+    from cpppod.gateway.demo import CONFIGURATION
 
     return str(CONFIGURATION)
 

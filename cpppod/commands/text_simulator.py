@@ -2,7 +2,7 @@
 
 import sys
 
-from cpppod.workers.text_simulator import main
+from cpppod.workers.simulators.text import main
 
 __all__ = ["main"]
 

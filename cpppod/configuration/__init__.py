@@ -17,7 +17,7 @@ from cpppod.configuration import device_models, files
 from cpppod.configuration.assembly import assemble
 from cpppod.configuration.problems import ConfigurationError, Findings, Problem
 from cpppod.configuration.sections import File
-from cpppod.protocols.plant import Plant
+from cpppod.protocols.model.plant import Plant
 
 __all__ = ["Configuration", "ConfigurationError", "Problem", "load", "schema"]
 

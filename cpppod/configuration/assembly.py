@@ -14,7 +14,7 @@ from cpppod.configuration.items import Names, named, names_of, present, sound_pa
 from cpppod.configuration.problems import Findings, KeyPath
 from cpppod.configuration.quantities import CIP_TYPES, PREDEFINED_STRUCTURES
 from cpppod.cpppo_cfg import Settings
-from cpppod.protocols import plant
+from cpppod.protocols.model import plant
 
 DEFAULT_LISTENER = "main"
 

@@ -10,7 +10,7 @@ from cpppod.configuration import checks, device_models, driver_checks, sections,
 from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, named, names_of, present, sound_part, validate
 from cpppod.configuration.problems import Findings, KeyPath
-from cpppod.protocols import plant
+from cpppod.protocols.model import plant
 
 MODEL_DEFAULTS = (  # what a model may say in a device's stead
     "timeout",

@@ -7,8 +7,8 @@ does not wait for those that it does not use.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cpppod.protocols.errors import EncodeError, ProtocolError
-from cpppod.protocols.plant import Tag
+from cpppod.protocols.model.errors import EncodeError, ProtocolError
+from cpppod.protocols.model.plant import Tag
 
 Mistakes = Iterator[tuple[str, Any, str]]
 
@@ -86,7 +86,7 @@ def _modbus(tag: Tag, *, zero_based: bool) -> Mistakes:
 
 
 def _enip(tag: Tag) -> Mistakes:
-    from cpppod.protocols.enip.operations import parse_operations
+    from cpppod.protocols.enip.originator.operations import parse_operations
 
     try:
         list(parse_operations([tag.address]))

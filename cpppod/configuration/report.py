@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cpppod import topology
 from cpppod.configuration import Configuration, checks
 from cpppod.configuration.quantities import split_host_port
+from cpppod.gateway import topology
 
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")

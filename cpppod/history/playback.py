@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from cpppod.history.durations import parse_seconds
 from cpppod.history.recording import END_US, Moment, RecordingError, moments
 from cpppod.history.timestamp import timestamp
-from cpppod.protocols.values import explain
+from cpppod.protocols.model.values import explain
 
 ENOUGH = 1_000  # moments given out before others get a turn
 AHEAD_S = 0.0005  # due sooner than this is due now: a timer would not be more exact

@@ -14,16 +14,16 @@ from typing import Any
 
 from cpppod.history.playback import PlaybackError
 from cpppod.history.recording import Moment
-from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus.address import Address, parse_address
 from cpppod.protocols.modbus.pdu import unpack_registers
 from cpppod.protocols.modbus.registers import Codec, codec
-from cpppod.protocols.plant import Tag
-from cpppod.protocols.values import is_bad
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.plant import Tag
+from cpppod.protocols.model.values import is_bad
 from cpppod.simulator import Simulator
-from cpppod.simulator_tags import Declaration
-from cpppod.workers.modbus_simulator import Plant, PortTaken, TcpEndpoint
-from cpppod.workers.modbus_simulator import Simulator as ModbusSimulator
+from cpppod.simulator.tags import Declaration
+from cpppod.workers.simulators.modbus.simulator import Plant, PortTaken, TcpEndpoint
+from cpppod.workers.simulators.modbus.simulator import Simulator as ModbusSimulator
 
 Register = tuple[Address, Codec | None]  # a coil has no codec
 

@@ -18,9 +18,9 @@ from typing import Any
 from cpppod.history.recording import Moment
 from cpppod.protocols.bus.messages import Resend, decode
 from cpppod.protocols.bus.publisher import Publisher
-from cpppod.protocols.errors import DecodeError, EncodeError
-from cpppod.protocols.plant import Worker, to_plain
-from cpppod.workers.bus import Bus, Socket
+from cpppod.protocols.model.errors import DecodeError, EncodeError
+from cpppod.protocols.model.plant import Worker, to_plain
+from cpppod.workers.bus.zeromq import Bus, Socket
 
 PUBLISHER = "replay"
 GROUP = "replay"  # of every device: a recording does not say which group a tag was in

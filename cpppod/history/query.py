@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 
 from cpppod.history.durations import parse_seconds
 from cpppod.history.timestamp import timestamp
-from cpppod.protocols.values import explain, is_bad
-from cpppod.workers.stores import questions
-from cpppod.workers.stores.buckets import Bucket
-from cpppod.workers.stores.opening import open_reader
-from cpppod.workers.stores.questions import QuestionError
-from cpppod.workers.stores.store import Gap, StoreError
-from cpppod.workers.stores.store import Sample as StoredSample
+from cpppod.protocols.model.values import explain, is_bad
+from cpppod.workers.historian.stores import questions
+from cpppod.workers.historian.stores.buckets import Bucket
+from cpppod.workers.historian.stores.opening import open_reader
+from cpppod.workers.historian.stores.questions import QuestionError
+from cpppod.workers.historian.stores.store import Gap, StoreError
+from cpppod.workers.historian.stores.store import Sample as StoredSample
 
 __all__ = ["Bucket", "Gap", "History", "QuestionError", "Sample", "StoreError", "history"]
 

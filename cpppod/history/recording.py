@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cpppod.history.files import DataError, history_files, lines, opener, parse_record
-from cpppod.protocols.values import Quality
-from cpppod.workers.stores.opening import open_reader
-from cpppod.workers.stores.store import StoreError
+from cpppod.protocols.model.values import Quality
+from cpppod.workers.historian.stores.opening import open_reader
+from cpppod.workers.historian.stores.store import StoreError
 
 END_US = 2**52
 

@@ -18,9 +18,9 @@ from typing import Any
 from cpppod.history.logger import logger
 from cpppod.history.recording import END_US, Moment, moments
 from cpppod.history.timestamp import timestamp
-from cpppod.protocols.values import Quality
-from cpppod.workers.stores.opening import open_store
-from cpppod.workers.stores.store import Batch, Reading
+from cpppod.protocols.model.values import Quality
+from cpppod.workers.historian.stores.opening import open_store
+from cpppod.workers.historian.stores.store import Batch, Reading
 
 BATCH = 2_000  # readings in one commit
 GROUP = "imported"

@@ -13,7 +13,7 @@ RuntimeError
 
 from typing import Any
 
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 
 class NonTerminal(DecodeError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 MAX_MESSAGE = 1_048_576  # bytes: ZMQ_MAXMSGSIZE of every socket; 10,000 tags fit several times
 MAX_DEPTH = 8  # a Beat's metrics, the deepest of ours, need 5

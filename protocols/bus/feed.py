@@ -30,8 +30,8 @@ from typing import Any, NamedTuple
 
 from cpppod.protocols.bus.codec import MAX_DEPTH, check_depth, pack, unpack_unchecked
 from cpppod.protocols.bus.topics import MAX_PUBLISHER
-from cpppod.protocols.errors import DecodeError, EncodeError
-from cpppod.protocols.values import Quality
+from cpppod.protocols.model.errors import DecodeError, EncodeError
+from cpppod.protocols.model.values import Quality
 
 VERSION = 1
 MAX_PAYLOAD = 900_000  # bytes: a page of a snapshot holds it, and itself fits a message

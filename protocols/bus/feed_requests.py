@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from cpppod.protocols.bus.codec import pack, unpack
 from cpppod.protocols.bus.feed import LIMIT
 from cpppod.protocols.bus.topics import MAX_TOPIC, is_prefix
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 VERSION = 1
 MAX_REQUEST = 16_384  # bytes of a request: `MAX_PREFIXES` prefixes of ordinary length

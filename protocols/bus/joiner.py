@@ -35,7 +35,7 @@ from cpppod.protocols.bus.feed_requests import (
     decode_reply,
 )
 from cpppod.protocols.bus.topics import HEARTBEATS
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 FEED = "feed"
 REPLY_TIMEOUT_S = 2.0  # for one page; then it is asked again

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cpppod.protocols.bus.codec import MAX_MESSAGE, pack, unpack
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 MAGIC = b"cpppodJ\n"
 VERSION = 1

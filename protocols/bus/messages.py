@@ -22,7 +22,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, get_origin, get_type_hints
 
 from cpppod.protocols.bus.codec import pack, unpack, unpack_fields
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 VERSION = 1
 MAX_BATCH = 64  # messages: what one client may have outstanding

@@ -8,7 +8,7 @@ from typing import Any
 
 from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
 from cpppod.protocols.bus.topics import heartbeat_topic, topic
-from cpppod.protocols.values import Quality
+from cpppod.protocols.model.values import Quality
 
 NAMED_IN = 3  # heartbeats: who misses three in a row has noticed the silence (2.5 s)
 

@@ -10,7 +10,7 @@ ZeroMQ compares prefixes byte by byte.
 
 import re
 
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 MAX_TOPIC = 96  # bytes: two names of 40, their slashes, and room for a version prefix
 MAX_PUBLISHER = 64  # bytes of a worker's name

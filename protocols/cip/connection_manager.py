@@ -23,7 +23,7 @@ from cpppod.protocols.cip.message_router import (
 )
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.cip.unconnected_send import CONNECTION_MANAGER_PATH
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 TRANSPORT_CLASS_3 = 0xA3  # server, application triggered, class 3
 MIN_MULTIPLIER_S = 10.0  # a connection lives at least so long without its first packet

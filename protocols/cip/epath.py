@@ -25,7 +25,7 @@ from enum import IntEnum
 from typing import Any
 
 from cpppod.protocols.cip.status import CipError, GeneralStatus
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 MAX_SEGMENTS = 24  # a tag of depth 5 with three indices each has 20
 MAX_HOPS = 8  # route path segments; deeper plants than seven bridges are not known

@@ -15,8 +15,8 @@ from cpppod.protocols.cip import structures
 from cpppod.protocols.cip.status import CipError, GeneralStatus, TagStatus
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import DataType
-from cpppod.protocols.errors import EncodeError
-from cpppod.protocols.values import Quality, is_bad
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.values import Quality, is_bad
 
 MAX_ELEMENTS = 4_000_000  # of one tag: beyond it even SINTs would be no controller's memory
 Kind = DataType | Structure

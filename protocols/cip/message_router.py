@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from cpppod.protocols.cip.status import CipError, GeneralStatus, describe
-from cpppod.protocols.errors import DecodeError, EncodeError, ProtocolError
+from cpppod.protocols.model.errors import DecodeError, EncodeError, ProtocolError
 
 REPLY = 0x80  # bit of a service code that marks a reply
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cpppod.protocols.cip.status import CipError, GeneralStatus
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 PCCC_CLASS = 0x67
 EXTENDED = 0xF0

@@ -6,7 +6,7 @@ Source: catalogue numbers as Rockwell publishes them; what clients ask of each a
 from dataclasses import dataclass
 
 from cpppod.protocols.cip.objects.identity import Identity
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.epath import MAX_HOPS, Port
 from cpppod.protocols.cip.message_router import MessageRouterRequest, Service
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
-from cpppod.protocols.errors import EncodeError, ProtocolError
+from cpppod.protocols.model.errors import EncodeError, ProtocolError
 
 MAX_LINKS = 256  # of one range: links are bytes
 _PATTERN = re.compile(r"^\s*(\d+)\s*/\s*(?:(\d+)(?:\s*-\s*(\d+))?|([A-Za-z0-9.:_-]+))\s*$")

@@ -12,7 +12,7 @@ Source: CIP Networks Library Vol. 1, appendix B; the Connection Manager's words 
 from collections.abc import Sequence
 from enum import IntEnum
 
-from cpppod.protocols.errors import ProtocolError
+from cpppod.protocols.model.errors import ProtocolError
 
 
 class GeneralStatus(IntEnum):

@@ -21,7 +21,7 @@ from typing import Any
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.cip.types import DataType
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 MAX_STRUCTURE = 65_536  # bytes: larger ones could not be declared in a controller either
 FIRST_USER_TEMPLATE = 0x101

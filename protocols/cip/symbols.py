@@ -18,7 +18,7 @@ from cpppod.protocols.cip.epath import Logical, LogicalType, Segment, Symbol
 from cpppod.protocols.cip.image import Image, Kind, Sample, Variable
 from cpppod.protocols.cip.status import CipError, GeneralStatus, TagStatus
 from cpppod.protocols.cip.structures import Member, Structure
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 SYMBOL_CLASS = 0x6B
 TEMPLATE_CLASS = 0x6C

@@ -24,7 +24,7 @@ from cpppod.protocols.cip.status import CipError, GeneralStatus, TagStatus
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Reference
 from cpppod.protocols.cip.types import DataType
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 Outcome = bytes | Reply | Pending
 READ_SLACK = (

@@ -49,7 +49,7 @@ from cpppod.protocols.cip.symbols import (
     unknown,
 )
 from cpppod.protocols.cip.unconnected_send import UnconnectedSend, routing_failure
-from cpppod.protocols.errors import EncodeError, ProtocolError
+from cpppod.protocols.model.errors import EncodeError, ProtocolError
 
 MESSAGE_ROUTER_CLASS = 0x02
 ASSEMBLY_CLASS = 0x04

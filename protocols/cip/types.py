@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.cip.status import CipError, GeneralStatus
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 STRUCTURE = 0x02A0  # type code of a structure; its 16-bit handle follows
 STRING82_HANDLE = 0x0FCE

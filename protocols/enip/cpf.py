@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cpppod.protocols.enip.encapsulation import Status
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 MAX_ITEMS = 4  # address, data, and two sockaddr items: no legal message has more
 INVALID_DATA = 0x0003  # encapsulation status for a malformed data part

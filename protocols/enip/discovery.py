@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 
 from cpppod.protocols.enip.cpf import Item, ItemType, decode_items, encode_items
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 PORT = 44_818
 SUPPORTS_TCP = 0x0020

@@ -12,7 +12,7 @@ the least significant). A device whose manual counts from 0 has `zero_based` in 
 from dataclasses import dataclass
 from enum import IntEnum
 
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 
 class Table(IntEnum):

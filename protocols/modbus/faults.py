@@ -19,9 +19,9 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus import rtu
 from cpppod.protocols.modbus.pdu import EXCEPTION, exception_reply
+from cpppod.protocols.model.errors import EncodeError
 
 DEFAULT_LATE_S = 5.0
 DEFAULT_NOISE = 8  # bytes

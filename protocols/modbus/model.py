@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus.address import parse_address
 from cpppod.protocols.modbus.pdu import MAX_READ_BITS, MAX_READ_REGISTERS, MAX_WRITE_REGISTERS
 from cpppod.protocols.modbus.plan import DEFAULT_GAP_BITS, DEFAULT_GAP_REGISTERS, Limits
+from cpppod.protocols.model.errors import EncodeError
 
 BUSY_DELAY_S = 0.1
 BUSY_RETRIES = 2

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus.pdu import unpack_registers
 from cpppod.protocols.modbus.registers import codec
 from cpppod.protocols.modbus.specs import RegisterRange, parse_range
-from cpppod.protocols.plant import Tag
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.plant import Tag
 
 INTEGERS = {"INT": 2**15 - 1, "UINT": 2**16 - 1, "DINT": 2**31 - 1, "UDINT": 2**32 - 1}
 

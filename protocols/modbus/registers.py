@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cpppod.protocols.errors import EncodeError
-from cpppod.protocols.plant import Tag
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.plant import Tag
 
 _LETTERS = {
     "SINT": "b",

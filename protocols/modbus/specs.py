@@ -9,8 +9,8 @@ values all are 0. Blanks are ignored.
 import re
 from dataclasses import dataclass
 
-from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus.address import Address, parse_address
+from cpppod.protocols.model.errors import EncodeError
 
 _SPEC = re.compile(
     r"""(?:(?P<unit>\d{1,3}):(?=[\dA-Za-z]))?

@@ -9,8 +9,8 @@ Source: Modbus Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3.
 import struct
 from typing import NamedTuple
 
-from cpppod.protocols.errors import DecodeError
 from cpppod.protocols.modbus.pdu import MAX_PDU
+from cpppod.protocols.model.errors import DecodeError
 
 HEADER = struct.Struct(">HHHB")
 MIN_LENGTH = 2  # unit and function

@@ -15,8 +15,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from cpppod.protocols.plant import Tag
-from cpppod.protocols.values import INTEGER_RANGES, REAL_LIMIT, REAL_TYPES, STRING_TYPES, Quality
+from cpppod.protocols.model.plant import Tag
+from cpppod.protocols.model.values import (
+    INTEGER_RANGES,
+    REAL_LIMIT,
+    REAL_TYPES,
+    STRING_TYPES,
+    Quality,
+)
 
 TYPES = frozenset({*INTEGER_RANGES, *REAL_TYPES, *STRING_TYPES, "BOOL"})
 WORDS = {"true": 1, "false": 0, "on": 1, "off": 0, "yes": 1, "no": 0}

@@ -14,8 +14,8 @@ from typing import Any
 from cpppod.protocols.automata.captures import Captures, captures
 from cpppod.protocols.automata.compiled import compile
 from cpppod.protocols.automata.tables import BYTES, TEXT, UTF8
-from cpppod.protocols.errors import ProtocolError
-from cpppod.protocols.plant import Tag
+from cpppod.protocols.model.errors import ProtocolError
+from cpppod.protocols.model.plant import Tag
 from cpppod.protocols.text import checksums, fields
 
 DEFAULT_MAXIMUM = 1024  # bytes of a frame; no reply of an instrument that we know of is longer

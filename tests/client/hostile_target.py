@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from cpppod.protocols.cip.unconnected_send import UnconnectedSend
 from cpppod.protocols.enip.encapsulation import Frame, FrameReader
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 SESSION = 0x01020304
 Answerer = Callable[[Frame, bytes], bytes]  # frame, Message Router request -> bytes to send

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cpppod import client
-from cpppod.protocols.enip.operations import OperationError
+from cpppod.protocols.enip.originator.operations import OperationError
 from cpppod.simulator import Settings, Simulator
 
 TAGS = [f"Tag{number:03d}" for number in range(150)]

@@ -11,7 +11,7 @@ import pytest
 from cpppod import client
 from cpppod.client.discovery import discover
 from cpppod.protocols.cip.types import BY_NAME
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 from cpppod.simulator import Settings, Simulator
 
 PUMP = [

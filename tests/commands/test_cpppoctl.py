@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from cpppod.commands import cpppoctl
+from cpppod.commands.cpppoctl import command as cpppoctl
 from cpppod.protocols.bus.messages import WriteReply
-from cpppod.workers.control_actions import Actions
-from cpppod.workers.control_queries import Queries
+from cpppod.workers.control.actions import Actions
+from cpppod.workers.control.queries import Queries
 from tests.known_gateway import KnownGateway, known_gateway, served
 
 Capture = pytest.CaptureFixture[str]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cpppod.commands.cpppoctl import main
+from cpppod.commands.cpppoctl.command import main
 from cpppod.history import logger
 from cpppod.history.query import history
 

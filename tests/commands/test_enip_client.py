@@ -10,8 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from cpppod.commands import enip_client, enip_get_attribute, enip_list_services, enip_thruput
-from cpppod.commands.enip_options import UsageError, address
+from cpppod.commands.enip import client as enip_client
+from cpppod.commands.enip import get_attribute as enip_get_attribute
+from cpppod.commands.enip import list_services as enip_list_services
+from cpppod.commands.enip import thruput as enip_thruput
+from cpppod.commands.enip.options import UsageError, address
 from cpppod.simulator import Settings, Simulator
 
 PUMP = [{"name": "speed", "type": "REAL"}, {"name": "run", "type": "BOOL"}]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pycomm3 import LogixDriver
 
-from cpppod.commands.enip_historize import main, recording
+from cpppod.commands.enip.historize import main, recording
 from cpppod.history.logger import logger
 from cpppod.simulator import Settings, Simulator
 from tests import peers

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from pycomm3 import LogixDriver
 
-from cpppod.commands.enip_server import parser, simulators_of
-from cpppod.protocols.errors import ProtocolError
+from cpppod.commands.enip.server import parser, simulators_of
+from cpppod.protocols.model.errors import ProtocolError
 from tests.enip_frames import REGISTER, frame, read, reply_of, routed, rr, write
 
 

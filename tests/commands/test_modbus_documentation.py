@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cpppod.commands import modbus_poll, modbus_scan, modbus_sim
+from cpppod.commands.modbus import poll as modbus_poll
+from cpppod.commands.modbus import scan as modbus_scan
+from cpppod.commands.modbus import sim as modbus_sim
 from cpppod.configuration import sections
 from cpppod.protocols.modbus.faults import _KINDS
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cpppod.modbus import Poller
-from cpppod.workers.modbus_simulator_control import tell
+from cpppod.workers.simulators.modbus.control import tell
 
 WAIT_S = 15.0
 
@@ -158,7 +158,7 @@ def test_faults_and_values_are_switched_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_a_recorded_history_is_replayed_over_and_over(tmp_path: Path) -> None:
-    from cpppod.commands import modbus_sim
+    from cpppod.commands.modbus import sim as modbus_sim
     from cpppod.history import logger
 
     path = tmp_path / "plant.hst"

@@ -22,8 +22,8 @@ from cpppod.modbus import (
     merge,
     shatter,
 )
-from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus import pdu
+from cpppod.protocols.model.errors import EncodeError
 
 WAIT_S = 15.0
 

@@ -15,7 +15,7 @@ from cpppod.configuration.quantities import PREDEFINED_STRUCTURES
 from cpppod.configuration.sections import Personality
 from cpppod.protocols.cip.personality import PERSONALITIES
 from cpppod.protocols.cip.structures import PREDEFINED
-from cpppod.protocols.plant import Plant, from_plain, to_plain
+from cpppod.protocols.model.plant import Plant, from_plain, to_plain
 
 SHIPPED = sorted((Path(configuration.__file__).parents[1] / "etc").glob("*.toml"))
 DEVICE = """

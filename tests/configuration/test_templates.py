@@ -6,7 +6,7 @@ import pytest
 
 from cpppod import configuration
 from cpppod.configuration import ConfigurationError
-from cpppod.protocols.plant import Device
+from cpppod.protocols.model.plant import Device
 
 TEMPLATE = """
 [line.hall]

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from cpppod.protocols.values import is_bad
-from cpppod.workers.stores.store import Gap
+from cpppod.protocols.model.values import is_bad
+from cpppod.workers.historian.stores.store import Gap
 
 IN_FLIGHT_US = (
     1_200_000  # a read lives so long at most: its timeout, and its block's way to the disk

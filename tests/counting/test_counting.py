@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from cpppod.control_client import ControlError
-from cpppod.workers.stores.opening import open_reader
-from cpppod.workers.stores.sqlite_reader import SqliteReader
-from cpppod.workers.stores.store import Gap
+from cpppod.workers.historian.stores.opening import open_reader
+from cpppod.workers.historian.stores.sqlite.reader import SqliteReader
+from cpppod.workers.historian.stores.store import Gap
 from tests.counting.counters import Counters, counting_devices
 from tests.counting.ledger import Row, Verdict, check
 from tests.gateway.running import RunningGateway, eventually, free_port, kill

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cpppod.workers.stores.store import Gap
+from cpppod.workers.historian.stores.store import Gap
 from tests.counting.ledger import IN_FLIGHT_US, Row, Served, check
 
 SECOND = 1_000_000

@@ -13,7 +13,7 @@ from typing import Any
 
 from cpppod.protocols.bus.messages import Beat, Command, CommandReply, Resend, decode
 from cpppod.protocols.bus.publisher import Publisher
-from cpppod.workers.bus import Bus
+from cpppod.workers.bus.zeromq import Bus
 
 START_S = 20.0  # for a worker on a machine that does other things too
 

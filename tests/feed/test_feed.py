@@ -13,8 +13,8 @@ import pytest
 
 from cpppod.protocols.bus.feed import Kind
 from cpppod.protocols.bus.feed_events import Event, Joined, Lost, Updated
-from cpppod.workers.bus import Bus
-from cpppod.workers.subscription import FeedSubscription
+from cpppod.workers.bus.subscription import FeedSubscription
+from cpppod.workers.bus.zeromq import Bus
 from tests.feed.running import RunningFeed, Source, beats, until
 
 StartFeed = Callable[..., RunningFeed]

@@ -7,8 +7,8 @@ import pytest
 
 from cpppod import feed as feed_module
 from cpppod.feed import FeedError, Sample, Subscriber, Update, subscribe
-from cpppod.protocols.errors import EncodeError
-from cpppod.protocols.values import Quality
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.values import Quality
 from tests.feed.running import RunningFeed, Source, beats, until
 
 StartFeed = Callable[..., RunningFeed]

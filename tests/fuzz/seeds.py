@@ -9,7 +9,7 @@ import sys
 
 from cpppod.protocols.cip.message_router import MessageRouterRequest
 from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
-from cpppod.protocols.errors import ProtocolError
+from cpppod.protocols.model.errors import ProtocolError
 
 FOLDER = pathlib.Path(__file__).parent / "corpus"
 VECTORS = pathlib.Path(__file__).parents[1] / "vectors"

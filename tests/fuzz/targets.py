@@ -18,9 +18,9 @@ from cpppod.protocols.cip.target import Target
 from cpppod.protocols.cip.unconnected_send import UnconnectedSend
 from cpppod.protocols.enip import cpf, discovery
 from cpppod.protocols.enip.encapsulation import HEADER, FrameReader
-from cpppod.protocols.enip.list_commands import answer_datagram
-from cpppod.protocols.enip.session import Session
-from cpppod.protocols.errors import ProtocolError
+from cpppod.protocols.enip.target.list_commands import answer_datagram
+from cpppod.protocols.enip.target.session import Session
+from cpppod.protocols.model.errors import ProtocolError
 
 BUDGET_S = 0.05
 HANDLE = 7

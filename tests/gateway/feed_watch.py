@@ -5,8 +5,8 @@ import threading
 from typing import Self
 
 from cpppod.protocols.bus.feed_events import Event, Joined, Lost, Updated
-from cpppod.workers.bus import Bus
-from cpppod.workers.subscription import FeedSubscription
+from cpppod.workers.bus.subscription import FeedSubscription
+from cpppod.workers.bus.zeromq import Bus
 from tests.gateway.running import RunningGateway
 
 

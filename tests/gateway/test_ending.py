@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cpppod.commands import cpppoctl
+from cpppod.commands.cpppoctl import command as cpppoctl
 from tests.gateway.running import RunningGateway, children, eventually, is_alive, kill
 
 SMALL = """

@@ -4,8 +4,8 @@ import doctest
 from pathlib import Path
 
 from cpppod.history import timestamp
-from cpppod.workers.stores.sqlite import SqliteLimits, SqliteStore
-from cpppod.workers.stores.store import Batch, Reading
+from cpppod.workers.historian.stores.sqlite.store import SqliteLimits, SqliteStore
+from cpppod.workers.historian.stores.store import Batch, Reading
 
 PAGE = Path(__file__).parents[2] / "docs" / "history.md"
 NOON_US = 1_795_348_800_000_000  # 2026-11-22 12:00:00

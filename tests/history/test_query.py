@@ -10,10 +10,10 @@ from cpppod.history import logger, timestamp
 from cpppod.history.query import QuestionError, StoreError, history
 from cpppod.history.recording import RecordingError, moments
 from cpppod.history.transfer import TransferError, export_history, import_history
-from cpppod.workers.stores.questions import answer
-from cpppod.workers.stores.sqlite import SqliteLimits, SqliteStore
-from cpppod.workers.stores.sqlite_reader import SqliteReader
-from cpppod.workers.stores.store import Batch, Gap, Reading
+from cpppod.workers.historian.stores.questions import answer
+from cpppod.workers.historian.stores.sqlite.reader import SqliteReader
+from cpppod.workers.historian.stores.sqlite.store import SqliteLimits, SqliteStore
+from cpppod.workers.historian.stores.store import Batch, Gap, Reading
 
 T0 = 1_700_000_000
 US = 1_000_000

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 from xmlrpc.client import ServerProxy, Transport
 
-from cpppod import supervision
-from cpppod.supervision import Program
-from cpppod.topology import Directories
+from cpppod.gateway import supervision
+from cpppod.gateway.supervision import Program
+from cpppod.gateway.topology import Directories
 
 DEADLINE_S = 20.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cpppod.supervision import Program
+from cpppod.gateway.supervision import Program
 from tests.supervision.supervised import Supervised, is_alive, until
 
 SLEEPER = ("/bin/sleep", "1000")
@@ -18,7 +18,7 @@ DEAF = ("/bin/sh", "-c", "trap '' TERM; while :; do sleep 100; done")
 BOUND = (
     sys.executable,
     "-c",
-    "import os, signal, time; from cpppod.parent import die_with_parent; "
+    "import os, signal, time; from cpppod.gateway.parent import die_with_parent; "
     "die_with_parent(signal.SIGKILL, int(os.environ['CPPPOD_SUPERVISOR_PID'])); time.sleep(1000)",
 )
 
@@ -139,7 +139,7 @@ def test_without_systemd_a_notification_is_not_an_error(runtime: Path) -> None:
 
 def test_a_program_bound_to_a_parent_that_is_gone_does_not_begin() -> None:
     code = (
-        "import os, signal\nfrom cpppod.parent import die_with_parent\n"
+        "import os, signal\nfrom cpppod.gateway.parent import die_with_parent\n"
         "die_with_parent(signal.SIGTERM, 1 if os.getppid() != 1 else 2)\nprint('began')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

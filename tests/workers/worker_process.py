@@ -15,8 +15,8 @@ from typing import Any
 from cpppod.protocols.bus.feed import Block, ValueMessage
 from cpppod.protocols.bus.feed import decode as decode_value
 from cpppod.protocols.bus.messages import Beat, Command, CommandReply, Message, decode
-from cpppod.protocols.plant import Worker, to_plain
-from cpppod.workers.bus import Bus
+from cpppod.protocols.model.plant import Worker, to_plain
+from cpppod.workers.bus.zeromq import Bus
 
 WAIT_S = 15.0  # for a process to start on a busy machine, and for what follows at once
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cpppod.protocols.plant import Device, Group, Tag
-from cpppod.protocols.values import Quality, explain, is_bad
+from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.protocols.model.values import Quality, explain, is_bad
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Row
 from cpppod.workers.devices.driver import DeviceError, Driver, Sample, Transaction, Write
 from cpppod.workers.devices.health import STATES, Change, Health

@@ -24,8 +24,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cpppod.protocols.plant import Group, Tag
-from cpppod.protocols.values import Quality
+from cpppod.protocols.model.plant import Group, Tag
+from cpppod.protocols.model.values import Quality
 
 Sample = tuple[Any, int]  # (value, quality): the value is None where the quality is bad
 Write = tuple[

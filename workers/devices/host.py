@@ -22,18 +22,18 @@ from cpppod.protocols.bus.messages import (
     together,
 )
 from cpppod.protocols.bus.publisher import Publisher
-from cpppod.protocols.plant import Worker
+from cpppod.protocols.model.plant import Worker
+from cpppod.workers.bus.publishing import Publishing
+from cpppod.workers.devices.block_publisher import Outlet
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT
 from cpppod.workers.devices.device import Block, PolledDevice
 from cpppod.workers.devices.driver import Driver
 from cpppod.workers.devices.jobs import WriteAnswer, clock, error_reply
 from cpppod.workers.devices.lock import OwnedConnection
-from cpppod.workers.devices.outlet import Outlet
 from cpppod.workers.devices.plan import WirePlan, make_drivers, make_link, plan_wires
 from cpppod.workers.devices.wire import Wire
-from cpppod.workers.journal import Journal, JournalLimits
-from cpppod.workers.process import CommandError, Process, Report, decode_all_or_count
-from cpppod.workers.publishing import Publishing
+from cpppod.workers.journal.writer import Journal, JournalLimits
+from cpppod.workers.process.worker import CommandError, Process, Report, decode_all_or_count
 
 FULL_UP_TO = 40  # devices: beyond it a beat (1 MB at most) has no histograms and ...
 TRANSACTIONS_OF_MANY = 3  # ... so many transactions each; `cpppoctl device` asks for the rest

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cpppod.protocols.values import Quality
+from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.device import Block, Moment, PolledDevice, PollWork, ProbeWork
 from cpppod.workers.devices.driver import (
     DeviceError,

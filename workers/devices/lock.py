@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from cpppod.protocols.values import Quality
+from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.wire import Connection
 

@@ -12,16 +12,16 @@ import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from cpppod.protocols.errors import ProtocolError
-from cpppod.protocols.plant import Device, Line, Worker
+from cpppod.protocols.model.errors import ProtocolError
+from cpppod.protocols.model.plant import Device, Line, Worker
 from cpppod.workers.devices.driver import Driver, Link
-from cpppod.workers.devices.port import Blocking, TcpPort, make_port
+from cpppod.workers.transport.port import Blocking, TcpPort, make_port
 
 MODULES = {
-    "modbus-tcp": "cpppod.workers.devices.modbus",
-    "modbus-rtu": "cpppod.workers.devices.modbus",
-    "enip": "cpppod.workers.devices.enip",
-    "text": "cpppod.workers.devices.text",
+    "modbus-tcp": "cpppod.workers.drivers.modbus.driver",
+    "modbus-rtu": "cpppod.workers.drivers.modbus.driver",
+    "enip": "cpppod.workers.drivers.enip.driver",
+    "text": "cpppod.workers.drivers.text.driver",
 }
 SHARED_ADDRESS = frozenset({"modbus-tcp"})  # drivers of which several devices share a connection
 

@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
-from cpppod.protocols.plant import Group, Tag
-from cpppod.protocols.values import INTEGER_RANGES, REAL_LIMIT, STRING_TYPES, Quality, is_bad
+from cpppod.protocols.model.plant import Group, Tag
+from cpppod.protocols.model.values import INTEGER_RANGES, REAL_LIMIT, STRING_TYPES, Quality, is_bad
 from cpppod.workers.devices.driver import Sample, Write
 
 # CIP general status of a write that never reaches the device

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cpppod.protocols.plant import Group
+from cpppod.protocols.model.plant import Group
 
 START_SPREAD_S = 0.5  # the first polls after a start are spread over so long, not over a period
 

@@ -11,9 +11,9 @@ from cpppod.protocols.bus.messages import RouteRequest
 from cpppod.protocols.cip import epath, types
 from cpppod.protocols.cip.message_router import MessageRouterReply, MessageRouterRequest, refusal
 from cpppod.protocols.cip.status import CipError, GeneralStatus
-from cpppod.protocols.errors import DecodeError, EncodeError
-from cpppod.protocols.plant import Tag
-from cpppod.protocols.values import Quality
+from cpppod.protocols.model.errors import DecodeError, EncodeError
+from cpppod.protocols.model.plant import Tag
+from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.jobs import WriteAnswer
 from cpppod.workers.devices.wire import Wire
 

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cpppod.protocols.values import Quality
+from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.counters import Histogram, Row
 from cpppod.workers.devices.device import Moment, PolledDevice, PollWork
 from cpppod.workers.devices.driver import DeviceError

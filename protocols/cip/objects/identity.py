@@ -16,7 +16,7 @@ from typing import Any
 from cpppod.protocols.cip.objects.attributes import Attribute, CipClass, CipInstance
 from cpppod.protocols.cip.types import SSTRING
 from cpppod.protocols.enip.discovery import IdentityItem
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 IDENTITY_CLASS = 0x01
 

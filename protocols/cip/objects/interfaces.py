@@ -18,7 +18,7 @@ from typing import Any
 from cpppod.protocols.cip.objects.attributes import CipClass, CipInstance, constant
 from cpppod.protocols.cip.objects.identity import stored
 from cpppod.protocols.cip.types import SSTRING, STRING
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 TCPIP_CLASS = 0xF5
 LINK_CLASS = 0xF6

@@ -32,7 +32,7 @@ from cpppod.protocols.cip.pccc import (
 )
 from cpppod.protocols.cip.request import Origin
 from cpppod.protocols.cip.status import CipError, GeneralStatus
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 DEFAULT_FILES = (
     *("O0[32]", "I1[32]", "S2[66]", "B3[256]", "T4[64]", "C5[64]", "R6[64]"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpppod.protocols.bus.codec import MAX_DEPTH, MAX_ITEMS, MAX_MESSAGE, pack, unpack
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 BAD_FRAMES = {
     "empty": b"",

@@ -20,7 +20,7 @@ from cpppod.protocols.bus.feed import (
     mark_unjournalled,
 )
 from cpppod.protocols.bus.feed_requests import decode_reply, decode_request
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 RECORDED = json.loads((pathlib.Path(__file__).parents[2] / "vectors" / "feed_v1.json").read_text())
 BLOCK = ValueMessage("p", 5, 7, 3, 11, 12, 13, Kind.BLOCK, Block(3, ["a", "b"], [1, None], [0, 18]))

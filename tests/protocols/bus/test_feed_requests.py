@@ -16,7 +16,7 @@ from cpppod.protocols.bus.feed_requests import (
     decode_reply,
     decode_request,
 )
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 REQUESTS = [
     SnapshotRequest(1),

@@ -25,7 +25,7 @@ from cpppod.protocols.bus.feed_events import (
 from cpppod.protocols.bus.joiner import REPLY_TIMEOUT_S, SILENT_AFTER_S, TRIES, Joiner
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.bus.replay import ReplayRing
-from cpppod.workers.exchange import Exchange
+from cpppod.workers.feed.exchange import Exchange
 
 TIMES = {"source_us": 1, "gateway_us": 2, "mono_us": 3}
 EVERYTHING = (b"",)

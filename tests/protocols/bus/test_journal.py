@@ -17,7 +17,7 @@ from cpppod.protocols.bus.journal import (
     encode_record,
     scan,
 )
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 RECORDS = [
     encode_record(Kind.BLOCK, b"boiler/fast/", b"one", sequence=1, samples=2),

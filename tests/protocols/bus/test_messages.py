@@ -24,7 +24,7 @@ from cpppod.protocols.bus.messages import (
     decode_all,
     together,
 )
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 MESSAGES: list[Message] = [
     Beat("poller-1", 4711, 3, 1_000_000, "running", 0, ["slot"], {"a": {"up": 1}}, [["n", {}, 1]]),

@@ -4,7 +4,7 @@ import pytest
 
 from cpppod.protocols.bus.feed import Kind, ValueMessage, decode
 from cpppod.protocols.bus.publisher import Publisher
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 TIMES = {"source_us": 1, "gateway_us": 2, "mono_us": 3}
 

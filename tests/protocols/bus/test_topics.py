@@ -10,7 +10,7 @@ from cpppod.protocols.bus.topics import (
     split,
     topic,
 )
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 
 def test_topic_ends_in_a_slash_and_splits_again() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.status import CipError, describe
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 
 @pytest.mark.parametrize(

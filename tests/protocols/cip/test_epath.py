@@ -14,7 +14,7 @@ from cpppod.protocols.cip.epath import (
     Symbol,
 )
 from cpppod.protocols.cip.status import CipError
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from cpppod.protocols.cip.image import Image, Variable
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Allotment
-from cpppod.protocols.errors import EncodeError
-from cpppod.protocols.plant import Device, Group, Listener, LocalTag, Tag
-from cpppod.protocols.values import Quality, quality
-from cpppod.workers.listener_target import add_device, make_target
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.plant import Device, Group, Listener, LocalTag, Tag
+from cpppod.protocols.model.values import Quality, quality
+from cpppod.workers.listener.target import add_device, make_target
 
 BOILER = Device(
     "boiler",

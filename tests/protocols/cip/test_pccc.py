@@ -6,7 +6,7 @@ from cpppod.protocols.cip.image import Image
 from cpppod.protocols.cip.objects.pccc import PcccFiles, declared_file
 from cpppod.protocols.cip.request import Origin
 from cpppod.protocols.cip.status import CipError
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 REQUESTER = "07 4d00 a14ec330"
 

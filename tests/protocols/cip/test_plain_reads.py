@@ -6,9 +6,9 @@ from cpppod.protocols.cip import structures, types
 from cpppod.protocols.cip.image import Reply, Variable
 from cpppod.protocols.cip.request import Origin
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.enip.operations import parse_operations
-from cpppod.protocols.enip.originator_batch import decode_batch, encode_batch
-from cpppod.protocols.enip.originator_layout import read_request
+from cpppod.protocols.enip.originator.batch import decode_batch, encode_batch
+from cpppod.protocols.enip.originator.layout import read_request
+from cpppod.protocols.enip.originator.operations import parse_operations
 
 NAMES = ("Count", "odd", "REAL4", "Many", "Many[2]", "Text", "Logix", "Broken", "Nobody", "Flag")
 

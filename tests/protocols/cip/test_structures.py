@@ -3,7 +3,7 @@
 import pytest
 
 from cpppod.protocols.cip import structures, types
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 
 UDT3 = structures.define("UDT3", [("a", types.SINT, 0), ("b", types.SINT, 4)], template_id=0x103)
 UDT2 = structures.define(

@@ -2,11 +2,11 @@
 
 import pytest
 
-from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus.address import Address, Table, from_number, parse_address, to_number
 from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.motion import parse_motion
 from cpppod.protocols.modbus.specs import parse_range
+from cpppod.protocols.model.errors import EncodeError
 
 CO, DI, IR, HR = (
     Table.COILS,

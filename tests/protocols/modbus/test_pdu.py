@@ -2,10 +2,10 @@
 
 import pytest
 
-from cpppod.protocols.errors import DecodeError, EncodeError
 from cpppod.protocols.modbus import pdu
 from cpppod.protocols.modbus.pdu import ModbusException, ReplyMismatch
 from cpppod.protocols.modbus.tcp import MbapStream
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 READ_TWO = pdu.read(3, 0, 2)
 

@@ -4,9 +4,9 @@ import struct
 
 import pytest
 
-from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus.registers import codec
-from cpppod.protocols.plant import Tag
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.plant import Tag
 
 ABCD = bytes.fromhex("3f9d70a4")  # 1.23 as a 32-bit float
 ORDERS = {

@@ -2,11 +2,11 @@
 
 import pytest
 
-from cpppod.protocols.errors import EncodeError
 from cpppod.protocols.modbus import rtu
 from cpppod.protocols.modbus.address import Table
 from cpppod.protocols.modbus.faults import Faults, Message, parse_fault
 from cpppod.protocols.modbus.server import RtuRequests, Unit
+from cpppod.protocols.model.errors import EncodeError
 
 
 @pytest.fixture

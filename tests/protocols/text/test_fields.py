@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cpppod.protocols.plant import Tag
+from cpppod.protocols.model.plant import Tag
+from cpppod.protocols.model.values import Quality
 from cpppod.protocols.text import checksums
 from cpppod.protocols.text.fields import sample
-from cpppod.protocols.values import Quality
 
 GOOD = int(Quality.GOOD)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cpppod.protocols.plant import Tag
+from cpppod.protocols.model.plant import Tag
 from cpppod.protocols.text.formats import (
     MAXIMUM_FORMATS,
     MAXIMUM_MAXIMUM,

@@ -9,13 +9,13 @@ from typing import Any
 
 from cpppod.protocols.modbus.faults import parse_fault
 from cpppod.protocols.modbus.specs import parse_range
-from cpppod.protocols.plant import Device, Group, Line, Tag
+from cpppod.protocols.model.plant import Device, Group, Line, Tag
 from cpppod.workers.devices.device import Block, PolledDevice
 from cpppod.workers.devices.jobs import WriteAnswer, clock
-from cpppod.workers.devices.modbus import make_driver
-from cpppod.workers.devices.port import TcpPort, make_port
 from cpppod.workers.devices.wire import Wire
-from cpppod.workers.modbus_simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
+from cpppod.workers.drivers.modbus.driver import make_driver
+from cpppod.workers.simulators.modbus.simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
+from cpppod.workers.transport.port import TcpPort, make_port
 
 WAIT_S = 10.0  # for what should happen at once, on a busy machine
 

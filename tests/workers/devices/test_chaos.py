@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cpppod.protocols.modbus.faults import parse_fault
-from cpppod.protocols.plant import Line
+from cpppod.protocols.model.plant import Line
 from tests.workers.devices.plant import (
     Published,
     device,

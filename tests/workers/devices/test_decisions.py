@@ -2,8 +2,8 @@
 
 import pytest
 
-from cpppod.protocols.plant import Device, Group, Tag
-from cpppod.protocols.values import Quality, quality
+from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Histogram
 from cpppod.workers.devices.device import Moment, PolledDevice, PollWork
 from cpppod.workers.devices.driver import DeviceError, Sample, Transaction, WriteOutcome

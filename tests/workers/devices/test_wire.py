@@ -12,8 +12,8 @@ import pytest
 
 from cpppod.protocols.modbus.address import Table
 from cpppod.protocols.modbus.faults import parse_fault
-from cpppod.protocols.plant import Line, Tag
-from cpppod.protocols.values import Quality
+from cpppod.protocols.model.plant import Line, Tag
+from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.jobs import clock
 from cpppod.workers.devices.wire import Wire
 from tests.workers.devices.plant import (

@@ -1,0 +1,202 @@
+"""The commands of `cpppoctl` about the past: history, and play, which serves it again.
+
+cpppoctl history boiler.pressure --since 10m             a table
+cpppoctl history boiler.pressure --since 2h --csv        time,value,quality,reason
+cpppoctl history boiler.pressure --since 1d --step 1h    least, mean and greatest of each hour
+cpppoctl history boiler.pressure --since 1d --plot       a picture, as wide as the terminal
+"""
+
+import argparse
+import csv
+import importlib
+import importlib.util
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from cpppod.commands.cpppoctl.output import print_json, print_table, time_of, value
+from cpppod.control_client import ControlClient, ControlError
+from cpppod.history.durations import parse_seconds
+from cpppod.protocols.model.values import explain
+
+Add = Callable[..., argparse.ArgumentParser]
+
+PLOT_LINES = 12
+PLOT_LEAST = 20  # columns
+MARGIN = 12  # columns for the numbers beside the picture
+LEVELS = " ▁▂▃▄▅▆▇█"
+PLAYBACK = "cpppod.history.playback"
+
+
+def add_commands(add: Add) -> None:
+    """Add these commands' parsers."""
+    command = add(
+        "history",
+        history,
+        "show the stored values of a tag",
+        example="cpppoctl history boiler.pressure --since 10m --plot",
+    )
+    command.add_argument("tag", metavar="TAG")
+    command.add_argument(
+        "--since",
+        default="10m",
+        type=moment,
+        metavar="TIME",
+        help="how long ago (10m, 2h, 3d) or when (2026-11-22T14:00); 10m",
+    )
+    command.add_argument("--until", default="0", type=moment, metavar="TIME", help="likewise; now")
+    command.add_argument("--limit", type=int, default=0, metavar="N", help="at most N rows")
+    command.add_argument(
+        "--step",
+        default="",
+        type=step,
+        metavar="TIME",
+        help="least, mean and greatest value of each TIME instead of every value",
+    )
+    shape = command.add_mutually_exclusive_group()
+    shape.add_argument("--csv", action="store_true", help="comma-separated, with a head line")
+    shape.add_argument("--plot", action="store_true", help="a picture in the terminal")
+    if importlib.util.find_spec(PLAYBACK):
+        command = add("play", None, "serve stored values again, as they came")
+        importlib.import_module(PLAYBACK).add_arguments(command)
+
+
+def play(given: argparse.Namespace) -> int:
+    """`cpppoctl play`: needs the store, not the daemon."""
+    status: int = importlib.import_module(PLAYBACK).run(given)
+    return status
+
+
+def moment(text: str) -> int:
+    """Microseconds since 1970 of `10m` (ago), or of an ISO date and time, local unless it says."""
+    try:
+        return time.time_ns() // 1000 - round(parse_seconds(text) * 1e6)
+    except ValueError:
+        pass
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1e6)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither 10m, 2h ... nor a date") from None
+
+
+def step(text: str) -> int:
+    """Microseconds of `1m`; 0 for ""."""
+    try:
+        return round(parse_seconds(text) * 1e6)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def history(gateway: ControlClient, given: argparse.Namespace) -> int:
+    """`cpppoctl history TAG`."""
+    question: dict[str, Any] = {"tag": given.tag, "until_us": given.until}
+    if given.plot:
+        columns = max(shutil.get_terminal_size().columns - MARGIN, PLOT_LEAST)
+        length_us = max((given.until - given.since) // columns, 1)
+        question |= {"step_us": length_us, "aggregate": "mean"}
+    elif given.step:
+        question |= {"step_us": given.step, "aggregate": "mean"}
+    columns_told: list[str] = []
+    found = rows(gateway, question, given.since, given.limit, columns_told)
+    if given.plot:
+        means = [row[2] for row in found]
+        print("\n".join(plot(given.tag, means, given.since, given.until)))
+    elif given.json:
+        _print_rows_json(given.tag, found, columns_told)
+    elif given.csv:
+        _print_csv(found, columns_told)
+    else:
+        listed = list(found)
+        _print_rows(listed or _held(gateway, given), columns_told)
+    return 0
+
+
+def _held(gateway: ControlClient, given: argparse.Namespace) -> list[list[Any]]:
+    """The last value before the time that was asked for: nothing changed since."""
+    answer = gateway.ask(
+        "history", tag=given.tag, since_us=0, until_us=given.since, aggregate="last"
+    )
+    listed: list[list[Any]] = answer["rows"]
+    if listed:
+        print(f"no change since {time_of(given.since)}; before it:", file=sys.stderr)
+    return listed
+
+
+def rows(
+    gateway: ControlClient,
+    question: dict[str, Any],
+    since_us: int,
+    limit: int,
+    columns: list[str],
+) -> Iterator[list[Any]]:
+    """Every row that answers the question, page by page; `columns` gets their names."""
+    left = limit
+    while True:
+        answer = gateway.ask("history", **question, since_us=since_us, limit=left)
+        columns[:] = answer["columns"]
+        yield from answer["rows"]
+        if limit:
+            left -= len(answer["rows"])
+        if answer["next_us"] is None or (limit and left <= 0):
+            return
+        since_us = answer["next_us"]
+
+
+def _cells(row: list[Any], columns: list[str]) -> list[str]:
+    if columns[1] == "value":
+        return [time_of(row[0]), value(row[1]), explain(row[2])]
+    return [time_of(row[0]), *(value(each) for each in row[1:5])]
+
+
+def _print_rows(found: list[list[Any]], columns: list[str]) -> None:
+    cells = [_cells(row, columns) for row in found]
+    if not columns or columns[1] == "value":
+        print_table(("time", ">value", "quality"), cells)
+    else:
+        print_table(("time", ">least", ">mean", ">greatest", ">samples"), cells)
+
+
+def _print_rows_json(tag: str, found: Iterator[list[Any]], columns: list[str]) -> None:
+    listed = list(found)
+    print_json({"tag": tag, "columns": columns, "rows": listed})
+
+
+def _print_csv(found: Iterator[list[Any]], columns: list[str]) -> None:
+    """Times are ISO 8601 in UTC, numbers as they are, nothing for no value."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    head_written = False
+    for row in found:
+        if not head_written:
+            head_written = True
+            sampled = columns[1] == "value"
+            writer.writerow(["time", *columns[1:], *(["reason"] if sampled else [])])
+        when = datetime.fromtimestamp(row[0] / 1e6, UTC).isoformat(timespec="microseconds")
+        reason = [explain(row[2])] if columns[1] == "value" else []
+        writer.writerow([when, *row[1:], *reason])
+
+
+def plot(tag: str, means: list[Any], since_us: int, until_us: int) -> list[str]:
+    """The picture, a line each; where there is no value there is nothing drawn."""
+    numbers = [float(each) for each in means if isinstance(each, int | float)]
+    if not numbers:
+        raise ControlError(tag, "no numbers in that time", "cpppoctl history without --plot")
+    low, high = min(numbers), max(numbers)
+    span = high - low or 1.0
+    steps = PLOT_LINES * (len(LEVELS) - 1)
+    heights = [
+        1 + round((float(each) - low) / span * (steps - 1)) if isinstance(each, int | float) else 0
+        for each in means
+    ]
+    lines = []
+    for line in range(PLOT_LINES - 1, -1, -1):
+        floor = line * (len(LEVELS) - 1)
+        bar = "".join(LEVELS[min(max(height - floor, 0), len(LEVELS) - 1)] for height in heights)
+        label = {PLOT_LINES - 1: value(high), 0: value(low)}.get(line, "")
+        lines.append(f"{label:>{MARGIN - 2}} {bar}".rstrip())
+    left, right = time_of(since_us)[:19], time_of(until_us)[:19]
+    gap = max(len(means) - len(left) - len(right), 1)
+    lines.append(f"{'':>{MARGIN - 2}} {left}{'':<{gap}}{right}")
+    return lines

@@ -1,0 +1,91 @@
+"""The commands of `cpppoctl` that move recordings; they need a store, not the daemon.
+
+cpppoctl export /var/lib/cpppod/history plant.hst --tags 'boiler.*' --from '2026-11-22 12:00:00'
+cpppoctl import plant.hst /tmp/history --device boiler
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+
+from cpppod.history.files import COMPRESSIONS
+from cpppod.history.playback import moment_us
+from cpppod.history.recording import END_US, RecordingError
+from cpppod.history.transfer import TransferError, export_history, import_history
+from cpppod.workers.historian.stores.store import StoreError
+
+Add = Callable[..., argparse.ArgumentParser]
+
+
+def add_commands(add: Add) -> None:
+    """Add these commands' parsers."""
+    command = add(
+        "export",
+        None,
+        "write stored values as a history file",
+        example="cpppoctl export /var/lib/cpppod/history plant.hst --tags 'boiler.*'",
+    )
+    command.add_argument("source", metavar="SOURCE", help="a store's folder, or postgresql://...")
+    command.add_argument("file", metavar="FILE", help="the history file (.hst); appended to")
+    command.add_argument("--compress", choices=COMPRESSIONS, default="", help="as FILE.0.gz ...")
+    _add_choice(command)
+    command = add(
+        "import",
+        None,
+        "put a history file into a store",
+        example="cpppoctl import plant.hst /tmp/history --device boiler",
+    )
+    command.add_argument("source", metavar="FILE", help="a history file, rotated ones too")
+    command.add_argument("store", metavar="STORE", help="a store's folder, or postgresql://...")
+    command.add_argument("--device", default="", help="of registers, and tags without one")
+    _add_choice(command)
+
+
+def _add_choice(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--tags", action="append", default=[], metavar="PATTERN", help="boiler.*; all tags")
+    add("--from", dest="begin", type=moment_us, default=0, metavar="TIME", help="its beginning")
+    add("--to", dest="end", type=moment_us, default=END_US, metavar="TIME", help="its end")
+
+
+def export(given: argparse.Namespace) -> int:
+    """`cpppoctl export`: the exit status."""
+    return _done(
+        given,
+        lambda: export_history(
+            given.source,
+            given.file,
+            given.tags,
+            given.begin,
+            given.end,
+            compress=given.compress,
+        ),
+        "records written",
+    )
+
+
+def bring_in(given: argparse.Namespace) -> int:
+    """`cpppoctl import`: the exit status."""
+    return _done(
+        given,
+        lambda: import_history(
+            given.source,
+            given.store,
+            given.tags,
+            device=given.device,
+            since_us=given.begin,
+            until_us=given.end,
+        ),
+        "readings are new in the store",
+    )
+
+
+def _done(given: argparse.Namespace, work: Callable[[], int], what: str) -> int:
+    try:
+        count = work()
+    except (RecordingError, TransferError, StoreError, OSError) as error:
+        print(f"cpppoctl: {given.command}: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({"count": count}) if given.json else f"{count} {what}")
+    return 0

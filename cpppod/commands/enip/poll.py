@@ -1,0 +1,130 @@
+"""`enip_poll`: prints parameters of a device again and again, through failures.
+
+enip_poll -a drive 'Output Current' 'Motor Velocity'
+enip_poll -a plc -g proxy -c 0.5 Identity TCPIP
+"""
+
+import argparse
+import csv
+import importlib
+import json
+import sys
+from typing import Any
+
+from cpppod import poll, proxy
+from cpppod.commands.enip.options import (
+    DONE,
+    UsageError,
+    add_output,
+    add_routing,
+    add_target,
+    address,
+    complain,
+    new_parser,
+    route_of,
+    run_command,
+    seconds,
+)
+from cpppod.commands.enip.output import plain
+
+NAME = "enip_poll"
+EXAMPLES = """\
+  enip_poll -a drive 'Output Current' 'Motor Velocity'
+  enip_poll -a plc -g proxy -c 0.5 Identity TCPIP
+  enip_poll -a plc -g mydevices.mixer --json Level"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    options = new_parser(NAME, "Poll parameters of a device until Ctrl-C.", EXAMPLES)
+    add_target(options)
+    options.add_argument(
+        "-c", "--cycle", type=seconds, default=1.0, metavar="S", help="poll cycle (default: 1)"
+    )
+    add_routing(options)
+    options.add_argument(
+        "-m", "--multiple", action="store_true", help="use Multiple Service Packets"
+    )
+    options.add_argument(
+        "-d", "--depth", type=int, default=2, metavar="N", help="requests in flight (default: 2)"
+    )
+    options.add_argument(
+        "-g",
+        "--gateway",
+        default="powerflex_750_series",
+        metavar="[MODULE.]CLASS",
+        help="proxy class: one of cpppod.proxy, or of a module (default: powerflex_750_series)",
+    )
+    options.add_argument("-p", "--pass-thru", action="store_true", help="unknown names are tags")
+    add_output(options)
+    options.add_argument("parameters", nargs="*", metavar="PARAMETER")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    return run_command(NAME, parser(), run, argv)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Poll until interrupted."""
+    host, port = address(options.address)
+    route = route_of(options)
+    found = proxy_class(options.gateway)
+    if not options.simple:
+        route = {key: value for key, value in route.items() if value is not None}
+    via = found(
+        host,
+        port,
+        timeout=options.timeout,
+        depth=options.depth,
+        multiple=options.multiple,
+        **route,
+    )
+    try:
+        poll.poll(
+            via=via,
+            params=options.parameters or None,
+            pass_thru=options.pass_thru,
+            cycle=options.cycle,
+            process=printer(options),
+            failure=lambda error: complain(NAME, str(error)),
+        )
+    except proxy.UnknownParameter as error:
+        raise UsageError(f"{error.args[0]}; with -p it would be a tag") from None
+    finally:
+        via.close_gateway()
+    return DONE
+
+
+def proxy_class(name: str) -> Any:
+    """The proxy class called `name`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    module_name, _, class_name = name.rpartition(".")
+    if module_name in ("", "ab", "get_attribute"):
+        module_name = "cpppod.proxy"
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"--gateway {name!r}: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, proxy.proxy)):
+        raise UsageError(f"--gateway {name!r} is no proxy class")
+    return found
+
+
+def printer(options: argparse.Namespace) -> poll.Process:
+    """What prints each value, in the form that was asked for."""
+    if options.json:
+        return lambda name, value: print(
+            json.dumps({"parameter": str(name), "value": plain(value)}), flush=True
+        )
+    if options.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        return lambda name, value: (
+            writer.writerow([name, *(value if isinstance(value, list) else [value])]),
+            sys.stdout.flush(),
+        )
+    return poll.shown

@@ -1,0 +1,1 @@
+"""Starting and supervising a gateway: directories, workers, generations, the live table."""

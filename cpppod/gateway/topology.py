@@ -1,0 +1,279 @@
+"""Which processes the plant takes, and what each is told: the plant cut into settings files.
+
+    role       worker                  owns
+    listener   listener-NAME           one EtherNet/IP address
+    router     router                  the routes
+    poller     poller-DEVICE           one TCP device, up to 16 devices in all, or `isolate = true`
+               poller-1, poller-2 ...  beyond that: a share of them, chosen by their names
+    serial     serial-LINE             one line with every unit on it
+    feed, historian, control          one each; the historian where something is historised
+
+Shares are stable: the name alone decides (highest random weight), so one more share moves few;
+and over a reload a device stays with the worker that has it as long as that worker is there.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cpppod.protocols.model.plant import Device, Line, Plant, Route, Worker, to_plain
+
+ALONE_UP_TO = 16  # TCP devices: up to here each has a worker of its own
+NAME_LENGTH = 40
+SETTINGS = "settings"
+CURRENT = "current"
+
+
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """Where a running gateway keeps its things."""
+
+    runtime: Path
+    state: Path
+
+    @property
+    def bus(self) -> Path:
+        """The sockets that only the gateway's own user may reach (mode 0700)."""
+        return self.runtime / "bus"
+
+    @property
+    def supervisor(self) -> Path:
+        """supervisord's socket."""
+        return self.bus / "supervisor.sock"
+
+    def generation(self, generation: int) -> Path:
+        """The folder of one generation's settings files."""
+        return self.runtime / SETTINGS / str(generation)
+
+    def settings(self, worker: str) -> Path:
+        """The settings file that `worker` starts from: the current generation's."""
+        return self.runtime / SETTINGS / CURRENT / f"{worker}.json"
+
+
+def workers(
+    plant: Plant,
+    generation: int,
+    directories: Directories,
+    *,
+    files: tuple[str, ...] = (),
+    owners: Mapping[str, str] | None = None,
+) -> list[Worker]:
+    """Every worker of the plant, in the order to start them.
+
+    A serial port that is not an absolute path lies in the runtime directory.
+
+    Args:
+        files: the configuration's, for control to read again at a reload.
+        owners: device -> worker of the running generation, to stay with.
+    """
+    plant = replace(plant, lines=tuple(_with_port(line, directories) for line in plant.lines))
+    routes, devices = _with_routed_devices(plant)
+    owned = assign(devices, plant.devices_per_worker, owners or {})
+    base = replace(_nobody(plant, generation, directories), owners=owned)
+    all_owned = replace(base, devices=devices)
+    outlines = tuple(replace(device, groups=()) for device in devices)
+    outlined = replace(base, devices=outlines)  # who needs no tags reads a shorter file
+    found = [
+        replace(outlined, name="feed", role="feed", options=plant.feed),
+        replace(outlined, name="router", role="router", routes=routes),
+        *_listeners(plant, all_owned),
+        *_owners(plant, replace(base, owners={}), devices, owned),
+    ]
+    if plant.history:
+        options = plant.history | {
+            "path": plant.history["path"] or str(directories.state / "history")
+        }
+        found.append(replace(outlined, name="historian", role="historian", options=options))
+    control = replace(
+        all_owned,
+        name="control",
+        role="control",
+        lines=plant.lines,
+        routes=routes,
+        listeners=plant.listeners,
+        options=_control_options(plant, directories, found, files),
+    )
+    return [control, *found]
+
+
+def _nobody(plant: Plant, generation: int, directories: Directories) -> Worker:
+    """What all workers' settings begin with."""
+    return Worker(
+        name="",
+        role="",
+        bus_dir=str(directories.bus),
+        state_dir=str(directories.state),
+        runtime_dir=str(directories.runtime),
+        generation=generation,
+        log_level=plant.log_level,
+    )
+
+
+def _with_port(line: Line, directories: Directories) -> Line:
+    if "://" in line.port:
+        return line
+    return replace(line, port=str(directories.runtime / line.port))
+
+
+def _listeners(plant: Plant, base: Worker) -> list[Worker]:
+    return [
+        replace(base, name=f"listener-{listener.name}", role="listener", listeners=(listener,))
+        for listener in plant.listeners
+    ]
+
+
+def _owners(
+    plant: Plant, base: Worker, devices: tuple[Device, ...], owned: Mapping[str, str]
+) -> list[Worker]:
+    """Pollers and serial workers, each with its devices; a line without a device needs none."""
+    journal: dict[str, Any] = {}
+    if plant.history:  # each has its share of the room: together they keep to it
+        share = plant.history["journal_bytes"] // max(len(set(owned.values())), 1)
+        age_s = plant.history["journal_age_s"]
+        journal = {"journal_bytes": max(share, 1), "journal_age_s": age_s}
+    base = replace(base, options=journal)
+    lines = {f"serial-{line.name}": line for line in plant.lines}
+    found = []
+    for name in sorted(set(owned.values())):
+        theirs = tuple(device for device in devices if owned[device.name] == name)
+        line = lines.get(name)
+        role = "serial" if line else "poller"
+        own_lines = (line,) if line else ()
+        found.append(replace(base, name=name, role=role, devices=theirs, lines=own_lines))
+    return found
+
+
+def _control_options(
+    plant: Plant, directories: Directories, found: list[Worker], files: tuple[str, ...]
+) -> dict[str, Any]:
+    return {
+        **plant.control,
+        "metrics": plant.metrics.get("address", ""),
+        "workers": {worker.name: worker.role for worker in found} | {"control": "control"},
+        "supervisor": str(directories.supervisor),
+        "files": list(files),
+        "feed": plant.feed,
+        "history": plant.history,
+        "name": plant.name,
+    }
+
+
+def assign(
+    devices: tuple[Device, ...], per_worker: int, owners: Mapping[str, str]
+) -> dict[str, str]:
+    """Device -> the worker that owns it."""
+    tcp = [device for device in devices if not is_serial(device)]
+    shared = [device for device in tcp if not (device.isolate or _is_routed(device))]
+    shares = -(-len(shared) // per_worker) if len(shared) > ALONE_UP_TO else 0
+    names = [f"poller-{number}" for number in range(1, shares + 1)]
+    first = _first_at_address(tcp, owners)
+    owned: dict[str, str] = {}
+    for device in devices:
+        leader = first.get(device.name, device)
+        alone = f"poller-{leader.name}"
+        before = owners.get(leader.name, "")
+        if is_serial(device):
+            owned[device.name] = f"serial-{device.address}"
+        elif leader not in shared:
+            owned[device.name] = alone
+        elif before == alone or before in names:
+            owned[device.name] = before
+        else:
+            owned[device.name] = max(names, key=_weight(leader.name)) if names else alone
+    return owned
+
+
+def _first_at_address(devices: list[Device], owners: Mapping[str, str]) -> dict[str, Device]:
+    """Device -> the one that decides for it: units behind one Modbus address share a connection.
+
+    It is the first of them that has an owner already, so that a new unit moves nobody.
+    """
+    first: dict[str, Device] = {}
+    for device in sorted(devices, key=lambda each: each.name not in owners):
+        if device.driver == "modbus-tcp":
+            first.setdefault(device.address.lower(), device)
+    return {
+        device.name: first[device.address.lower()]
+        for device in devices
+        if device.driver == "modbus-tcp"
+    }
+
+
+def _weight(device: str) -> Any:
+    """The weight of a share's name for `device`: the same on every machine and in every run."""
+    return lambda share: hashlib.sha256(f"{share}/{device}".encode()).digest()
+
+
+def is_serial(device: Device) -> bool:
+    """Whether the device is on a line: what has no port in its address names one."""
+    return ":" not in device.address
+
+
+def _with_routed_devices(plant: Plant) -> tuple[tuple[Route, ...], tuple[Device, ...]]:
+    """Routes that all name a device: a bare `host:port` becomes one that is not polled."""
+    devices = {device.name: device for device in plant.devices}
+    routes = []
+    for route in plant.routes:
+        if route.address:
+            name = routed_name(route.address)
+            devices[name] = Device(
+                name=name,
+                driver="enip",
+                address=route.address,
+                options={"routed": True},
+                description=f"target of routes to {route.address}",
+            )
+            route = replace(route, device=name)
+        routes.append(route)
+    return tuple(routes), tuple(devices.values())
+
+
+def _is_routed(device: Device) -> bool:
+    return bool(device.options.get("routed"))
+
+
+def routed_name(address: str) -> str:
+    """The name of the unpolled device at `host:port`: `_10_0_0_5_44818`."""
+    name = "_" + re.sub(r"[^A-Za-z0-9]", "_", address)
+    if len(name) <= NAME_LENGTH:
+        return name
+    digest = hashlib.sha256(address.encode()).hexdigest()[:8]
+    return f"{name[: NAME_LENGTH - 9]}_{digest}"
+
+
+def write_generation(found: list[Worker], directories: Directories, generation: int) -> Path:
+    """Write a settings file per worker into the generation's folder; it is not current yet.
+
+    Files may hold secrets: only the gateway's own user reads them.
+    """
+    folder = directories.generation(generation)
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for worker in found:
+        path = folder / f"{worker.name}.json"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(to_plain(worker), file)
+    return folder
+
+
+def make_current(directories: Directories, generation: int) -> None:
+    """Let workers that start from now on start from `generation`; atomic."""
+    link = directories.runtime / SETTINGS / CURRENT
+    fresh = link.with_name(f"{CURRENT}.{generation}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(str(generation))
+    fresh.replace(link)
+
+
+def current_generation(directories: Directories) -> int:
+    """The generation that workers start from; 0 where none is written yet."""
+    try:
+        return int(os.readlink(directories.runtime / SETTINGS / CURRENT))
+    except (OSError, ValueError):
+        return 0

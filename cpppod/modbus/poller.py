@@ -1,0 +1,323 @@
+"""Modbus for programs: poll, read and write a device; serve registers.
+
+    from cpppod.modbus import Poller
+    plc = Poller("boiler", host="localhost", port=1502, rate=0.5)
+    plc.poll(40001)
+    plc.read(40001)            # None until it was polled, and while the device is offline
+    plc.write(40001, 123)      # returns when the device has answered
+
+    Poller ── its addresses, values, rate, load
+      └ Client ── one connection; several pollers (units) may share it
+
+Everything runs on a thread of the client's; methods may be called from any thread. It is the same
+engine as the gateway's: replies are matched to their requests, refused addresses are found by
+halving and polled alone, late RTU replies are waited out.
+"""
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+from cpppod.modbus.client import Client, PlcOffline
+from cpppod.modbus.server import Server
+from cpppod.protocols.modbus import pdu
+from cpppod.protocols.modbus.address import Address, Table, from_number, to_number
+from cpppod.protocols.modbus.model import Model
+from cpppod.protocols.modbus.pdu import ModbusException, Request
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.protocols.model.values import is_bad
+from cpppod.workers.drivers.modbus.driver import ModbusDriver
+
+DEFAULT_PORT = 502
+LOAD_SPANS_S = (60.0, 300.0, 900.0)
+TABLE_SPAN = 10_000  # ranges never join across a multiple of it: there the tables change
+POLL_LIMIT_BITS, POLL_LIMIT_REGISTERS = 1968, 123
+
+__all__ = [
+    "Client",
+    "ModbusException",
+    "ParameterException",
+    "PlcOffline",
+    "Poller",
+    "Server",
+    "merge",
+    "shatter",
+]
+
+
+class ParameterException(ValueError):
+    """An address that cannot be written, or a value that does not fit."""
+
+
+class Poller:
+    """Polls the addresses it was told of, over and over; see the module.
+
+    Args:
+        description: whatever tells it apart from others.
+        client: a connection to share; else it makes one to `host`:`port`, where `host` may also be
+            the path of a serial port.
+        reach: cells closer than this are read in one request.
+        unit: 0 over TCP and 1 on a line where none is given.
+        rate: seconds between polls; None: 1 s.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        client: Client | None = None,
+        reach: int = 100,
+        *,
+        unit: int | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        rate: float | None = None,
+        timeout_s: float = 1.0,
+        **settings: Any,
+    ) -> None:
+        self.description = description
+        self.reach = reach
+        self.rate = 1.0 if rate is None else float(rate)
+        self._own = client is None
+        if client is None:
+            address = host or "127.0.0.1"
+            if "/" not in address:
+                address = f"{address}:{port or DEFAULT_PORT}"
+            client = Client(address, timeout_s=timeout_s, **settings)
+        self.client = client
+        self.unit = (1 if client.is_rtu else 0) if unit is None else unit
+        self.online = False
+        self.counter = 0
+        self.duration = 0.0
+        self._load = [0.0] * len(LOAD_SPANS_S)
+        self._tags: dict[Address, Tag] = {}
+        self._values: dict[Address, Any] = {}
+        self._failing: set[Address] = set()
+        self._changes = 0  # of the addresses, by the callers' threads; the plan follows
+        self._planned_at = -1
+        self._group: Group | None = None
+        self._driver: ModbusDriver | None = None
+        self._polled = threading.Event()
+        self._waiting_s = 0.0
+        self._wake: asyncio.Event | None = None
+        self._task: asyncio.Future[None] | None = client.start(self._run)
+
+    # What programs call
+
+    def poll(self, address: int, rate: float | None = None) -> None:
+        """Poll `address` from now on; the rate of all becomes `rate` if that is faster.
+
+        Raises:
+            EncodeError: there is no such address.
+        """
+        cell = from_number(address)
+        if rate is not None:
+            self.rate = min(self.rate, float(rate))
+        if cell not in self._tags:
+            kind = "BOOL" if cell.table.has_bits else "UINT"
+            self._tags[cell] = Tag(str(cell), str(cell), type=kind)
+            self._changes += 1
+            self._again()
+
+    def read(self, address: int) -> int | bool | None:
+        """The value last polled; None until then and while offline. Polls `address` from now on."""
+        self.poll(address)
+        value: int | bool | None = self._values.get(from_number(address))
+        return value
+
+    def write(self, address: int, value: Any) -> None:
+        """Write a value, or a list of values from `address` on; returns when it is answered.
+
+        Raises:
+            ParameterException: no coil or holding register, or a value that does not fit.
+            PlcOffline: no answer; whether the device took it is not known.
+            ModbusException: the device refused.
+        """
+        cell = from_number(address)
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        request = _write_request(cell, values, several=isinstance(value, list | tuple))
+        self.client.transact(self.unit, request)
+        self._again()
+
+    def forget(self, address: int) -> None:
+        """Poll `address` no more."""
+        cell = from_number(address)
+        self._tags.pop(cell, None)
+        self._values.pop(cell, None)
+        self._failing.discard(cell)
+        self._changes += 1
+
+    def stop(self) -> None:
+        """Poll no more; the connection is closed if it is this poller's own."""
+        task, self._task = self._task, None
+        if task is not None:
+            self.client.cancel(task)
+        if self._own:
+            self.client.close()
+        self.online = False
+        self._values.clear()
+
+    def join(self, timeout: float | None = None) -> None:
+        """For programs that treat a poller as a thread: `stop` has already waited."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return when a poll that begins from now on has ended; False where none did in time."""
+        self._waiting_s = time.monotonic()
+        self._polled.clear()
+        return self._polled.wait(timeout)
+
+    @property
+    def polling(self) -> set[tuple[int, int]]:
+        """The ranges that are polled: (first address, count)."""
+        return set(self._ranges(self._tags))
+
+    @property
+    def failing(self) -> set[tuple[int, int]]:
+        """The ranges whose last poll failed."""
+        return set(self._ranges(self._failing))
+
+    @property
+    def load(self) -> tuple[float, float, float]:
+        """Share of the rate that polls took, over the last 1, 5 and 15 minutes."""
+        one, five, fifteen = self._load
+        return one, five, fifteen
+
+    def __enter__(self) -> "Poller":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # Its loop
+
+    def _ranges(self, cells: Iterable[Address]) -> list[tuple[int, int]]:
+        return merge([(to_number(cell), 1) for cell in list(cells)], self.reach)
+
+    def _again(self) -> None:
+        """Poll soon: there is something new."""
+        if self._wake is not None:
+            self.client.soon(self._wake.set)
+
+    async def _run(self) -> None:
+        self._wake = asyncio.Event()
+        while True:
+            started_s = time.monotonic()
+            if self._tags:
+                await self._poll_all()
+                self.duration = time.monotonic() - started_s
+                self._account(self.duration)
+                if started_s >= self._waiting_s:
+                    self._polled.set()
+            left_s = started_s + self.rate - time.monotonic()
+            try:
+                async with asyncio.timeout(max(0.0, left_s)):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+            self._wake.clear()
+
+    async def _poll_all(self) -> None:
+        group = self._planned()
+        driver = self._driver
+        assert driver is not None
+        try:
+            samples = await self.client.use(lambda: driver.poll(group))
+        except PlcOffline:
+            self.online = False
+            self._values.clear()
+            self._failing = set(self._tags)
+            return
+        good = {name: value for name, (value, quality) in samples.items() if not is_bad(quality)}
+        cells = {tag.name: cell for cell, tag in list(self._tags.items())}
+        self._failing = {cells[name] for name in samples if name not in good and name in cells}
+        self._values = {cells[name]: value for name, value in good.items() if name in cells}
+        self.online = bool(good)
+        self.counter += 1
+
+    def _planned(self) -> Group:
+        """The group of all addresses; made anew when they changed."""
+        group, changes = self._group, self._changes
+        if group is None or changes != self._planned_at:
+            group = Group("polled", 1.0, tuple(self._tags.values()))
+            device = Device(
+                "polled",
+                "modbus",
+                self.client.address,
+                unit=self.unit,
+                timeout_s=self.client.timeout_s,
+                groups=(group,),
+            )
+            gap = min(max(0, self.reach - 1), pdu.MAX_READ_REGISTERS)
+            model = Model(
+                max_registers=POLL_LIMIT_REGISTERS,
+                max_coils=POLL_LIMIT_BITS,
+                gap_registers=gap,
+                gap_coils=max(0, self.reach - 1),
+            )
+            self._driver = ModbusDriver(device, model, self.client.exchange)
+            self._driver.between = self.client.give_way
+            self._group, self._planned_at = group, changes
+        return group
+
+    def _account(self, busy_s: float) -> None:
+        share = min(1.0, busy_s / self.rate)
+        for index, span_s in enumerate(LOAD_SPANS_S):
+            weight = 1.0 - math.exp(-self.rate / span_s)
+            self._load[index] += weight * (share - self._load[index])
+
+
+def _write_request(cell: Address, values: Sequence[Any], *, several: bool) -> Request:
+    if not cell.table.writable or not values:
+        raise ParameterException(f"{cell}: inputs cannot be written")
+    try:
+        if cell.table == Table.COILS:
+            bits = [bool(value) for value in values]
+            return (
+                pdu.write_coils(cell.offset, bits)
+                if several
+                else pdu.write_coil(cell.offset, bits[0])
+            )
+        words = [int(value) for value in values]
+        if several:
+            return pdu.write_registers(cell.offset, words)
+        return pdu.write_register(cell.offset, words[0])
+    except (EncodeError, ValueError, TypeError) as error:
+        raise ParameterException(f"{cell}: {error}") from None
+
+
+def merge(
+    ranges: Iterable[tuple[int, int]], reach: int = 1, limit: int | None = None
+) -> list[tuple[int, int]]:
+    """The fewest (address, count) ranges that cover `ranges`, losing none of their cells.
+
+    Ranges closer than `reach` are joined, never across a multiple of 10000; what is longer than a
+    request may be (or than `limit`) is cut.
+    """
+    merged: list[tuple[int, int]] = []
+    for address, count in sorted(ranges):
+        if merged:
+            first, length = merged[-1]
+            end = max(first + length, address + count)
+            near = address - (first + length) < max(1, reach)
+            if near and address // TABLE_SPAN == first // TABLE_SPAN:
+                merged[-1] = first, end - first
+                continue
+        merged.append((address, count))
+    return [part for address, count in merged for part in shatter(address, count, limit)]
+
+
+def shatter(address: int, count: int, limit: int | None = None) -> list[tuple[int, int]]:
+    """A range cut into what one request may ask for: 1968 coils or inputs, 123 registers."""
+    if limit is None:
+        bits = from_number(address).table.has_bits
+        limit = POLL_LIMIT_BITS if bits else POLL_LIMIT_REGISTERS
+    return [(at, min(limit, address + count - at)) for at in range(address, address + count, limit)]

@@ -1,0 +1,147 @@
+"""Opening a class 3 connection: Large Forward Open first, the small one where that is refused.
+
+    attempt 0  0x5B, 4000 bytes ──refused──► attempt 1  0x54, 500 bytes ──refused──► given up
+                     │ 0x01/0x0109 with the target's own limit: the same service, that size, once
+
+Source: CIP Networks Library Vol. 1, 3-5.5.
+"""
+
+from dataclasses import dataclass, replace
+
+from cpppod.protocols.cip.connection_manager import (
+    TRANSPORT_CLASS_3,
+    ForwardClose,
+    ForwardOpen,
+    ForwardOpenReply,
+    NetworkParameters,
+)
+from cpppod.protocols.cip.epath import class_path
+from cpppod.protocols.cip.message_router import MessageRouterReply
+from cpppod.protocols.enip.originator.session import ClassThree, Violation
+from cpppod.protocols.model.errors import DecodeError
+
+LARGE_SIZE = 4000  # bytes: what ControlLogix grants
+SMALL_SIZE = 500  # bytes: the most that every target grants is 504; pycomm3 asks for this
+MAX_SMALL_SIZE = 511  # a Forward Open's size has nine bits
+MIN_SIZE = 64  # bytes: less carries no tag service worth the name
+SEQUENCE_BYTES = 2  # of each message, counted in the connection's size
+INVALID_CONNECTION_SIZE = 0x0109
+MESSAGE_ROUTER = class_path(0x02, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to ask for.
+
+    Attributes:
+        connection_path: padded EPATH, ports first: `1/0/@2/1`.
+        size: bytes each way; above 511 a Large Forward Open is tried.
+        rpi_us: how often the originator promises to speak; it lives rpi x 4 x 2**multiplier.
+        connection_serial, originator_serial: with the vendor they name the connection for ever.
+        t_o_id: the id that replies carry, chosen by us.
+    """
+
+    connection_path: bytes = MESSAGE_ROUTER
+    size: int = LARGE_SIZE
+    rpi_us: int = 2_000_000
+    multiplier: int = 7
+    connection_serial: int = 1
+    originator_vendor: int = 0x1234
+    originator_serial: int = 1
+    o_t_id: int = 0
+    t_o_id: int = 0xFFFF_FFFF
+    priority_time_tick: int = 5
+    timeout_ticks: int = 157
+
+
+class Opening:
+    """The attempts to open one connection.
+
+    Attributes:
+        connection: what was opened, None until then.
+        refused: the last refusal once every attempt has failed.
+    """
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.connection: ClassThree | None = None
+        self.refused: MessageRouterReply | None = None
+        self._large = wanted.size > MAX_SMALL_SIZE
+        self._size = wanted.size
+        self._resized = False
+
+    @property
+    def done(self) -> bool:
+        """Whether it is decided."""
+        return self.connection is not None or self.refused is not None
+
+    def request(self) -> bytes:
+        """The next Forward Open, as a Message Router request for an unconnected message."""
+        wanted = self.wanted
+        parameters = NetworkParameters(self._size)
+        return ForwardOpen(
+            ot_id=wanted.o_t_id,
+            to_id=wanted.t_o_id,
+            connection_serial=wanted.connection_serial,
+            originator_vendor=wanted.originator_vendor,
+            originator_serial=wanted.originator_serial,
+            ot_rpi_us=wanted.rpi_us,
+            to_rpi_us=wanted.rpi_us,
+            ot=parameters,
+            to=parameters,
+            connection_path=wanted.connection_path,
+            transport=TRANSPORT_CLASS_3,
+            multiplier=wanted.multiplier,
+            priority_tick=wanted.priority_time_tick,
+            timeout_ticks=wanted.timeout_ticks,
+            large=self._large,
+        ).encode()
+
+    def receive(self, reply: MessageRouterReply) -> None:
+        """Take the reply.
+
+        Raises:
+            Violation: a success that opens another connection than was asked for.
+        """
+        if reply.status == 0:
+            self._opened(reply)
+            return
+        limit = reply.extended[1] if len(reply.extended) > 1 else 0
+        size_refused = reply.status == 0x01 and reply.extended[:1] == (INVALID_CONNECTION_SIZE,)
+        if size_refused and not self._resized and MIN_SIZE <= limit < self._size:
+            self._size, self._resized = limit, True
+            self._large = self._large and limit > MAX_SMALL_SIZE
+        elif self._large:
+            self._large, self._size = False, SMALL_SIZE
+        else:
+            self.refused = reply
+
+    def _opened(self, reply: MessageRouterReply) -> None:
+        try:
+            granted = ForwardOpenReply.decode(reply.data)
+        except DecodeError as error:
+            raise Violation(str(error)) from None
+        if granted.to_id != self.wanted.t_o_id:
+            raise Violation("Forward Open reply for another connection")
+        usable = self._size - SEQUENCE_BYTES
+        self.connection = ClassThree(granted.ot_id, granted.to_id, usable, usable)
+
+    def closing(self) -> bytes:
+        """The Forward Close of the connection."""
+        wanted = self.wanted
+        return ForwardClose(
+            wanted.connection_serial,
+            wanted.originator_vendor,
+            wanted.originator_serial,
+            wanted.connection_path,
+        ).encode()
+
+
+def numbered(wanted: Wanted, *, serial: int, originator_serial: int, t_o_id: int) -> Wanted:
+    """`wanted` under numbers of the caller's choice, which must not repeat while it lives."""
+    return replace(
+        wanted,
+        connection_serial=serial & 0xFFFF,
+        originator_serial=originator_serial & 0xFFFF_FFFF,
+        t_o_id=t_o_id & 0xFFFF_FFFF,
+    )

@@ -1,0 +1,1 @@
+"""What every process knows of a plant: records of devices, groups and tags; qualities; errors."""

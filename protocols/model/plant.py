@@ -1,0 +1,330 @@
+"""The plant as every process knows it: listeners, routes, lines, devices, groups, tags.
+
+`cpppod.configuration` reads and validates the TOML file; `cpppod.gateway.topology` cuts it into one
+settings file per worker. What travels is this module's records as plain JSON: `to_plain` and
+`from_plain`.
+
+    Plant ─ Listener ─ LocalTag        a tag of a device is known to all as  device.tag
+          ├ Route                      its block travels under the topic     device/group/
+          ├ Line (one serial port)     a local tag's block under             local/<listener>/
+          └ Device ─ Group ─ Tag
+
+Times are seconds (`_s`); names match `[A-Za-z_][A-Za-z0-9_]{0,39}`, unique without regard to case.
+"""
+
+import typing
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+from cpppod.protocols.model.errors import DecodeError
+
+NAME_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,39}"
+STALE_PERIODS = 3  # a group's values are stale after so many of its periods ...
+STALE_AT_LEAST_S = 3.0  # ... and not before so many seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One value of a device.
+
+    Attributes:
+        address: in the driver's own terms: `40001`, `HR:0`, `Program:Main.Speed[3]`, a capture.
+        type: how the device holds it, a CIP type name (`INT`, `REAL`, `STRING` ...).
+        length: elements; 1 is a scalar. A string's `size` is its bytes on the device.
+        word_order, byte_order: `big` or `little`, for values of several registers.
+        bit: which bit of the register or word, or None.
+        scale, offset: value = raw x scale + offset; a write applies the inverse and rounds.
+        value_type: what clients see, a CIP type name; `REAL` where scaled, else `type`.
+        deadband: smallest change that is published, in the value's unit.
+        minimum, maximum: limits of a write, in the value's unit.
+        flat_name: a further, flat CIP tag name, or "".
+    """
+
+    name: str
+    address: str
+    type: str = "INT"
+    length: int = 1
+    size: int = 0
+    word_order: str = "big"
+    byte_order: str = "big"
+    bit: int | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    value_type: str = ""
+    unit: str = ""
+    deadband: float = 0.0
+    writable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    flat_name: str = ""
+    description: str = ""
+
+    @property
+    def cip_type(self) -> str:
+        """The CIP type that clients read and write."""
+        if self.value_type:
+            return self.value_type
+        if self.bit is not None:
+            return "BOOL"
+        return self.type if self.scale == 1.0 and self.offset == 0.0 else "REAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tags of a device that are read together, every `period_s`.
+
+    Attributes:
+        history: whether every block of the group is journalled and stored.
+        max_age_s: age from which its values are stale; 0 means 3 periods, at least 3 s.
+        phase_s: offset of its slots; None spreads the groups by itself.
+    """
+
+    name: str
+    period_s: float
+    tags: tuple[Tag, ...] = ()
+    history: bool = False
+    max_age_s: float = 0.0
+    phase_s: float | None = None
+
+    @property
+    def stale_after_s(self) -> float:
+        """Age in seconds from which the group's values are no longer fresh."""
+        return self.max_age_s or max(STALE_PERIODS * self.period_s, STALE_AT_LEAST_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device behind the gateway.
+
+    Attributes:
+        driver: `modbus-tcp`, `modbus-rtu`, `enip` or `text`.
+        address: `host:port`; the name of a `Line` for `modbus-rtu` and serial `text` devices.
+        unit: Modbus unit id.
+        retries: further tries of a poll after a time-out; writes are never retried.
+        delay_s: pause between two requests to it.
+        demote_after: time-outs in a row from which it is demoted and only probed.
+        in_flight: requests outstanding at once (`enip`); other drivers have one.
+        route_path: from the device's own address on, e.g. `1/0`; "" for none (a simple device).
+        connected: `enip` only: talk over a class 3 connection (Forward Open).
+        model: quirks, as `etc/models/*.toml` has them, already resolved.
+        options: what only its driver knows (frames of a `text` device ...).
+        enabled: False is configured but not polled.
+        isolate: give it a worker of its own, however many devices there are.
+    """
+
+    name: str
+    driver: str
+    address: str
+    unit: int = 1
+    timeout_s: float = 1.0
+    retries: int = 1
+    delay_s: float = 0.0
+    demote_after: int = 3
+    in_flight: int = 4
+    route_path: str = ""
+    connected: bool = False
+    groups: tuple[Group, ...] = ()
+    model: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    description: str = ""
+    enabled: bool = True
+    isolate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One serial line; `port` is a path (or `rtu-over-tcp://host:port`)."""
+
+    name: str
+    port: str
+    baudrate: int = 19_200
+    bytesize: int = 8
+    parity: str = "E"
+    stopbits: float = 1
+    rs485: dict[str, Any] = field(default_factory=dict)
+    strip_echo: bool = False
+    late_window_s: float | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTag:
+    """A tag that lives in the listener: `dimensions` () is a scalar, up to three are an array."""
+
+    name: str
+    type: str
+    dimensions: tuple[int, ...] = ()
+    value: Any = None
+    address: str = ""
+    retain: bool = False
+    writable: bool = True
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where requests go whose route path begins with `path` (`1/1`, `1/2-7`, `2/10.0.0.5`).
+
+    Attributes:
+        device: name of a configured device, or "" where `address` (`host:port`) is given.
+        read_only: only services that change nothing pass.
+        classes: CIP classes that may be addressed, () for all.
+        sources: client networks that may use it (CIDR), () for all.
+        limit: requests outstanding at once.
+    """
+
+    path: str
+    device: str = ""
+    address: str = ""
+    read_only: bool = False
+    classes: tuple[int, ...] = ()
+    sources: tuple[str, ...] = ()
+    limit: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One EtherNet/IP address that the gateway serves.
+
+    Attributes:
+        address: `host:port`, IPv4.
+        route_path: local route path (`1/0`); "" serves bare requests and 1/0.
+        identity: attributes of the Identity object: vendor_id, device_type, product_code,
+            major_revision, minor_revision, status, serial_number, product_name, state,
+            configuration_consistency_value, heartbeat_interval; what is not named has its default.
+        tcpip: of the TCP/IP Interface object: status, configuration_capability,
+            configuration_control, ip_address, network_mask, gateway_address, name_server,
+            name_server_2, domain_name, host_name; likewise.
+        structures: name -> [{name, type, length}] of its members in order.
+        write_sources: client networks that may write (CIDR), () for all.
+        limits: max_clients, max_clients_per_address, idle_s.
+    """
+
+    name: str
+    address: str = "127.0.0.1:44818"
+    udp: bool = True
+    personality: str = "controllogix"
+    route_path: str = ""
+    identity: dict[str, Any] = field(default_factory=dict)
+    tcpip: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[LocalTag, ...] = ()
+    structures: dict[str, Any] = field(default_factory=dict)
+    write_sources: tuple[str, ...] = ()
+    limits: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """The whole configuration, validated; `cpppod.gateway.topology` cuts it into `Worker`s.
+
+    Attributes:
+        state_dir: durable state; "" lets the daemon choose.
+        devices_per_worker: size of a poller's share once there are more than 16 TCP devices.
+        feed, history, metrics, control: those sections, with the keys of `Worker.options`.
+    """
+
+    name: str = "cpppod"
+    log_level: str = "INFO"
+    state_dir: str = ""
+    devices_per_worker: int = 16
+    listeners: tuple[Listener, ...] = ()
+    routes: tuple[Route, ...] = ()
+    lines: tuple[Line, ...] = ()
+    devices: tuple[Device, ...] = ()
+    feed: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    control: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What one process is told at its start: the content of its settings file.
+
+    Its options, by role (seconds, bytes; addresses are `host:port`, or "" for none):
+        feed: publish, request, replay_bytes, replay_age_s, secret_key_file, client_keys_file.
+        historian: store (`sqlite`, `postgresql`), path, dsn, retention_s and minutes_retention_s
+            (0: for ever), bytes, free_bytes (0: by the file system's size), roll_up,
+            journal_bytes, journal_age_s; poller and serial: the last two.
+        control: metrics (address), groups {role: Unix group}, workers {name: role}, supervisor
+            (its socket), files (of the configuration), feed, history (maps as above).
+
+    Attributes:
+        name: unique in the gateway; also its publisher's name and its identity on the bus.
+        role: `listener`, `router`, `poller`, `serial`, `feed`, `historian` or `control`.
+        bus_dir: folder of the ZeroMQ sockets (mode 0700).
+        state_dir: durable state; `runtime_dir`: the control socket and this file's folder.
+        generation: number of the configuration that this is part of.
+        devices: those it owns (poller, serial) or must know (listener, router, feed, control).
+        options: settings of its role alone, e.g. `[feed]`, `[history]`, `[metrics]`.
+    """
+
+    name: str
+    role: str
+    bus_dir: str
+    state_dir: str
+    runtime_dir: str
+    generation: int = 0
+    log_level: str = "INFO"
+    devices: tuple[Device, ...] = ()
+    lines: tuple[Line, ...] = ()
+    routes: tuple[Route, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    owners: dict[str, str] = field(default_factory=dict)  # device -> worker that owns it
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_Record = TypeVar("_Record")
+
+
+def to_plain(record: Any) -> Any:
+    """`record` as JSON can say it: dataclasses become maps without their default values."""
+    if is_dataclass(record) and not isinstance(record, type):
+        plain = {}
+        for item in fields(record):
+            value = getattr(record, item.name)
+            if item.default != value:
+                plain[item.name] = to_plain(value)
+        return plain
+    if isinstance(record, tuple | list):
+        return [to_plain(value) for value in record]
+    if isinstance(record, dict):
+        return {str(key): to_plain(value) for key, value in record.items()}
+    return record
+
+
+def from_plain(record: type[_Record], plain: Any) -> _Record:
+    """The `record` that `to_plain` wrote; unknown keys are ignored, so that older readers work.
+
+    Raises:
+        DecodeError: `plain` is not a map, or lacks a key that has no default.
+    """
+    if not isinstance(plain, dict):
+        raise DecodeError(f"{record.__name__}: expected a map", status=0)
+    known = {}
+    try:
+        for name, (member, is_tuple) in _members(typing.cast(Any, record)).items():
+            if name in plain:
+                value = plain[name]
+                if member is not None:
+                    value = tuple(from_plain(member, item) for item in value)
+                elif is_tuple:
+                    value = tuple(value)
+                known[name] = value
+        return record(**known)
+    except TypeError as error:
+        raise DecodeError(f"{record.__name__}: {error}", status=0) from None
+
+
+@cache
+def _members(record: Any) -> dict[str, tuple[Any, bool]]:
+    """Field -> (the record that its tuple holds, whether it is one); worked out once a record."""
+    members: dict[str, tuple[Any, bool]] = {}
+    hints = typing.get_type_hints(record)
+    for item in fields(record):
+        hint = hints[item.name]
+        is_tuple = typing.get_origin(hint) is tuple
+        inner = typing.get_args(hint)[0] if is_tuple else None
+        members[item.name] = (inner if is_dataclass(inner) else None, is_tuple)
+    return members

@@ -1,0 +1,70 @@
+"""Opening a class 3 connection: the large one, the small one, the size that the target says."""
+
+import pytest
+
+from cpppod.protocols.cip.connection_manager import ForwardOpen, ForwardOpenReply
+from cpppod.protocols.cip.message_router import MessageRouterReply
+from cpppod.protocols.enip.originator.opening import Opening, Wanted
+from cpppod.protocols.enip.originator.session import Violation
+
+WANTED = Wanted(connection_serial=7, originator_serial=9, t_o_id=0x1234)
+
+
+def asked(opening: Opening) -> ForwardOpen:
+    request = opening.request()
+    return ForwardOpen.decode(request[6:], large=request[0] == 0x5B)
+
+
+def refusal(status: int, *extended: int) -> MessageRouterReply:
+    return MessageRouterReply(0xDB, status, extended)
+
+
+def granted(to_id: int = 0x1234) -> MessageRouterReply:
+    reply = ForwardOpenReply(0xABCD, to_id, 7, 0x1234, 9, 2_000_000, 2_000_000)
+    return MessageRouterReply(0xDB, 0, (), reply.encode())
+
+
+def test_the_large_connection_is_tried_first() -> None:
+    opening = Opening(WANTED)
+    assert (asked(opening).large, asked(opening).ot.size) == (True, 4000)
+    opening.receive(granted())
+    assert opening.connection is not None
+    assert (opening.connection.o_t_id, opening.connection.o_t_size) == (0xABCD, 3998)
+
+
+@pytest.mark.parametrize("status", [(0x08,), (0x01, 0x0113), (0x05,)])
+def test_a_target_without_it_is_asked_for_the_small_one(status: tuple[int, ...]) -> None:
+    opening = Opening(WANTED)
+    opening.receive(refusal(*status))
+    assert (asked(opening).large, asked(opening).ot.size) == (False, 500)
+    opening.receive(granted())
+    assert opening.connection is not None
+    assert opening.connection.t_o_size == 498
+
+
+def test_the_size_that_the_target_names_is_asked_for_once() -> None:
+    opening = Opening(WANTED)
+    opening.receive(refusal(0x01, 0x0109, 1000))
+    assert (asked(opening).large, asked(opening).ot.size) == (True, 1000)
+    opening.receive(refusal(0x01, 0x0109, 900))
+    assert (asked(opening).large, asked(opening).ot.size) == (False, 500)
+    opening.receive(refusal(0x01, 0x0109, 400))
+    assert opening.refused is not None
+    assert opening.done
+
+
+def test_a_success_for_another_connection_is_a_violation() -> None:
+    opening = Opening(WANTED)
+    with pytest.raises(Violation):
+        opening.receive(granted(to_id=0x9999))
+    with pytest.raises(Violation):
+        opening.receive(MessageRouterReply(0xDB, 0, (), b"\1\2"))
+
+
+def test_a_small_connection_that_is_wanted_is_asked_for_at_once() -> None:
+    opening = Opening(Wanted(size=200))
+    assert (asked(opening).large, asked(opening).ot.size) == (False, 200)
+
+
+def test_closing_names_the_connection() -> None:
+    assert Opening(WANTED).closing()[8:].hex().startswith("0700" + "3412" + "09000000")

@@ -1,0 +1,619 @@
+"""A session with a target: registering, reading, writing, connections, and what must leave."""
+
+import itertools
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpppod.protocols.cip import epath, structures, types
+from cpppod.protocols.cip.image import Variable
+from cpppod.protocols.cip.message_router import MessageRouterReply
+from cpppod.protocols.cip.personality import PERSONALITIES
+from cpppod.protocols.cip.request import ForwardNeeded, WriteNeeded
+from cpppod.protocols.cip.route_table import RoutePolicy
+from cpppod.protocols.cip.symbols import Allotment, declare
+from cpppod.protocols.cip.target import Target
+from cpppod.protocols.enip.target.list_commands import answer_datagram
+from cpppod.protocols.enip.target.session import MAX_OUTSTANDING, Session
+from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.workers.listener.target import add_device
+from tests.enip_frames import (
+    REGISTER,
+    forward_open,
+    frame,
+    frames,
+    packet,
+    read,
+    reply_of,
+    request,
+    routed,
+    rr,
+    unit,
+    write,
+)
+
+BOILER = Device(
+    "boiler",
+    "modbus-tcp",
+    "x:502",
+    groups=(
+        Group(
+            "fast",
+            0.5,
+            (
+                Tag("pressure", "1", "REAL"),
+                Tag("limit", "2", "DINT", writable=True),
+                Tag("pump", "3", "BOOL", writable=True),
+            ),
+        ),
+    ),
+)
+
+
+def make_target(**options: Any) -> Target:
+    ids = iter(range(0x5001, 1 << 30))
+    target = Target(random_u32=lambda: next(ids), clock_us=lambda: 1_000_000, **options)
+    target.add_tag(Variable("N", types.DINT))
+    target.add_tag(Variable("A", types.INT, (1000,)))
+    target.add_tag(Variable("Cube", types.INT, (2, 3, 4)))
+    target.add_tag(Variable("S", structures.STRING))
+    target.add_tag(declare("Bits", types.BOOL, (64,)))
+    add_device(target, BOILER)
+    return target
+
+
+class Client:
+    """The other end of a session, in one process and without a socket."""
+
+    def __init__(self, target: Target | None = None, **options: Any) -> None:
+        self.target = target or make_target()
+        self.session = Session(
+            self.target,
+            address="10.0.0.1",
+            local=("10.0.0.2", 44818),
+            random_u32=lambda: 0xABCD,
+            now=0.0,
+            **options,
+        )
+        self.session.receive_data(REGISTER, 0.0)
+        self.handle = self.session.handle
+
+    def send(self, message: bytes, now: float = 0.0) -> bytes:
+        return self.session.receive_data(rr(message, self.handle), now)
+
+    def ask(self, message: bytes, now: float = 0.0) -> MessageRouterReply:
+        return reply_of(self.send(message, now))
+
+    def open(self, **options: Any) -> int:
+        reply = self.ask(forward_open(**options))
+        assert reply.status == 0, reply.text
+        return int.from_bytes(reply.data[:4], "little")
+
+    def ask_unit(self, message: bytes, connection: int, sequence: int, now: float = 0.0) -> Any:
+        data = unit(message, self.handle, connection, sequence)
+        answer = self.session.receive_data(data, now)
+        return reply_of(answer) if answer else None
+
+
+def test_register_gives_a_handle_and_echoes_the_context() -> None:
+    session = Session(make_target(), address="a", local=("b", 1), random_u32=lambda: 77, now=0.0)
+    reply = session.receive_data(REGISTER, 0.0)
+    assert reply == bytes.fromhex("6500 0400 4d000000 00000000") + b"context1" + bytes(
+        4
+    ) + bytes.fromhex("01000000")
+    assert session.handle == 77
+
+
+def test_value_written_is_read_back_first_from_memory_then_from_what_is_remembered() -> None:
+    client = Client()
+    assert client.ask(write("N", 0xC4, struct.pack("<i", 99))).status == 0
+    for _ in range(3):
+        assert client.ask(read("n")).data == bytes.fromhex("c40063000000")
+    client.ask(write("N", 0xC4, struct.pack("<i", 100)))
+    assert client.ask(read("n")).data == bytes.fromhex("c40064000000")
+
+
+def test_too_large_read_is_cut_and_continued() -> None:
+    client = Client()
+    first = client.ask(read("A", 1000))
+    assert first.status == 0x06
+    assert len(first.data) == 2 + 488
+    rest = client.ask(request(0x52, "A", struct.pack("<HI", 1000, 488)))
+    assert rest.status == 0x06
+    last = client.ask(request(0x52, "A", struct.pack("<HI", 1000, 1952)))
+    assert (last.status, len(last.data)) == (0, 2 + 48)
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "extended"),
+    [
+        (read("Nope"), 0x05, (0,)),
+        (read("A[1000]"), 0xFF, (0x2105,)),
+        (read("A[999]", 2), 0xFF, (0x2105,)),
+        (read("N[0,0]"), 0x05, (0,)),
+        (read("A", 0), 0x03, ()),
+        (request(0x4C, "A"), 0x13, ()),
+        (request(0x52, "A", struct.pack("<HI", 10, 9999)), 0xFF, (0x2104,)),
+        (write("N", 0xCA, bytes(4)), 0xFF, (0x2107,)),
+        (write("N", 0xC4, bytes(3)), 0x13, ()),
+        (write("A[999]", 0xC3, bytes(4), 2), 0xFF, (0x2105,)),
+        (request(0x0E, "@0x99/1/1"), 0x05, (0,)),
+        (request(0x0E, "@1/9/1"), 0x05, (0,)),
+        (request(0x0E, "@1/1/99"), 0x14, ()),
+        (request(0x10, "@1/1/1", b"\0\0"), 0x0E, ()),
+        (request(0x4F, "@1/1"), 0x08, ()),
+        (request(0x5F, "N"), 0x08, ()),
+    ],
+)
+def test_what_is_wrong_is_a_cip_status_and_costs_no_session(
+    message: bytes, status: int, extended: tuple[int, ...]
+) -> None:
+    client = Client()
+    reply = client.ask(message)
+    assert (reply.status, reply.extended) == (status, extended)
+    assert reply.service == message[0] | 0x80
+    assert client.ask(read("N")).status == 0
+
+
+def test_index_of_three_dimensions_counts_the_last_fastest() -> None:
+    client = Client()
+    client.ask(write("Cube[1,2,3]", 0xC3, b"\x07\0"))
+    assert client.target.image.variables["cube"].get(23, 1) == [7]
+
+
+def test_excess_after_the_values_is_ignored() -> None:
+    client = Client()
+    assert client.ask(write("N", 0xC4, bytes(4)) + b"more of it").status == 0
+
+
+def test_narrower_integer_is_widened() -> None:
+    client = Client()
+    assert client.ask(write("N", 0xC3, struct.pack("<h", -5))).status == 0
+    assert client.target.image.variables["n"].value == -5
+
+
+def test_read_modify_write_sets_and_clears_bits_whatever_the_and_mask_s_length() -> None:
+    client = Client()
+    masks = struct.pack("<HI", 4, 8) + b"\xff" * 8
+    assert client.ask(request(0x4E, "N", masks)).status == 0
+    assert client.target.image.variables["n"].value == 8
+
+
+def test_packed_bools_are_dwords_and_also_single_bits() -> None:
+    client = Client()
+    assert client.ask(write("Bits[1]", 0xD3, b"\1\0\0\0")).status == 0
+    assert client.ask(read("Bits", 2)).data == bytes.fromhex("d3000000000001000000")
+    bits = client.ask(read("Bits", 64))
+    assert bits.data[:2] == b"\xc1\0"
+    assert bits.data[2 + 32] == 1
+
+
+def test_tag_without_an_address_is_the_message_router_s_next_attribute() -> None:
+    client = Client()
+    client.ask(write("N", 0xC4, struct.pack("<i", 7)))
+    assert client.ask(request(0x0E, "@2/1/1")).data == struct.pack("<i", 7)
+
+
+def test_packet_of_reads_answers_in_order_and_says_that_one_failed() -> None:
+    client = Client()
+    for _ in range(2):
+        reply = client.ask(packet([read("N"), read("Nope"), read("A[1]")]))
+        assert reply.status == 0x1E
+        count, *offsets = struct.unpack_from("<4H", reply.data)
+        members = [
+            MessageRouterReply.decode(reply.data[begin:end])
+            for begin, end in zip(offsets, [*offsets[1:], len(reply.data)], strict=True)
+        ]
+        assert count == 3
+        assert [member.status for member in members] == [0, 5, 0]
+
+
+def test_packet_that_writes_reads_what_it_wrote() -> None:
+    client = Client()
+    reply = client.ask(packet([read("N"), write("N", 0xC4, b"\7\0\0\0"), read("N")]))
+    first, _, last = struct.unpack_from("<3H", reply.data, 2)
+    assert reply.data[first + 6 : first + 10] == bytes(4)
+    assert reply.data[last + 6 : last + 10] == b"\7\0\0\0"
+
+
+def test_packet_member_that_does_not_fit_is_partial() -> None:
+    client = Client()
+    reply = client.ask(packet([read("A", 200), read("A", 200)]))
+    assert len(reply.encode()) <= 520
+    assert reply.status == 0x1E
+
+
+def test_unconnected_send_answers_as_if_it_were_bare() -> None:
+    client = Client()
+    reply = client.ask(routed(read("N"), "1/0"))
+    assert (reply.service, reply.status) == (0xCC, 0)
+
+
+def test_class_3_connection_answers_with_its_sequence_and_replays() -> None:
+    client = Client()
+    connection = client.open()
+    assert client.ask_unit(read("N"), connection, 1).status == 0
+    assert client.ask_unit(write("N", 0xC4, b"\5\0\0\0"), connection, 2).status == 0
+    client.target.image.variables["n"].set([9])
+    repeated = client.ask_unit(write("N", 0xC4, b"\5\0\0\0"), connection, 2)
+    assert repeated.status == 0
+    assert client.target.image.variables["n"].value == 9, "a repetition executes nothing"
+    for sequence in range(3, 6):
+        assert client.ask_unit(read("N"), connection, sequence).data == b"\xc4\0\x09\0\0\0"
+
+
+def test_large_connection_carries_large_replies() -> None:
+    client = Client()
+    connection = client.open(size=4000, large=True)
+    reply = client.ask_unit(read("A", 1000), connection, 1)
+    assert (reply.status, len(reply.data)) == (0, 2002)
+
+
+def test_second_open_of_the_same_triad_replaces_the_first() -> None:
+    client = Client()
+    first = client.open(serial=5)
+    second = client.open(serial=5)
+    assert first != second
+    assert list(client.target.manager.connections) == [second]
+
+
+def test_silent_connection_dies_and_ends_the_tcp_connection_that_still_uses_it() -> None:
+    client = Client()
+    connection = client.open()
+    client.ask_unit(read("N"), connection, 1)
+    assert client.target.manager.expire(1000.0)
+    assert client.ask_unit(read("N"), connection, 2, now=1000.0) is None
+    assert client.session.closing
+
+
+def test_connection_belongs_to_its_session() -> None:
+    client = Client()
+    connection = client.open()
+    other = Client(client.target)
+    assert other.ask_unit(read("N"), connection, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "extended"),
+    [
+        ({"path": "1/0/@4/100"}, 0x0117),
+        ({"size": 4}, 0x0109),
+    ],
+)
+def test_open_that_cannot_be_is_refused_by_the_connection_manager(
+    options: dict[str, Any], extended: int
+) -> None:
+    reply = Client().ask(forward_open(**options))
+    assert (reply.status, reply.extended) == (0x01, (extended,))
+    assert reply.data[:4] == struct.pack("<HH", 1, 0x1009)
+
+
+def test_device_s_tag_is_refused_until_it_is_known_and_then_read() -> None:
+    client = Client()
+    assert client.ask(read("boiler.pressure")).extended[0] == 0x8011
+    feed(client, pressure=2.5, limit=10, pump=True)
+    for _ in range(3):
+        assert client.ask(read("boiler.pressure"), 1.0).data == b"\xca\0" + struct.pack("<f", 2.5)
+    assert client.ask(read("Boiler"), 1.0).status == 0
+    assert client.ask(read("boiler.pump"), 1.0).data == b"\xc1\0\1"
+    stale = client.ask(read("boiler.pressure"), 99.0)
+    assert stale.status == 0xFF
+    assert stale.extended[0] == 0x8002
+
+
+def feed(client: Client, sequence: int = 1, now: float = 1.0, **values: Any) -> None:
+    client.target.image.apply_block(
+        "boiler",
+        "fast",
+        epoch=1,
+        sequence=sequence,
+        read_at=now,
+        tags=list(values),
+        values=list(values.values()),
+        qualities=0,
+        now=now,
+    )
+
+
+def test_write_to_a_device_leaves_and_holds_back_what_follows_it() -> None:
+    client = Client()
+    feed(client, pressure=2.5, limit=10, pump=True)
+    both = rr(write("boiler.limit", 0xC4, b"\x20\0\0\0"), client.handle) + rr(
+        read("boiler.limit"), client.handle
+    )
+    assert client.session.receive_data(both, 1.0) == b""
+    ((ticket, command),) = client.session.commands
+    assert command == WriteNeeded("boiler", [["limit", 0, [32]]], "10.0.0.1")
+    feed(client, 2, limit=32)
+    replies = frames(client.session.complete(ticket, (0, []), 1.0))
+    assert [reply_of(item).status for item in replies] == [0, 0]
+    assert reply_of(replies[1]).data == b"\xc4\0\x20\0\0\0"
+
+
+def test_device_s_refusal_reaches_the_client_word_for_word() -> None:
+    client = Client()
+    client.send(write("boiler.limit", 0xC4, bytes(4)))
+    ((ticket, _),) = client.session.commands
+    reply = reply_of(client.session.complete(ticket, (0x1F, [2]), 1.0))
+    assert (reply.service, reply.status, reply.extended) == (0xCD, 0x1F, (2,))
+
+
+def test_read_only_tag_of_a_device_takes_no_write() -> None:
+    assert Client().ask(write("boiler.pressure", 0xCA, bytes(4))).status == 0x0F
+
+
+def test_client_that_may_not_write_changes_nothing() -> None:
+    client = Client(may_write=False)
+    assert client.ask(write("N", 0xC4, b"\1\0\0\0")).status == 0x0F
+    assert client.target.image.variables["n"].value == 0
+
+
+def forwarding() -> Client:
+    policy = RoutePolicy(local=epath.parse_route_path("1/0"), forwards=True)
+    return Client(make_target(policy=policy))
+
+
+def test_routed_request_leaves_and_its_reply_comes_back_byte_for_byte_in_its_turn() -> None:
+    client = forwarding()
+    sent = b"".join(
+        rr(message, client.handle, context)
+        for message, context in (
+            (routed(read("X"), "1/1"), b"first..."),
+            (read("N"), b"second.."),
+            (routed(read("Y"), "1/2"), b"third..."),
+        )
+    )
+    assert client.session.receive_data(sent, 0.0) == b""
+    (one, first), (two, second) = client.session.commands
+    assert isinstance(first, ForwardNeeded)
+    assert isinstance(second, ForwardNeeded)
+    assert (first.route_path.hex(), first.request) == ("0101", read("X"))
+    assert client.session.complete(two, b"\xcc\0\0\0\xc4\0two.", 0.0) == b""
+    out = frames(client.session.complete(one, b"\xcc\0\0\0\xc4\0one.", 0.0))
+    assert [item[12:20] for item in out] == [b"first...", b"second..", b"third..."]
+    assert out[0].endswith(b"one.")
+    assert out[2].endswith(b"two.")
+
+
+def test_repeated_routed_requests_leave_up_to_the_limit_and_are_answered_in_order() -> None:
+    client = forwarding()
+    client.send(routed(read("X"), "1/1"))
+    ((first, _),) = client.session.commands
+    client.session.complete(first, b"\xcc\0\0\0\xc4\0one.", 0.0)
+    client.session.commands.clear()
+    contexts = [b"%08d" % number for number in range(MAX_OUTSTANDING + 3)]
+    sent = b"".join(rr(routed(read("X"), "1/1"), client.handle, each) for each in contexts)
+    assert client.session.receive_data(sent, 0.0) == b""
+    taken = client.session.commands.copy()
+    assert len(taken) == client.session.outstanding == MAX_OUTSTANDING
+    assert not client.session.wants_data
+    out = b""
+    for number in range(len(contexts)):
+        ticket, command = client.session.commands[number]
+        assert isinstance(command, ForwardNeeded)
+        assert (command.route_path.hex(), command.request) == ("0101", read("X"))
+        out += client.session.complete(ticket, b"\xcc\0\0\0\xc4\0%04d" % number, 0.0)
+    replies = frames(out)
+    assert [item[12:20] for item in replies] == contexts
+    assert [int(item[-4:]) for item in replies] == list(range(len(contexts)))
+    assert client.session.requests == len(contexts) + 2  # RegisterSession and the first
+
+
+def test_known_request_behind_one_that_leaves_waits_for_its_turn() -> None:
+    client = forwarding()
+    first = client.send(read("N"))
+    client.send(routed(read("X"), "1/1"))
+    ((ticket, _),) = client.session.commands
+    assert client.send(read("N")) == b""
+    assert client.session.complete(ticket, b"\xcc\0\0\0\xc4\0one.", 0.0).endswith(first)
+
+
+def test_class_3_connection_through_a_route_is_carried() -> None:
+    client = forwarding()
+    assert client.ask(forward_open("1/1/@2/1", size=4000, large=True)).status == 0x08
+    client.send(forward_open("1/1/@2/1"))
+    ((ticket, probe),) = client.session.commands
+    client.session.commands.clear()
+    assert isinstance(probe, ForwardNeeded)
+    opened = reply_of(client.session.complete(ticket, b"\x8e\0\0\0\1\0", 0.0))
+    assert opened.status == 0
+    connection = int.from_bytes(opened.data[:4], "little")
+    assert client.ask_unit(read("X"), connection, 1) is None
+    ((ticket, command),) = client.session.commands
+    assert isinstance(command, ForwardNeeded)
+    assert (command.request, command.connected) == (read("X"), True)
+    reply = client.session.complete(ticket, b"\xcc\0\0\0\xc4\0\1\0\0\0", 0.0)
+    assert reply_of(reply).data == b"\xc4\0\1\0\0\0"
+
+
+def test_connection_to_nobody_is_refused_with_the_route_s_status() -> None:
+    client = forwarding()
+    client.send(forward_open("1/1/@2/1"))
+    ((ticket, _),) = client.session.commands
+    reply = reply_of(client.session.complete(ticket, bytes.fromhex("d20001010403"), 0.0))
+    assert (reply.service, reply.status, reply.extended) == (0xD4, 0x01, (0x0304,))
+
+
+def test_without_forwarding_an_unknown_route_is_refused_and_no_session_lost() -> None:
+    client = Client(make_target(policy=RoutePolicy(local=epath.parse_route_path("1/0"))))
+    bad_link = client.ask(routed(read("N"), "1/3"))
+    assert (bad_link.service, bad_link.status, bad_link.extended) == (0xD2, 1, (0x0312,))
+    assert client.ask(routed(read("N"), "2/10.0.0.1")).extended == (0x0311,)
+    assert client.ask(read("N")).status == 0
+    assert client.ask(routed(read("N"), "1/0")).status == 0
+
+
+def test_micro800_knows_neither_packets_nor_the_program_name() -> None:
+    client = Client(make_target(personality=PERSONALITIES["micro800"]))
+    assert client.ask(packet([read("N"), read("N")])).status == 0x08
+    assert client.ask(request(0x01, "@0x64/1")).status == 0x05
+
+
+def test_simple_device_takes_no_unconnected_send() -> None:
+    client = Client(make_target(personality=PERSONALITIES["simple"]))
+    assert client.ask(routed(read("N"), "1/0")).status == 0x08
+    assert client.ask(read("N")).status == 0
+
+
+def test_ids_given_out_once_stay_where_they_are() -> None:
+    allotment = Allotment()
+    before = {name: allotment.symbol(name) for name in ("b", "a")}
+    after = Allotment(allotment.plain)
+    assert after.symbol("new") not in before.values()
+    assert {name: after.symbol(name) for name in before} == before
+
+
+def test_listing_pages_hold_whole_entries_and_end() -> None:
+    target = make_target()
+    for number in range(100):
+        target.add_tag(Variable(f"Tag_number_{number}", types.INT))
+    client = Client(target)
+    names, start = [], 0
+    while True:
+        data = struct.pack("<3H", 2, 1, 2)
+        reply = client.ask(request(0x55, f"@0x6b/{start}", data))
+        at = 0
+        while at < len(reply.data):
+            instance, size = struct.unpack_from("<IH", reply.data, at)
+            names.append(reply.data[at + 6 : at + 6 + size].decode())
+            at += 8 + size
+            start = instance + 1
+        if reply.status == 0:
+            break
+        assert reply.status == 0x06
+    assert len(names) == len(set(names)) == 106
+
+
+def test_removed_tag_answers_unknown_also_to_what_was_remembered() -> None:
+    client = Client()
+    for _ in range(2):
+        assert client.ask(read("N")).status == 0
+    client.target.remove_tag("N")
+    assert client.ask(read("N")).status == 0x05
+
+
+def test_injected_error_is_answered_and_can_be_cleared() -> None:
+    client = Client()
+    assert client.ask(read("N")).status == 0
+    variable = client.target.image.variables["n"]
+    client.target.set_error(variable, 8)
+    assert client.ask(read("N")).status == 8
+    client.target.set_error(variable, 0)
+    assert client.ask(read("N")).status == 0
+
+
+@pytest.mark.parametrize("command", [0x01, 0x04, 0x63, 0x64])
+def test_list_commands_are_answered_over_tcp_and_udp_alike(command: int) -> None:
+    target = make_target()
+    datagram = answer_datagram(target, frame(command), "10.0.0.2", 44818)
+    assert datagram == Client(target).session.receive_data(frame(command), 0.0)
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x63", REGISTER, frame(0x63)[:-4] + b"\1\0\0\0", frame(0x63, b"x")[:-1]]
+)
+def test_nothing_else_is_answered_over_udp(data: bytes) -> None:
+    assert answer_datagram(make_target(), data, "10.0.0.2", 44818) is None
+
+
+def batch_of(client: Client, first: int, *messages: bytes) -> bytes:
+    contexts = (struct.pack("<Q", first + place) for place in range(len(messages)))
+    return b"".join(
+        rr(message, client.handle, context)
+        for message, context in zip(messages, contexts, strict=True)
+    )
+
+
+def test_pipelined_requests_known_as_a_whole_keep_their_contexts_and_see_every_change() -> None:
+    client = Client()
+    messages = [read("N"), read("N"), read("N"), read("N")]
+    for turn in range(8):
+        if turn in (4, 6):
+            client.target.image.variables["n"].set([turn])
+        answer = frames(client.session.receive_data(batch_of(client, 100 * turn, *messages), 0.0))
+        assert [item[12:20] for item in answer] == [
+            struct.pack("<Q", 100 * turn + place) for place in range(4)
+        ]
+        value = 0 if turn < 4 else 4 if turn < 6 else 6
+        assert {reply_of(item).data for item in answer} == {b"\xc4\0" + struct.pack("<i", value)}
+    for turn in range(4):
+        same = client.session.receive_data(batch_of(client, 1, *messages), 0.0)
+        assert len(frames(same)) == 4, turn
+    client.target.set_error(client.target.image.variables["n"], 8)
+    refused = frames(client.session.receive_data(batch_of(client, 1, *messages), 0.0))
+    assert {reply_of(item).status for item in refused} == {8}
+
+
+def test_other_requests_of_the_same_length_are_answered_as_what_they_are() -> None:
+    client = Client()
+    client.target.add_tag(Variable("M", types.DINT))
+    client.target.image.variables["m"].set([5])
+    for _ in range(4):
+        client.session.receive_data(batch_of(client, 1, read("N"), read("N")), 0.0)
+    mixed = frames(client.session.receive_data(batch_of(client, 1, read("N"), read("M")), 0.0))
+    assert [reply_of(item).data[2] for item in mixed] == [0, 5]
+
+
+def test_batch_goes_stale_with_its_device() -> None:
+    client = Client()
+    feed(client, pressure=2.5, limit=10, pump=True)
+    data = batch_of(client, 1, read("boiler.limit"), read("boiler.limit"))
+    for _ in range(4):
+        fresh = frames(client.session.receive_data(data, 1.5))
+        assert {reply_of(item).status for item in fresh} == {0}
+    stale = frames(client.session.receive_data(data, 99.0))
+    assert {reply_of(item).extended[0] for item in stale} == {0x8002}
+
+
+def test_pipelined_requests_on_a_connection_are_known_too_and_repetitions_replayed() -> None:
+    client = Client()
+    connection = client.open()
+
+    def batch(first: int) -> bytes:
+        return b"".join(
+            unit(read("N"), client.handle, connection, first + place) for place in range(4)
+        )
+
+    for turn in range(6):
+        answer = frames(client.session.receive_data(batch(1 + 4 * turn), 0.0))
+        sequences = [int.from_bytes(item[44:46], "little") for item in answer]
+        assert sequences == [1 + 4 * turn + place for place in range(4)]
+    client.target.image.variables["n"].set([3])
+    assert reply_of(client.session.receive_data(batch(25), 0.0)[:56]).data[2] == 3
+    last = unit(read("N"), client.handle, connection, 28)
+    client.target.image.variables["n"].set([9])
+    assert reply_of(client.session.receive_data(last, 0.0)).data[2] == 3, "replayed"
+    client.target.manager.expire(1e9)
+    assert client.session.receive_data(batch(40), 0.0) == b""
+
+
+CONVERSATION = b"".join(
+    (
+        frame(0x63),
+        rr(read("N"), 0xABCD),
+        rr(write("N", 0xC4, b"\1\0\0\0"), 0xABCD),
+        rr(read("N"), 0xABCD, b"other..."),
+        rr(read("N"), 0xABCD),
+        rr(packet([read("N"), read("A", 5)]), 0xABCD),
+        frame(0),
+        rr(forward_open(), 0xABCD),
+        rr(read("Nope"), 0xABCD),
+        frame(0x77, b"", 0xABCD),
+    )
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, len(CONVERSATION) - 1), max_size=12))
+def test_replies_do_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> None:
+    whole = Client().session.receive_data(CONVERSATION, 0.0)
+    session = Client().session
+    places = [0, *sorted(set(cuts)), len(CONVERSATION)]
+    pieces = [
+        session.receive_data(CONVERSATION[begin:end], 0.0)
+        for begin, end in itertools.pairwise(places)
+    ]
+    assert b"".join(pieces) == whole

@@ -1,0 +1,222 @@
+"""Simulated controllers from Python: tags, faults, delays, attributes and objects of the user's."""
+
+import asyncio
+import importlib.util
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+from pycomm3 import CIPDriver, LogixDriver
+
+from cpppod.simulator import Attribute, CipError, Settings, Simulator, TagError
+from tests.enip_frames import REGISTER, read, reply_of, request, rr, write
+
+EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
+
+
+async def asked(plc: Simulator, *messages: bytes) -> list[tuple[int, bytes]]:
+    """(status, data) of requests on a connection of their own."""
+    reader, writer = await asyncio.open_connection(*plc.address)
+    writer.write(REGISTER)
+    session = int.from_bytes((await reader.readexactly(28))[4:8], "little")
+    found = []
+    for message in messages:
+        writer.write(rr(message, session))
+        head = await reader.readexactly(24)
+        data = await reader.readexactly(int.from_bytes(head[2:4], "little"))
+        reply = reply_of(head + data)
+        found.append((reply.status, reply.data))
+    writer.close()
+    return found
+
+
+def test_tags_are_read_and_written_by_name_while_clients_do_the_same() -> None:
+    async def scenario() -> None:
+        async with Simulator(["N=DINT", "A=INT[4]"]) as plc:
+            plc["n"] = 7
+            plc.write("A", [5, 6], first=1)
+            assert await asked(plc, read("N"), write("A[3]", 0xC3, b"\x09\0")) == [
+                (0, b"\xc4\0\7\0\0\0"),
+                (0, b""),
+            ]
+            assert plc["A"] == [0, 5, 6, 9]
+            assert plc.read("A", 1, 2) == [5, 6]
+            plc.add_tag("Late=REAL")
+            assert (await asked(plc, read("Late")))[0][0] == 0
+
+    asyncio.run(scenario())
+
+
+def test_fault_and_delay_come_and_go() -> None:
+    async def scenario() -> None:
+        async with Simulator(["N=DINT"]) as plc:
+            plc.set_error("N", 0x10)
+            assert await asked(plc, read("N")) == [(0x10, b"")]
+            plc.set_error("N", 0)
+            plc.delay = 0.1
+            begun = time.monotonic()
+            assert (await asked(plc, read("N")))[0][0] == 0
+            assert time.monotonic() - begun > 0.19
+
+    asyncio.run(scenario())
+
+
+class Slow(Attribute):
+    """Answers when it is let go; raises when it is told to."""
+
+    gate = threading.Event()
+
+    def __getitem__(self, key: int | slice) -> Any:
+        if self.name == "Broken":
+            raise RuntimeError("no sensor")
+        if self.name == "Refusing":
+            raise CipError("not now", status=0x0C)
+        if self.name == "Slow":
+            assert self.gate.wait(10)
+        return super().__getitem__(key)
+
+
+def test_slow_or_raising_attribute_costs_only_the_request_that_asked() -> None:
+    async def scenario() -> None:
+        settings = Settings(attribute_class=Slow)
+        async with Simulator(
+            ["Slow=DINT", "Broken=DINT", "Refusing=DINT", "N=DINT[2]"], settings
+        ) as plc:
+            waiting = asyncio.create_task(asked(plc, read("Slow")))
+            assert await asked(plc, read("Broken"), read("Refusing"), read("N", 2)) == [
+                (0xFF, b""),
+                (0x0C, b""),
+                (0, b"\xc4\0" + bytes(8)),
+            ]
+            assert await asked(plc, write("N[1]", 0xC4, b"\5\0\0\0")) == [(0, b"")]
+            assert plc["N"] == [0, 5]
+            assert not waiting.done()
+            Slow.gate.set()
+            assert await waiting == [(0, b"\xc4\0" + bytes(4))]
+
+    asyncio.run(scenario())
+
+
+def broken(data: bytes) -> bytes:
+    raise ZeroDivisionError(f"{len(data)} bytes")
+
+
+def test_object_of_the_user_s_has_attributes_and_services() -> None:
+    def reversed_bytes(data: bytes) -> bytes:
+        if not data:
+            raise CipError("nothing to do", status=0x13)
+        return data[::-1]
+
+    with Simulator(["Speed@0x300/1/2=REAL"]) as plc:
+        plc.add_object(0x300, 1, {1: ("SSTRING", "pump")}, {0x4B: reversed_bytes})
+        with CIPDriver("{}:{}".format(*plc.address)) as driver:
+            name = driver.generic_message(
+                service=0x0E, class_code=0x300, instance=1, attribute=1, connected=False
+            )
+            assert name.value == b"\4pump"
+            reply = driver.generic_message(
+                service=0x4B, class_code=0x300, instance=1, request_data=b"abc", connected=True
+            )
+            assert reply.value == b"cba"
+
+    async def scenario() -> None:
+        async with Simulator([]) as other:
+            other.add_object(0x300, 1, services={0x4B: reversed_bytes, 0x4C: broken})
+            messages = (request(0x4B, "@0x300/1"), request(0x4C, "@0x300/1"))
+            assert await asked(other, *messages) == [(0x13, b""), (0xFF, b"")]
+
+    asyncio.run(scenario())
+
+
+def test_many_controllers_share_one_process_and_answer_for_themselves() -> None:
+    async def scenario() -> None:
+        plants = [Simulator(["N=DINT"], name=f"plc_{number}") for number in range(10)]
+        for number, plc in enumerate(plants):
+            await plc.start()
+            plc["N"] = number
+        try:
+            for number, plc in enumerate(plants):
+                assert (await asked(plc, read("N")))[0][1][2] == number
+        finally:
+            for plc in plants:
+                await plc.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("tag", ["X=FOO", "X=INT[1,2,3,4]", "1X=INT", "X@1=INT"])
+def test_declaration_that_makes_no_sense_is_refused(tag: str) -> None:
+    with pytest.raises(TagError):
+        Simulator([tag])
+
+
+def test_two_names_may_share_an_address_of_one_type() -> None:
+    plc = Simulator(["A@0x22/1/1=INT[4]", "B@0x22/1/1=INT[4]"])
+    plc["B"] = [1, 2, 3, 4]
+    assert plc["A"] == [1, 2, 3, 4]
+    with pytest.raises(TagError, match="another type"):
+        Simulator(["A@0x22/1/1=INT[4]", "B@0x22/1/1=DINT[4]"])
+
+
+def test_moving_values_move() -> None:
+    async def scenario() -> None:
+        moves = ("C=counter,every=0.01", "S=sine,offset=50,amplitude=10,period=1,every=0.01")
+        async with Simulator(["C=DINT", "S=REAL"], Settings(moves=moves)) as plc:
+            async with asyncio.timeout(5):
+                while plc["C"] < 3:
+                    await asyncio.sleep(0.01)
+            assert 40 <= plc["S"] <= 60
+            assert plc["S"] != 0
+
+    asyncio.run(scenario())
+
+
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_powerflex_of_the_example_answers_its_parameters() -> None:
+    with load("powerflex").powerflex() as drive:
+        with CIPDriver("{}:{}".format(*drive.address)) as driver:
+            reply = driver.generic_message(
+                service=0x0E,
+                class_code=0x93,
+                instance=3,
+                attribute=10,
+                connected=False,
+                unconnected_send=True,
+                route_path=True,
+            )
+            assert reply.value.hex() == "a4404544"
+        drive["Output_Current"] = 1.5
+        assert drive["output_current"] == 1.5
+
+
+def test_computed_tags_of_the_example_compute() -> None:
+    settings = Settings(attribute_class=load("computed_tags").Load)
+    with (
+        Simulator(["load1=REAL", "load15=REAL"], settings) as plc,
+        LogixDriver("{}:{}".format(*plc.address)) as logix,
+    ):
+        assert logix.read("load1").value >= 0
+        assert logix.write(("load1", 1.0)).error
+
+
+def test_server_needs_neither_zeromq_nor_pydantic() -> None:
+    program = (
+        "import sys, cpppod.commands.enip_server, cpppod.simulator.routes;"
+        "print([name for name in ('zmq', 'pydantic', 'starlette') if name in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert shown.stdout.strip() == "[]"

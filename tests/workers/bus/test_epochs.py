@@ -1,0 +1,37 @@
+"""Epochs grow, whatever the clock and the disk do."""
+
+import pathlib
+
+import pytest
+
+from cpppod.workers.bus.epochs import MAX_EPOCH, EpochError, next_epoch
+
+
+def test_epoch_is_the_clock_and_grows_even_if_that_goes_back(tmp_path: pathlib.Path) -> None:
+    assert next_epoch(tmp_path, "p", 1_000) == 1_000
+    assert next_epoch(tmp_path, "p", 1_000) == 1_001
+    assert next_epoch(tmp_path, "p", 5) == 1_002
+    assert next_epoch(tmp_path, "p", 9_000) == 9_000
+
+
+def test_publishers_have_epochs_of_their_own(tmp_path: pathlib.Path) -> None:
+    next_epoch(tmp_path, "p", 1_000)
+    assert next_epoch(tmp_path, "q", 10) == 10
+
+
+@pytest.mark.parametrize("text", ["", "1", "x y\n", "\0\0\0"])
+def test_torn_file_leaves_the_clock_to_decide(tmp_path: pathlib.Path, text: str) -> None:
+    next_epoch(tmp_path, "p", 1_000)
+    (tmp_path / "epochs" / "p").write_text(text)
+    assert next_epoch(tmp_path, "p", 2_000) == 2_000
+
+
+def test_file_of_a_newer_version_is_refused(tmp_path: pathlib.Path) -> None:
+    next_epoch(tmp_path, "p", 1_000)
+    (tmp_path / "epochs" / "p").write_text("2 5000\n")
+    with pytest.raises(EpochError, match="newer"):
+        next_epoch(tmp_path, "p", 2_000)
+
+
+def test_epoch_stays_within_what_every_language_can_say(tmp_path: pathlib.Path) -> None:
+    assert next_epoch(tmp_path, "p", 2**60) == MAX_EPOCH

@@ -1,0 +1,1 @@
+"""Control: the control socket, beats and the watchdog, reloads."""

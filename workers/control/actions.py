@@ -1,0 +1,300 @@
+"""Verbs that change something or ask a worker: writes, pauses, restarts, reloads, history, stop.
+
+    right      verbs
+    VIEWER     history
+    OPERATOR   write  pause  resume  restart
+    ENGINEER   reload  log  stop
+
+Every write is one line of the audit log, whatever came of it.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from cpppod.protocols.bus.feed import ValueMessage, decode
+from cpppod.protocols.bus.messages import WriteReply
+from cpppod.protocols.model.errors import DecodeError
+from cpppod.workers.control.access import Right
+from cpppod.workers.control.gateway import Gateway
+from cpppod.workers.control.orders import OrderFailed
+from cpppod.workers.control.queries import ADVICE_TAGS, text
+from cpppod.workers.control.reload import Plan, Reload, ReloadRefused
+from cpppod.workers.control.socket import Caller, Refusal, Verb
+from cpppod.workers.control.supervisor import SupervisorError
+from cpppod.workers.control.values import TagInfo
+from cpppod.workers.control.writing import NotWritable, target_of, values_of
+
+MAX_WRITES = 1_000  # tags in one request
+HISTORY_S = 20.0  # a query over months of one tag reads many files
+FEED_S = 1.0  # for the read-back block to come round by the feed
+LEVELS = ("debug", "info", "warning", "error")
+
+audit = logging.getLogger("cpppod.audit")
+
+Spawn = Callable[[Coroutine[Any, Any, None]], Any]
+
+
+class Actions:
+    """The acting verbs of one gateway.
+
+    Args:
+        spawn: runs a coroutine to its end although its caller has gone.
+    """
+
+    def __init__(self, gateway: Gateway, spawn: Spawn) -> None:
+        self._gateway = gateway
+        self._spawn = spawn
+        self._reloading = asyncio.Lock()
+
+    def verbs(self) -> dict[str, Verb]:
+        """The table of them, with the right that each needs."""
+        return {
+            "history": Verb(Right.VIEWER, answer=self._history),
+            "write": Verb(Right.OPERATOR, answer=self._write),
+            "pause": Verb(Right.OPERATOR, answer=self._pause),
+            "resume": Verb(Right.OPERATOR, answer=self._resume),
+            "restart": Verb(Right.OPERATOR, answer=self._restart),
+            "reload": Verb(Right.ENGINEER, answer=self._reload),
+            "log": Verb(Right.ENGINEER, answer=self._log),
+            "stop": Verb(Right.ENGINEER, answer=self._stop),
+        }
+
+    # Writes
+
+    async def _write(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Write tags in the order given, stopping at the first that fails."""
+        given = arguments.get("writes")
+        if isinstance(given, dict):
+            given = list(given.items())
+        if not isinstance(given, list) or not 1 <= len(given) <= MAX_WRITES:
+            raise Refusal("write", f"expected 1 to {MAX_WRITES} writes", '[["boiler.level", 5]]')
+        checked = [self._checked(pair) for pair in given]
+        results: list[dict[str, Any]] = []
+        for info, first, values in checked:
+            results.append(await self._write_one(caller, info, first, values))
+            if not results[-1]["ok"]:
+                break
+        return {"writes": results, "not_tried": len(checked) - len(results)}
+
+    def _checked(self, pair: Any) -> tuple[TagInfo, int, list[Any]]:
+        """Tag, first element and values of one write; nothing is sent unless all are well."""
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise Refusal("write", "not a pair of tag and value", '["boiler.level", 5]')
+        name, given = pair
+        try:
+            tag, first = target_of(name)
+        except NotWritable as error:
+            raise Refusal(name[:80], str(error), ADVICE_TAGS) from None
+        info = self._gateway.values.find(tag)
+        if info is None:
+            raise Refusal(name[:80], "no such tag", ADVICE_TAGS)
+        if not info.writable:
+            raise Refusal(info.name, "not writable", "writable = true for it, and a reload")
+        try:
+            values = values_of(given, info.type)
+        except NotWritable as error:
+            raise Refusal(info.name, str(error), f"a value of type {info.type}") from None
+        if first + len(values) > info.length:
+            raise Refusal(
+                info.name,
+                f"elements {first} to {first + len(values) - 1} of {info.length}",
+                "fewer values",
+            )
+        return info, first, values
+
+    async def _write_one(
+        self, caller: Caller, info: TagInfo, first: int, values: list[Any]
+    ) -> dict[str, Any]:
+        gateway, source, started = self._gateway, caller.peer.source, time.monotonic()
+        before = gateway.values.reading(info, time.monotonic_ns() // 1000)
+        reply = await self._send(info, source, first, values)
+        if reply.payload:
+            await self._apply(reply.topic, reply.payload)
+        after = gateway.values.reading(info, time.monotonic_ns() // 1000)
+        outcome = "unknown" if reply.unknown else "failed" if reply.status else "done"
+        audit.info(
+            "audit: write source=%s pid=%d tag=%s first=%d values=%.200r was=%.80r outcome=%s"
+            " status=0x%02x error=%.200r duration_ms=%.1f",
+            source,
+            caller.peer.pid,
+            info.name,
+            first,
+            values,
+            before.value,
+            outcome,
+            reply.status,
+            reply.error,
+            (time.monotonic() - started) * 1000,
+        )
+        return {
+            "tag": info.name,
+            "ok": outcome == "done",
+            "outcome": outcome,
+            "status": reply.status,
+            "extended": reply.extended,
+            "error": reply.error,
+            "was": before.value,
+            "now": after.plain(),
+        }
+
+    async def _send(self, info: TagInfo, source: str, first: int, values: list[Any]) -> WriteReply:
+        """What the tag's owner says: a device's by the router, a local tag's listener itself."""
+        writes = [[info.member, first, values]]
+        if info.device:
+            return await self._gateway.write_tags(info.device, source, writes)
+        try:
+            result = await self._gateway.orders.ask(
+                f"listener-{info.group}", "write", {"source": source, "writes": writes}
+            )
+        except OrderFailed as error:
+            return WriteReply(0, status=0x08, error=str(error))
+        told = result if isinstance(result, dict) else {}
+        return WriteReply(
+            0,
+            status=int(told.get("status", 0)),
+            error=str(told.get("error", "")),
+            topic=told.get("topic", b""),
+            payload=told.get("payload", b""),
+        )
+
+    async def _apply(self, name: bytes, payload: bytes) -> None:
+        """Have the cache be as new as the block read back, so that who writes and reads sees it.
+
+        Blocks apply in order only: one that follows another still under way is waited for.
+        """
+        try:
+            message: ValueMessage = decode(payload)
+        except DecodeError:
+            return
+        values = self._gateway.values
+        deadline = time.monotonic() + FEED_S
+        wanted = (message.epoch, message.sequence)
+        while values.position(name) < wanted and time.monotonic() < deadline:
+            epoch, sequence = values.position(name)
+            if epoch == message.epoch and sequence == message.previous:
+                values.apply(name, message)
+                return
+            await asyncio.sleep(0.005)
+
+    # Devices and workers
+
+    async def _pause(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        return await self._tell_owner(caller, "pause", arguments)
+
+    async def _resume(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        return await self._tell_owner(caller, "resume", arguments)
+
+    async def _tell_owner(
+        self, caller: Caller, verb: str, arguments: dict[str, Any]
+    ) -> dict[str, Any]:
+        name = text(arguments, "device", verb)
+        device = self._gateway.device(name)
+        if device is None:
+            raise Refusal(name[:40], "no such device", "cpppoctl devices, which lists them")
+        owner = self._gateway.settings.owners.get(device.name, "")
+        await self._ask(owner, verb, {"device": device.name}, device.name)
+        audit.info("audit: %s source=%s device=%s", verb, caller.peer.source, device.name)
+        return {"device": device.name, "worker": owner, "done": verb}
+
+    async def _ask(
+        self, worker: str, verb: str, arguments: dict[str, Any], what: str, timeout_s: float = 5.0
+    ) -> Any:
+        try:
+            return await self._gateway.orders.ask(worker, verb, arguments, timeout_s=timeout_s)
+        except OrderFailed as error:
+            raise Refusal(what, str(error), "cpppoctl status") from None
+
+    async def _restart(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        name = text(arguments, "worker", "restart")
+        if name not in self._gateway.roles:
+            known = ", ".join(sorted(self._gateway.roles))
+            raise Refusal(name[:40], "no such worker", f"one of {known}")
+        audit.info("audit: restart source=%s worker=%s", caller.peer.source, name)
+        if name == self._gateway.settings.name:
+            self._spawn(self._restart_quietly(name))
+        else:
+            try:
+                await self._gateway.supervisor.restart(name)
+            except SupervisorError as error:
+                raise Refusal(name, str(error), "cpppoctl status") from None
+        return {"worker": name, "done": "restart"}
+
+    async def _restart_quietly(self, name: str) -> None:
+        """Restart control itself: ending is all, for supervisord starts what it did not stop."""
+        record = self._gateway.table.workers.get(name)
+        if record is not None and record.pid:
+            await asyncio.sleep(0.1)  # the answer leaves first
+            await self._gateway.supervisor.call("supervisor.signalProcess", name, "TERM")
+
+    async def _log(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        level = text(arguments, "level", "log").lower()
+        if level not in LEVELS:
+            raise Refusal(level[:40], "no such level", ", ".join(LEVELS))
+        wanted = arguments.get("worker")
+        roles = self._gateway.roles
+        if wanted is not None and wanted not in roles:
+            raise Refusal(str(wanted)[:40], "no such worker", f"one of {', '.join(sorted(roles))}")
+        workers = [wanted] if wanted else sorted(roles)
+        answers = await asyncio.gather(
+            *(self._gateway.orders.ask(name, "log", {"level": level}) for name in workers),
+            return_exceptions=True,
+        )
+        failed = {
+            name: str(answer)
+            for name, answer in zip(workers, answers, strict=True)
+            if isinstance(answer, OrderFailed)
+        }
+        return {"level": level, "workers": workers, "failed": failed}
+
+    # The whole gateway
+
+    async def _history(self, caller: Caller, arguments: dict[str, Any]) -> Any:
+        historian = self._gateway.worker_of("historian")
+        if not historian:
+            raise Refusal("history", "no history is kept", "[history] in the configuration")
+        return await self._ask(historian, "history", arguments, "history", HISTORY_S)
+
+    async def _reload(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        if self._reloading.locked():
+            raise Refusal("reload", "another reload is under way", "again in a moment")
+        async with self._reloading:
+            return await asyncio.shield(
+                asyncio.ensure_future(self._reload_now(caller, bool(arguments.get("dry_run"))))
+            )
+
+    async def _reload_now(self, caller: Caller, dry_run: bool) -> dict[str, Any]:
+        gateway = self._gateway
+        reload = Reload(gateway.settings, gateway.orders, gateway.supervisor)
+        started = time.monotonic()
+        try:
+            plan: Plan = await reload.plan()
+            if dry_run:
+                await reload.discard(plan)
+                return {"plan": plan.plain(), "applied": False, "restarted": []}
+            restarted = await reload.apply(plan)
+        except ReloadRefused as refused:
+            gateway.reloads["refused"] += 1
+            audit.info("audit: reload refused source=%s", caller.peer.source)
+            raise Refusal("reload", "; ".join(refused.problems), "cpppod --check FILE") from None
+        gateway.reloads["done"] += 1
+        gateway.reloaded_at = time.time()
+        audit.info(
+            "audit: reload done source=%s generation=%d duration_s=%.2f",
+            caller.peer.source,
+            plan.generation,
+            time.monotonic() - started,
+        )
+        return {"plan": plan.plain(), "applied": True, "restarted": restarted}
+
+    async def _stop(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        audit.info("audit: stop source=%s", caller.peer.source)
+        self._spawn(self._stop_now())
+        return {"done": "stop", "workers": len(self._gateway.roles), "pid": os.getppid()}
+
+    async def _stop_now(self) -> None:
+        await asyncio.sleep(0.05)  # the answer leaves first
+        await self._gateway.supervisor.stop_all()

@@ -1,0 +1,229 @@
+"""The control process: beats in, watchdog, control socket, Prometheus page, reload.
+
+    workers ──Beat, CommandReply──> `control` ROUTER ──Command──> workers
+    feed ──values──> cache           router <──WriteRequest── write
+    cpppoctl, web <──JSON──> control.sock          Prometheus ──GET──> metrics page
+    supervisord <──XML-RPC── wake, restart, notify
+
+Everything that is only read is answered from memory. Nothing in here is needed for the data path:
+while control is away, polling, serving and recording go on.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cpppod.protocols.bus.feed_events import Event, Updated
+from cpppod.protocols.bus.messages import (
+    Beat,
+    CommandReply,
+    WriteReply,
+    WriteRequest,
+    decode_but_metrics,
+)
+from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.plant import Worker
+from cpppod.workers.bus.requests import RequestFailed, Requests
+from cpppod.workers.bus.subscription import FeedSubscription
+from cpppod.workers.bus.zeromq import libzmq_version
+from cpppod.workers.control.access import GROUPS, group_rights
+from cpppod.workers.control.actions import Actions
+from cpppod.workers.control.gateway import Gateway
+from cpppod.workers.control.orders import Orders
+from cpppod.workers.control.queries import Queries
+from cpppod.workers.control.socket import ControlSocket
+from cpppod.workers.control.supervisor import Supervisor
+from cpppod.workers.control.table import WorkerTable
+from cpppod.workers.control.values import ValueCache
+from cpppod.workers.control.watchdog import Watchdog
+from cpppod.workers.metrics.page import page
+from cpppod.workers.metrics.server import MetricsServer
+from cpppod.workers.process.worker import CommandError, Process, Report, decode_or_count
+
+SOCKET_NAME = "control.sock"
+WRITE_S = 12.0  # a write waits behind a poll of a slow line, then for its own answer
+RETRY_S = 2.0  # between two tries to bind the metrics' port
+
+log = logging.getLogger("cpppod")
+
+
+class Control:
+    """The role; everything that it knows is in `gateway`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._next = process.worker
+        bus = process.bus
+        self._socket = bus.router("control", self._on_worker)
+        self._router = bus.dealer("router", self._on_router)
+        self._requests = Requests(self._router)
+        table, values = WorkerTable(), ValueCache()
+        self.gateway = Gateway(
+            settings=process.worker,
+            table=table,
+            values=values,
+            orders=Orders(lambda worker, frame: self._socket.send(worker, frame)),
+            supervisor=Supervisor(str(process.worker.options.get("supervisor", ""))),
+            write_tags=self._write_tags,
+            version=_version(),
+            libzmq=libzmq_version(),
+            started_at=time.monotonic(),
+        )
+        self._watchdog = Watchdog(self.gateway, self.gateway.orders.worker_left)
+        self._subscription = FeedSubscription(bus, self._on_feed)
+        self._metrics: MetricsServer | None = None
+        self._metrics_address = ""
+        self._metrics_trouble = ""
+
+    def prepare(self, worker: Worker) -> list[str]:
+        """Problems with these settings."""
+        self._next = worker
+        address = str(worker.options.get("metrics", ""))
+        if address and not address.rpartition(":")[2].isdigit():
+            return [f"metrics address {address!r}: expected host:port"]
+        return []
+
+    def commit(self) -> None:
+        """Go over to the settings last prepared."""
+        gateway, settings = self.gateway, self._next
+        gateway.values.configure(settings)
+        settings = self._next = self._process.worker = without_tags(settings)
+        gateway.settings = settings
+        gateway.table.expect(gateway.roles, time.monotonic())
+        gateway.rates.keep({device.name for device in settings.devices})
+
+    def abort(self) -> None:
+        """Keep the settings in force."""
+        self._next = self.gateway.settings
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        settings, gateway = self.gateway.settings, self.gateway
+        groups = {**GROUPS, **settings.options.get("groups", {})}
+        rights = await self._process.io.call(group_rights, groups)
+        verbs = Queries(gateway).verbs() | Actions(gateway, self._process.spawn).verbs()
+        path = Path(settings.runtime_dir) / SOCKET_NAME
+        control_socket = ControlSocket(str(path), verbs, rights)
+        gateway.socket_counts = control_socket.counts
+        await control_socket.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watchdog.run())
+                tasks.create_task(self._serve_metrics())
+        finally:
+            self._watchdog.close()
+            self._subscription.close()
+            if self._metrics is not None:
+                self._metrics.stop()
+            await control_socket.stop()
+
+    def beat(self) -> Report:
+        """What control has to say of itself; its own series are made with the page."""
+        overdue = []
+        wanted = str(self.gateway.settings.options.get("metrics", ""))
+        if wanted and self._metrics_address != wanted:
+            overdue.append(f"metrics page at {wanted}")
+        metrics: list[Any] = [
+            ["cpppod_feed_gap_messages_total", {}, self._subscription.joiner.counters.lost],
+            ["cpppod_control_unknown_beats_total", {}, self.gateway.table.unknown_beats],
+        ]
+        extra = {"metrics": list(self._metrics.address)} if self._metrics else {}
+        return Report(overdue=overdue, metrics=metrics, extra=extra)
+
+    async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
+        """Control has no commands of its own: it is the one who gives them."""
+        raise CommandError(f"{verb}: not a command of control")
+
+    def _on_worker(self, frames: list[bytes]) -> None:
+        """A beat or a reply, from the worker that the identity names."""
+        identity = frames[0].decode(errors="replace")
+        try:
+            message = decode_but_metrics(frames[-1])
+        except DecodeError:
+            self._socket.counters.malformed += 1
+            return
+        if isinstance(message, Beat):
+            self._on_beat(identity, message, frames[-1])
+        elif isinstance(message, CommandReply):
+            self.gateway.orders.receive(identity, message)
+
+    def _on_beat(self, identity: str, beat: Beat, frame: bytes) -> None:
+        now, gateway = time.monotonic(), self.gateway
+        pid = gateway.table.receive_beat(identity, beat, now, frame=frame)
+        if pid:
+            self._watchdog.follow(beat.worker, pid)
+        for device, told in beat.devices.items():
+            groups = told.get("groups", {}).values()
+            answered = sum(group.get("cycles_answered", 0) for group in groups)
+            gateway.rates.count(device, answered, now)
+
+    def _on_feed(self, event: Event) -> None:
+        if isinstance(event, Updated):
+            self.gateway.values.apply(event.topic, event.message)
+
+    def _on_router(self, frames: list[bytes]) -> None:
+        message = decode_or_count(frames, self._router.counters)
+        if isinstance(message, WriteReply):
+            self._requests.reply(message)
+
+    async def _write_tags(self, device: str, source: str, writes: list[Any]) -> WriteReply:
+        """The owner's reply to a write; one that says so where there is none."""
+        request = WriteRequest(0, device, source, 0, writes)
+        try:
+            reply = await self._requests.ask(request, WRITE_S)
+        except RequestFailed as error:
+            return WriteReply(0, status=0x08, error=str(error), unknown=error.sent)
+        assert isinstance(reply, WriteReply)
+        return reply
+
+    async def _serve_metrics(self) -> None:
+        """Keep the page at the address configured: over reloads, and while its port is taken."""
+        while True:
+            wanted = str(self.gateway.settings.options.get("metrics", ""))
+            if wanted != self._metrics_address:
+                await self._move_metrics(wanted)
+            await asyncio.sleep(RETRY_S)
+
+    async def _move_metrics(self, wanted: str) -> None:
+        if self._metrics is not None:
+            self._metrics.stop()
+            self._metrics, self._metrics_address = None, ""
+        if not wanted:
+            return
+        host, _, port = wanted.rpartition(":")
+        server = MetricsServer(lambda: page(self.gateway.table, self.gateway, time.monotonic()))
+        try:
+            await server.start(host, int(port))
+        except OSError as error:
+            trouble = f"address={wanted} why={error.strerror}"
+            if trouble != self._metrics_trouble:
+                log.error("metrics page not bound, retried %s", trouble)
+            self._metrics_trouble = trouble
+            return
+        self._metrics, self._metrics_address, self._metrics_trouble = server, wanted, ""
+        log.info("metrics page address=%s:%d", *server.address)
+
+
+def without_tags(settings: Worker) -> Worker:
+    """The settings less every device's tags: 10,000 of them take megabytes, and what control needs
+    of them is in its `ValueCache`. A reload reads the old ones from their file."""
+    return replace(
+        settings,
+        devices=tuple(
+            replace(device, groups=tuple(replace(group, tags=()) for group in device.groups))
+            for device in settings.devices
+        ),
+    )
+
+
+def _version() -> str:
+    """The installed version of cpppod, read without importing the package above this one."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cpppod")
+    except PackageNotFoundError:
+        return "unknown"

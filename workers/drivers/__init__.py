@@ -1,0 +1,1 @@
+"""The drivers of devices, a folder each."""

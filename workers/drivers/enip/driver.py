@@ -1,0 +1,423 @@
+"""The driver for EtherNet/IP devices: tags and attributes in packets, several requests in flight.
+
+    poll     Read Tag, or Get Attribute Single for an address like `@0x93/1/10`,
+             in Multiple Service Packets as large as the connection allows
+    write    one after the other; the reply says what the device said
+    forward  a Message Router request of somebody else, byte for byte, and its reply
+
+A device with `route_path` stands behind others: its requests travel in an Unconnected Send, or over
+a class 3 connection (`connected`) whose path begins with the route.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cpppod.protocols.cip import types
+from cpppod.protocols.cip.status import GeneralStatus
+from cpppod.protocols.enip.discovery import PORT, decode_identities
+from cpppod.protocols.enip.originator.errors import (
+    EnipStatusError,
+    OriginatorError,
+    ReplyTimeout,
+)
+from cpppod.protocols.enip.originator.exchange import Exchange, ReadTag
+from cpppod.protocols.enip.originator.lane import Lane
+from cpppod.protocols.enip.originator.methods import make_exchange
+from cpppod.protocols.enip.originator.opening import MESSAGE_ROUTER, Wanted
+from cpppod.protocols.enip.originator.operations import Operation
+from cpppod.protocols.enip.originator.pipeline import Pipeline, trouble_of
+from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
+from cpppod.protocols.enip.originator.route import DIRECT, Hop, encode_route_path
+from cpppod.protocols.enip.originator.session import Answer
+from cpppod.protocols.model.errors import DecodeError, ProtocolError
+from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.protocols.model.values import Quality, quality
+from cpppod.workers.devices.driver import (
+    DeviceError,
+    Link,
+    Sample,
+    Transaction,
+    Write,
+    WriteOutcome,
+)
+from cpppod.workers.drivers.enip.tags import (
+    TYPE_MISMATCH,
+    TagAccess,
+    as_sample,
+    attribute_sample,
+    element,
+    refused,
+    same_type,
+    tag_access,
+)
+from cpppod.workers.transport.enip_connection import OriginatorConnection
+
+MAX_PLANS = 64  # groups, and parts of groups that are tried again, whose packets are kept
+POLL_DEPTH = 2  # packets of one poll in flight: the next is there when the device is ready for it
+MAX_SHOWN = 200  # characters of a peer's or a library's text in an error
+
+
+@dataclass(frozen=True, slots=True)
+class PolledGroup:
+    """A group with the packets that read it; `accesses` are those of its tags that can be read."""
+
+    group: Group
+    accesses: list[TagAccess]
+    plan: ReadPlan
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device says that it knows no such connection."""
+        return any(
+            outcome[0] == GeneralStatus.CONNECTION_LOST
+            for packet in self.plan.packets
+            for outcome in packet.outcomes[:1]
+        )
+
+
+def make_driver(device: Device, link: Link | None = None) -> "EnipDriver":
+    """The driver of `device`; `link` is not used, each device has a connection of its own."""
+    return EnipDriver(device)
+
+
+class EnipDriver:
+    """One EtherNet/IP device (`Driver`).
+
+    Attributes:
+        concurrency: calls outstanding at once: the device's `in_flight`.
+    """
+
+    def __init__(self, device: Device) -> None:
+        host, _, port = device.address.rpartition(":")
+        self.device = device
+        self.concurrency = max(1, device.in_flight)
+        self.on_transaction: Callable[[Transaction], None] | None = None
+        self.between: Callable[[], Awaitable[None]] | None = None
+        self._host, self._port = (host, int(port)) if port.isdigit() else (device.address, PORT)
+        self._route = encode_route_path(device.route_path)
+        self._connection: OriginatorConnection | None = None
+        self._access: dict[Tag, TagAccess | ProtocolError] = {}
+        self._types: dict[Tag, tuple[int, int]] = {}
+        self._plans: dict[int, PolledGroup] = {}
+        self._batches = True
+        self._identity = ""
+        self._counters = {"polls": 0, "messages": 0, "write_requests": 0, "forwards": 0, "late": 0}
+
+    # -- connection -------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, register, and open the class 3 connection where configured."""
+        await self.close()
+        timeout_s = self.device.timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                connection = await OriginatorConnection.connect(
+                    self._host, self._port, timeout_s=timeout_s
+                )
+                self._connection = connection
+                if self.device.connected:
+                    wanted = Wanted(connection_path=self._route + MESSAGE_ROUTER)
+                    await connection.forward_open(wanted, timeout_s=timeout_s)
+        except (TimeoutError, ReplyTimeout):
+            await self.close()
+            text = f"{self._host}:{self._port} did not answer in {timeout_s:g} s"
+            raise DeviceError(quality(Quality.TIMEOUT), text, connected=False) from None
+        except (OSError, OriginatorError, ProtocolError) as error:
+            await self.close()
+            raise DeviceError(quality(Quality.NOT_CONNECTED), _shown(error)) from None
+        self._batches = True
+        self._plans.clear()
+        self._identify(connection)
+
+    def _identify(self, connection: OriginatorConnection) -> None:
+        """Ask the device's name, for people; nothing waits for it, and nothing needs it."""
+
+        def learn(data: bytes) -> None:
+            with contextlib.suppress(DecodeError):
+                for identity in decode_identities(data)[:1]:
+                    self._identity = identity.product_name[:64]
+
+        connection.ask_identity(learn, timeout_s=self.device.timeout_s)
+
+    async def close(self) -> None:
+        """Close the connection; what waits on it fails."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._counters["late"] += connection.session.late
+            await connection.close()
+
+    def _open_connection(self) -> OriginatorConnection:
+        if self._connection is None:
+            raise DeviceError(quality(Quality.NOT_CONNECTED), "not connected")
+        if self._connection.closed:
+            raise DeviceError(quality(Quality.NOT_CONNECTED), self._connection.reason)
+        return self._connection
+
+    def _lane(self, connection: OriginatorConnection) -> Lane:
+        lane = connection.lane
+        if lane.connection is not None or not self._route:
+            return lane
+        return Lane(Hop(route_path=self._route).allowing(self.device.timeout_s))
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def poll(self, group: Group) -> dict[str, Sample]:
+        """Every tag of `group`, in as few packets as the connection allows."""
+        connection = self._open_connection()
+        polled = self._prepared(group, connection)
+        run = PlanRun(
+            connection.session,
+            polled.plan,
+            depth=min(POLL_DEPTH, self.concurrency),
+            timeout_s=self.device.timeout_s,
+        )
+        try:
+            await connection.run(run)
+        except ReplyTimeout:
+            raise DeviceError(quality(Quality.TIMEOUT), "no reply in time") from None
+        except EnipStatusError as error:
+            said = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
+            raise DeviceError(said, _shown(error), connected=False) from None
+        except (OSError, ProtocolError) as error:
+            raise DeviceError(_lost(connection), _shown(error)) from None
+        finally:
+            self._counters["messages"] += run.sent
+        if run.refuses_batches:
+            self._batches = False
+            self._plans.clear()
+        self._counters["polls"] += 1
+        if connection.opening is not None and polled.lost:
+            text = "the device dropped the class 3 connection"
+            raise DeviceError(quality(Quality.NOT_CONNECTED), text)
+        return self._samples(polled, run.values)
+
+    def _prepared(self, group: Group, connection: OriginatorConnection) -> "PolledGroup":
+        """The group's plan; made when it is first read over this connection."""
+        known = self._plans.get(id(group))
+        if known is not None and known.group is group:
+            return known
+        accesses = [self._access_of(tag) for tag in group.tags]
+        usable = [access for access in accesses if isinstance(access, TagAccess)]
+        plan = ReadPlan(
+            [access.operation for access in usable],
+            self._lane(connection),
+            {},
+            multiple=self._batches and self.device.model.get("multiple", True),
+        )
+        while len(self._plans) >= MAX_PLANS:
+            self._plans.pop(next(iter(self._plans)))
+        polled = self._plans[id(group)] = PolledGroup(group, usable, plan)
+        return polled
+
+    def _samples(self, polled: "PolledGroup", values: list[Any]) -> dict[str, Sample]:
+        samples: dict[str, Sample] = {}
+        if len(polled.accesses) < len(polled.group.tags):
+            unusable = (None, quality(Quality.NOT_CONFIGURED))
+            samples = {tag.name: unusable for tag in polled.group.tags}
+        number = 0
+        for packet in polled.plan.packets:
+            for outcome, kind in zip(packet.outcomes, packet.types, strict=True):
+                access, value = polled.accesses[number], values[number]
+                number += 1
+                if outcome[0]:
+                    samples[access.tag.name] = (None, refused(outcome))
+                else:
+                    samples[access.tag.name] = self._sample(access, value, kind)
+        return samples
+
+    def _access_of(self, tag: Tag) -> TagAccess | ProtocolError:
+        access = self._access.get(tag)
+        if access is None:
+            try:
+                access = tag_access(tag)
+            except ProtocolError as error:
+                access = error
+            self._access[tag] = access
+        return access
+
+    def _sample(self, access: TagAccess, value: Any, kind: tuple[int, int] | None) -> Sample:
+        if access.attribute:
+            return attribute_sample(access, bytes(value))
+        if kind is not None:
+            self._types[access.tag] = kind
+            values = value if isinstance(value, list) else (value,)
+            same = same_type(access.kind, *kind, values)
+            if not same and "bit" not in access.operation:
+                return None, TYPE_MISMATCH
+        return as_sample(access.tag, value)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    async def write(self, writes: list[Write]) -> WriteOutcome:
+        """Write in the order given; the first that fails ends it."""
+        for tag, first, values in writes:
+            outcome = await self._write_one(tag, first, values)
+            if outcome.status or outcome.error:
+                return outcome
+        return WriteOutcome()
+
+    async def _write_one(self, tag: Tag, first: int, values: list[Any]) -> WriteOutcome:
+        sent = False
+        try:
+            connection = self._open_connection()
+            operation = await self._write_operation(tag, first, values)
+            exchange = make_exchange(operation, {})
+            sent = True
+            await connection.run(self._single(connection, exchange))
+        except DeviceError as error:
+            return WriteOutcome(0x01, [0x0203], error.text, connected=False)
+        except ReplyTimeout:
+            return WriteOutcome(0x01, [0x0204], "no reply in time", unknown=True)
+        except EnipStatusError as error:
+            return WriteOutcome(0x1F, [error.status], _shown(error), connected=False)
+        except (OSError, OriginatorError) as error:
+            return WriteOutcome(0x01, [0x0203], _shown(error), unknown=sent, connected=False)
+        except ProtocolError as error:
+            closed = connection.closed
+            return WriteOutcome(
+                error.status or 0x09, [], _shown(error), unknown=closed, connected=not closed
+            )
+        self._counters["write_requests"] += 1
+        if exchange.status:
+            return WriteOutcome(exchange.status, list(exchange.extended), exchange.text)
+        return WriteOutcome()
+
+    def _single(self, connection: OriginatorConnection, exchange: Exchange) -> Pipeline:
+        return Pipeline(
+            connection.session,
+            [exchange],
+            self._lane(connection),
+            timeout_s=self.device.timeout_s,
+        )
+
+    async def _write_operation(self, tag: Tag, first: int, values: list[Any]) -> Operation:
+        access = self._access_of(tag)
+        if isinstance(access, ProtocolError):
+            raise access
+        operation = {key: value for key, value in access.operation.items() if key != "elements"}
+        code = access.kind.code if access.kind is not None else types.STRUCTURE
+        if access.attribute:
+            return operation | {
+                "method": "set_attribute_single",
+                "data": values,
+                "tag_type": code,
+            }
+        if "bit" in operation:
+            return operation | {"method": "write", "data": values, "tag_type": types.BOOL.code}
+        known = await self._type_for_writing(access)
+        if known is not None:
+            code, operation["handle"] = known
+        operation["path"] = element(operation["path"], first)
+        return operation | {
+            "method": "write",
+            "data": values,
+            "elements": len(values),
+            "tag_type": code,
+        }
+
+    async def _type_for_writing(self, access: TagAccess) -> tuple[int, int] | None:
+        """What the device holds the tag as; strings and structures are looked at before a write."""
+        known = self._types.get(access.tag)
+        if known is not None or (access.kind is not None and access.kind.kind != "string"):
+            return known
+        connection = self._open_connection()
+        exchange = make_exchange({**access.operation, "elements": 1}, {})
+        await connection.run(self._single(connection, exchange))
+        if isinstance(exchange, ReadTag) and exchange.type is not None:
+            self._types[access.tag] = exchange.type
+            return exchange.type
+        return None
+
+    # -- forwarding -------------------------------------------------------------------------------
+
+    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
+        """The target's reply to `request`; `route_path` is what is left of it here."""
+        connection = self._open_connection()
+        lane = self._forward_lane(connection, request, route_path, timeout_s)
+        self._counters["forwards"] += 1
+        try:
+            _, reply = await connection.request(request, timeout_s=timeout_s, lane=lane)
+        except (OSError, OriginatorError, ProtocolError) as error:
+            raise _unforwarded(connection, error) from None
+        return reply
+
+    def relay(
+        self,
+        request: bytes,
+        route_path: bytes,
+        timeout_s: float,
+        done: Callable[[bytes | DeviceError], None],
+    ) -> bool:
+        """As `forward`, without a task: `done` gets the reply, or what there is instead.
+
+        False where the connection takes nothing just now; `forward` then waits, or says why.
+        """
+        connection = self._connection
+        if connection is None:
+            return False
+
+        def receive(answer: Answer) -> None:
+            if answer.trouble is None:
+                done(answer.data)
+            else:
+                done(_unforwarded(connection, trouble_of(answer, connection.reason)))
+
+        lane = self._forward_lane(connection, request, route_path, timeout_s)
+        try:
+            sent = connection.post(request, receive, timeout_s=timeout_s, lane=lane)
+        except ProtocolError:
+            return False
+        self._counters["forwards"] += sent
+        return sent
+
+    def _forward_lane(
+        self, connection: OriginatorConnection, request: bytes, route_path: bytes, timeout_s: float
+    ) -> Lane:
+        """Our class 3 connection where the request is for its end and fits, else unconnected."""
+        own = connection.lane
+        if own.connection is not None and not route_path and len(request) <= own.room.request:
+            return own
+        route = self._route + route_path
+        return Lane(Hop(route_path=route).allowing(timeout_s) if route else DIRECT)
+
+    def describe(self) -> dict[str, Any]:
+        """Session, connection, identity and counters."""
+        connection = self._connection
+        described: dict[str, Any] = {
+            "identity": self._identity,
+            "packets": "multiple" if self._batches else "single",
+            "counters": dict(self._counters),
+        }
+        if connection is not None and not connection.closed:
+            lane = connection.lane
+            described["session"] = f"0x{connection.session.session:08x}"
+            described["outstanding"] = connection.session.outstanding
+            described["carrier"] = (
+                f"class 3, {lane.room.request} bytes" if lane.connection else "unconnected"
+            )
+        return described
+
+
+def _shown(error: BaseException) -> str:
+    """An error's text on one line, bounded, without control characters."""
+    text = str(error) or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_SHOWN])
+
+
+def _unforwarded(connection: OriginatorConnection, error: Exception) -> DeviceError:
+    """What it says of the device that a routed request has no reply."""
+    if isinstance(error, ReplyTimeout):
+        return DeviceError(quality(Quality.TIMEOUT), "no reply in time")
+    if isinstance(error, EnipStatusError):
+        said = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
+        return DeviceError(said, _shown(error), connected=True)
+    return DeviceError(_lost(connection), _shown(error))
+
+
+def _lost(connection: OriginatorConnection) -> int:
+    """NOT_CONNECTED where the peer went away, BAD_REPLY where it broke the protocol."""
+    gone = connection.reason.startswith(("connection closed", "[Errno", "closed"))
+    return quality(Quality.NOT_CONNECTED if gone else Quality.BAD_REPLY)

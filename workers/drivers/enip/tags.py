@@ -1,0 +1,118 @@
+"""Tags of an EtherNet/IP device: how each is read and written, and what its reply is worth.
+
+A tag's configured type must be what the device holds, or an integer type that the value fits: a
+changed type is a bad quality, never another number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cpppod.protocols.cip import types
+from cpppod.protocols.cip.status import GeneralStatus
+from cpppod.protocols.enip.originator.operations import Operation, parse_operations
+from cpppod.protocols.enip.originator.plan import Outcome
+from cpppod.protocols.model.errors import ProtocolError
+from cpppod.protocols.model.plant import Tag
+from cpppod.protocols.model.values import Quality, quality
+from cpppod.workers.devices.driver import Sample
+
+GOOD = int(Quality.GOOD)
+TYPE_MISMATCH = quality(Quality.DEVICE_STATUS, status=0xFF, extended=0x2107)
+NO_SUCH_ADDRESS = (
+    GeneralStatus.PATH_SEGMENT_ERROR,
+    GeneralStatus.PATH_DESTINATION_UNKNOWN,
+    GeneralStatus.ATTRIBUTE_NOT_SUPPORTED,
+    GeneralStatus.OBJECT_DOES_NOT_EXIST,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TagAccess:
+    """How one tag is read.
+
+    Attributes:
+        operation: as the mini-language gives it.
+        attribute: by the attribute services rather than the tag services.
+        kind: the type that the configuration names, None for a structure.
+    """
+
+    tag: Tag
+    operation: Operation
+    attribute: bool
+    kind: types.DataType | None
+
+
+def tag_access(tag: Tag) -> TagAccess:
+    """How `tag` is read.
+
+    Raises:
+        EncodeError: its address cannot be understood.
+    """
+    (operation,) = parse_operations([tag.address])
+    attribute = "attribute" in operation["path"][-1]
+    if tag.bit is not None and "bit" not in operation and not attribute:
+        operation["bit"] = tag.bit
+    if attribute:
+        operation["method"] = "get_attribute_single"
+        operation["tag_type"] = 0  # mergeable: its size is known from the configuration
+    elif tag.length > 1:
+        operation.setdefault("elements", tag.length)
+    kind = types.BY_NAME.get(tag.type.upper())
+    return TagAccess(tag, operation, attribute, kind)
+
+
+def refused(outcome: Outcome) -> int:
+    """The quality of a tag that the device refused."""
+    status, extended = outcome
+    code = Quality.NOT_CONFIGURED if status in NO_SUCH_ADDRESS else Quality.DEVICE_STATUS
+    return quality(code, status=status, extended=extended[0] if extended else 0)
+
+
+def same_type(kind: types.DataType | None, code: int, handle: int, values: Sequence[Any]) -> bool:
+    """Whether what the device sent is what the configuration says, or an integer of that range."""
+    if kind is None:
+        return code == types.STRUCTURE
+    if kind.kind == "string":
+        return all(isinstance(value, str) for value in values)
+    found = types.BY_CODE.get(code)
+    if found is None or found.kind != kind.kind:
+        return False
+    if kind.kind != "int":
+        return True
+    low, high = kind.limits
+    return found.code == kind.code or all(low <= value <= high for value in values)
+
+
+def as_sample(tag: Tag, value: Any) -> Sample:
+    """The sample of a value: of one element where the tag has one, else of all of them."""
+    if tag.length == 1:
+        if isinstance(value, list):
+            value = value[0]
+        return value, GOOD
+    if len(value) != tag.length:
+        return None, int(Quality.BAD_REPLY)
+    return value, GOOD
+
+
+def attribute_sample(access: TagAccess, data: bytes) -> Sample:
+    """The value of an attribute's bytes, which carry no type of their own."""
+    kind, tag = access.kind, access.tag
+    if kind is None:
+        return data, GOOD
+    try:
+        values = kind.unpack(data, tag.length)
+    except ProtocolError:
+        return None, int(Quality.BAD_REPLY)
+    if tag.bit is not None and isinstance(values[0], int):
+        return bool(values[0] >> tag.bit & 1), GOOD
+    return as_sample(tag, values)
+
+
+def element(path: list[dict[str, Any]], first: int) -> list[dict[str, Any]]:
+    """The path of the element `first` further on."""
+    if not first:
+        return path
+    if "element" in path[-1]:
+        return [*path[:-1], {"element": path[-1]["element"] + first}]
+    return [*path, {"element": first}]

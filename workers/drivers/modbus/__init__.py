@@ -1,0 +1,1 @@
+"""Devices that speak Modbus, over TCP or a serial line."""

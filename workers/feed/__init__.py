@@ -1,0 +1,1 @@
+"""The feed: every value, numbered, with snapshot and replay."""

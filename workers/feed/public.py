@@ -1,0 +1,161 @@
+"""The feed on TCP: a second pair of sockets for subscribers from outside the gateway.
+
+    [feed] publish  ──► XPUB   subscriptions decided one by one (`workers.feed_door`)
+    [feed] request  ──► ROUTER snapshot and replay, so many a second for each connection
+
+Both are opened together, and tried again at every tick while a port is taken: the gateway's own
+sockets do not depend on them.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cpppod.protocols.bus.feed_requests import Refused
+from cpppod.workers.bus.zeromq import Bus, BusError, Socket
+from cpppod.workers.feed.door import (
+    FeedDoor,
+    KeyFileError,
+    RequestRate,
+    is_loopback,
+    read_client_keys,
+    read_secret_key,
+)
+
+LOG_S = 2.0
+PUBLISH_QUEUE = 1_000  # blocks that a slow subscriber may lag; 1.5 MB of blocks of 100 values
+REQUEST_QUEUE = 32  # pages of 256 KB on their way to one peer: 8 MB
+
+log = logging.getLogger("cpppod")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicSettings:
+    """What of `[feed]` is about TCP, with the files read."""
+
+    publish: str
+    request: str
+    secret_key: bytes
+    clients: tuple[tuple[str, str], ...]
+
+
+def read_settings(options: dict[str, Any]) -> PublicSettings | None:
+    """The settings in the feed's options; None if it is not to be had on TCP.
+
+    Raises:
+        KeyFileError: a key file cannot be used, or there is none and an address is not loopback.
+    """
+    publish, request = str(options.get("publish", "")), str(options.get("request", ""))
+    if not publish or not request:
+        return None
+    secret_file, clients_file = options.get("secret_key_file"), options.get("client_keys_file")
+    if secret_file and clients_file:
+        clients = tuple(sorted(read_client_keys(clients_file).items()))
+        return PublicSettings(publish, request, read_secret_key(secret_file), clients)
+    for address in (publish, request):
+        if not is_loopback(address):
+            raise KeyFileError(
+                f"feed on {address}: reachable from other machines; set secret_key_file and "
+                "client_keys_file, or use 127.0.0.1"
+            )
+    return PublicSettings(publish, request, b"", ())
+
+
+class PublicFeed:
+    """The pair of sockets, their doors, and the trouble with opening them.
+
+    Attributes:
+        trouble: why it is not open, "" if it is.
+    """
+
+    def __init__(
+        self, bus: Bus, settings: PublicSettings, answer: Callable[[bytes], bytes]
+    ) -> None:
+        self.settings = settings
+        self.trouble = "not open yet"
+        self.publish_door = FeedDoor(settings.secret_key, dict(settings.clients))
+        self.request_door = FeedDoor(settings.secret_key, dict(settings.clients))
+        self._bus = bus
+        self._answer = answer
+        self._rate = RequestRate()
+        self._publications: Socket | None = None
+        self._requests: Socket | None = None
+        self._log_at = 0.0
+        self._now = 0.0
+        self._turned_away = 0
+
+    def tick(self, now: float) -> None:
+        """Open what is not open; tell the log who was turned away, at most once every `LOG_S`."""
+        self._now = now
+        if self._requests is None:
+            self._open()
+        if now < self._log_at:
+            return
+        self._log_at = now + LOG_S
+        reasons = self.turned_away()
+        if sum(reasons.values()) > self._turned_away:
+            self._turned_away = sum(reasons.values())
+            log.warning("feed turned peers away totals=%s", reasons)
+
+    def send(self, topic: bytes, payload: bytes) -> None:
+        """Publish to whoever has subscribed; who lags too far behind loses it."""
+        if self._publications is not None:
+            self._publications.send(topic, payload)
+
+    def turned_away(self) -> dict[str, int]:
+        """Reason -> how many peers, or their subscriptions and requests, were refused."""
+        reasons = dict(self.publish_door.turned_away)
+        for reason, count in self.request_door.turned_away.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+        return reasons
+
+    def endpoints(self) -> tuple[str, str]:
+        """Where the two are bound; "" where they are not."""
+        return (
+            self._publications.endpoint if self._publications else "",
+            self._requests.endpoint if self._requests else "",
+        )
+
+    def close(self) -> None:
+        """Close both."""
+        for socket in (self._publications, self._requests):
+            if socket is not None:
+                socket.close()
+        self._publications = self._requests = None
+
+    def _open(self) -> None:
+        try:
+            if self._publications is None:
+                self._publications = self._bus.public_publisher(
+                    "feed.pub tcp",
+                    self.publish_door,
+                    endpoint=f"tcp://{self.settings.publish}",
+                    queue=PUBLISH_QUEUE,
+                )
+            self._requests = self._bus.public_router(
+                "feed.req tcp",
+                self._on_request,
+                self.request_door,
+                endpoint=f"tcp://{self.settings.request}",
+                queue=REQUEST_QUEUE,
+            )
+        except BusError as error:
+            if str(error) != self.trouble:
+                log.error("feed not on TCP: %s", error)
+            self.trouble = str(error)
+            return
+        self.trouble = ""
+        curve = "with CURVE" if self.settings.secret_key else "without CURVE"
+        log.info("feed on TCP %s publish=%s request=%s", curve, *self.endpoints())
+
+    def _on_request(self, frames: list[bytes]) -> None:
+        if self._requests is None or len(frames) != 2:
+            self.request_door.refused("request of wrong parts")
+            return
+        identity, request = frames
+        if self._rate.allows(identity, self._now):
+            self._requests.send(identity, self._answer(request))
+        else:
+            self.request_door.refused("too many requests")
+            self._requests.send(identity, Refused(0, "too many requests").encode())

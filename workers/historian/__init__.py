@@ -1,0 +1,1 @@
+"""The historian: journals into a store, and questions about it."""

@@ -1,0 +1,166 @@
+"""The historian: journals into the store, and questions about what is stored.
+
+    journals ──► Collector.turn (I/O thread) ──► store
+    control  ──► command("history") ──► a reader of its own, on a second thread
+
+It looks at the journals ten times a second by itself: a stat per publisher, less than a
+subscription to every value would cost. A store that hangs for `HUNG_S` has its connection cut, so
+that the call in it fails like any other.
+"""
+
+import asyncio
+import importlib.util
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from cpppod.protocols.model.plant import Worker
+from cpppod.workers.historian.collector import Collector, CollectorCounters
+from cpppod.workers.historian.stores.opening import POSTGRESQL, open_reader, open_store, store_url
+from cpppod.workers.historian.stores.questions import QuestionError, answer
+from cpppod.workers.historian.stores.store import StoreError
+from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
+from cpppod.workers.process.worker import CommandError, Process, Report
+
+logger = logging.getLogger("cpppod.historian")
+
+LOOK_S = 0.1  # between looks at journals that had nothing new
+HUNG_S = 5.0  # a call into the store that takes longer is given up
+OVERDUE_S = 5.0  # a store that takes nothing for longer is named in the beat
+ANSWER_SIZE = 48_000  # characters: the control socket's lines have 64 KB
+MAX_QUESTIONS = 8  # waiting for an answer; more are refused
+
+
+class Historian:
+    """The role; see the module."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._questions = IoThread()
+        self._asked = 0
+        self._prepared: Worker | None = None
+        self._worker: Worker | None = None
+        self._url = ""
+        self._collector: Collector | None = None
+        self._changed = asyncio.Event()
+
+    def prepare(self, worker: Worker) -> list[str]:
+        url = store_url(worker.options, worker.state_dir)
+        if url.startswith(POSTGRESQL) and importlib.util.find_spec("psycopg") is None:
+            return ["history: PostgreSQL needs psycopg; pip install 'cpppod[postgresql]'"]
+        try:
+            open_store(url, worker.options)
+        except (StoreError, TypeError) as error:
+            return [f"history: {error}"]
+        self._prepared = worker
+        return []
+
+    def commit(self) -> None:
+        worker, self._prepared = self._prepared, None
+        assert worker is not None  # the frame prepares before it commits
+        self._worker = worker
+        self._changed.set()
+
+    def abort(self) -> None:
+        self._prepared = None
+
+    async def run(self) -> None:
+        """Collect until cancelled; with new settings, close and begin anew."""
+        while True:
+            self._changed.clear()
+            worker = self._worker
+            assert worker is not None
+            self._url = store_url(worker.options, worker.state_dir)
+            store = open_store(self._url, worker.options)
+            root = Path(worker.state_dir) / "journal"
+            collector = self._collector = Collector(root, store, monotonic=time.monotonic)
+            try:
+                while not self._changed.is_set():
+                    more = await self._turn(collector)
+                    if not more:
+                        await self._wait(LOOK_S)
+            finally:
+                await self._finish(collector)
+
+    async def _turn(self, collector: Collector) -> bool:
+        call = self._process.io.call(collector.turn, time.time_ns() // 1000)
+        while True:
+            done, _ = await asyncio.wait((call,), timeout=HUNG_S)
+            if done:
+                return call.result()
+            give_up = getattr(collector.store, "give_up", None)
+            logger.error("store hangs url=%s", self._url.rpartition("@")[2])
+            if give_up is not None:
+                give_up()
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        except TimeoutError:
+            pass
+
+    async def _finish(self, collector: Collector) -> None:
+        """At a stop or a change of settings: one last turn, then let go."""
+        try:
+            await self._process.io.call(collector.turn, time.time_ns() // 1000)
+            await self._process.io.call(collector.close)
+        except IoThreadBusy:
+            logger.warning("store not closed: its thread is busy")
+
+    def beat(self) -> Report:
+        collector = self._collector
+        if collector is None:
+            return Report()
+        overdue = [f"store {collector.state}"] if collector.failing_s() > OVERDUE_S else []
+        if self._process.io.age_us() > HUNG_S * 1e6:
+            overdue = ["store hung"]
+        state = collector.store.state()
+        extra = {
+            "store": self._url.rpartition("@")[2],
+            "store_state": "hung" if "store hung" in overdue else collector.state,
+            "store_error": collector.error,
+            "behind_bytes": collector.behind_bytes,
+            "stored_us": collector.stored_us,
+            "store_bytes": state.bytes,
+            "oldest_us": state.oldest_us,
+        }
+        return Report("running", overdue, None, _metrics(collector), extra)
+
+    async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
+        if verb != "history":
+            raise CommandError(f"{verb}: a historian knows history")
+        if self._asked >= MAX_QUESTIONS:
+            raise CommandError("too many questions at once; try again")
+        self._asked += 1
+        try:
+            return await self._questions.call(self._answer, self._url, arguments)
+        except (QuestionError, StoreError) as error:
+            raise CommandError(str(error)) from None
+        except IoThreadBusy:
+            raise CommandError("the store does not answer; try again") from None
+        finally:
+            self._asked -= 1
+
+    def _answer(self, url: str, arguments: dict[str, Any]) -> Any:
+        reader = open_reader(url)
+        try:
+            return answer(reader, arguments, size=ANSWER_SIZE)
+        finally:
+            reader.close()
+
+
+def _metrics(collector: Collector) -> list[list[Any]]:
+    counters, state = collector.counters, collector.store.state()
+    metrics: list[list[Any]] = [
+        [f"cpppod_historian_{name}_total", {}, getattr(counters, name)]
+        for name in CollectorCounters.__slots__
+    ]
+    metrics.append(["cpppod_sink_up", {}, int(collector.state == "storing")])
+    metrics.append(["cpppod_historian_behind_bytes", {}, collector.behind_bytes])
+    metrics.append(["cpppod_store_dropped_total", {}, counters.gap_samples])
+    if state.bytes >= 0:
+        metrics.append(["cpppod_store_bytes", {}, state.bytes])
+    if state.oldest_us >= 0:
+        metrics.append(["cpppod_store_oldest_timestamp_seconds", {}, state.oldest_us / 1e6])
+    return metrics

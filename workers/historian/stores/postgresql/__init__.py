@@ -1,0 +1,1 @@
+"""The store in PostgreSQL, with TimescaleDB where it is there."""

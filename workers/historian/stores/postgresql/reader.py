@@ -1,0 +1,123 @@
+"""Reading a PostgreSQL store beside the historian that fills it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+from cpppod.workers.historian.stores.postgresql.store import CONNECT_S, value_of
+from cpppod.workers.historian.stores.store import Gap, Minute, Reading, Sample, StoreError
+
+STATEMENT_S = 60  # a question over years may take this long
+ROWS = 5_000  # fetched at a time
+
+_US = "(extract(epoch FROM s.time) * 1000000)::bigint"
+_SAMPLES = f"""
+SELECT {_US}, number, other, form, quality FROM history.sample s
+WHERE tag = ANY(%s)
+AND time BETWEEN timestamptz 'epoch' + %s * interval '1 microsecond'
+             AND timestamptz 'epoch' + %s * interval '1 microsecond'
+"""
+_READINGS = f"""
+SELECT p.name, s.epoch, s.sequence, t.device, t.group_name, {_US},
+       (extract(epoch FROM s.gateway_time) * 1000000)::bigint, 0, s.members,
+       t.name, number, other, form, quality
+FROM history.sample s JOIN history.tag t ON t.id = s.tag
+JOIN history.publisher p ON p.id = s.publisher
+WHERE time BETWEEN timestamptz 'epoch' + %s * interval '1 microsecond'
+              AND timestamptz 'epoch' + %s * interval '1 microsecond'
+ORDER BY s.time, p.name, s.epoch, s.sequence, t.id
+"""
+
+
+class PostgresqlReader:
+    """The store behind a URL, for questions."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._connection = psycopg.connect(
+                url,
+                connect_timeout=CONNECT_S,
+                options=f"-c statement_timeout={STATEMENT_S * 1000} -c timezone=UTC"
+                " -c default_transaction_read_only=on",
+            )
+            found = self._connection.execute("SELECT to_regclass('history.sample')").fetchone()
+        except psycopg.Error as error:
+            raise _store_error(error) from error
+        if found is None or found[0] is None:
+            self.close()
+            raise StoreError("postgresql: no store of history there")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _rows(self, query: str, values: tuple[Any, ...]) -> Iterator[Any]:
+        try:
+            with self._connection.cursor(name="history") as cursor:
+                cursor.itersize = ROWS
+                cursor.execute(query, values)
+                yield from cursor
+        except psycopg.Error as error:
+            raise _store_error(error) from error
+        finally:
+            if not self._connection.closed:
+                self._connection.rollback()
+
+    def tags(self) -> list[str]:
+        query = "SELECT DISTINCT device || '.' || name FROM history.tag"
+        return sorted(row[0] for row in self._rows(query, ()))
+
+    def _numbers(self, device: str, tag: str) -> list[int]:
+        query = "SELECT id FROM history.tag WHERE lower(device) = %s AND lower(name) = %s"
+        return [row[0] for row in self._rows(query, (device.lower(), tag.lower()))]
+
+    def samples(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Sample]:
+        numbers = self._numbers(device, tag)
+        query = f"{_SAMPLES} ORDER BY time, epoch, sequence"
+        for row in self._rows(query, (numbers, since_us, _clip(until_us))):
+            yield Sample(row[0], value_of(row[1], row[2], row[3]), row[4])
+
+    def last(self, device: str, tag: str, until_us: int) -> Sample | None:
+        numbers = self._numbers(device, tag)
+        query = f"{_SAMPLES} ORDER BY time DESC, epoch DESC, sequence DESC LIMIT 1"
+        for row in self._rows(query, (numbers, 0, _clip(until_us))):
+            return Sample(row[0], value_of(row[1], row[2], row[3]), row[4])
+        return None
+
+    def gaps(self, device: str, since_us: int, until_us: int) -> list[Gap]:
+        query = (
+            "SELECT * FROM history.gap WHERE from_us <= %s AND to_us >= %s"
+            " AND (device = %s OR device = '' OR %s = '') ORDER BY from_us"
+        )
+        return [Gap(*row) for row in self._rows(query, (until_us, since_us, device, device))]
+
+    def minutes(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Minute]:
+        yield from ()
+
+    def rolled_up(self, since_us: int, until_us: int, *, gone_only: bool) -> list[tuple[int, int]]:
+        return []
+
+    def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
+        key: Any = None
+        head: tuple[Any, ...] = ()
+        tags: list[str] = []
+        values: list[Any] = []
+        qualities: list[int] = []
+        for row in self._rows(_READINGS, (since_us, _clip(until_us))):
+            if row[:3] != key:
+                if key is not None:
+                    yield Reading._make((*head, tags, values, qualities))
+                key, head, tags, values, qualities = row[:3], row[:9], [], [], []
+            tags.append(row[9])
+            values.append(value_of(row[10], row[11], row[12]))
+            qualities.append(row[13])
+        if key is not None:
+            yield Reading._make((*head, tags, values, qualities))
+
+
+def _clip(time_us: int) -> int:
+    return min(time_us, 2**53)
+
+
+def _store_error(error: psycopg.Error) -> StoreError:
+    return StoreError(f"postgresql: {str(error).strip().partition(chr(10))[0]}")

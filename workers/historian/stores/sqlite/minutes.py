@@ -1,0 +1,121 @@
+"""A closed day by the minute: min, time-weighted mean and max of every tag, in a file of its own.
+
+    minutes    device, tag -> minutes with a good number, zlib of five arrays one after the other:
+               minute of the day (H), samples (H), milliseconds good (I), then minimum, mean,
+               maximum (d)
+
+The file appears whole, under its name, once all of the day is in it.
+"""
+
+import os
+import sqlite3
+import sys
+import time
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from cpppod.workers.historian.stores.buckets import Bucket, buckets, with_gaps
+from cpppod.workers.historian.stores.store import Minute, Sample, StoreReader
+
+SCHEMA = 1
+MINUTE_US = 60_000_000
+DAY_US = 86_400_000_000
+SLICE_S = 0.05  # of work between two turns of whoever shares the thread
+MAX_COUNT = 65_535  # samples of a minute as it is stored: a thousand a second
+
+_TABLES = """
+CREATE TABLE minutes (
+    device TEXT NOT NULL, tag TEXT NOT NULL, day_us INTEGER NOT NULL, minutes BLOB NOT NULL,
+    PRIMARY KEY (device, tag)) WITHOUT ROWID;
+"""
+_LAYOUT = "HHIddd"  # the arrays of a row, little-endian
+
+
+def minutes_path(folder: Path, day: str) -> Path:
+    """Where the roll-up of a day is."""
+    return folder / f"minutes-{day}.sqlite"
+
+
+def encode_minutes(found: Iterable[Bucket], day_us: int) -> bytes:
+    """A tag's minutes as one row holds them; those without a good number are left out."""
+    kept = [bucket for bucket in found if bucket.mean is not None]
+    columns = (
+        array("H", [(bucket.start_us - day_us) // MINUTE_US for bucket in kept]),
+        array("H", [min(bucket.samples, MAX_COUNT) for bucket in kept]),
+        array("I", [bucket.good_us // 1000 for bucket in kept]),
+        array("d", [bucket.minimum or 0.0 for bucket in kept]),
+        array("d", [bucket.mean or 0.0 for bucket in kept]),
+        array("d", [bucket.maximum or 0.0 for bucket in kept]),
+    )
+    if sys.byteorder != "little":
+        for column in columns:
+            column.byteswap()
+    return zlib.compress(b"".join(column.tobytes() for column in columns))
+
+
+def decode_minutes(row: bytes, day_us: int) -> Iterator[Minute]:
+    """The minutes of a row."""
+    data = zlib.decompress(row)
+    width = sum(array(code).itemsize for code in _LAYOUT)
+    count, at, columns = len(data) // width, 0, []
+    for code in _LAYOUT:
+        column = array(code)
+        column.frombytes(data[at : at + count * column.itemsize])
+        at += count * column.itemsize
+        if sys.byteorder != "little":
+            column.byteswap()
+        columns.append(column)
+    for minute, samples, good_ms, minimum, mean, maximum in zip(*columns, strict=True):
+        start_us = day_us + minute * MINUTE_US
+        yield Minute(start_us, minimum, mean, maximum, samples, good_ms * 1000)
+
+
+def read_minutes(
+    database: sqlite3.Connection, device: str, tag: str, since_us: int, until_us: int
+) -> Iterator[Minute]:
+    """A tag's minutes of that time, from one day's file."""
+    for day_us, row in database.execute(
+        "SELECT day_us, minutes FROM minutes"
+        " WHERE device = ? COLLATE NOCASE AND tag = ? COLLATE NOCASE",
+        (device, tag),
+    ).fetchall():
+        for minute in decode_minutes(row, day_us):
+            if since_us <= minute.start_us + MINUTE_US - 1 and minute.start_us <= until_us:
+                yield minute
+
+
+def roll_up(folder: Path, day: str, tags: Iterable[str], reader: StoreReader) -> Iterator[None]:
+    """Write the roll-up of a day's `tags` (`device.tag`); yields between slices of work."""
+    path = minutes_path(folder, day)
+    part = path.with_name(f".{path.name}.new")
+    part.unlink(missing_ok=True)
+    day_us = int(datetime.strptime(f"{day} +0000", "%Y-%m-%d %z").timestamp()) * 1_000_000
+    database = sqlite3.connect(part, isolation_level=None, check_same_thread=False)
+    try:
+        database.executescript(f"PRAGMA journal_mode=OFF; {_TABLES} PRAGMA user_version={SCHEMA};")
+        began = time.monotonic()
+        for name in tags:
+            device, _, tag = name.partition(".")
+            samples: Iterable[Sample] = reader.samples(device, tag, day_us, day_us + DAY_US - 1)
+            gaps = reader.gaps(device, day_us, day_us + DAY_US - 1)
+            opening = reader.last(device, tag, day_us - 1)
+            found = []
+            for bucket in buckets(
+                opening, with_gaps(samples, gaps), day_us, day_us + DAY_US, MINUTE_US
+            ):
+                found.append(bucket)
+                if time.monotonic() - began > SLICE_S:
+                    yield
+                    began = time.monotonic()
+            row = (device, tag, day_us, encode_minutes(found, day_us))
+            database.execute("INSERT INTO minutes VALUES (?, ?, ?, ?)", row)
+        database.close()
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        database.close()
+        part.unlink(missing_ok=True)

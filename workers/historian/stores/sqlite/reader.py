@@ -1,0 +1,278 @@
+"""Reading a SQLite store beside the historian that writes it: a connection per question and file.
+
+A question goes to the days that it is about, with a day to either side: readings are filed by the
+gateway's clock, and asked for by their source time.
+"""
+
+import heapq
+import re
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from cpppod.workers.historian.stores.encoding import keyframe_sample, sample_of, unpack
+from cpppod.workers.historian.stores.sqlite.day import SCHEMA, topic_worth
+from cpppod.workers.historian.stores.sqlite.index import NAME, read_gaps
+from cpppod.workers.historian.stores.sqlite.minutes import read_minutes
+from cpppod.workers.historian.stores.store import (
+    Gap,
+    Minute,
+    Reading,
+    Sample,
+    SchemaError,
+    StoreError,
+)
+
+READINGS, MINUTES = "readings-", "minutes-"
+DAY_US = 86_400_000_000
+_WAL_FORMAT = 2  # bytes 18 and 19 of a database that has a log (SQLite file format, 1.3.3)
+
+_LAST = """
+SELECT source_us, samples FROM blocks WHERE topic = ? AND source_us <= ?
+ORDER BY source_us DESC, sequence DESC"""
+_RANGE = """
+SELECT source_us, samples FROM blocks WHERE topic = ? AND source_us BETWEEN ? AND ?
+ORDER BY source_us, epoch, sequence"""
+_KEYFRAME = """
+SELECT source_us, samples FROM keyframes WHERE topic = ? AND source_us <= ?
+ORDER BY source_us DESC LIMIT 1"""
+_TOPIC = """
+SELECT b.source_us, p.name, b.epoch, b.sequence, b.gateway_us, b.mono_us, b.members, b.samples
+FROM blocks b JOIN publishers p ON p.id = b.publisher
+WHERE b.topic = ? AND b.source_us BETWEEN ? AND ? ORDER BY b.source_us, b.epoch, b.sequence"""
+
+
+def day_files(folder: Path, prefix: str = READINGS) -> dict[str, Path]:
+    """The files of a store by their day."""
+    name = re.compile(re.escape(prefix) + r"(\d{4,}-\d\d-\d\d)\.sqlite")
+    found = {}
+    for path in folder.glob(f"{prefix}*.sqlite"):
+        match = name.fullmatch(path.name)
+        if match:
+            found[match[1]] = path
+    return found
+
+
+def is_open_day(path: Path) -> bool:
+    """Whether the file still has a write-ahead log, as only a day that is written to should."""
+    with open(path, "rb") as file:
+        head = file.read(20)
+    return len(head) == 20 and head[18] == _WAL_FORMAT
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write; on read-only media, too.
+
+    Raises:
+        sqlite3.Error: as it says.
+    """
+    address = f"file:{quote(str(path))}?mode=ro"
+    database = sqlite3.connect(address, uri=True, timeout=5.0, check_same_thread=False)
+    try:
+        database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError:
+        database.close()
+        database = sqlite3.connect(f"{address}&immutable=1", uri=True, check_same_thread=False)
+    return database
+
+
+class DayReader:
+    """A day's readings."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = connect_to_read(path)
+        found = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if found > SCHEMA:
+            self.close()
+            raise SchemaError(f"{path}: schema {found} is newer than this version's {SCHEMA}")
+        self._database.execute("BEGIN")  # one state of the file for all that follows
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def tags(self) -> list[str]:
+        """All of the day's tags as `device.tag`."""
+        query = "SELECT device || '.' || name FROM tags JOIN topics ON topics.id = tags.topic"
+        return [name for (name,) in self._database.execute(query)]
+
+    def _places(self, device: str, tag: str) -> list[tuple[int, int]]:
+        """Topic and number of a tag: in several groups where it was moved from one to another."""
+        return self._database.execute(
+            "SELECT topic, number FROM tags JOIN topics ON topics.id = tags.topic"
+            " WHERE device = ? COLLATE NOCASE AND name = ? COLLATE NOCASE",
+            (device, tag),
+        ).fetchall()
+
+    def samples(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Sample]:
+        """The tag's samples of that time in order."""
+        places = self._places(device, tag)
+        if len(places) == 1:
+            yield from self._samples(*places[0], since_us, until_us)
+            return
+        found = [sample for place in places for sample in self._samples(*place, since_us, until_us)]
+        yield from sorted(found, key=lambda sample: sample.time_us)
+
+    def _samples(self, topic: int, number: int, since_us: int, until_us: int) -> Iterator[Sample]:
+        for source_us, row in self._database.execute(_RANGE, (topic, since_us, until_us)):
+            sample = sample_of(row, number, source_us)
+            if sample is not None:
+                yield sample
+
+    def last(self, device: str, tag: str, until_us: int) -> Sample | None:
+        """The tag's last sample at or before then; of an earlier day, if that is what it was."""
+        found = [
+            sample
+            for place in self._places(device, tag)
+            if (sample := self._last(*place, until_us)) is not None
+        ]
+        return max(found, key=lambda sample: sample.time_us, default=None)
+
+    def _last(self, topic: int, number: int, until_us: int) -> Sample | None:
+        keyframe = self._database.execute(_KEYFRAME, (topic, until_us)).fetchone()
+        for source_us, row in self._database.execute(_LAST, (topic, until_us)):
+            sample = sample_of(row, number, source_us)
+            if sample is not None:
+                return sample
+            if keyframe is not None and source_us < keyframe[0]:
+                break
+        return keyframe_sample(keyframe[1], number) if keyframe is not None else None
+
+    def last_values(self, device: str, group: str) -> dict[str, tuple[Any, int, int]]:
+        """Tag -> value, quality and source time after the day's last reading of that group."""
+        topic = self._database.execute(
+            "SELECT id FROM topics WHERE device = ? AND group_name = ?", (device, group)
+        ).fetchone()
+        if topic is None:
+            return {}
+        values = topic_worth(self._database, topic[0])
+        names = self._database.execute("SELECT name, number FROM tags WHERE topic = ?", topic)
+        return {name: values[number] for name, number in names if number in values}
+
+    def topics(self) -> list[tuple[str, str]]:
+        """Every device and group of the day."""
+        return self._database.execute("SELECT device, group_name FROM topics").fetchall()
+
+    def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
+        """Every reading of that time, in order of time."""
+        topics = self._database.execute("SELECT id, device, group_name FROM topics").fetchall()
+        lines = [self._readings(topic, since_us, until_us) for topic in topics]
+        yield from heapq.merge(*lines, key=_when)
+
+    def _readings(
+        self, topic: tuple[int, str, str], since_us: int, until_us: int
+    ) -> Iterator[Reading]:
+        names = [
+            name
+            for (name,) in self._database.execute(
+                "SELECT name FROM tags WHERE topic = ? ORDER BY number", topic[:1]
+            )
+        ]
+        for row in self._database.execute(_TOPIC, (topic[0], since_us, until_us)):
+            numbers, values, qualities = unpack(row[7], 3)
+            tags = names[: len(values)] if numbers is None else [names[at] for at in numbers]
+            key = (*row[1:4], *topic[1:], row[0], *row[4:7])
+            yield Reading._make((*key, tags, values, qualities))
+
+
+def _when(reading: Reading) -> tuple[int, str, int, int]:
+    return (reading.source_us, *reading[:3])
+
+
+class SqliteReader:
+    """A store in a folder, for questions."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise StoreError(f"{folder}: no store of history there")
+        self.folder = folder
+
+    def close(self) -> None:
+        """Nothing is held between questions."""
+
+    def _days(self, since_us: int, until_us: int, prefix: str = READINGS) -> list[Path]:
+        first, last = _day_number(since_us) - 1, _day_number(until_us) + 1
+        found = []
+        for day, path in sorted(day_files(self.folder, prefix).items()):
+            if first <= datetime.strptime(day, "%Y-%m-%d").toordinal() <= last:
+                found.append(path)
+        return found
+
+    def _over(self, paths: list[Path]) -> Iterator[DayReader]:
+        """Each day's reader, closed after its turn; a day removed meanwhile is passed over."""
+        for path in paths:
+            try:
+                reader = DayReader(path)
+            except sqlite3.OperationalError as error:
+                if path.exists():
+                    raise StoreError(f"{path}: {error}") from error
+                continue
+            try:
+                yield reader
+            except sqlite3.Error as error:
+                raise StoreError(f"{path}: {error}") from error
+            finally:
+                reader.close()
+
+    def tags(self) -> list[str]:
+        found: set[str] = set()
+        for reader in self._over(list(day_files(self.folder).values())):
+            found.update(reader.tags())
+        return sorted(found)
+
+    def samples(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Sample]:
+        last_us = -1
+        for reader in self._over(self._days(since_us, until_us)):
+            for sample in reader.samples(device, tag, max(since_us, last_us), until_us):
+                last_us = sample.time_us
+                yield sample
+
+    def last(self, device: str, tag: str, until_us: int) -> Sample | None:
+        for reader in self._over(self._days(0, until_us)[::-1]):
+            sample = reader.last(device, tag, until_us)
+            if sample is not None:
+                return sample
+        return None
+
+    def gaps(self, device: str, since_us: int, until_us: int) -> list[Gap]:
+        path = self.folder / NAME
+        if not path.exists():
+            return []
+        database = connect_to_read(path)
+        try:
+            return read_gaps(database, device, since_us, until_us)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from error
+        finally:
+            database.close()
+
+    def minutes(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Minute]:
+        for path in self._days(since_us, until_us, MINUTES):
+            database = connect_to_read(path)
+            try:
+                yield from read_minutes(database, device, tag, since_us, until_us)
+            except sqlite3.Error as error:
+                raise StoreError(f"{path}: {error}") from error
+            finally:
+                database.close()
+
+    def rolled_up(self, since_us: int, until_us: int, *, gone_only: bool) -> list[tuple[int, int]]:
+        with_samples = day_files(self.folder) if gone_only else {}
+        found = []
+        for day in sorted(day_files(self.folder, MINUTES)):
+            begin_us = int(datetime.strptime(f"{day} +0000", "%Y-%m-%d %z").timestamp()) * 1_000_000
+            if day not in with_samples and begin_us < until_us and begin_us + DAY_US > since_us:
+                found.append((begin_us, begin_us + DAY_US))
+        return found
+
+    def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
+        for reader in self._over(self._days(since_us, until_us)):
+            yield from reader.readings(since_us, until_us)
+
+
+def _day_number(time_us: int) -> int:
+    clipped = min(max(time_us, 0), 253_402_300_000_000_000)  # the year 9999
+    return datetime.fromtimestamp(clipped // 1_000_000, UTC).toordinal()

@@ -1,0 +1,342 @@
+"""The SQLite store: a file of readings per UTC day, an index, roll-ups of closed days.
+
+    index.sqlite                  cursors, gaps, quarantine
+    readings-2026-11-22.sqlite    the day's readings (by the gateway's clock)
+    minutes-2026-11-21.sqlite     a closed day by the minute
+
+A commit makes the readings durable first, the cursors after: what a crash in between leaves to be
+read again is there already, and stored once. Days go oldest first: beyond `retention_s`, beyond
+`bytes`, and while less than `free_bytes` of the disk are free; never the newest. `retention_s`
+counts days that have readings, so that a clock which jumps removes nothing.
+"""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.workers.historian.stores.encoding import pack
+from cpppod.workers.historian.stores.sqlite.day import DayFile
+from cpppod.workers.historian.stores.sqlite.index import NAME, IndexFile
+from cpppod.workers.historian.stores.sqlite.minutes import minutes_path, roll_up
+from cpppod.workers.historian.stores.sqlite.reader import (
+    MINUTES,
+    READINGS,
+    DayReader,
+    SqliteReader,
+    day_files,
+    is_open_day,
+)
+from cpppod.workers.historian.stores.store import (
+    ALL,
+    Batch,
+    Cursor,
+    Gap,
+    PoisonError,
+    Reading,
+    Stored,
+    StoreError,
+    StoreState,
+)
+
+logger = logging.getLogger(__name__)
+
+DAY_US = 86_400_000_000
+MAX_OPEN_DAYS = 4  # yesterday's late readings, today's, and a clock that is set to and fro
+FREE_SHARE = 0.05  # of the file system stays free by default ...
+FREE_AT_MOST = 1_000_000_000  # ... but no more than this many bytes
+SIZE_SHARE = 0.5  # of the file system is what a store takes by default
+UPKEEP_S = 10.0  # between looks at sizes
+CLOSING_S = 60.0  # between looks for days to close
+CLOSED_AFTER_S = 3_600.0  # without a reading, and with a later day there, a day is over
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteLimits:
+    """What a store may take; 0 takes the default.
+
+    Attributes:
+        retention_s: how long samples are kept; 0 for as long as there is room.
+        minutes_retention_s: how long roll-ups are kept; 0 likewise.
+        bytes: of all files; by default half the file system.
+        free_bytes: what stays free of it; by default 5 %, at most 1 GB.
+        roll_up: whether closed days are rolled up.
+    """
+
+    retention_s: float = 0.0
+    minutes_retention_s: float = 0.0
+    bytes: int = 0
+    free_bytes: int = 0
+    roll_up: bool = True
+
+
+def day_of(time_us: int) -> str:
+    """The UTC day of a time, as files are named after it."""
+    return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%d")
+
+
+class SqliteStore:
+    """The store in a folder; see the module."""
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: SqliteLimits | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = folder
+        self.limits = limits or SqliteLimits()
+        self._monotonic = monotonic
+        self._index: IndexFile | None = None
+        self._days: dict[str, DayFile] = {}
+        self._state = StoreState()
+        self._looked = -UPKEEP_S
+        self._upkept = -CLOSING_S
+        self._removed = 0
+        self._written: dict[str, float] = {}  # day -> when this process last wrote to it
+        self._work: Iterator[None] | None = None
+        self._damaged: list[Gap] = []
+
+    def open(self) -> dict[str, Cursor]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self._index is None:
+                self._index = _mended(self.folder / NAME, lambda: IndexFile(self.folder))
+            return self._index.cursors()
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            raise _store_error(self.folder, error) from error
+
+    def close(self) -> None:
+        self._close_days()
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+        self._work = None
+
+    def commit(self, batch: Batch) -> Stored:
+        if self._index is None:
+            self.open()
+        assert self._index is not None
+        try:
+            self._keep_free(self._monotonic())
+            added = 0
+            for day, readings in _by_day(batch.readings).items():
+                added += self._commit_day(day, readings)
+            batch.gaps.extend(self._damaged)
+            self._index.commit(batch)
+            self._damaged.clear()
+        except EncodeError as error:
+            self._close_days()  # they remember names that were rolled back
+            raise PoisonError(str(error), _unsayable(batch.readings)) from error
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            raise _store_error(self.folder, error) from error
+        return Stored(added, len(batch.readings) - added)
+
+    def _commit_day(self, day: str, readings: list[Reading]) -> int:
+        file = self._day(day)
+        file.begin()
+        try:
+            added = file.add(readings, self._opening(day))
+            file.commit()
+        except BaseException:
+            file.rollback()
+            raise
+        self._written[day] = self._monotonic()
+        return added
+
+    def _day(self, day: str) -> DayFile:
+        file = self._days.pop(day, None)
+        if file is None:
+            while len(self._days) >= MAX_OPEN_DAYS:
+                self._days.pop(next(iter(self._days))).close()
+            path = self.folder / f"{READINGS}{day}.sqlite"
+            file = _mended(path, lambda: DayFile(path), lambda: self._declare_damaged(day))
+            minutes_path(self.folder, day).unlink(missing_ok=True)  # made anew when it is over
+        self._days[day] = file  # the latest used last
+        return file
+
+    def _declare_damaged(self, day: str) -> None:
+        begin = _day_us(day)
+        reason = "store file damaged"
+        self._damaged.append(Gap("", 0, ALL, ALL, 0, 0, -1, -1, reason, begin, begin + DAY_US - 1))
+
+    def _opening(self, day: str) -> Callable[[str, str], dict[str, tuple[Any, int, int]]]:
+        def worth(device: str, group: str) -> dict[str, tuple[Any, int, int]]:
+            earlier = [found for found in sorted(day_files(self.folder)) if found < day]
+            if not earlier:
+                return {}
+            if earlier[-1] in self._days:
+                return self._days[earlier[-1]].last_values(device, group)
+            reader = DayReader(day_files(self.folder)[earlier[-1]])
+            try:
+                return reader.last_values(device, group)
+            finally:
+                reader.close()
+
+        return worth
+
+    def _close_days(self) -> None:
+        for file in self._days.values():
+            try:
+                file.rollback()
+                file.close()
+            except sqlite3.Error as error:
+                logger.warning("store file not closed path=%s error=%s", file.path, error)
+        self._days.clear()
+
+    def state(self) -> StoreState:
+        return self._state
+
+    def _keep_free(self, now: float) -> None:
+        """Make room before a commit; refuse it while there is none to be made."""
+        if now - self._looked >= UPKEEP_S or self._free() < self._floor():
+            self._looked = now
+            self._remove_days()
+        if self._free() < self._floor():
+            raise StoreError(f"{self.folder}: less than {self._floor()} bytes free", full=True)
+
+    def _free(self) -> int:
+        status = os.statvfs(self.folder)
+        return status.f_bavail * status.f_frsize
+
+    def _floor(self) -> int:
+        if self.limits.free_bytes:
+            return self.limits.free_bytes
+        status = os.statvfs(self.folder)
+        return min(int(status.f_blocks * status.f_frsize * FREE_SHARE), FREE_AT_MOST)
+
+    def _bound(self) -> int:
+        if self.limits.bytes:
+            return self.limits.bytes
+        status = os.statvfs(self.folder)
+        return int(status.f_blocks * status.f_frsize * SIZE_SHARE)
+
+    def _remove_days(self) -> None:
+        """Unlink the oldest days that are beyond the limits."""
+        days = sorted(day_files(self.folder).items())
+        minutes = sorted(day_files(self.folder, MINUTES).items())
+        self._remove_old(days, self.limits.retention_s)
+        self._remove_old(minutes, self.limits.minutes_retention_s)
+        bound, floor = self._bound(), self._floor()
+        for line in (days, minutes):  # the minutes of a day outlive its samples
+            while len(line) > 1 and (self._size() > bound or self._free() < floor):
+                self._remove(*line.pop(0))
+        if days and self._index is not None:
+            self._index.forget_gaps(_day_us(min(line[0][0] for line in (days, minutes) if line)))
+        oldest = _day_us(days[0][0]) if days else -1
+        self._state = StoreState(self._size(), oldest, self._free(), self._removed)
+
+    def _remove_old(self, line: list[tuple[str, Path]], retention_s: float) -> None:
+        kept = int(-(-retention_s // 86_400)) + 1  # the day that is running counts besides
+        while retention_s and len(line) > kept:
+            self._remove(*line.pop(0))
+
+    def _remove(self, day: str, path: Path) -> None:
+        open_day = self._days.pop(day, None) if path.name.startswith(READINGS) else None
+        if open_day is not None:
+            open_day.close()
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        self._removed += 1
+        logger.info("store file removed to make room path=%s", path)
+
+    def _size(self) -> int:
+        total = 0
+        for entry in os.scandir(self.folder):
+            total += entry.stat().st_size if entry.is_file() else 0
+        return total
+
+    def maintain(self, now_us: int) -> bool:
+        try:
+            if self._work is None:
+                now = self._monotonic()
+                if now - self._upkept < CLOSING_S:
+                    return False
+                self._upkept = now
+                self._work = self._upkeep()
+            next(self._work)
+        except StopIteration:
+            self._work = None
+            return False
+        except (OSError, sqlite3.Error) as error:
+            self._work = None
+            raise _store_error(self.folder, error) from error
+        return True
+
+    def _upkeep(self) -> Iterator[None]:
+        """Roll up and close each day that is over, a slice at a time."""
+        files = day_files(self.folder)
+        for day, path in sorted(files.items())[:-1]:
+            written = self._written.get(day)
+            if written is not None and self._monotonic() - written < CLOSED_AFTER_S:
+                continue
+            if is_open_day(path):
+                file = self._days.pop(day, None) or DayFile(path)
+                file.close(for_good=True)
+                yield
+            if self.limits.roll_up and not minutes_path(self.folder, day).exists():
+                reader = DayReader(path)
+                tags = sorted(reader.tags())
+                reader.close()
+                yield from roll_up(self.folder, day, tags, SqliteReader(self.folder))
+
+
+def _unsayable(readings: list[Reading]) -> list[int]:
+    """Which readings no row can hold."""
+    found = []
+    for index, reading in enumerate(readings):
+        try:
+            pack([reading.values, reading.qualities])
+        except EncodeError:
+            found.append(index)
+    return found
+
+
+def _by_day(readings: list[Reading]) -> dict[str, list[Reading]]:
+    """The readings of each day, in their order."""
+    if not readings:
+        return {}
+    if len({reading.gateway_us // DAY_US for reading in readings}) == 1:
+        return {day_of(readings[0].gateway_us): readings}
+    found: dict[str, list[Reading]] = {}
+    for reading in readings:
+        found.setdefault(day_of(reading.gateway_us), []).append(reading)
+    return found
+
+
+def _day_us(day: str) -> int:
+    return int(datetime.strptime(f"{day} +0000", "%Y-%m-%d %z").timestamp()) * 1_000_000
+
+
+def _mended(path: Path, make: Callable[[], Any], declare: Callable[[], None] | None = None) -> Any:
+    """What `make` opens; a file that is no database any more is put aside, and made anew."""
+    try:
+        return make()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
+        logger.error("store file damaged, put aside path=%s aside=%s error=%s", path, aside, error)
+        path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        if declare is not None:
+            declare()
+        return make()
+
+
+def _store_error(folder: Path, error: Exception) -> StoreError:
+    if isinstance(error, StoreError):
+        return error
+    text = str(error)
+    full = "disk is full" in text or (isinstance(error, OSError) and error.errno == 28)
+    return StoreError(f"{folder}: {text}", full=full)

@@ -1,0 +1,1 @@
+"""Journals: blocks on disk before they are published, read by durable cursors."""

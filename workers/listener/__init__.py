@@ -1,0 +1,1 @@
+"""The listener: one EtherNet/IP address, and what it serves there."""

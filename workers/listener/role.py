@@ -1,0 +1,458 @@
+"""The listener: serves one EtherNet/IP address from its image; what must leave goes to the router.
+
+    feed ── blocks ──► image ◄── reads ── clients ── writes, routes ──► router ──► owners
+    image ── written local tags ──► feed      a write's own block is applied before its answer
+
+    python -m cpppod.workers.listener SETTINGS.json
+
+It takes the snapshot before it serves; without a feed it serves after `JOIN_S` all the same, with
+every device's tag "not yet known". Ids that clients remember, and values of tags to be retained,
+lie in the state directory.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from cpppod.protocols.bus import feed
+from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
+from cpppod.protocols.bus.feed_events import Event, Joined, Updated
+from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, WriteRequest
+from cpppod.protocols.bus.publisher import Publisher
+from cpppod.protocols.bus.topics import LOCAL, split
+from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
+from cpppod.protocols.cip.request import Command, ForwardNeeded, WriteNeeded
+from cpppod.protocols.cip.status import ConnectionStatus, GeneralStatus
+from cpppod.protocols.cip.symbols import Allotment
+from cpppod.protocols.cip.target import Target
+from cpppod.protocols.cip.unconnected_send import routing_failure, timeout_s
+from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.plant import Listener, Worker
+from cpppod.workers.bus.publishing import Publishing
+from cpppod.workers.bus.requests import Requests
+from cpppod.workers.bus.subscription import FeedSubscription
+from cpppod.workers.listener.locals import LocalTags, plain
+from cpppod.workers.listener.state import ListenerState
+from cpppod.workers.listener.target import (
+    add_device,
+    add_local,
+    declare_structures,
+    make_target,
+    problems_of,
+    split_address,
+    write_check,
+)
+from cpppod.workers.process.worker import CommandError, Process, Report, decode_all_or_count
+from cpppod.workers.transport.enip_discovery import Discovery
+from cpppod.workers.transport.enip_endpoint import Done, Endpoint, Limits, random_u32
+
+log = logging.getLogger("cpppod")
+
+JOIN_S = 2.0  # for the snapshot, before clients are served without one
+RETRY_S = 1.0  # between tries to bind an address that somebody else holds
+WRITE_S = 5.0  # for a device to take a write; clients give up after as long
+CATCH_UP_S = 1.0  # for blocks before a read-back block to come round by the feed
+_LIMIT_KEYS = {"max_clients": "connections", "max_clients_per_address": "per_address"}
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A write's answer that waits for the blocks before its own."""
+
+    group: tuple[str, str]
+    epoch: int
+    previous: int
+    finish: Any
+
+
+class ListenerRole:
+    """One listener; a `Role`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._settings: Worker | None = None
+        self._prepared: Worker | None = None
+        self._state = ListenerState(process.worker.state_dir, process.worker.name)
+        self._allotment = Allotment()
+        self._target: Target | None = None
+        self._endpoint: Endpoint | None = None
+        self._discovery: Discovery | None = None
+        self._router = process.bus.dealer("router", self._on_router)
+        self._requests = Requests(self._router)
+        self._joined = asyncio.Event()
+        self._waiting: list[Waiting] = []
+        self._problem = ""
+        self._locals: LocalTags | None = None
+
+    # Settings
+
+    def prepare(self, worker: Worker) -> list[str]:
+        """Problems with these settings."""
+        if len(worker.listeners) != 1:
+            return [f"{worker.name}: {len(worker.listeners)} listeners, expected one"]
+        problems = problems_of(worker.listeners[0], worker.devices, self._allotment)
+        self._prepared = None if problems else worker
+        return problems
+
+    def commit(self) -> None:
+        """Go over to the settings last prepared."""
+        before, self._settings, self._prepared = self._settings, self._prepared, None
+        if self._endpoint is not None and before is not None and self._settings is not None:
+            self._change(before, self._settings)
+
+    def abort(self) -> None:
+        """Forget the settings last prepared."""
+        self._prepared = None
+
+    @property
+    def _listener(self) -> Listener:
+        assert self._settings is not None
+        return self._settings.listeners[0]
+
+    def _change(self, before: Worker, after: Worker) -> None:
+        """Change tags in place; anything else takes a new target and new connections."""
+        old, new = before.listeners[0], after.listeners[0]
+        if _lasting(old) != _lasting(new):
+            self._process.spawn(self._begin_anew())
+            return
+        assert self._target is not None and self._endpoint is not None
+        assert self._locals is not None
+        self._endpoint.may_write = write_check(new.write_sources)
+        self._endpoint.limits = limits_of(new)
+        known = declare_structures(self._target, new.structures)
+        kept = {tag.name: tag for tag in old.tags}
+        for tag in old.tags:
+            if tag not in new.tags:
+                self._target.remove_tag(tag.name)
+        for tag in new.tags:
+            if kept.get(tag.name) != tag:
+                self._locals.keep(tag.name, add_local(self._target, tag, known))
+        self._change_devices(before, after)
+        self._save_ids()
+        self._locals.publish_all()
+
+    def _change_devices(self, before: Worker, after: Worker) -> None:
+        assert self._target is not None
+        image = self._target.image
+        old = {device.name: device for device in before.devices}
+        new = {device.name: device for device in after.devices}
+        for name in old.keys() - new.keys():
+            self._target.remove_tag(name)
+            image.forget_device(name)
+        for name, device in new.items():
+            if old.get(name) == device:
+                continue
+            former, groups = image.devices.get(name), image.groups_of(name)
+            if former is not None:
+                self._target.remove_tag(name)
+                image.forget_device(name)
+            variable = add_device(self._target, device)
+            if variable is not None and former is not None:
+                image.carry_over(former, variable, groups)
+
+    # Work
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        process = self._process
+        self._allotment = await process.io.call(self._state.load_ids)
+        publisher = Publisher(process.worker.name, await process.new_epoch())
+        publishing = Publishing(process, publisher)
+        self._locals = LocalTags(process, self._state, publishing, self._listener.name)
+        self._discovery = Discovery()
+        self._make_target()
+        for name, value in (await process.io.call(self._state.load_values)).items():
+            self._locals.restore(name, value)
+        subscription = FeedSubscription(process.bus, self._on_feed)
+        try:
+            try:
+                await asyncio.wait_for(self._joined.wait(), JOIN_S)
+            except TimeoutError:
+                log.warning("serving without a snapshot name=%s", self._listener.name)
+            self._locals.publish_all()
+            await self._bind()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            subscription.close()
+            await self._close()
+
+    def _make_target(self) -> None:
+        assert self._settings is not None
+        self._target = make_target(
+            self._listener,
+            self._settings.devices,
+            self._allotment,
+            random_u32=random_u32,
+            clock_us=lambda: time.time_ns() // 1000,
+        )
+        assert self._locals is not None
+        self._locals.attach(self._target)
+        self._save_ids()
+
+    async def _bind(self) -> None:
+        assert self._target is not None and self._discovery is not None
+        host, port = split_address(self._listener.address)
+        endpoint = Endpoint(
+            self._target,
+            self._perform,
+            limits=limits_of(self._listener),
+            may_write=write_check(self._listener.write_sources),
+        )
+        while True:
+            try:
+                bound = await endpoint.start(host, port)
+                break
+            except OSError as error:
+                if str(error) != self._problem:
+                    self._problem = str(error)
+                    holder = await self._process.io.call(holder_of, port)
+                    log.error("cannot listen address=%s:%d why=%s %s", host, port, error, holder)
+                await asyncio.sleep(RETRY_S)
+        self._problem = ""
+        self._endpoint = endpoint
+        log.info("listening address=%s:%d name=%s", *bound, self._listener.name)
+        if self._listener.udp:
+            try:
+                await self._discovery.add(self._target, *bound)
+            except OSError as error:
+                log.warning("no discovery address=%s:%d why=%s", *bound, error)
+
+    async def _begin_anew(self) -> None:
+        await self._close()
+        former = self._target
+        self._make_target()
+        assert self._locals is not None
+        if former is not None and self._target is not None:
+            image = self._target.image
+            for name, variable in former.image.devices.items():
+                if name in image.devices:
+                    groups = former.image.groups_of(name)
+                    image.carry_over(variable, image.devices[name], groups)
+            for variable in former.image.variables.values():
+                if not variable.device:
+                    self._locals.restore(variable.name, plain(variable))
+        self._locals.publish_all()
+        await self._bind()
+
+    async def _close(self) -> None:
+        if self._discovery is not None:
+            self._discovery.close()
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            await endpoint.stop()
+
+    def _save_ids(self) -> None:
+        if self._allotment.changed:
+            self._allotment.changed = False
+            self._process.io.call(self._state.save_ids, self._allotment.plain)
+
+    # The feed
+
+    def _on_feed(self, event: Event) -> None:
+        if isinstance(event, Updated):
+            self._apply(event.topic, event.message)
+        elif isinstance(event, Joined):
+            self._joined.set()
+
+    def _apply(self, topic: bytes, message: ValueMessage) -> None:
+        if self._target is None or message.kind not in (Kind.BLOCK, Kind.REPEAT):
+            return
+        try:
+            device, group = split(topic)
+        except DecodeError:
+            return
+        block = message.body
+        assert isinstance(block, Block)
+        if device == LOCAL:
+            ours = group == self._listener.name and not self._joined.is_set()
+            if ours and self._locals is not None:
+                for name, value, _quality in block.samples():
+                    self._locals.restore(name, value)
+            return
+        self._target.image.apply_block(
+            device,
+            group,
+            epoch=message.epoch,
+            sequence=message.sequence,
+            read_at=message.mono_us / 1e6,
+            tags=block.tags,
+            values=block.values,
+            qualities=block.qualities,
+            now=asyncio.get_running_loop().time(),
+        )
+        if self._waiting:
+            self._look_at_waiting((device, group))
+
+    def _look_at_waiting(self, key: tuple[str, str]) -> None:
+        for waiting in [item for item in self._waiting if item.group == key]:
+            if self._reached(waiting):
+                self._waiting.remove(waiting)
+                waiting.finish(True)
+
+    def _reached(self, waiting: Waiting) -> bool:
+        assert self._target is not None
+        group = self._target.image.groups.get(waiting.group)
+        if group is None:
+            return True
+        return (group.epoch, group.sequence) >= (waiting.epoch, waiting.previous)
+
+    # What must leave
+
+    def _perform(self, command: Command, done: Done) -> None:
+        if isinstance(command, ForwardNeeded):
+            self._forward(command, done)
+        elif isinstance(command, WriteNeeded):
+            self._write(command, done)
+
+    def _forward(self, command: ForwardNeeded, done: Done) -> None:
+        allowed = timeout_s(command.priority_tick, command.timeout_ticks)
+        deadline = self._process.now_us() + int(allowed * 1e6)
+        request = RouteRequest(
+            id=0,
+            source=command.source,
+            deadline_us=deadline,
+            priority_tick=command.priority_tick,
+            timeout_ticks=command.timeout_ticks,
+            route_path=command.route_path,
+            request=command.request,
+            connection=int(command.connected),
+        )
+
+        def answer(reply: Any) -> None:
+            if isinstance(reply, RouteReply):
+                done(reply.reply)
+            else:
+                done(_unrouted(command, ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT))
+
+        def unsent() -> None:
+            done(_unrouted(command, ConnectionStatus.NO_BUFFER_MEMORY))
+
+        # the router answers at the deadline; a little later nobody will
+        self._requests.post(request, deadline + 100_000, answer, unsent)
+
+    def _write(self, command: WriteNeeded, done: Done) -> None:
+        deadline = self._process.now_us() + int(WRITE_S * 1e6)
+        request = WriteRequest(0, command.device, command.source, deadline, command.writes)
+        if not self._requests.send(request, deadline, partial(self._written, command, done)):
+            words = [ConnectionStatus.NO_BUFFER_MEMORY]
+            done((GeneralStatus.CONNECTION_FAILURE, words))
+
+    def _written(self, command: WriteNeeded, done: Done, reply: Any) -> None:
+        """The device's answer: its block is applied first, so that a read that follows sees it."""
+        assert self._target is not None
+        image = self._target.image
+        tags = [str(write[0]) for write in command.writes]
+        if not isinstance(reply, WriteReply):
+            image.set_uncertain(command.device, tags)
+            words = [ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT]
+            done((GeneralStatus.CONNECTION_FAILURE, words))
+            return
+        if reply.unknown:
+            image.set_uncertain(command.device, tags)
+        answer = partial(done, (reply.status, reply.extended))
+        if not reply.payload:
+            if not reply.status and not reply.unknown:
+                image.set_uncertain(command.device, tags)
+            answer()
+            return
+        try:
+            message = feed.decode(reply.payload)
+            key = split(reply.topic)
+        except DecodeError:
+            image.set_uncertain(command.device, tags)
+            answer()
+            return
+
+        def finish(caught_up: bool) -> None:
+            if caught_up:
+                self._apply(reply.topic, message)
+            else:
+                image.set_uncertain(command.device, tags)
+            answer()
+
+        waiting = Waiting(key, message.epoch, message.previous, finish)
+        if self._reached(waiting):
+            finish(True)
+            return
+        self._waiting.append(waiting)
+        asyncio.get_running_loop().call_later(CATCH_UP_S, self._give_up, waiting)
+
+    def _give_up(self, waiting: Waiting) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+            waiting.finish(False)
+
+    def _on_router(self, frames: list[bytes]) -> None:
+        for message in decode_all_or_count(frames, self._router.counters):
+            if isinstance(message, RouteReply | WriteReply):
+                self._requests.reply(message)
+
+    # What is said of it
+
+    def beat(self) -> Report:
+        """State and metrics."""
+        overdue = [f"address: {self._problem}"] if self._problem else []
+        endpoint, target = self._endpoint, self._target
+        labels = {"listener": self._listener.name}
+        metrics: list[Any] = [["cpppod_enip_connections", labels, 0]]
+        if endpoint is not None and target is not None:
+            metrics = [
+                ["cpppod_enip_connections", labels, len(endpoint.connections)],
+                ["cpppod_enip_accepted_total", labels, endpoint.accepted],
+                ["cpppod_enip_requests_total", labels, endpoint.requests],
+                ["cpppod_enip_class3_connections", labels, len(target.manager.connections)],
+            ]
+            for reason, count in endpoint.rejected.items():
+                metrics.append(["cpppod_enip_rejected_total", labels | {"reason": reason}, count])
+            for status, count in target.refused.items():
+                text = labels | {"status": f"0x{status:02x}"}
+                metrics.append(["cpppod_enip_refused_total", text, count])
+        extra = {"address": "{}:{}".format(*endpoint.address)} if endpoint is not None else {}
+        return Report(overdue=overdue, metrics=metrics, extra=extra)
+
+    async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
+        """`write` {source, writes}: local tags, by an operator.
+
+        Raises:
+            CommandError: no such command.
+        """
+        if verb != "write" or self._locals is None:
+            raise CommandError(f"{verb}: a listener knows no such command")
+        return self._locals.write(arguments.get("writes", []))
+
+
+def _unrouted(command: ForwardNeeded, extended: int) -> bytes:
+    """The Connection Manager's refusal in the form that the request came in."""
+    if not command.connected:
+        return routing_failure(extended, command.route_path)
+    service = (command.request[0] if command.request else 0) | REPLY
+    return MessageRouterReply(service, GeneralStatus.CONNECTION_FAILURE, (extended,)).encode()
+
+
+def _lasting(listener: Listener) -> Listener:
+    """What cannot change under open connections."""
+    return replace(listener, tags=(), write_sources=(), limits={})
+
+
+def limits_of(listener: Listener) -> Limits:
+    """The limits that a listener's settings name."""
+    return Limits.configured(
+        {_LIMIT_KEYS.get(key, key): value for key, value in listener.limits.items()}
+    )
+
+
+def holder_of(port: int) -> str:
+    """Who holds a TCP port, as far as this user may know."""
+    wanted = f":{port:04X}"
+    try:
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            for line in file.readlines()[1:]:
+                words = line.split()
+                if words[1].endswith(wanted):
+                    return f"held_by_uid={words[7]} inode={words[9]}"
+    except OSError:
+        pass
+    return ""

@@ -1,0 +1,1 @@
+"""What every worker is: loop, beats, commands, signals, back-off, one thread that may block."""

@@ -1,0 +1,1 @@
+"""The router: which requests leave, where to, by when, and who may."""

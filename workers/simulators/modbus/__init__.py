@@ -1,0 +1,1 @@
+"""Simulated Modbus devices, scripted and moving."""

@@ -1,0 +1,1 @@
+"""Sockets and serial ports: EtherNet/IP endpoints and connections, TCP and RTU ports."""

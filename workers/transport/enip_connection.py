@@ -1,0 +1,435 @@
+"""One EtherNet/IP connection to a target under asyncio: the shell around `OriginatorSession`.
+
+    socket ──bytes──► session ──answers──► owners: pipelines, and waiters for one reply
+       ▲                 │
+       └──data_to_send───┘        one timer, at the session's next deadline
+
+Several tasks may run pipelines and requests at once; replies find their owner by sender context or
+sequence. Whatever breaks the protocol closes the connection, and everybody waiting is told.
+"""
+
+import asyncio
+import math
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+from cpppod.protocols.cip.message_router import MessageRouterReply
+from cpppod.protocols.enip.encapsulation import Command
+from cpppod.protocols.enip.originator.errors import (
+    CommunicationCeased,
+    EnipStatusError,
+    ForwardOpenRefused,
+    ReplyTimeout,
+)
+from cpppod.protocols.enip.originator.exchange import Exchange
+from cpppod.protocols.enip.originator.lane import Lane
+from cpppod.protocols.enip.originator.opening import Opening, Wanted, numbered
+from cpppod.protocols.enip.originator.pipeline import (
+    Message,
+    Pipeline,
+    raise_trouble,
+    trouble_of,
+)
+from cpppod.protocols.enip.originator.route import DIRECT, Hop
+from cpppod.protocols.enip.originator.session import Answer, OriginatorSession, State, Violation
+
+KEEPALIVE_S = 10  # idle time after which the system asks a silent peer
+KEEPALIVE_INTERVAL_S = 2
+KEEPALIVE_PROBES = 3
+USER_TIMEOUT_MS = 10_000  # unacknowledged data: then the peer is gone
+CLOSING_S = 0.5  # what a Forward Close may take while everybody wants to leave
+
+
+class Waiter:
+    """The owner of one request: a future for its answer."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: "asyncio.Future[Answer]") -> None:
+        self.future = future
+
+    def receive(self, answer: Answer) -> None:
+        """Wake whoever waits."""
+        if not self.future.done():
+            self.future.set_result(answer)
+
+
+class _Learner:
+    """The owner of a request that nobody waits for."""
+
+    __slots__ = ("learn",)
+
+    def __init__(self, learn: Callable[[bytes], None]) -> None:
+        self.learn = learn
+
+    def receive(self, answer: Answer) -> None:
+        if answer.trouble is None:
+            self.learn(answer.data)
+
+
+class _Listener:
+    """The owner of a request whose answer is told to a function, whatever it is."""
+
+    __slots__ = ("receive",)
+
+    def __init__(self, receive: Callable[[Answer], None]) -> None:
+        self.receive = receive
+
+
+class OriginatorConnection(asyncio.Protocol):
+    """One TCP connection; made by `connect`, of no further use once `closed` is true.
+
+    Attributes:
+        session: the protocol's side of it.
+        opening: the class 3 connection, None without.
+        peer, local: (address, port).
+    """
+
+    def __init__(self) -> None:
+        self.session = OriginatorSession()
+        self.opening: Opening | None = None
+        self.peer: tuple[str, int] = ("", 0)
+        self.local: tuple[str, int] = ("", 0)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._writing = False
+        self._wakers: dict[Pipeline, asyncio.Event] = {}
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    @classmethod
+    async def connect(
+        cls,
+        host: str,
+        port: int,
+        *,
+        timeout_s: float | None,
+        source_address: tuple[str, int] | None = None,
+        register: bool = True,
+    ) -> "OriginatorConnection":
+        """A connection with a registered session, within `timeout_s` in all.
+
+        Raises:
+            CommunicationCeased: the target is not there (`ReplyTimeout`: or does not answer).
+            EnipStatusError: it registers no session.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, connection = await loop.create_connection(
+                    cls, host, port, family=socket.AF_INET, local_addr=source_address
+                )
+                if register:
+                    await connection.register()
+        except TimeoutError:
+            raise ReplyTimeout(f"no connection to {host}:{port} in {timeout_s} s") from None
+        except OSError as error:
+            if isinstance(error, CommunicationCeased):
+                raise
+            raise CommunicationCeased(str(error)) from None
+        return connection
+
+    # -- asyncio.Protocol -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Prepare the socket (asyncio calls this)."""
+        transport = cast(asyncio.Transport, transport)  # uvloop's does not say so
+        self._transport = transport
+        transport.set_write_buffer_limits(high=256 * 1024)
+        raw = transport.get_extra_info("socket")
+        self.peer, self.local = raw.getpeername()[:2], raw.getsockname()[:2]
+        for level, name, value in (
+            (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+            (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+            (socket.IPPROTO_TCP, "TCP_KEEPIDLE", KEEPALIVE_S),
+            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+            (socket.IPPROTO_TCP, "TCP_KEEPCNT", KEEPALIVE_PROBES),
+            (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
+        ):
+            option = getattr(socket, name, None)
+            if option is not None:
+                raw.setsockopt(level, option, value)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket (asyncio calls this)."""
+        try:
+            self.session.receive_data(data)
+            self._dispatch()
+        except Violation as error:
+            self._fail(str(error))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The socket is gone (asyncio calls this)."""
+        self._fail(str(error) if error else "connection closed by the target")
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full (asyncio calls this)."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The socket takes data again (asyncio calls this)."""
+        self._writable.set()
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is of no further use."""
+        return self.session.state is State.CLOSED
+
+    @property
+    def reason(self) -> str:
+        """Why it is closed."""
+        return self.session.violation
+
+    @property
+    def lane(self) -> Lane:
+        """The class 3 connection where one is open, else plain unconnected messages."""
+        if self.opening is not None and self.opening.connection is not None:
+            return Lane(connection=self.opening.connection)
+        return Lane()
+
+    async def register(self) -> None:
+        """Register the session.
+
+        Raises:
+            CommunicationCeased, EnipStatusError: as `connect`.
+        """
+        waiter = self._waiter()
+        self.session.register(waiter, deadline=math.inf)
+        await self._answer(waiter, math.inf)
+
+    async def command(
+        self, command: int, *, timeout_s: float, data: bytes = b"", context: bytes = b""
+    ) -> bytes:
+        """The data of the reply to an encapsulation command, e.g. List Identity.
+
+        Raises:
+            CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
+        """
+        waiter = self._waiter()
+        deadline = self._loop.time() + timeout_s
+        self.session.send_command(command, waiter, deadline=deadline, data=data, context=context)
+        return (await self._answer(waiter, deadline)).data
+
+    async def list_identity(self, *, timeout_s: float) -> bytes:
+        """The data of a List Identity reply."""
+        return await self.command(Command.LIST_IDENTITY, timeout_s=timeout_s)
+
+    def ask_identity(self, learn: Callable[[bytes], None], *, timeout_s: float) -> None:
+        """Have `learn` called with the data of a List Identity reply, if one comes."""
+        if self.closed:
+            return
+        deadline = self._loop.time() + timeout_s
+        self.session.send_command(Command.LIST_IDENTITY, _Learner(learn), deadline=deadline)
+        self._flush(deadline)
+
+    async def request(
+        self, request: bytes, *, timeout_s: float, lane: Lane | None = None
+    ) -> tuple[MessageRouterReply, bytes]:
+        """The reply to one Message Router request, decoded and as it came.
+
+        Raises:
+            CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
+        """
+        lane = self.lane if lane is None else lane
+        waiter = self._waiter()
+        deadline = self._loop.time() + timeout_s
+        await self._writable.wait()
+        if lane.connection is not None:
+            self.session.send_connected(lane.connection, request, waiter, deadline=deadline)
+        else:
+            self.session.send_unconnected(request, waiter, deadline=deadline, hop=lane.hop)
+        answer = await self._answer(waiter, deadline)
+        assert answer.reply is not None
+        return answer.reply, answer.data
+
+    def post(
+        self, request: bytes, receive: Callable[[Answer], None], *, timeout_s: float, lane: Lane
+    ) -> bool:
+        """Send one Message Router request without waiting; `receive` is told its answer, once.
+
+        Returns:
+            False where nothing can be sent just now: `request` says why, or waits.
+
+        Raises:
+            EncodeError: a request that cannot be said; `receive` is never called.
+        """
+        if self.closed or not self._writable.is_set():
+            return False
+        deadline = self._loop.time() + timeout_s
+        owner = _Listener(receive)
+        if lane.connection is not None:
+            self.session.send_connected(lane.connection, request, owner, deadline=deadline)
+        else:
+            self.session.send_unconnected(request, owner, deadline=deadline, hop=lane.hop)
+        self._flush(deadline, at_once=False)
+        return True
+
+    async def forward_open(self, wanted: Wanted, *, timeout_s: float, hop: Hop = DIRECT) -> None:
+        """Open a class 3 connection, the large one if the target knows it.
+
+        Raises:
+            ForwardOpenRefused: neither is granted.
+            CommunicationCeased, ReplyTimeout, EnipStatusError: no reply.
+        """
+        opening = Opening(
+            numbered(
+                wanted,
+                serial=int.from_bytes(os.urandom(2), "little"),
+                originator_serial=os.getpid(),
+                t_o_id=int.from_bytes(os.urandom(4), "little") | 1,
+            )
+        )
+        while not opening.done:
+            reply, _ = await self.request(
+                opening.request(), timeout_s=timeout_s, lane=Lane(hop=hop)
+            )
+            opening.receive(reply)
+        if opening.connection is None:
+            assert opening.refused is not None
+            raise ForwardOpenRefused(opening.refused.status, opening.refused.extended)
+        self.session.opened(opening.connection, first_sequence=1)
+        self.opening = opening
+
+    async def run(self, pipeline: Pipeline) -> list[Exchange]:
+        """All results of a pipeline, in order.
+
+        Raises:
+            as `results`.
+        """
+        return [exchange async for exchange in self.results(pipeline)]
+
+    async def results(self, pipeline: Pipeline, *, eager: bool = True) -> AsyncIterator[Exchange]:
+        """The pipeline's results as they arrive; `eager` sends on before it hands them out.
+
+        Raises:
+            CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
+            EncodeError: an operation that cannot be said; earlier results came first.
+        """
+        arrived = self._wakers[pipeline] = asyncio.Event()
+        try:
+            while True:
+                while (exchange := pipeline.next_result()) is not None:
+                    yield exchange
+                await self._writable.wait()
+                if not self.closed:
+                    self._issue(pipeline)
+                if pipeline.done or self.closed:
+                    break
+                arrived.clear()
+                await arrived.wait()
+                if eager and not self.closed:
+                    self._issue(pipeline)
+            while (exchange := pipeline.next_result()) is not None:
+                yield exchange
+            raise_trouble(pipeline, self.reason)
+        finally:
+            self._wakers.pop(pipeline, None)
+            if not pipeline.done:
+                pipeline.abandon()
+
+    async def close(self) -> None:
+        """End class 3 connection, session and socket; never raises."""
+        opening, self.opening = self.opening, None
+        if opening is not None and not self.closed:
+            try:
+                await self.request(opening.closing(), timeout_s=CLOSING_S, lane=Lane())
+            except (OSError, EnipStatusError):
+                pass
+        if not self.closed:
+            self.session.unregister()
+            self._write()
+        self._fail("closed")
+
+    def _waiter(self) -> Waiter:
+        if self.closed:
+            raise CommunicationCeased(self.reason)
+        return Waiter(self._loop.create_future())
+
+    def _issue(self, pipeline: Pipeline) -> None:
+        now = self._loop.time()
+        pipeline.issue(now)
+        self._flush(now + pipeline.timeout_s)
+
+    async def _answer(self, waiter: Waiter, deadline: float) -> Answer:
+        self._flush(deadline)
+        try:
+            answer = await waiter.future
+        except asyncio.CancelledError:
+            self.session.forget(waiter)
+            raise
+        if answer.trouble is not None:
+            raise trouble_of(answer, self.reason)
+        return answer
+
+    # -- moving bytes -----------------------------------------------------------------------------
+
+    def _flush(self, deadline: float, *, at_once: bool = True) -> None:
+        """Write: a lone request at once, else all that comes up in this turn of the loop."""
+        if at_once and self.session.outstanding <= 1:
+            self._write()
+        elif not self._writing:
+            self._writing = True
+            self._loop.call_soon(self._write)
+        if deadline != math.inf:
+            self._set_timer(deadline)
+
+    def _write(self) -> None:
+        self._writing = False
+        data = self.session.data_to_send()
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    def _set_timer(self, deadline: float) -> None:
+        """Have `_expire` called at `deadline`; an earlier timer stays and looks again."""
+        if self._timer is not None:
+            if self._timer_at <= deadline:
+                return
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.session.expire(self._loop.time())
+        try:
+            self._dispatch()
+        except Violation as error:
+            self._fail(str(error))
+        deadline = self.session.deadline()
+        if deadline is not None and deadline != math.inf:
+            self._set_timer(deadline)
+
+    def _dispatch(self) -> None:
+        while (answer := self.session.next_answer()) is not None:
+            owner = answer.owner
+            owner.receive(answer)
+            if isinstance(owner, Message):
+                self._wake(owner.pipeline.root)
+
+    def _wake(self, pipeline: Pipeline) -> None:
+        event = self._wakers.get(pipeline)
+        if event is not None:
+            event.set()
+
+    def _fail(self, reason: str) -> None:
+        """Close, and tell everybody."""
+        self.session.close(reason)
+        try:
+            self._dispatch()
+        except Violation:
+            pass  # what came before it closed: nobody trusts it any more
+        for event in self._wakers.values():
+            event.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+        self._writable.set()

@@ -1,0 +1,397 @@
+"""The TCP side of an EtherNet/IP target: sockets around `protocols.enip.session`.
+
+    accept -> Session -> data_received -> receive_data -> one write
+                      -> commands -> `perform` (router, thread ...) -> complete -> write
+
+Limits and time-outs are here: connections in all and per address, the time a frame may take to
+arrive, idle time, a reader that never reads. Neither ZeroMQ nor pydantic: the listener and
+`enip_server` both stand on this.
+"""
+
+import asyncio
+import logging
+import secrets
+import socket
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, cast
+
+from cpppod.protocols.cip.request import Command
+from cpppod.protocols.cip.target import Target
+from cpppod.protocols.enip.target.session import Session
+
+log = logging.getLogger("cpppod.enip")
+
+Done = Callable[[Any], None]
+Perform = Callable[[Command, Done], None]
+TICK_S = 0.25  # how often time-outs are looked at
+LISTEN_BACKLOG = 512  # connections the kernel keeps while the loop is busy
+KEEPALIVE = (30, 10, 3)  # seconds idle, seconds between, probes: a vanished peer is gone in 60 s
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What clients may cost: slow readers, half-open connections, floods.
+
+    Attributes:
+        connections: in all; at the cap the oldest that never registered gives way.
+        per_address: of one address; loopback has no such cap.
+        frame_s: from a frame's first byte to its last.
+        unregistered_s, idle_s: without a frame before and after RegisterSession; a session with an
+            open class 3 connection lives as long as that.
+        unsent: bytes written and not yet taken by the peer, above which no more is read.
+        stuck_s: without progress above `unsent`, the connection is cut.
+        frame_size: bytes of data of the longest frame.
+    """
+
+    connections: int = 256
+    per_address: int = 16
+    frame_s: float = 5.0
+    unregistered_s: float = 10.0
+    idle_s: float = 120.0
+    unsent: int = 262_144
+    stuck_s: float = 30.0
+    frame_size: int = 65_511
+
+    @classmethod
+    def configured(cls, values: Mapping[str, Any]) -> "Limits":
+        """From a configuration's map; unknown keys are left alone."""
+        changes: dict[str, Any] = {}
+        for item in fields(cls):
+            if item.name in values:
+                kind = type(getattr(_DEFAULTS, item.name))
+                changes[item.name] = kind(values[item.name])
+        return replace(_DEFAULTS, **changes)
+
+
+_DEFAULTS = Limits()
+
+
+def random_u32() -> int:
+    """An unpredictable handle or connection id, never 0."""
+    return secrets.randbelow(0xFFFFFFFE) + 1
+
+
+class EnipConnection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, endpoint: "Endpoint") -> None:
+        self.endpoint = endpoint
+        self.session: Session | None = None
+        self.transport: asyncio.Transport | None = None
+        self.peer = ("", 0)
+        self.local = ("", 0)
+        self.stuck_since = 0.0
+        self.eof = False
+        self._now = endpoint.loop.time
+        self._delayed_until = 0.0
+        self._reading = True
+        self._reading_since = 0.0
+        self._out: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected: take it, or close it where a limit says so."""
+        self.transport = transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's derives from none
+        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if peer is None or not self.endpoint.admit(self, peer[0]):
+            transport.abort()
+            return
+        self.peer, self.local = (peer[0], peer[1]), (local[0], local[1])
+        _keep_alive(transport.get_extra_info("socket"))
+        transport.set_write_buffer_limits(high=self.endpoint.limits.unsent)
+        self.session = Session(
+            self.endpoint.target,
+            address=peer[0],
+            local=self.local,
+            random_u32=random_u32,
+            now=self._now(),
+            may_write=self.endpoint.may_write(peer[0]),
+            rejected=self.endpoint.rejected,
+        )
+        self.session.max_size = self.endpoint.limits.frame_size
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what is whole in one write."""
+        session = self.session
+        if session is None:
+            return
+        try:
+            out = session.receive_data(data, self._now())
+        except Exception:  # a defect of ours costs this connection, and nobody else's
+            log.exception("request failed peer=%s", self.peer[0])
+            self.endpoint.rejected["internal"] += 1
+            self.abort()
+            return
+        if self._out:
+            self._flush()
+        if out:
+            self._write(out)
+        if session.commands:
+            self._perform(session)
+        if session.closing:
+            self._close()
+        elif session.outstanding:
+            self._pace(session)
+
+    def _perform(self, session: Session) -> None:
+        commands, session.commands = session.commands, []
+        for ticket, command in commands:
+            self.endpoint.perform(command, partial(self.complete, ticket))
+
+    def complete(self, ticket: int, result: Any) -> None:
+        """A command's result is here."""
+        session, transport = self.session, self.transport
+        if session is None or transport is None:
+            return
+        out = session.complete(ticket, result, self._now())
+        if out:
+            if not self._out and session.outstanding:
+                self.endpoint.loop.call_soon(self._flush)
+            self._out.append(out)
+            if not session.outstanding:
+                self._flush()
+        if session.commands:
+            self._perform(session)
+        if session.closing or (self.eof and not session.outstanding):
+            self._flush()
+            self._close()
+
+    def _flush(self) -> None:
+        """Write the replies that this turn of the loop has completed; their slots are free."""
+        out, self._out = self._out, []
+        if out and self.transport is not None:
+            self._write(b"".join(out))
+            if self.session is not None:
+                self._pace(self.session)
+
+    def _pace(self, session: Session) -> None:
+        """Read on, or not, as the session and the peer's own reading allow."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        reading = session.wants_data and not self.stuck_since
+        if reading != self._reading:
+            self._reading = reading
+            self._reading_since = self._now()
+            transport.resume_reading() if reading else transport.pause_reading()
+
+    def _write(self, data: bytes) -> None:
+        assert self.transport is not None
+        delay = self.endpoint.delay
+        if delay is None:
+            self.transport.write(data)
+            return
+        now = self._now()
+        self._delayed_until = max(self._delayed_until, now + delay())
+        if self._delayed_until <= now:
+            self.transport.write(data)
+        else:
+            self.endpoint.loop.call_at(self._delayed_until, self._write_late, data)
+
+    def _write_late(self, data: bytes) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def _close(self) -> None:
+        if self.transport is None:
+            return
+        wait = self._delayed_until - self._now()
+        if wait > 0:
+            self.endpoint.loop.call_later(wait + 0.001, self.transport.close)
+        else:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The peer does not read: stop taking its requests."""
+        self.stuck_since = self._now()
+        if self.session is not None:
+            self._pace(self.session)
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self.stuck_since = 0.0
+        if self.session is not None:
+            self._pace(self.session)
+
+    def eof_received(self) -> bool:
+        """Half closed: what is owed is still sent."""
+        self.eof = True
+        if self.session is not None and self.session.partial_since:
+            self.endpoint.rejected["truncated"] += 1
+        return self.session is not None and bool(self.session.outstanding)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, and its CIP connections with it."""
+        self.endpoint.forget(self)
+        if self.session is not None:
+            self.session.close()
+        self.session = None
+        self.transport = None
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def overdue(self, now: float, limits: Limits) -> str:
+        """Why this connection is to be cut, "" where it may live."""
+        session = self.session
+        if session is None:
+            return ""
+        if self.stuck_since and now - self.stuck_since > limits.stuck_s:
+            return "stuck"
+        if session.outstanding:
+            return ""
+        arriving_since = max(session.partial_since, self._reading_since)
+        if session.partial_since and self._reading and now - arriving_since > limits.frame_s:
+            return "frame"
+        if not session.handle and now - session.opened_at > limits.unregistered_s:
+            return "unregistered"
+        if now - session.active_at > limits.idle_s and not session.has_connections:
+            return "idle"
+        return ""
+
+
+class Endpoint:
+    """One listening address of a target.
+
+    Attributes:
+        perform: does what leaves the process; calls its second argument with the result, once.
+        delay: seconds to hold each reply back, asked per write, or None.
+        rejected: refusals by reason; `accepted` counts connections.
+        write_allowed: which addresses may write.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        perform: Perform,
+        *,
+        limits: Limits | None = None,
+        may_write: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.target = target
+        self.perform = perform
+        self.limits = limits or Limits()
+        self.may_write = may_write or (lambda address: True)
+        self.delay: Callable[[], float] | None = None
+        self.connections: dict[EnipConnection, None] = {}
+        self.rejected: Counter[str] = Counter()
+        self.accepted = 0
+        self.loop = asyncio.get_running_loop()
+        self.address = ("", 0)
+        self._server: asyncio.Server | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._per_address: Counter[str] = Counter()
+        self._requests_ended = 0
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen on TCP; the address bound.
+
+        Raises:
+            OSError: the address is not to be had.
+        """
+        self._server = await self.loop.create_server(
+            lambda: EnipConnection(self),
+            host or "0.0.0.0",
+            port,
+            backlog=LISTEN_BACKLOG,
+            reuse_address=sys.platform != "win32",
+            family=socket.AF_INET,
+        )
+        bound = self._server.sockets[0].getsockname()
+        self.address = (bound[0], bound[1])
+        self._tick()
+        return self.address
+
+    async def stop(self, *, abort: bool = True) -> None:
+        """Close the port and all connections."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        for connection in list(self.connections):
+            if abort:
+                connection.abort()
+            elif connection.transport is not None:
+                connection.transport.close()
+        await asyncio.sleep(0)
+
+    def admit(self, connection: EnipConnection, address: str) -> bool:
+        """Count a new connection in, or refuse it."""
+        self.accepted += 1
+        limits = self.limits
+        if not address.startswith("127.") and self._per_address[address] >= limits.per_address:
+            self.rejected["per_address"] += 1
+            return False
+        if len(self.connections) >= limits.connections and not self._make_room():
+            self.rejected["connections"] += 1
+            return False
+        self.connections[connection] = None
+        self._per_address[address] += 1
+        return True
+
+    def _make_room(self) -> bool:
+        """The oldest connection that never registered gives way."""
+        for connection in self.connections:
+            if connection.session is not None and not connection.session.handle:
+                self.rejected["gave_way"] += 1
+                connection.abort()
+                self.forget(connection)
+                return True
+        return False
+
+    @property
+    def requests(self) -> int:
+        """Requests answered, of connections that live and of those that ended."""
+        living = (item.session.requests for item in self.connections if item.session is not None)
+        return self._requests_ended + sum(living)
+
+    def forget(self, connection: EnipConnection) -> None:
+        """Count a connection out."""
+        if connection not in self.connections:
+            return
+        del self.connections[connection]
+        if connection.session is not None:
+            self._requests_ended += connection.session.requests
+        address = connection.peer[0]
+        self._per_address[address] -= 1
+        if self._per_address[address] <= 0:
+            del self._per_address[address]
+
+    def _tick(self) -> None:
+        self._ticker = self.loop.call_later(TICK_S, self._tick)
+        now = self.loop.time()
+        for connection in list(self.connections):
+            reason = connection.overdue(now, self.limits)
+            if reason:
+                self.rejected[reason] += 1
+                connection.abort()
+        self.target.manager.expire(now)
+        if now >= self.target.image.next_expiry:
+            self.target.image.now = now
+            self.target.image.expire(now)
+
+
+def _keep_alive(sock: Any) -> None:
+    """Have the kernel notice a peer that vanished."""
+    if sock is None:
+        return
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+        for name, value in zip(names, KEEPALIVE, strict=True):
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        log.debug("socket options refused")
