@@ -1,0 +1,8 @@
+"""Moved: `cpppod.commands.enip.historize`."""
+
+import sys
+
+from cpppod.commands.enip.historize import main
+
+if __name__ == "__main__":
+    sys.exit(main())

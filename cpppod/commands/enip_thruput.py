@@ -1,0 +1,8 @@
+"""Moved: `cpppod.commands.enip.thruput`."""
+
+import sys
+
+from cpppod.commands.enip.thruput import main
+
+if __name__ == "__main__":
+    sys.exit(main())
