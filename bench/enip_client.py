@@ -290,7 +290,7 @@ def over_slow_link(address: Address) -> None:
                 3,
             )
             line(f"1,000 tags {word} depth {depth}", took, trips)
-        fragments = -(-4 * ELEMENTS // (connection.lane.room.reply - 6))
+        fragments = -(-4 * ELEMENTS // (connection.carrier.budget.reply - 6))
         took = best_ms(lambda connection=connection: array_ms(connection, 1), 1) / 5
         line(f"10,000 elements {word} depth 1", took, fragments)
         trips = 1 + -(-(fragments - 1) // 40)

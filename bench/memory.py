@@ -3,7 +3,7 @@
     python bench/memory.py [--devices N]        starts a gateway on N simulated Modbus devices
     python bench/memory.py --socket PATH        measures one that runs
 
-Wanted: 30 MB PSS for each worker, 300 MB for the whole gateway with 100 devices.
+ConnectionRequest: 30 MB PSS for each worker, 300 MB for the whole gateway with 100 devices.
 """
 
 import argparse

@@ -30,7 +30,7 @@ from cpppod.protocols.bus.feed_events import (
 )
 from cpppod.protocols.bus.topics import prefix, split
 from cpppod.protocols.model.values import Quality, explain, is_bad
-from cpppod.workers.bus.door import CurveClient
+from cpppod.workers.bus.access import CurveClient
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.bus.zeromq import Bus, BusError, curve_public_key, new_curve_keys
 

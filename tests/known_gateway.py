@@ -21,12 +21,12 @@ from cpppod.protocols.model.plant import Device, Group, Listener, LocalTag, Rout
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.control.actions import Actions
 from cpppod.workers.control.gateway import Gateway
-from cpppod.workers.control.orders import Orders
 from cpppod.workers.control.queries import Queries
 from cpppod.workers.control.socket import ControlSocket
 from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.control.values import ValueCache
+from cpppod.workers.control.worker_commands import WorkerCommands
 
 BOILER = Device(
     "boiler",
@@ -184,7 +184,7 @@ def known_gateway() -> KnownGateway:
         settings=SETTINGS,
         table=table,
         values=values,
-        orders=Orders(lambda worker, frame: known.receive_order(worker, frame)),
+        orders=WorkerCommands(lambda worker, frame: known.receive_order(worker, frame)),
         supervisor=Supervisor("/nowhere/supervisor.sock"),
         write_tags=not_yet,
         version="1.2.3",

@@ -14,17 +14,17 @@ from typing import Any, Self
 
 from cpppod.client.connection import Address
 from cpppod.client.connector import CACHED_PLANS
-from cpppod.client.lanes import Route, connection_wanted
 from cpppod.client.responses import LIST_INTERFACES, cpf_items
 from cpppod.client.results import Result, Tally, is_read, results_of, summary_line
+from cpppod.client.route import Route, connection_request
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import STRUCTURE
 from cpppod.protocols.enip.discovery import PORT, IdentityItem, decode_identities
 from cpppod.protocols.enip.encapsulation import Command
 from cpppod.protocols.enip.originator.blocks import Block, BlockSource, PacketMemory
+from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.exchange import Exchange, ReadTag
-from cpppod.protocols.enip.originator.lane import Lane
 from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import Operation, as_parsed, parse_operations
 from cpppod.protocols.enip.originator.pipeline import Pipeline
@@ -45,7 +45,7 @@ class AsyncConnector:
     ) -> None:
         self.connection = connection
         self.route, self.timeout = route, timeout
-        self.lane = Lane(route.hop)
+        self.carrier = Carrier(route.hop)
         self.layouts: dict[int, Structure] = {}
         self.types: dict[bytes, tuple[int, int]] = {}
         self.packets = PacketMemory()
@@ -81,13 +81,13 @@ class AsyncConnector:
         if connected:
             try:
                 await connection.forward_open(
-                    connection_wanted(route, connection_path, O_T or {}),
+                    connection_request(route, connection_path, O_T or {}),
                     timeout_s=made._reply_s(None),
                 )
             except BaseException:
                 await connection.close()
                 raise
-            made.lane = connection.lane
+            made.carrier = connection.carrier
         return made
 
     async def __aenter__(self) -> Self:
@@ -148,12 +148,12 @@ class AsyncConnector:
         source: Iterable[Exchange] = map(make, operations)
         if multiple and not fragment:
             source = BlockSource(
-                as_parsed(operations), make, self.lane, self.packets, limit=multiple
+                as_parsed(operations), make, self.carrier, self.packets, limit=multiple
             )
         return Pipeline(
             self.connection.session,
             source,
-            self.lane,
+            self.carrier,
             depth=depth,
             multiple=multiple,
             timeout_s=self.timeout if timeout is None else timeout,
@@ -230,7 +230,7 @@ class AsyncConnector:
             (operation,) = parse_operations([operation])
         exchange = make_exchange(operation, self.layouts, types=self.types, fragment=fragment)
         if not Route.KEYS.isdisjoint(operation):
-            exchange.lane = Lane(self.route.override(operation).hop)
+            exchange.carrier = Carrier(self.route.override(operation).hop)
         return exchange
 
     # -- plans, requests, browsing ----------------------------------------------------------------
@@ -240,7 +240,7 @@ class AsyncConnector:
         operations = list(parse_operations(tags))
         if not all(is_read(operation) for operation in operations):
             raise EncodeError("a plan only reads", status=0x08)
-        return ReadPlan(operations, self.lane, self.layouts, multiple=multiple)
+        return ReadPlan(operations, self.carrier, self.layouts, multiple=multiple)
 
     async def read_plan(
         self, plan: ReadPlan, depth: int = 4, timeout: float | None = None
@@ -271,11 +271,11 @@ class AsyncConnector:
         return await self.read_plan(plan, depth, timeout)
 
     async def request(
-        self, request: bytes, *, timeout: float | None = None, lane: Lane | None = None
+        self, request: bytes, *, timeout: float | None = None, carrier: Carrier | None = None
     ) -> MessageRouterReply:
         """The reply to one Message Router request."""
         reply, _ = await self.connection.request(
-            request, timeout_s=self._reply_s(timeout), lane=lane or self.lane
+            request, timeout_s=self._reply_s(timeout), carrier=carrier or self.carrier
         )
         return reply
 

@@ -20,7 +20,12 @@ from cpppod.protocols.enip.encapsulation import Command, Frame, FrameReader
 from cpppod.protocols.enip.originator.errors import CommunicationCeased, ReplyTimeout
 from cpppod.protocols.enip.originator.operations import Operation
 from cpppod.protocols.enip.originator.pipeline import trouble_of
-from cpppod.protocols.enip.originator.session import Answer, OriginatorSession, State, Violation
+from cpppod.protocols.enip.originator.session import (
+    Answer,
+    OriginatorSession,
+    SessionViolated,
+    State,
+)
 from cpppod.protocols.model.errors import DecodeError
 
 RECEIVE_BYTES = 262_144
@@ -29,7 +34,7 @@ BROADCAST = "255.255.255.255"
 Address = tuple[str, int]
 
 
-class Loose:
+class SingleRequest:
     """The owner of a request whose reply the caller harvests by hand."""
 
     __slots__ = ("client", "command", "context", "request")
@@ -164,13 +169,13 @@ class Client:
         if self.udp:
             self._transmit(Frame(command, data, 0, context=context).encode())
             return
-        owner = Loose(self, command, context, None)
+        owner = SingleRequest(self, command, context, None)
         self.protocol.send_command(
             command, owner, deadline=float("inf"), data=data, context=context
         )
         self.flush()
 
-    def keep(self, owner: Loose, answer: Answer) -> None:
+    def keep(self, owner: SingleRequest, answer: Answer) -> None:
         """Keep a reply for `next` (called by the owner of its request)."""
         if answer.trouble is not None and not answer.status:
             self._error = self._error or trouble_of(answer, self.protocol.violation)
@@ -259,7 +264,7 @@ class Client:
             if isinstance(error, CommunicationCeased):
                 raise
             self.abort(str(error))
-        except Violation as error:
+        except SessionViolated as error:
             self.abort(str(error))
 
     def _receive(self) -> None:
@@ -289,7 +294,7 @@ class Client:
     def abort(self, reason: str) -> None:
         """The connection is of no further use: tell everybody who waits."""
         self.protocol.close(reason)
-        with contextlib.suppress(Violation):
+        with contextlib.suppress(SessionViolated):
             self._dispatch()
         self._socket.close()
 

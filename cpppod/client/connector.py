@@ -178,12 +178,12 @@ class Connector(SessionClient):
         source: Iterable[Exchange] = map(make, operations)
         if multiple and not fragment:
             source = BlockSource(
-                as_parsed(operations), make, self.lane, self.packets, limit=multiple
+                as_parsed(operations), make, self.carrier, self.packets, limit=multiple
             )
         return Pipeline(
             self.protocol,
             source,
-            self.lane,
+            self.carrier,
             depth=depth,
             multiple=multiple,
             timeout_s=self.timeout if timeout is None else timeout,
@@ -241,7 +241,7 @@ class Connector(SessionClient):
         for operation in operations:
             if not is_read(operation):
                 raise EncodeError("a plan only reads", status=0x08)
-        return ReadPlan(operations, self.lane, self.layouts, multiple=multiple)
+        return ReadPlan(operations, self.carrier, self.layouts, multiple=multiple)
 
     def read_plan(self, plan: ReadPlan, depth: int = 4, timeout: float | None = None) -> list[Any]:
         """A value for each operation of the plan: a scalar, a list for a range, None on failure.
@@ -272,7 +272,7 @@ class Connector(SessionClient):
         Raises:
             as `synchronous`.
         """
-        key = (tuple(tags), multiple, self.lane)
+        key = (tuple(tags), multiple, self.carrier)
         plan = self._plans.pop(key, None)
         if plan is None:
             plan = self.prepare(tags, multiple)

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from cpppod.client.connector import Connector
-from cpppod.client.lanes import connection_wanted
+from cpppod.client.route import connection_request
+from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.errors import (
     EnipStatusError,
     ForwardOpenRefused,
     ReplyTimeout,
 )
-from cpppod.protocols.enip.originator.lane import Lane
-from cpppod.protocols.enip.originator.opening import Opening, numbered
+from cpppod.protocols.enip.originator.forward_open import ForwardOpenExchange, numbered
 
 
 class Implicit(Connector):
@@ -41,9 +41,9 @@ class Implicit(Connector):
         **others: Any,
     ) -> None:
         super().__init__(host, port, timeout, **others)
-        self.opening: Opening | None = None
+        self.opening: ForwardOpenExchange | None = None
         try:
-            wanted = connection_wanted(self.route, connection_path, O_T or T_O or {})
+            wanted = connection_request(self.route, connection_path, O_T or T_O or {})
             self.forward_open(wanted, timeout)
         except BaseException:
             self.abort("no connection")
@@ -51,7 +51,7 @@ class Implicit(Connector):
 
     def forward_open(self, wanted: Any, timeout: float | None = None) -> None:
         """Open the class 3 connection (done by the constructor)."""
-        opening = Opening(
+        opening = ForwardOpenExchange(
             numbered(
                 wanted,
                 serial=int.from_bytes(os.urandom(2), "little"),
@@ -60,14 +60,14 @@ class Implicit(Connector):
             )
         )
         while not opening.done:
-            reply = self.request(opening.request(), timeout=timeout, lane=Lane())
+            reply = self.request(opening.request(), timeout=timeout, carrier=Carrier())
             opening.receive(reply)
         if opening.connection is None:
             assert opening.refused is not None
             raise ForwardOpenRefused(opening.refused.status, opening.refused.extended)
         self.protocol.opened(opening.connection)
         self.opening = opening
-        self.lane = replace(Lane(), connection=opening.connection)
+        self.carrier = replace(Carrier(), connection=opening.connection)
 
     def forward_close(self, timeout: float | None = None) -> None:
         """Close the class 3 connection; operations travel unconnected from then on."""
@@ -75,8 +75,8 @@ class Implicit(Connector):
         if opening is None or opening.connection is None:
             return
         self.protocol.closed(opening.connection)
-        self.lane = Lane(self.route.hop)
-        self.request(opening.closing(), timeout=timeout, lane=Lane())
+        self.carrier = Carrier(self.route.hop)
+        self.request(opening.closing(), timeout=timeout, carrier=Carrier())
 
     def close(self) -> None:
         """Close the class 3 connection, the session and the socket."""

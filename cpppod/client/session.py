@@ -4,16 +4,16 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cpppod.client.connection import Address, Client, Loose
-from cpppod.client.lanes import Route
+from cpppod.client.connection import Address, Client, SingleRequest
+from cpppod.client.route import Route
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.enip.encapsulation import Command
 from cpppod.protocols.enip.originator.batch import encode_batch
 from cpppod.protocols.enip.originator.blocks import PacketMemory
+from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.errors import CommunicationCeased
 from cpppod.protocols.enip.originator.exchange import Exchange
-from cpppod.protocols.enip.originator.lane import Lane
 from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import Operation, parse_operations
 from cpppod.protocols.enip.originator.pipeline import trouble_of
@@ -71,11 +71,11 @@ class SessionClient(Client):
         )
         try:
             self.route = Route(route_path, send_path, priority_time_tick, timeout_ticks)
-            self.lane = Lane(self.route.hop)
+            self.carrier = Carrier(self.route.hop)
             self.layouts: dict[int, Structure] = {}
             self.types: dict[bytes, tuple[int, int]] = {}
             self.packets = PacketMemory()
-            self._plans: dict[tuple[tuple[str, ...], int | bool, Lane], ReadPlan] = {}
+            self._plans: dict[tuple[tuple[str, ...], int | bool, Carrier], ReadPlan] = {}
             if not self.udp:
                 self.register(timeout)
         except BaseException:
@@ -93,7 +93,7 @@ class SessionClient(Client):
         self._wait(owner)
 
     def request(
-        self, request: bytes, *, timeout: float | None = None, lane: Lane | None = None
+        self, request: bytes, *, timeout: float | None = None, carrier: Carrier | None = None
     ) -> MessageRouterReply:
         """The reply to one Message Router request.
 
@@ -101,17 +101,17 @@ class SessionClient(Client):
             CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
         """
         owner = _One()
-        self._send(request, owner, lane or self.lane, timeout)
+        self._send(request, owner, carrier or self.carrier, timeout)
         answer = self._wait(owner)
         assert answer.reply is not None
         return answer.reply
 
-    def _send(self, request: bytes, owner: Any, lane: Lane, timeout: float | None) -> None:
+    def _send(self, request: bytes, owner: Any, carrier: Carrier, timeout: float | None) -> None:
         deadline = deadline_of(self.timeout if timeout is None else timeout)
-        if lane.connection is not None:
-            self.protocol.send_connected(lane.connection, request, owner, deadline=deadline)
+        if carrier.connection is not None:
+            self.protocol.send_connected(carrier.connection, request, owner, deadline=deadline)
         else:
-            self.protocol.send_unconnected(request, owner, deadline=deadline, hop=lane.hop)
+            self.protocol.send_unconnected(request, owner, deadline=deadline, hop=carrier.hop)
 
     def _wait(self, owner: _One) -> Answer:
         self.flush()
@@ -133,7 +133,7 @@ class SessionClient(Client):
             (operation,) = parse_operations([operation])
         exchange = make_exchange(operation, self.layouts, types=self.types, fragment=fragment)
         if not Route.KEYS.isdisjoint(operation):
-            exchange.lane = Lane(self.route.override(operation).hop)
+            exchange.carrier = Carrier(self.route.override(operation).hop)
         return exchange
 
     # -- requests whose reply is harvested by hand ------------------------------------------------
@@ -203,9 +203,9 @@ class SessionClient(Client):
         """Issue operations as one Multiple Service Packet; the reply is harvested whole."""
         operations = list(request)
         requests = [self._encoded(operation) for operation in operations]
-        lane = self._lane_of(how)
-        owner = Loose(self, Command.SEND_RR_DATA, b"", {"method": "multiple"})
-        self._send(encode_batch(requests), owner, lane, how.get("timeout"))
+        carrier = self._lane_of(how)
+        owner = SingleRequest(self, Command.SEND_RR_DATA, b"", {"method": "multiple"})
+        self._send(encode_batch(requests), owner, carrier, how.get("timeout"))
         self.flush()
         return operations
 
@@ -213,15 +213,15 @@ class SessionClient(Client):
         self, request: bytes | Operation, timeout: float | None = None, **how: Any
     ) -> None:
         """Send a request made with `send=False`, or as bytes, outside any connection."""
-        self._send_loose(request, Lane(self.route.override(how).hop), timeout, how)
+        self._send_loose(request, Carrier(self.route.override(how).hop), timeout, how)
 
     def connected_send(
         self, request: bytes | Operation, timeout: float | None = None, **how: Any
     ) -> None:
         """Send a request made with `send=False`, or as bytes, over the class 3 connection."""
-        if self.lane.connection is None:
+        if self.carrier.connection is None:
             raise EncodeError("no class 3 connection is open", status=0x07)
-        self._send_loose(request, self.lane, timeout, how)
+        self._send_loose(request, self.carrier, timeout, how)
 
     def _issue_one(
         self,
@@ -244,34 +244,34 @@ class SessionClient(Client):
             self._send_loose(operation, self._lane_of(operation), how.get("timeout"), how)
         return operation
 
-    def _lane_of(self, how: Mapping[str, Any]) -> Lane:
+    def _lane_of(self, how: Mapping[str, Any]) -> Carrier:
         if Route.KEYS.isdisjoint(how):
-            return self.lane
-        return Lane(self.route.override(how).hop)
+            return self.carrier
+        return Carrier(self.route.override(how).hop)
 
     def _encoded(self, operation: Operation) -> bytes:
-        part = self.exchange(operation).next_part(self.lane.room)
+        part = self.exchange(operation).next_part(self.carrier.budget)
         assert part is not None, "an exchange begins with a request"
         return part.request
 
     def _send_loose(
         self,
         request: bytes | Operation,
-        lane: Lane,
+        carrier: Carrier,
         timeout: float | None,
         how: Mapping[str, Any],
     ) -> None:
         operation = None if isinstance(request, bytes) else request
         encoded = request if isinstance(request, bytes) else self._encoded(request)
         context = bytes(how.get("sender_context", b""))[:8]
-        owner = Loose(self, Command.SEND_RR_DATA, context, operation)
+        owner = SingleRequest(self, Command.SEND_RR_DATA, context, operation)
         deadline = deadline_of(timeout)
-        if lane.connection is not None:
+        if carrier.connection is not None:
             owner.command = Command.SEND_UNIT_DATA
-            self.protocol.send_connected(lane.connection, encoded, owner, deadline=deadline)
+            self.protocol.send_connected(carrier.connection, encoded, owner, deadline=deadline)
         else:
             self.protocol.send_unconnected(
-                encoded, owner, deadline=deadline, hop=lane.hop, context=context or None
+                encoded, owner, deadline=deadline, hop=carrier.hop, context=context or None
             )
         self.flush()
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from cpppod.history.durations import parse_seconds
-from cpppod.history.recording import END_US, Moment, RecordingError, moments
+from cpppod.history.recording import END_US, RecordedChange, RecordingError, moments
 from cpppod.history.timestamp import timestamp
 from cpppod.protocols.model.values import explain
 
@@ -39,7 +39,7 @@ class Sink(Protocol):
     async def open(self, tags: dict[str, Any]) -> str:
         """Get ready for these tags (with a value of each); what to tell people about it."""
 
-    async def play(self, moment: Moment) -> None:
+    async def play(self, moment: RecordedChange) -> None:
         """Give out one moment, now."""
 
     async def close(self) -> None:
@@ -55,7 +55,7 @@ class Printer:
     async def open(self, tags: dict[str, Any]) -> str:
         return ""
 
-    async def play(self, moment: Moment) -> None:
+    async def play(self, moment: RecordedChange) -> None:
         when = timestamp(moment.time_us / 1e6)
         if self._as_json:
             line = {"time_us": moment.time_us, "samples": moment.samples}
@@ -78,7 +78,7 @@ class Player:
 
     def __init__(
         self,
-        recording: Callable[[], Iterable[Moment]],
+        recording: Callable[[], Iterable[RecordedChange]],
         sinks: Sequence[Sink],
         *,
         factor: float = 1.0,
@@ -182,7 +182,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _play(given: argparse.Namespace) -> None:
     corrupt: list[str] = []
 
-    def recording() -> Iterator[Moment]:
+    def recording() -> Iterator[RecordedChange]:
         end = min(given.end, given.begin + given.span) if given.span and given.begin else given.end
         found = moments(given.source, given.tags, given.begin, end, corrupt=corrupt)
         return _limited(found, 0 if given.begin else given.span)
@@ -237,7 +237,7 @@ def _address(text: str) -> tuple[str, int]:
     return host or "127.0.0.1", int(port)
 
 
-def _limited(found: Iterable[Moment], span: int) -> Iterator[Moment]:
+def _limited(found: Iterable[RecordedChange], span: int) -> Iterator[RecordedChange]:
     """The first `span` microseconds; 0: all."""
     first_us = None
     for moment in found:
@@ -247,7 +247,7 @@ def _limited(found: Iterable[Moment], span: int) -> Iterator[Moment]:
         yield moment
 
 
-def _first_values(found: Iterable[Moment]) -> dict[str, Any]:
+def _first_values(found: Iterable[RecordedChange]) -> dict[str, Any]:
     """Every tag of a recording, with its first value that is one."""
     tags: dict[str, Any] = {}
     for moment in found:

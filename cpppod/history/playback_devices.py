@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.history.playback import PlaybackError
-from cpppod.history.recording import Moment
+from cpppod.history.recording import RecordedChange
 from cpppod.protocols.modbus.address import Address, parse_address
 from cpppod.protocols.modbus.pdu import unpack_registers
 from cpppod.protocols.modbus.registers import Codec, codec
@@ -92,7 +92,7 @@ class ModbusSink:
     def _cells(self, address: Address) -> dict[int, int]:
         return self._plant.cells(None, address.table)
 
-    async def play(self, moment: Moment) -> None:
+    async def play(self, moment: RecordedChange) -> None:
         for tag, (value, quality) in moment.samples.items():
             register = self._registers.get(tag)
             if register is None or value is None or is_bad(quality):
@@ -151,7 +151,7 @@ class EnipSink:
             raise PlaybackError(f"--enip: {error}") from error
         return f"enip: {host}:{port}, {', '.join(structures)}"
 
-    async def play(self, moment: Moment) -> None:
+    async def play(self, moment: RecordedChange) -> None:
         assert self._simulator is not None
         changed = set()
         for tag, (value, quality) in moment.samples.items():

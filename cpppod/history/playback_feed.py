@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cpppod.history.recording import Moment
+from cpppod.history.recording import RecordedChange
 from cpppod.protocols.bus.messages import Resend, decode
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.model.errors import DecodeError, EncodeError
@@ -74,7 +74,7 @@ class FeedSink:
             await asyncio.wait_for(self._hello.wait(), READY_S)
         return f"feed: tcp://{publish} (marked as replay: publisher {PUBLISHER!r})"
 
-    async def play(self, moment: Moment) -> None:
+    async def play(self, moment: RecordedChange) -> None:
         assert self._socket is not None
         devices: dict[str, dict[str, tuple[Any, int]]] = {}
         for tag, sample in moment.samples.items():

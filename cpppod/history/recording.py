@@ -1,7 +1,7 @@
 """A recorded plant as one stream: moments and what changed then, from history files or a store.
 
-    moments("plant.hst", ["boiler.*"], since_us, until_us)  ──► Moment(time_us, {tag: (value,
-    quality)})
+    moments("plant.hst", ["boiler.*"], since_us, until_us)
+        ──► RecordedChange(time_us, {tag: (value, quality)})
 
 What was known when the time began comes first, in one moment of its own. A history file's record
 says no
@@ -28,7 +28,7 @@ class RecordingError(Exception):
     """There is no recording there; the text says what was looked for."""
 
 
-class Moment(NamedTuple):
+class RecordedChange(NamedTuple):
     """What changed at a time: tag -> (value, quality)."""
 
     time_us: int
@@ -47,7 +47,7 @@ def moments(
     until_us: int = END_US,
     *,
     corrupt: list[str] | None = None,
-) -> Iterator[Moment]:
+) -> Iterator[RecordedChange]:
     """The recording in order of time, from what was known at `since_us` on.
 
     Args:
@@ -72,7 +72,9 @@ def _matcher(patterns: Sequence[str]) -> "re.Pattern[str]":
     return re.compile(text, re.IGNORECASE)
 
 
-def _stored(url: str, wanted: "re.Pattern[str]", since_us: int, until_us: int) -> Iterator[Moment]:
+def _stored(
+    url: str, wanted: "re.Pattern[str]", since_us: int, until_us: int
+) -> Iterator[RecordedChange]:
     try:
         with closing(open_reader(url)) as reader:
             known: dict[str, tuple[Any, int]] = {}
@@ -83,7 +85,7 @@ def _stored(url: str, wanted: "re.Pattern[str]", since_us: int, until_us: int) -
                     if sample is not None:
                         known[tag] = (sample.value, sample.quality)
             if known:
-                yield Moment(since_us, known)
+                yield RecordedChange(since_us, known)
             for reading in reader.readings(since_us, until_us):
                 samples = {
                     name: (reading.values[at], reading.quality(at))
@@ -91,7 +93,7 @@ def _stored(url: str, wanted: "re.Pattern[str]", since_us: int, until_us: int) -
                     if wanted.fullmatch(name := f"{reading.device}.{tag}")
                 }
                 if samples:
-                    yield Moment(reading.source_us, samples)
+                    yield RecordedChange(reading.source_us, samples)
     except StoreError as error:
         raise RecordingError(str(error)) from error
 
@@ -102,7 +104,7 @@ def _filed(
     since_us: int,
     until_us: int,
     corrupt: list[str] | None,
-) -> Iterator[Moment]:
+) -> Iterator[RecordedChange]:
     before: dict[str, tuple[Any, int]] = {}
     for moment in _records(files, wanted, corrupt):
         if moment.time_us < since_us:
@@ -111,16 +113,16 @@ def _filed(
         if moment.time_us > until_us:
             break
         if before:
-            yield Moment(since_us, before)
+            yield RecordedChange(since_us, before)
             before = {}
         yield moment
     if before:
-        yield Moment(since_us, before)
+        yield RecordedChange(since_us, before)
 
 
 def _records(
     files: Iterable[Path], wanted: "re.Pattern[str]", corrupt: list[str] | None
-) -> Iterator[Moment]:
+) -> Iterator[RecordedChange]:
     for path in list(files)[::-1]:
         with opener(path) as file:
             for line in lines(file):
@@ -141,7 +143,7 @@ def _records(
                     if wanted.fullmatch(tag)
                 }
                 if samples:
-                    yield Moment(round(record.time.value * 1e6), samples)
+                    yield RecordedChange(round(record.time.value * 1e6), samples)
 
 
 def _accesses(serial: Any, data: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.history.logger import logger
-from cpppod.history.recording import END_US, Moment, moments
+from cpppod.history.recording import END_US, RecordedChange, moments
 from cpppod.history.timestamp import timestamp
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.historian.stores.opening import open_store
@@ -110,7 +110,7 @@ def import_history(
     return added
 
 
-def _by_device(moment: Moment, device: str) -> dict[str, dict[str, tuple[Any, int]]]:
+def _by_device(moment: RecordedChange, device: str) -> dict[str, dict[str, tuple[Any, int]]]:
     found: dict[str, dict[str, tuple[Any, int]]] = {}
     for tag, sample in moment.samples.items():
         owner, dot, name = tag.partition(".")

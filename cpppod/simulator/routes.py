@@ -23,7 +23,7 @@ MAX_PASSAGES = 1_024  # requests whose way is remembered: all tags of eight busy
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class ForwardedRequest:
     """What becomes of one request: who sends it on, as what, and how long it may take."""
 
     forwarder: Forwarder
@@ -39,7 +39,7 @@ class Routes:
         self._table: RouteTable[Forwarder] = RouteTable(
             {pattern: self._forwarders[address] for pattern, address in routes.items()}
         )
-        self._passages: dict[ForwardNeeded, Passage] = {}
+        self._passages: dict[ForwardNeeded, ForwardedRequest] = {}
 
     def perform(self, command: ForwardNeeded, done: Callable[[Any], None]) -> None:
         """Send a request on; `done` gets the reply."""
@@ -54,11 +54,11 @@ class Routes:
         answer = partial(_answer, command, done)
         passage.forwarder.forward(passage.data, passage.timeout_s, answer)
 
-    def _find(self, command: ForwardNeeded) -> Passage:
+    def _find(self, command: ForwardNeeded) -> ForwardedRequest:
         """The way of a request that is new, remembered."""
         forwarder, remaining = self._table.find(command.route_path)
         allowed = timeout_s(command.priority_tick, command.timeout_ticks)
-        passage = Passage(forwarder, onward(command.request, remaining, allowed), allowed)
+        passage = ForwardedRequest(forwarder, onward(command.request, remaining, allowed), allowed)
         if len(self._passages) >= MAX_PASSAGES:
             self._passages.pop(next(iter(self._passages)))
         self._passages[command] = passage

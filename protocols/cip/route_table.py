@@ -126,7 +126,7 @@ class RouteTable(Generic[Destination]):
         return ConnectionStatus.PORT_NOT_AVAILABLE
 
 
-class Way(Enum):
+class RouteDecision(Enum):
     """What becomes of a request with a route path."""
 
     LOCAL = "local"
@@ -147,23 +147,23 @@ class RoutePolicy:
     simple: bool = False
     forwards: bool = False
 
-    def decide(self, ports: Sequence[Port]) -> Way:
+    def decide(self, ports: Sequence[Port]) -> RouteDecision:
         """Served here, or forwarded.
 
         Raises:
             CipError: CONNECTION_FAILURE with what is wrong with the route.
         """
         if not ports:
-            return Way.LOCAL
+            return RouteDecision.LOCAL
         if self.simple:
             raise refused(ConnectionStatus.PORT_NOT_AVAILABLE)
         if self.local is None and not self.forwards:
-            return Way.LOCAL
+            return RouteDecision.LOCAL
         local = self.local if self.local is not None else (Port(1, 0),)
         if [key_of(port) for port in ports] == [key_of(port) for port in local]:
-            return Way.LOCAL
+            return RouteDecision.LOCAL
         if self.forwards:
-            return Way.FORWARD
+            return RouteDecision.FORWARD
         if local and ports[0].port == local[0].port:
             raise refused(ConnectionStatus.LINK_ADDRESS_NOT_VALID)
         raise refused(ConnectionStatus.PORT_NOT_AVAILABLE)

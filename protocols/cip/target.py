@@ -36,7 +36,7 @@ from cpppod.protocols.cip.objects.identity import Identity, identity_class
 from cpppod.protocols.cip.personality import PERSONALITIES, Personality
 from cpppod.protocols.cip.reply_cache import ReplyCache
 from cpppod.protocols.cip.request import ForwardNeeded, Origin, Pending
-from cpppod.protocols.cip.route_table import RoutePolicy, Way, ports_of
+from cpppod.protocols.cip.route_table import RouteDecision, RoutePolicy, ports_of
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.cip.symbols import (
     PROGRAM_CLASS,
@@ -383,7 +383,7 @@ class Target:
                 raise
             self.refused[error.status] += 1
             return routing_failure(error.extended[0], wrapped.route_path)
-        if way is Way.FORWARD:
+        if way is RouteDecision.FORWARD:
             return self._forward(wrapped, origin)
         inner = Origin(
             self.image,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from cpppod.workers.bus.zeromq import curve_public_key, new_curve_keys
-from cpppod.workers.feed.door import read_secret_key
+from cpppod.workers.feed.access import read_secret_key
 from tests.feed.running import RunningFeed, Source, adjacent_ports, beats
 from tests.peers import node_modules
 

@@ -18,14 +18,14 @@ from cpppod.history import logger
 from cpppod.history.playback import PlaybackError, Player, add_arguments, run
 from cpppod.history.playback_devices import EnipSink, ModbusSink, parse_registers
 from cpppod.history.playback_feed import FeedSink
-from cpppod.history.recording import Moment
+from cpppod.history.recording import RecordedChange
 
 T0 = 1_700_000_000
 US = 1_000_000
 
 
-def moment(at_s: float, **samples: Any) -> Moment:
-    return Moment(
+def moment(at_s: float, **samples: Any) -> RecordedChange:
+    return RecordedChange(
         round((T0 + at_s) * US), {f"boiler.{tag}": (value, 0) for tag, value in samples.items()}
     )
 
@@ -34,14 +34,14 @@ class Recorder:
     """A sink that notes when each moment came."""
 
     def __init__(self, stop_after: int = 1_000_000) -> None:
-        self.played: list[tuple[float, Moment]] = []
+        self.played: list[tuple[float, RecordedChange]] = []
         self._stop_after = stop_after
         self._begun = time.monotonic()
 
     async def open(self, tags: dict[str, Any]) -> str:
         return ""
 
-    async def play(self, moment: Moment) -> None:
+    async def play(self, moment: RecordedChange) -> None:
         self.played.append((time.monotonic() - self._begun, moment))
         if len(self.played) >= self._stop_after:
             raise asyncio.CancelledError
@@ -153,7 +153,7 @@ def test_a_recorded_plant_is_in_a_modbus_device(tmp_path: Path) -> None:
         told = await sink.open(dict.fromkeys(registers))
         port = int(told.split()[1].rstrip(",").rpartition(":")[2])
         await sink.play(moment(0, level=2.5, count=-70_000, on=True, small=7.4, other=1))
-        await sink.play(Moment(T0, {"boiler.level": (None, 18), "boiler.small": (1e9, 0)}))
+        await sink.play(RecordedChange(T0, {"boiler.level": (None, 18), "boiler.small": (1e9, 0)}))
         async with AsyncModbusTcpClient("127.0.0.1", port=port) as client:
             words = (await client.read_holding_registers(0, count=4)).registers
             coils = (await client.read_coils(7, count=1)).bits
@@ -219,7 +219,7 @@ def test_a_recorded_plant_is_in_a_controller() -> None:
         told = await sink.open({**first, "boiler.a": [1, 2], "boiler.none": None, "loose": 1})
         port = int(told.split()[1].rstrip(",").rpartition(":")[2])
         await sink.play(moment(0, level=2.5, count=9, on=True, name="eleven", a=[3, 4]))
-        await sink.play(Moment(T0, {"boiler.level": (None, 18), "loose": (5, 0)}))
+        await sink.play(RecordedChange(T0, {"boiler.level": (None, 18), "loose": (5, 0)}))
         assert await asyncio.to_thread(read, port) == {
             "boiler.level": 2.5,
             "boiler.count": 9,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from cpppod.protocols.bus.feed_events import Ask, Event
 from cpppod.protocols.bus.joiner import Joiner
-from cpppod.workers.bus.door import CurveClient
+from cpppod.workers.bus.access import CurveClient
 from cpppod.workers.bus.zeromq import RECEIVE_QUEUE, Bus
 
 TICK_S = 0.25

@@ -33,7 +33,7 @@ import zmq
 import zmq.utils.z85
 
 from cpppod.protocols.bus.codec import MAX_MESSAGE
-from cpppod.workers.bus.door import CurveClient, Door
+from cpppod.workers.bus.access import AccessPolicy, CurveClient
 
 MAX_A_TURN = 256  # messages of one socket per turn of the loop: about 5 ms at 20 us each
 MAX_FRAMES = 10  # of one message: ours have 3 at most, a ZAP request 9
@@ -253,7 +253,7 @@ class Bus:
         self._process = os.getpid()
         self._locks: list[int] = []
         self._zap: Socket | None = None
-        self._keeper: Door | None = None
+        self._keeper: AccessPolicy | None = None
         self.sockets: list[Socket] = []
         _open.append(self)
 
@@ -268,7 +268,7 @@ class Bus:
         return self._bind(name, socket, on_frames, self.path(name))
 
     def public_router(
-        self, name: str, on_frames: OnFrames, door: Door, *, endpoint: str, queue: int
+        self, name: str, on_frames: OnFrames, door: AccessPolicy, *, endpoint: str, queue: int
     ) -> Socket:
         """A ROUTER for strangers, bound to a TCP endpoint, with what `door` decides."""
         socket = self._socket(zmq.ROUTER, send_queue=queue, largest=door.largest)
@@ -307,7 +307,9 @@ class Bus:
         socket = self._socket(zmq.XPUB, send_queue=queue)
         return self._bind(name, socket, on_frames, self.path(name))
 
-    def public_publisher(self, name: str, door: Door, *, endpoint: str, queue: int) -> Socket:
+    def public_publisher(
+        self, name: str, door: AccessPolicy, *, endpoint: str, queue: int
+    ) -> Socket:
         """An XPUB for strangers, bound to a TCP endpoint; `door` decides on every subscription."""
         socket = self._socket(
             zmq.XPUB, send_queue=queue, receive_queue=DOOR_QUEUE, largest=door.largest
@@ -396,7 +398,7 @@ class Bus:
         on_frames: OnFrames,
         endpoint: str,
         *,
-        door: Door | None = None,
+        door: AccessPolicy | None = None,
     ) -> Socket:
         try:
             if endpoint.startswith("ipc://"):
@@ -419,7 +421,7 @@ class Bus:
             raise
         return self._add(name, socket, on_frames)
 
-    def _open_door(self, socket: Socket, door: Door) -> Socket:
+    def _open_door(self, socket: Socket, door: AccessPolicy) -> Socket:
         """Tell `door` of every connection; with CURVE, ask it whose keys may come in."""
         if door.secret_key:
             self._keeper = door
@@ -520,7 +522,7 @@ def _set_client(socket: "zmq.Socket[bytes]", curve: CurveClient) -> None:
 
 
 def _manual_subscriptions(
-    publisher: "zmq.Socket[bytes]", door: Door
+    publisher: "zmq.Socket[bytes]", door: AccessPolicy
 ) -> Callable[[], list[bytes] | None]:
     """How an XPUB with XPUB_MANUAL receives: a subscription counts only once it is confirmed."""
 
@@ -551,7 +553,7 @@ def _manual_subscriptions(
     return receive
 
 
-def _connection_event(door: Door, frames: list[bytes]) -> None:
+def _connection_event(door: AccessPolicy, frames: list[bytes]) -> None:
     """One of libzmq's socket events: UINT16 event, UINT32 value; then the endpoint."""
     event, value = EVENT.unpack(frames[0])
     if event == zmq.EVENT_ACCEPTED:

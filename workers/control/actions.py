@@ -20,12 +20,12 @@ from cpppod.protocols.bus.messages import WriteReply
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.workers.control.access import Right
 from cpppod.workers.control.gateway import Gateway
-from cpppod.workers.control.orders import OrderFailed
 from cpppod.workers.control.queries import ADVICE_TAGS, text
 from cpppod.workers.control.reload import Plan, Reload, ReloadRefused
 from cpppod.workers.control.socket import Caller, Refusal, Verb
 from cpppod.workers.control.supervisor import SupervisorError
 from cpppod.workers.control.values import TagInfo
+from cpppod.workers.control.worker_commands import OrderFailed
 from cpppod.workers.control.writing import NotWritable, target_of, values_of
 
 MAX_WRITES = 1_000  # tags in one request

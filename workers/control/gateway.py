@@ -13,10 +13,10 @@ from typing import Any
 
 from cpppod.protocols.bus.messages import WriteReply
 from cpppod.protocols.model.plant import Device, Worker
-from cpppod.workers.control.orders import Orders
 from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.control.values import ValueCache
+from cpppod.workers.control.worker_commands import WorkerCommands
 
 RATE_WINDOW_S = 10.0  # polls per second are an average over so long
 
@@ -65,7 +65,7 @@ class Gateway:
     settings: Worker
     table: WorkerTable
     values: ValueCache
-    orders: Orders
+    orders: WorkerCommands
     supervisor: Supervisor
     write_tags: WriteTags
     version: str

@@ -22,8 +22,8 @@ from typing import Any
 
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.plant import Worker, from_plain, to_plain
-from cpppod.workers.control.orders import OrderFailed, Orders
 from cpppod.workers.control.supervisor import Supervisor, SupervisorError
+from cpppod.workers.control.worker_commands import OrderFailed, WorkerCommands
 
 PREPARE_S = 10.0  # a listener may have to lay out 10,000 tags
 PROGRAM_S = 30.0  # reading and validating 100 devices takes one; a busy machine ten times that
@@ -137,7 +137,11 @@ class Reload:
     """One reload of a gateway, from its running settings to the next."""
 
     def __init__(
-        self, running: Worker, orders: Orders, supervisor: Supervisor, step: RunStep = run_step
+        self,
+        running: Worker,
+        orders: WorkerCommands,
+        supervisor: Supervisor,
+        step: RunStep = run_step,
     ) -> None:
         self._running = running
         self._orders = orders

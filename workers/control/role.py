@@ -32,13 +32,13 @@ from cpppod.workers.bus.zeromq import libzmq_version
 from cpppod.workers.control.access import GROUPS, group_rights
 from cpppod.workers.control.actions import Actions
 from cpppod.workers.control.gateway import Gateway
-from cpppod.workers.control.orders import Orders
 from cpppod.workers.control.queries import Queries
 from cpppod.workers.control.socket import ControlSocket
 from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.control.values import ValueCache
 from cpppod.workers.control.watchdog import Watchdog
+from cpppod.workers.control.worker_commands import WorkerCommands
 from cpppod.workers.metrics.page import page
 from cpppod.workers.metrics.server import MetricsServer
 from cpppod.workers.process.worker import CommandError, Process, Report, decode_or_count
@@ -65,7 +65,7 @@ class Control:
             settings=process.worker,
             table=table,
             values=values,
-            orders=Orders(lambda worker, frame: self._socket.send(worker, frame)),
+            orders=WorkerCommands(lambda worker, frame: self._socket.send(worker, frame)),
             supervisor=Supervisor(str(process.worker.options.get("supervisor", ""))),
             write_tags=self._write_tags,
             version=_version(),

@@ -33,7 +33,7 @@ class BlockJournal(Protocol):
         """Declare a block that will not be appended."""
 
 
-class Outlet:
+class BlockPublisher:
     """Publishes blocks in order.
 
     Attributes:

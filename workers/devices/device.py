@@ -5,7 +5,7 @@
                                                     └─► written(...) ──► blocks of doubt
     lost / connected / pause / resume  ──► blocks      state_map, metrics ──► the beat
 
-No I/O and no clock: a `Moment` is passed in, blocks come out. A retry asks only for the members
+No I/O and no clock: a `Timestamp` is passed in, blocks come out. A retry asks only for the members
 that timed out; the rest of the group waits for it, so that a block always says one whole reading.
 """
 
@@ -33,7 +33,7 @@ OVERDUE_AT_LEAST_S = 10.0  # ... but not before: a slow device's retries are not
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Timestamp:
     """Now, on both clocks: seconds of the monotonic one, microseconds of the wall's."""
 
     mono_s: float
@@ -72,7 +72,7 @@ class PollWork:
     slot_s: float
     tries: int = 0
     collected: dict[str, Sample] = field(default_factory=dict)
-    read: Moment | None = None
+    read: Timestamp | None = None
     started_s: float = 0.0
 
 
@@ -95,7 +95,7 @@ class PolledDevice:
         driver: Driver,
         *,
         alone: bool,
-        now: Moment,
+        now: Timestamp,
         chance: Callable[[], float] | None = None,
     ) -> None:
         options = {} if chance is None else {"chance": chance}
@@ -117,7 +117,7 @@ class PolledDevice:
 
     # What to do next
 
-    def due(self, now: Moment) -> list[Job]:
+    def due(self, now: Timestamp) -> list[Job]:
         """The polls that are due; call it only while the device is connected."""
         if not self.health.polled:
             self._schedule.skip(now.mono_s)
@@ -128,7 +128,7 @@ class PolledDevice:
             jobs.append(Job(Urgency.POLL, self.name, now.mono_s, work))
         return jobs
 
-    def probe(self, now: Moment) -> Job | None:
+    def probe(self, now: Timestamp) -> Job | None:
         """A probe, where the device is demoted and its back-off is over."""
         if not self.health.probe_due(now.mono_s):
             return None
@@ -167,7 +167,7 @@ class PolledDevice:
     # What came of it
 
     def polled(
-        self, work: PollWork, samples: dict[str, Sample], now: Moment
+        self, work: PollWork, samples: dict[str, Sample], now: Timestamp
     ) -> tuple[list[Block], Job | None]:
         """A poll brought `samples`: the block to publish, or the retry of what timed out."""
         work.read = work.read or now
@@ -184,7 +184,7 @@ class PolledDevice:
         return [self._finish(work, now)], None
 
     def failed(
-        self, work: PollWork, error: DeviceError, now: Moment
+        self, work: PollWork, error: DeviceError, now: Timestamp
     ) -> tuple[list[Block], Job | None]:
         """A poll brought nothing: what to publish, or its retry."""
         self.counters.error(error.text, now.wall_us)
@@ -203,23 +203,23 @@ class PolledDevice:
         """A poll is not done at all: the connection is gone, or the device is paused or removed."""
         self._schedule.done(work.group)
 
-    def answered(self, now: Moment) -> Change | None:
+    def answered(self, now: Timestamp) -> Change | None:
         """The device answered something; after a demotion all groups are due at once."""
         change = self.health.answered()
         if change is not None and change.was == "demoted":
             self._schedule.poll_at_once(now.mono_s)
         return change
 
-    def silent(self, now: Moment, *, garbled: bool = False) -> Change | None:
+    def silent(self, now: Timestamp, *, garbled: bool = False) -> Change | None:
         """The device did not answer, or (`garbled`) not to the point."""
         return self.health.timed_out(now.mono_s, garbled=garbled)
 
-    def wrote(self, writes: list[Write], now: Moment) -> None:
+    def wrote(self, writes: list[Write], now: Timestamp) -> None:
         """A write has ended: what a poll that began before may bring of these tags is older."""
         self._written_s.update((tag.name, now.mono_s) for tag, _, _ in writes)
 
     def read_back(
-        self, group: str, samples: dict[str, Sample], writes: list[Write], now: Moment
+        self, group: str, samples: dict[str, Sample], writes: list[Write], now: Timestamp
     ) -> Block:
         """The block of a group that was read after `writes`; what was written is named in it."""
         image = self.images[group]
@@ -228,7 +228,7 @@ class PolledDevice:
         image.read_us = (now.wall_us, now.wall_us, now.mono_us)
         return self._block(group, changed, image.read_us)
 
-    def doubt(self, writes: list[Write], now: Moment) -> list[Block]:
+    def doubt(self, writes: list[Write], now: Timestamp) -> list[Block]:
         """What was written is uncertain at once; the other members stay as old as they are."""
         blocks = []
         for group in self.groups_of(writes):
@@ -240,7 +240,7 @@ class PolledDevice:
                 blocks.append(self._block(group.name, changed, times))
         return blocks
 
-    def spoil(self, quality: int, now: Moment) -> list[Block]:
+    def spoil(self, quality: int, now: Timestamp) -> list[Block]:
         """Every group is bad for the same reason, published once until that changes."""
         if self._bad == quality:
             return []
@@ -251,24 +251,24 @@ class PolledDevice:
             for name, image in self.images.items()
         ]
 
-    def connected(self, now: Moment) -> None:
+    def connected(self, now: Timestamp) -> None:
         """The connection is there: slots of the time without one are not overruns."""
         self._schedule.skip(now.mono_s)
         self._schedule.poll_at_once(now.mono_s)
 
-    def pause(self, now: Moment) -> list[Block]:
+    def pause(self, now: Timestamp) -> list[Block]:
         """Not polled from now on."""
         self.health.pause()
         return self.spoil(Quality.DISABLED, now)
 
-    def resume(self, now: Moment) -> None:
+    def resume(self, now: Timestamp) -> None:
         """Polled again, at once."""
         if self.health.resume() is not None:
             self._schedule.poll_at_once(now.mono_s)
 
     # What to say of it
 
-    def overdue(self, now: Moment) -> list[str]:
+    def overdue(self, now: Timestamp) -> list[str]:
         """Groups that should have been read and were not; empty while the device is not polled."""
         if not self.health.polled:
             return []
@@ -280,7 +280,7 @@ class PolledDevice:
         return late
 
     def state_map(
-        self, now: Moment, connection: dict[str, Any], *, transactions: int = TRANSACTIONS_KEPT
+        self, now: Timestamp, connection: dict[str, Any], *, transactions: int = TRANSACTIONS_KEPT
     ) -> dict[str, Any]:
         """Why this device is as it is, in plain types (`cpppoctl device`)."""
         counters, health = self.counters, self.health
@@ -311,7 +311,7 @@ class PolledDevice:
             "details": described,
         }
 
-    def metrics(self, *, up: bool, now: Moment, histograms: bool = True) -> list[Row]:
+    def metrics(self, *, up: bool, now: Timestamp, histograms: bool = True) -> list[Row]:
         """Rows for the beat, those of `counters` included."""
         device = {"device": self.name}
         rows: list[Row] = [
@@ -354,7 +354,7 @@ class PolledDevice:
         found = self._tags.get(name.lower())
         return None if found is None else found[0]
 
-    def _finish(self, work: PollWork, now: Moment) -> Block:
+    def _finish(self, work: PollWork, now: Timestamp) -> Block:
         image, read = self.images[work.group], work.read or now
         self._schedule.done(work.group)
         self._finished_s[work.group] = now.mono_s
@@ -377,7 +377,7 @@ class PolledDevice:
     def _block(self, group: str, samples: dict[str, Sample], times: tuple[int, int, int]) -> Block:
         return Block(self.name, group, len(self._groups[group].tags), samples, *times)
 
-    def _group_map(self, name: str, now: Moment) -> dict[str, Any]:
+    def _group_map(self, name: str, now: Timestamp) -> dict[str, Any]:
         image, times = self.images[name], self.counters.groups[name]
         worst = image.worst()
         age_s = None if image.read_us is None else now.mono_s - image.read_us[2] / 1e6

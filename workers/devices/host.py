@@ -2,7 +2,7 @@
 
     router ──► WriteRequest, RouteRequest ──► Wire ──► WriteReply, RouteReply ──► router
     control ─► pause, resume, device ───────► Wire
-               Wire ──► Block ──► Outlet ──► feed
+               Wire ──► Block ──► BlockPublisher ──► feed
 
 `poller` and `serial` are this role; they differ in which devices they may have.
 """
@@ -24,7 +24,7 @@ from cpppod.protocols.bus.messages import (
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.bus.publishing import Publishing
-from cpppod.workers.devices.block_publisher import Outlet
+from cpppod.workers.devices.block_publisher import BlockPublisher
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT
 from cpppod.workers.devices.device import Block, PolledDevice
 from cpppod.workers.devices.driver import Driver
@@ -45,7 +45,7 @@ log = logging.getLogger("cpppod")
 
 
 @dataclass(slots=True)
-class Strand:
+class RunningWire:
     """A wire that runs, and all that belongs to it."""
 
     plan: WirePlan
@@ -70,11 +70,11 @@ class DeviceHost:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._strands: dict[str, Strand] = {}
+        self._strands: dict[str, RunningWire] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._wire_of: dict[str, Wire] = {}
         self._prepared: Prepared | None = None
-        self._outlet: Outlet | None = None
+        self._outlet: BlockPublisher | None = None
         self._publisher: Publisher | None = None
         self._journal: Journal | None = None
         self._historised: set[tuple[str, str]] = set()
@@ -117,7 +117,7 @@ class DeviceHost:
     def _make_link(self, plan: WirePlan) -> Any:
         return make_link(plan, self._process.io.call) if plan.shared else None
 
-    def _kept(self, plan: WirePlan) -> Strand | None:
+    def _kept(self, plan: WirePlan) -> RunningWire | None:
         """The running wire that this plan goes on with."""
         strand = self._strands.get(plan.key)
         return strand if strand is not None and strand.plan.identity == plan.identity else None
@@ -144,7 +144,7 @@ class DeviceHost:
         }
         self._report = None
 
-    def _start(self, plan: WirePlan, prepared: Prepared) -> Strand:
+    def _start(self, plan: WirePlan, prepared: Prepared) -> RunningWire:
         link = prepared.links[plan.key]
         drivers = prepared.drivers[plan.key]
         first = next(iter(drivers.values()))
@@ -159,10 +159,10 @@ class DeviceHost:
         )
         empty = WirePlan(plan.key, plan.identity, plan.address, plan.line)
         task = self._process.spawn(self._run_wire(wire, self._stopping.pop(plan.key, None)))
-        strand = self._strands[plan.key] = Strand(empty, link, owned, wire, task)
+        strand = self._strands[plan.key] = RunningWire(empty, link, owned, wire, task)
         return strand
 
-    def _change(self, strand: Strand, plan: WirePlan, drivers: dict[str, Driver]) -> None:
+    def _change(self, strand: RunningWire, plan: WirePlan, drivers: dict[str, Driver]) -> None:
         """Take devices of a running wire out and put others in; the rest does not notice."""
         before = strand.plan.devices
         gone = {name for name, device in before.items() if plan.devices.get(name) != device}
@@ -189,7 +189,7 @@ class DeviceHost:
             await asyncio.wait((before,))
         await wire.run()
 
-    async def _stop(self, strand: Strand) -> None:
+    async def _stop(self, strand: RunningWire) -> None:
         strand.task.cancel()
         await asyncio.wait((strand.task,))
         await strand.wire.close()
@@ -209,7 +209,7 @@ class DeviceHost:
             {key.removeprefix("journal_"): value for key, value in worker.options.items()}
         )
         self._journal = Journal(folder, epoch, process.io, limits=limits)
-        self._outlet = Outlet(
+        self._outlet = BlockPublisher(
             self._publisher,
             publishing.send,
             journal=self._journal,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpppod.protocols.model.values import Quality
-from cpppod.workers.devices.device import Block, Moment, PolledDevice, PollWork, ProbeWork
+from cpppod.workers.devices.device import Block, PolledDevice, PollWork, ProbeWork, Timestamp
 from cpppod.workers.devices.driver import (
     DeviceError,
     NotForwarded,
@@ -36,9 +36,9 @@ log = logging.getLogger("cpppod")
 Publish = Callable[[Block], tuple[bytes, bytes]]
 
 
-def clock() -> Moment:
+def clock() -> Timestamp:
     """Now."""
-    return Moment(time.monotonic(), time.time_ns() // 1000)
+    return Timestamp(time.monotonic(), time.time_ns() // 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class JobRunner:
         is_ours: Callable[[PolledDevice], bool],
         again: Callable[[Job], object],
         lost: Callable[[DeviceError], None],
-        now: Callable[[], Moment] = clock,
+        now: Callable[[], Timestamp] = clock,
     ) -> None:
         self._publish = publish
         self._is_ours = is_ours
@@ -96,7 +96,7 @@ class JobRunner:
         self._silences = 0
         self._now = now
 
-    async def run(self, device: PolledDevice, job: Job, started: Moment) -> None:
+    async def run(self, device: PolledDevice, job: Job, started: Timestamp) -> None:
         """Do one job of the device's."""
         await _DO[type(job.work)](self, device, job, started)
 
@@ -108,7 +108,7 @@ class JobRunner:
             first = first if first[0] else sent
         return first
 
-    async def _poll(self, device: PolledDevice, job: Job, started: Moment) -> None:
+    async def _poll(self, device: PolledDevice, job: Job, started: Timestamp) -> None:
         work: PollWork = job.work
         work.started_s = work.started_s or started.mono_s
         try:
@@ -130,7 +130,7 @@ class JobRunner:
             self._again(retry)
         self.publish_all(blocks)
 
-    async def _probe(self, device: PolledDevice, job: Job, started: Moment) -> None:
+    async def _probe(self, device: PolledDevice, job: Job, started: Timestamp) -> None:
         work: ProbeWork = job.work
         try:
             await self._observed(device, "probe", device.driver.poll(work.part), started)
@@ -139,7 +139,7 @@ class JobRunner:
         else:
             self._answered(device, self._now())
 
-    async def _write(self, device: PolledDevice, job: Job, started: Moment) -> None:
+    async def _write(self, device: PolledDevice, job: Job, started: Timestamp) -> None:
         work: WriteWork = job.work
         job.dropped = lambda why: work.answer(_unknown(why))  # from here on it may have been sent
         outcome = await device.driver.write(work.writes)
@@ -180,7 +180,7 @@ class JobRunner:
             first = first if first[0] else sent
         return first
 
-    async def _forward(self, device: PolledDevice, job: Job, started: Moment) -> None:
+    async def _forward(self, device: PolledDevice, job: Job, started: Timestamp) -> None:
         work: ForwardWork = job.work
         timeout_s = max(0.001, job.deadline_s - started.mono_s)
         forwarding = device.driver.forward(work.request, work.route_path, timeout_s)
@@ -196,7 +196,7 @@ class JobRunner:
         work.answer(reply)
 
     def relay(
-        self, device: PolledDevice, job: Job, started: Moment, ended: Callable[[], None]
+        self, device: PolledDevice, job: Job, started: Timestamp, ended: Callable[[], None]
     ) -> bool:
         """Do a routed request without a task, where its driver can; `ended` is called after it."""
         relay = getattr(device.driver, "relay", None)
@@ -215,7 +215,11 @@ class JobRunner:
         return sent
 
     def _relayed(
-        self, device: PolledDevice, work: ForwardWork, started: Moment, result: bytes | DeviceError
+        self,
+        device: PolledDevice,
+        work: ForwardWork,
+        started: Timestamp,
+        result: bytes | DeviceError,
     ) -> None:
         now = self._now()
         said, detail, code = "ok", "", 0
@@ -231,7 +235,7 @@ class JobRunner:
         work.answer(result)
 
     async def _observed(
-        self, device: PolledDevice, operation: str, call: Awaitable[Any], started: Moment
+        self, device: PolledDevice, operation: str, call: Awaitable[Any], started: Timestamp
     ) -> Any:
         """The result of a driver's call, recorded here where the driver records nothing."""
         counters = device.counters
@@ -250,7 +254,7 @@ class JobRunner:
                 done = Transaction(operation, operation, result, lasted_s, detail, code)
                 counters.transaction(done, now.wall_us)
 
-    def _answered(self, device: PolledDevice, now: Moment) -> None:
+    def _answered(self, device: PolledDevice, now: Timestamp) -> None:
         self._silences = 0
         self._log_change(device, device.answered(now))
 
@@ -278,7 +282,7 @@ class JobRunner:
             log.info("device is back device=%s", device.name)
 
 
-_DO: dict[type, Callable[[JobRunner, PolledDevice, Job, Moment], Awaitable[None]]] = {
+_DO: dict[type, Callable[[JobRunner, PolledDevice, Job, Timestamp], Awaitable[None]]] = {
     PollWork: JobRunner._poll,
     ProbeWork: JobRunner._probe,
     WriteWork: JobRunner._write,

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.counters import Histogram, Row
-from cpppod.workers.devices.device import Moment, PolledDevice, PollWork
+from cpppod.workers.devices.device import PolledDevice, PollWork, Timestamp
 from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.health import (
     RECONNECT_CAP_S,
@@ -74,7 +74,7 @@ class Wire:
         publish: Publish,
         address: str,
         concurrency: int = 1,
-        now: Callable[[], Moment] = clock,
+        now: Callable[[], Timestamp] = clock,
     ) -> None:
         self.name = name
         self.devices: dict[str, PolledDevice] = {}
@@ -280,19 +280,19 @@ class Wire:
         self._open = False
         await self._connection.close()
 
-    def _wanted(self, now: Moment) -> bool:
+    def _wanted(self, now: Timestamp) -> bool:
         """Whether the connection is of use to anybody now."""
         for device in self.devices.values():
             if device.health.polled or self._probe_allowed(device, now):
                 return True
         return self._probing
 
-    def _probe_allowed(self, device: PolledDevice, now: Moment) -> bool:
+    def _probe_allowed(self, device: PolledDevice, now: Timestamp) -> bool:
         if not device.health.probe_due(now.mono_s):
             return False
         return len(self.devices) == 1 or now.mono_s >= self._budget.ready_s
 
-    def _next_event_s(self, now: Moment, *, wanted: bool) -> float:
+    def _next_event_s(self, now: Timestamp, *, wanted: bool) -> float:
         until = self.queue.next_deadline_s()
         if not self._open:
             if wanted:
@@ -314,7 +314,7 @@ class Wire:
     def _probe_ready_s(self) -> float:
         return 0.0 if len(self.devices) == 1 else self._budget.ready_s
 
-    async def _idle(self, until_s: float, now: Moment) -> None:
+    async def _idle(self, until_s: float, now: Timestamp) -> None:
         loop = asyncio.get_running_loop()
         self._waker = loop.create_future()
         timer = None
@@ -415,7 +415,7 @@ class Wire:
 
     # Its jobs
 
-    def _queue_due(self, now: Moment) -> None:
+    def _queue_due(self, now: Timestamp) -> None:
         probes = []
         for device in self.devices.values():
             for job in device.due(now):
@@ -433,7 +433,7 @@ class Wire:
     def _on_wire(self) -> int:
         return len(self._tasks) + self._relays
 
-    def _start_jobs(self, now: Moment) -> None:
+    def _start_jobs(self, now: Timestamp) -> None:
         while self._on_wire < self._concurrency:
             job = self.queue.take(now.mono_s, hold=self._held())
             if job is None:
@@ -446,7 +446,7 @@ class Wire:
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
-    def _relay(self, job: Job, now: Moment) -> bool:
+    def _relay(self, job: Job, now: Timestamp) -> bool:
         """Pass a routed request on at once, where its device can do that."""
         device = self.devices.get(job.device)
         if device is None:

@@ -1,6 +1,6 @@
 """The feed on TCP: a second pair of sockets for subscribers from outside the gateway.
 
-    [feed] publish  ──► XPUB   subscriptions decided one by one (`workers.feed_door`)
+    [feed] publish  ──► XPUB   subscriptions decided one by one (`workers.feed_access`)
     [feed] request  ──► ROUTER snapshot and replay, so many a second for each connection
 
 Both are opened together, and tried again at every tick while a port is taken: the gateway's own
@@ -14,7 +14,7 @@ from typing import Any
 
 from cpppod.protocols.bus.feed_requests import Refused
 from cpppod.workers.bus.zeromq import Bus, BusError, Socket
-from cpppod.workers.feed.door import (
+from cpppod.workers.feed.access import (
     FeedDoor,
     KeyFileError,
     RequestRate,

@@ -17,7 +17,7 @@ from cpppod.protocols.bus.messages import Resend
 from cpppod.protocols.bus.replay import RING_AGE_S, RING_BYTES, ReplayRing
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.bus.zeromq import Socket
-from cpppod.workers.feed.door import KeyFileError
+from cpppod.workers.feed.access import KeyFileError
 from cpppod.workers.feed.exchange import Exchange
 from cpppod.workers.feed.public import PublicFeed, PublicSettings, read_settings
 from cpppod.workers.process.worker import CommandError, Process, Report

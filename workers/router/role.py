@@ -45,7 +45,7 @@ Send = Callable[[bytes, bytes], bool]
 
 
 @dataclass(slots=True)
-class Way:
+class RouteEntry:
     """A route and what went along it.
 
     Attributes:
@@ -67,7 +67,7 @@ class _Outstanding:
     asker: bytes
     request: WriteRequest | RouteRequest
     since_us: int
-    way: Way | None
+    way: RouteEntry | None
 
 
 class Forwarding:
@@ -80,17 +80,17 @@ class Forwarding:
         self._last_id = 0
         self._leaving: dict[bytes, list[tuple[int, bytes]]] = {}
         self._answers: dict[bytes, list[bytes]] = {}
-        self._table: RouteTable[Way] = RouteTable()
+        self._table: RouteTable[RouteEntry] = RouteTable()
         self._owners: dict[str, bytes] = {}
-        self.ways: list[Way] = []
+        self.ways: list[RouteEntry] = []
         self.malformed = 0
         self.late = 0
         self.writes: Counter[str] = Counter()
 
-    def configure(self, ways: list[Way], owners: dict[str, str]) -> None:
+    def configure(self, ways: list[RouteEntry], owners: dict[str, str]) -> None:
         """Go over to these routes; what is out keeps its way, a route that stays its counts."""
         known = {way.route.path: way for way in self.ways}
-        table: RouteTable[Way] = RouteTable()
+        table: RouteTable[RouteEntry] = RouteTable()
         self.ways = []
         for way in ways:
             kept = known.get(way.route.path)
@@ -140,7 +140,7 @@ class Forwarding:
                 found.way.outstanding -= 1
                 self._refuse_away(found.asker, found.request, found.way)
 
-    def _refuse_away(self, asker: bytes, request: RouteRequest, way: Way) -> None:
+    def _refuse_away(self, asker: bytes, request: RouteRequest, way: RouteEntry) -> None:
         way.failures["owner away"] += 1
         failure = GeneralStatus.CONNECTION_FAILURE
         self._refuse(asker, request, failure, ConnectionStatus.LINK_ADDRESS_NOT_VALID)
@@ -273,7 +273,7 @@ class Forwarding:
         return found
 
 
-def ways_of(worker: Worker) -> list[Way]:
+def ways_of(worker: Worker) -> list[RouteEntry]:
     """The routes of these settings.
 
     Raises:
@@ -289,7 +289,7 @@ def ways_of(worker: Worker) -> list[Way]:
         allows = AllowList.configured(
             read_only=route.read_only, classes=route.classes, sources=route.sources
         )
-        ways.append(Way(route, allows))
+        ways.append(RouteEntry(route, allows))
     return ways
 
 
@@ -300,7 +300,7 @@ class RouterRole:
         self._process = process
         self._socket = process.bus.router("router", self._on_frames)
         self._forwarding = Forwarding(self._send)
-        self._prepared: tuple[list[Way], dict[str, str]] | None = None
+        self._prepared: tuple[list[RouteEntry], dict[str, str]] | None = None
         self._flushing = False
 
     def prepare(self, worker: Worker) -> list[str]:

@@ -17,6 +17,7 @@ from typing import cast
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.enip.encapsulation import Command
+from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.errors import (
     CommunicationCeased,
     EnipStatusError,
@@ -24,16 +25,24 @@ from cpppod.protocols.enip.originator.errors import (
     ReplyTimeout,
 )
 from cpppod.protocols.enip.originator.exchange import Exchange
-from cpppod.protocols.enip.originator.lane import Lane
-from cpppod.protocols.enip.originator.opening import Opening, Wanted, numbered
+from cpppod.protocols.enip.originator.forward_open import (
+    ConnectionRequest,
+    ForwardOpenExchange,
+    numbered,
+)
 from cpppod.protocols.enip.originator.pipeline import (
     Message,
     Pipeline,
     raise_trouble,
     trouble_of,
 )
-from cpppod.protocols.enip.originator.route import DIRECT, Hop
-from cpppod.protocols.enip.originator.session import Answer, OriginatorSession, State, Violation
+from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
+from cpppod.protocols.enip.originator.session import (
+    Answer,
+    OriginatorSession,
+    SessionViolated,
+    State,
+)
 
 KEEPALIVE_S = 10  # idle time after which the system asks a silent peer
 KEEPALIVE_INTERVAL_S = 2
@@ -89,7 +98,7 @@ class OriginatorConnection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.session = OriginatorSession()
-        self.opening: Opening | None = None
+        self.opening: ForwardOpenExchange | None = None
         self.peer: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
         self._loop = asyncio.get_running_loop()
@@ -159,7 +168,7 @@ class OriginatorConnection(asyncio.Protocol):
         try:
             self.session.receive_data(data)
             self._dispatch()
-        except Violation as error:
+        except SessionViolated as error:
             self._fail(str(error))
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -187,11 +196,11 @@ class OriginatorConnection(asyncio.Protocol):
         return self.session.violation
 
     @property
-    def lane(self) -> Lane:
+    def carrier(self) -> Carrier:
         """The class 3 connection where one is open, else plain unconnected messages."""
         if self.opening is not None and self.opening.connection is not None:
-            return Lane(connection=self.opening.connection)
-        return Lane()
+            return Carrier(connection=self.opening.connection)
+        return Carrier()
 
     async def register(self) -> None:
         """Register the session.
@@ -229,27 +238,32 @@ class OriginatorConnection(asyncio.Protocol):
         self._flush(deadline)
 
     async def request(
-        self, request: bytes, *, timeout_s: float, lane: Lane | None = None
+        self, request: bytes, *, timeout_s: float, carrier: Carrier | None = None
     ) -> tuple[MessageRouterReply, bytes]:
         """The reply to one Message Router request, decoded and as it came.
 
         Raises:
             CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
         """
-        lane = self.lane if lane is None else lane
+        carrier = self.carrier if carrier is None else carrier
         waiter = self._waiter()
         deadline = self._loop.time() + timeout_s
         await self._writable.wait()
-        if lane.connection is not None:
-            self.session.send_connected(lane.connection, request, waiter, deadline=deadline)
+        if carrier.connection is not None:
+            self.session.send_connected(carrier.connection, request, waiter, deadline=deadline)
         else:
-            self.session.send_unconnected(request, waiter, deadline=deadline, hop=lane.hop)
+            self.session.send_unconnected(request, waiter, deadline=deadline, hop=carrier.hop)
         answer = await self._answer(waiter, deadline)
         assert answer.reply is not None
         return answer.reply, answer.data
 
     def post(
-        self, request: bytes, receive: Callable[[Answer], None], *, timeout_s: float, lane: Lane
+        self,
+        request: bytes,
+        receive: Callable[[Answer], None],
+        *,
+        timeout_s: float,
+        carrier: Carrier,
     ) -> bool:
         """Send one Message Router request without waiting; `receive` is told its answer, once.
 
@@ -263,21 +277,23 @@ class OriginatorConnection(asyncio.Protocol):
             return False
         deadline = self._loop.time() + timeout_s
         owner = _Listener(receive)
-        if lane.connection is not None:
-            self.session.send_connected(lane.connection, request, owner, deadline=deadline)
+        if carrier.connection is not None:
+            self.session.send_connected(carrier.connection, request, owner, deadline=deadline)
         else:
-            self.session.send_unconnected(request, owner, deadline=deadline, hop=lane.hop)
+            self.session.send_unconnected(request, owner, deadline=deadline, hop=carrier.hop)
         self._flush(deadline, at_once=False)
         return True
 
-    async def forward_open(self, wanted: Wanted, *, timeout_s: float, hop: Hop = DIRECT) -> None:
+    async def forward_open(
+        self, wanted: ConnectionRequest, *, timeout_s: float, hop: UnconnectedRoute = DIRECT
+    ) -> None:
         """Open a class 3 connection, the large one if the target knows it.
 
         Raises:
             ForwardOpenRefused: neither is granted.
             CommunicationCeased, ReplyTimeout, EnipStatusError: no reply.
         """
-        opening = Opening(
+        opening = ForwardOpenExchange(
             numbered(
                 wanted,
                 serial=int.from_bytes(os.urandom(2), "little"),
@@ -287,7 +303,7 @@ class OriginatorConnection(asyncio.Protocol):
         )
         while not opening.done:
             reply, _ = await self.request(
-                opening.request(), timeout_s=timeout_s, lane=Lane(hop=hop)
+                opening.request(), timeout_s=timeout_s, carrier=Carrier(hop=hop)
             )
             opening.receive(reply)
         if opening.connection is None:
@@ -338,7 +354,7 @@ class OriginatorConnection(asyncio.Protocol):
         opening, self.opening = self.opening, None
         if opening is not None and not self.closed:
             try:
-                await self.request(opening.closing(), timeout_s=CLOSING_S, lane=Lane())
+                await self.request(opening.closing(), timeout_s=CLOSING_S, carrier=Carrier())
             except (OSError, EnipStatusError):
                 pass
         if not self.closed:
@@ -399,7 +415,7 @@ class OriginatorConnection(asyncio.Protocol):
         self.session.expire(self._loop.time())
         try:
             self._dispatch()
-        except Violation as error:
+        except SessionViolated as error:
             self._fail(str(error))
         deadline = self.session.deadline()
         if deadline is not None and deadline != math.inf:
@@ -422,7 +438,7 @@ class OriginatorConnection(asyncio.Protocol):
         self.session.close(reason)
         try:
             self._dispatch()
-        except Violation:
+        except SessionViolated:
             pass  # what came before it closed: nobody trusts it any more
         for event in self._wakers.values():
             event.set()

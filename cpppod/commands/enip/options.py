@@ -11,7 +11,7 @@ from typing import Any
 
 from cpppod import __version__
 from cpppod.client import OperationError, OriginatorError
-from cpppod.client.lanes import Route
+from cpppod.client.route import Route
 from cpppod.protocols.enip.discovery import PORT
 from cpppod.protocols.model.errors import ProtocolError
 

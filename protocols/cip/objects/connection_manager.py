@@ -31,7 +31,7 @@ from cpppod.protocols.cip.message_router import MessageRouterReply, Service, ref
 from cpppod.protocols.cip.objects.identity import Identity
 from cpppod.protocols.cip.reply_cache import ReplyCache
 from cpppod.protocols.cip.request import ForwardNeeded, Origin, Pending
-from cpppod.protocols.cip.route_table import RoutePolicy, Way
+from cpppod.protocols.cip.route_table import RouteDecision, RoutePolicy
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
 
 CONNECTION_MANAGER_CLASS = 0x06
@@ -139,7 +139,7 @@ class ConnectionManager:
         way = self.policy.decide(ports)
         if tuple(rest) != _ROUTER_INSTANCE:
             raise _refused(ConnectionStatus.INVALID_APPLICATION_PATH)
-        return epath.encode(ports) if way is Way.FORWARD else b""
+        return epath.encode(ports) if way is RouteDecision.FORWARD else b""
 
     def _check_key(self, key: ElectronicKey) -> None:
         ours = self.identity

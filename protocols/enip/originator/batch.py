@@ -3,7 +3,7 @@
     UINT n | n x UINT offset | n requests or replies       offsets count from the first byte of n
 
 Offsets in a reply must ascend from the end of their table: replies that overlap, alias or leave the
-message are a `Violation`.
+message are a `SessionViolated`.
 
 Source: CIP Networks Library Vol. 1, A-6.1; Logix 5000 Data Access (1756-PM020).
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from cpppod.protocols.cip.epath import class_path
 from cpppod.protocols.cip.message_router import MessageRouterReply, Service
-from cpppod.protocols.enip.originator.session import Violation
+from cpppod.protocols.enip.originator.session import SessionViolated
 from cpppod.protocols.model.errors import DecodeError
 
 MESSAGE_ROUTER_PATH = class_path(0x02, 1)
@@ -40,20 +40,20 @@ def reply_slices(data: bytes, count: int) -> list[tuple[int, int]]:
     """(start, end) of each of the `count` replies in a packet's reply data.
 
     Raises:
-        Violation: another count, or offsets that lie.
+        SessionViolated: another count, or offsets that lie.
     """
     table = 2 + 2 * count
     if len(data) < table:
-        raise Violation(f"packet of {len(data)} bytes for {count} replies")
+        raise SessionViolated(f"packet of {len(data)} bytes for {count} replies")
     found, *offsets = struct.unpack_from(f"<{count + 1}H", data)
     if found != count:
-        raise Violation(f"{found} replies to {count} requests")
+        raise SessionViolated(f"{found} replies to {count} requests")
     offsets.append(len(data))
     if offsets[0] != table:
-        raise Violation(f"first reply at {offsets[0]}, not at {table}")
+        raise SessionViolated(f"first reply at {offsets[0]}, not at {table}")
     for start, end in itertools.pairwise(offsets):
         if end - start < 4:
-            raise Violation("replies in a packet overlap or are cut short")
+            raise SessionViolated("replies in a packet overlap or are cut short")
     return list(itertools.pairwise(offsets))
 
 
@@ -61,7 +61,7 @@ def decode_batch(data: bytes, services: Sequence[int]) -> list[MessageRouterRepl
     """The replies to requests of these service codes, in order.
 
     Raises:
-        Violation: another count, offsets that lie, or a reply to another service.
+        SessionViolated: another count, offsets that lie, or a reply to another service.
     """
     replies = []
     slices = reply_slices(data, len(services))
@@ -69,8 +69,10 @@ def decode_batch(data: bytes, services: Sequence[int]) -> list[MessageRouterRepl
         try:
             reply = MessageRouterReply.decode(data[start:end])
         except DecodeError as error:
-            raise Violation(f"reply in a packet: {error}") from None
+            raise SessionViolated(f"reply in a packet: {error}") from None
         if reply.service != service | 0x80:
-            raise Violation(f"service 0x{reply.service:02x} answers 0x{service:02x} in a packet")
+            raise SessionViolated(
+                f"service 0x{reply.service:02x} answers 0x{service:02x} in a packet"
+            )
         replies.append(reply)
     return replies

@@ -24,6 +24,7 @@ from cpppod.protocols.enip.originator.batch import (
     encode_batch,
     reply_slices,
 )
+from cpppod.protocols.enip.originator.carrier import Carrier, MessageBudget
 from cpppod.protocols.enip.originator.exchange import (
     GUESSED_ELEMENT,
     REPLY_HEAD,
@@ -31,7 +32,6 @@ from cpppod.protocols.enip.originator.exchange import (
     Part,
     format_target,
 )
-from cpppod.protocols.enip.originator.lane import Lane, Room
 from cpppod.protocols.enip.originator.layout import (
     SCALAR,
     ReplyLayout,
@@ -73,7 +73,7 @@ class KnownPacket:
 
 
 class PacketMemory:
-    """The packets of one connection by lane, size and first request; the oldest go.
+    """The packets of one connection by carrier, size and first request; the oldest go.
 
     Attributes:
         refused: the target has no Multiple Service Packets.
@@ -81,13 +81,13 @@ class PacketMemory:
 
     def __init__(self) -> None:
         self.refused = False
-        self._packets: dict[tuple[Lane, int, bytes], KnownPacket] = {}
+        self._packets: dict[tuple[Carrier, int, bytes], KnownPacket] = {}
 
-    def get(self, key: tuple[Lane, int, bytes]) -> KnownPacket | None:
+    def get(self, key: tuple[Carrier, int, bytes]) -> KnownPacket | None:
         """The packet that began like this the last time."""
         return self._packets.get(key)
 
-    def put(self, key: tuple[Lane, int, bytes], packet: KnownPacket) -> None:
+    def put(self, key: tuple[Carrier, int, bytes], packet: KnownPacket) -> None:
         """Remember a packet in place of the one that began alike."""
         self._packets.pop(key, None)
         while len(self._packets) >= MAX_PACKETS:
@@ -120,7 +120,7 @@ class Block(Exchange):
         self.exchanges: list[Exchange] = []
         self._make, self._memory = make, memory
         self._done = False
-        self._room: Room | None = None
+        self._room: MessageBudget | None = None
 
     @property
     def done(self) -> bool:
@@ -133,7 +133,7 @@ class Block(Exchange):
     def done(self, value: bool) -> None:
         self._done = value
 
-    def next_part(self, room: Room) -> Part | None:
+    def next_part(self, room: MessageBudget) -> Part | None:
         if self._room is None:
             self.in_flight, self._room = 1, room
             return Part(self, self.packet.request, 0, 0)
@@ -217,19 +217,19 @@ class BlockSource:
         self,
         operations: Iterable[Operation],
         make: _Make,
-        lane: Lane,
+        carrier: Carrier,
         memory: PacketMemory,
         *,
         limit: int | bool,
     ) -> None:
-        room = lane.room
+        room = carrier.budget
         size = 0xFFFF if limit is True else int(limit)
         self._operations = iter(operations)
         self._ahead: deque[Operation] = deque()
         self._error: ProtocolError | None = None
-        self._make, self._lane, self._memory = make, lane, memory
+        self._make, self._lane, self._memory = make, carrier, memory
         self._size = size
-        self._room = Room(min(size, room.request), min(size, room.reply))
+        self._room = MessageBudget(min(size, room.request), min(size, room.reply))
         self._single = 0  # operations ahead that no block is to be made of
 
     def __iter__(self) -> Iterator[Exchange]:

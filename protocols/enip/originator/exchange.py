@@ -6,7 +6,7 @@
 
 A read or write too long for one message goes on in fragments, by itself: the first reply tells type
 and size, then every further offset is known and may be asked for at once. A type that changes
-between fragments, data beyond what was asked, or "more data" without any is a `Violation`.
+between fragments, data beyond what was asked, or "more data" without any is a `SessionViolated`.
 
 Source: Logix 5000 Data Access (1756-PM020), "Read Tag Fragmented service".
 """
@@ -18,9 +18,9 @@ from typing import Any
 from cpppod.protocols.cip.message_router import MessageRouterReply, Service
 from cpppod.protocols.cip.status import CipError, GeneralStatus, describe
 from cpppod.protocols.cip.types import SSTRING, STRING, STRUCTURE, split_type
-from cpppod.protocols.enip.originator.lane import Lane, Room
+from cpppod.protocols.enip.originator.carrier import Carrier, MessageBudget
 from cpppod.protocols.enip.originator.operations import Operation, format_path
-from cpppod.protocols.enip.originator.session import Violation
+from cpppod.protocols.enip.originator.session import SessionViolated
 from cpppod.protocols.enip.originator.values import (
     Layouts,
     element_size,
@@ -62,7 +62,7 @@ class Exchange:
         value: what was read, True for a write, None on failure.
         mergeable: whether it may travel in a Multiple Service Packet.
         exclusive: whether nothing may follow it before it is done: it takes several steps.
-        lane: how it travels; None as all others.
+        carrier: how it travels; None as all others.
     """
 
     code = "        "  # of its method in a description
@@ -80,9 +80,9 @@ class Exchange:
         self.value: Any = None
         self.reply: MessageRouterReply | None = None
         self.in_flight = 0
-        self.lane: Lane | None = None
+        self.carrier: Carrier | None = None
 
-    def next_part(self, room: Room) -> Part | None:
+    def next_part(self, room: MessageBudget) -> Part | None:
         """The next request that can be sent now; None while replies must come first.
 
         Raises:
@@ -94,7 +94,7 @@ class Exchange:
         """Take the reply to `part`.
 
         Raises:
-            Violation: it cannot be the reply of a sound device.
+            SessionViolated: it cannot be the reply of a sound device.
         """
         raise TypeError(f"{type(self).__name__} expects nothing")
 
@@ -151,7 +151,7 @@ class ReadTag(Exchange):
         self.type: tuple[int, int] | None = None
         self.end: int | None = None  # byte offset behind the last element, where it is known
         self.chunk = 0
-        self.room: Room | None = None
+        self.budget: MessageBudget | None = None
         self.stalls = 0
         self.pieces: dict[int, bytes] = {}
         self.received = 0
@@ -162,10 +162,10 @@ class ReadTag(Exchange):
     def estimate(self) -> int:
         return REPLY_HEAD + 2 + self.elements * GUESSED_ELEMENT
 
-    def next_part(self, room: Room) -> Part | None:
+    def next_part(self, room: MessageBudget) -> Part | None:
         if self.done:
             return None
-        self.room = room
+        self.budget = room
         if self.gaps:
             return self._fragment(*self.gaps.popleft())
         if self.type is None:
@@ -211,17 +211,17 @@ class ReadTag(Exchange):
         try:
             code, handle, data = split_type(reply.data)
         except CipError as error:
-            raise Violation(f"reply without a type: {error}") from None
+            raise SessionViolated(f"reply without a type: {error}") from None
         if self.type is None:
             self._learn(code, handle, len(data))
         elif self.type != (code, handle):
-            raise Violation("the type changed between fragments")
+            raise SessionViolated("the type changed between fragments")
         self._store(part, data, more=more)
 
     def _stall(self, part: Part) -> None:
         self.stalls += 1
         if self.stalls >= MAX_STALLS:
-            raise Violation("more data promised, and none sent")
+            raise SessionViolated("more data promised, and none sent")
         self.fragmented = True
         if self.end is not None:
             self.gaps.append((part.offset, part.length))
@@ -231,8 +231,8 @@ class ReadTag(Exchange):
         size = element_size(code, handle, self.layouts)
         self.end = self.elements * size if size else None
         self.chunk = length
-        if self.room is not None:  # a first reply may be longer than a fragment's can be
-            fits = self.room.reply - REPLY_HEAD - (4 if code == STRUCTURE else 2)
+        if self.budget is not None:  # a first reply may be longer than a fragment's can be
+            fits = self.budget.reply - REPLY_HEAD - (4 if code == STRUCTURE else 2)
             self.chunk = max(min(length, fits // size * size if size else fits), 1)
 
     def _store(self, part: Part, data: bytes, *, more: bool) -> None:
@@ -244,7 +244,7 @@ class ReadTag(Exchange):
             return
         behind = part.offset + len(data)
         if behind > self.end or (not more and behind < self.end):
-            raise Violation(f"{behind} bytes of {self.end}")
+            raise SessionViolated(f"{behind} bytes of {self.end}")
         expected = part.length or len(data)
         if len(data) < expected:
             self.chunk = len(data)
@@ -265,7 +265,7 @@ class ReadTag(Exchange):
         self.stalls = 0
         self.received += len(data)
         if self.received > MAX_TRANSFER:
-            raise Violation(f"more than {MAX_TRANSFER} bytes of one tag")
+            raise SessionViolated(f"more than {MAX_TRANSFER} bytes of one tag")
         self.pieces[offset] = data
 
     def _finish(self) -> None:
@@ -275,10 +275,10 @@ class ReadTag(Exchange):
         try:
             value = unpack(*self.type, data, self.layouts)
         except DecodeError as error:
-            raise Violation(str(error)) from None
+            raise SessionViolated(str(error)) from None
         opaque = self.type[0] == STRUCTURE and len(value) == 1 and isinstance(value[0], bytes)
         if not self.start and len(value) != self.elements and not opaque:
-            raise Violation(f"{len(value)} elements, {self.elements} asked for")
+            raise SessionViolated(f"{len(value)} elements, {self.elements} asked for")
         self.value, self.done = value, True
 
 
@@ -326,7 +326,7 @@ class WriteTag(Exchange):
         self.code = "Write Frag" if self.fragmented else "Write Tag "
         self.confirmed = 0
 
-    def next_part(self, room: Room) -> Part | None:
+    def next_part(self, room: MessageBudget) -> Part | None:
         end = self.start + len(self.data)
         if self.done or (self.position >= end and (self.in_flight or self.confirmed)):
             return None
@@ -376,7 +376,7 @@ class WriteBit(Exchange):
         super().__init__(operation, path)
         self.word = ReadTag({**operation, "elements": 1}, path, layouts)
 
-    def next_part(self, room: Room) -> Part | None:
+    def next_part(self, room: MessageBudget) -> Part | None:
         if self.done or self.in_flight:
             return None
         if not self.word.done:
@@ -451,7 +451,7 @@ class Call(Exchange):
     def estimate(self) -> int:
         return REPLY_HEAD + (128 if self.reads else 0)
 
-    def next_part(self, room: Room) -> Part | None:
+    def next_part(self, room: MessageBudget) -> Part | None:
         if self.sent:
             return None
         self.sent = True
@@ -472,4 +472,4 @@ class Call(Exchange):
         try:
             return unpack(code, 0, data, {})
         except DecodeError as error:
-            raise Violation(str(error)) from None
+            raise SessionViolated(str(error)) from None

@@ -126,7 +126,7 @@ def read_layout(
     None where one failed or gave anything but all elements of a type of fixed size.
 
     Raises:
-        Violation: another count of replies, or offsets that lie.
+        SessionViolated: another count of replies, or offsets that lie.
     """
     slices = reply_slices(data, len(operations))
     alike = _alike(operations, slices, data)

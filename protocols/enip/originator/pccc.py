@@ -21,11 +21,11 @@ from typing import Any
 from cpppod.protocols.cip.epath import class_path
 from cpppod.protocols.cip.message_router import MessageRouterReply, Service
 from cpppod.protocols.cip.status import GeneralStatus
+from cpppod.protocols.enip.originator.carrier import MessageBudget
 from cpppod.protocols.enip.originator.exchange import Exchange, Part
-from cpppod.protocols.enip.originator.lane import Room
 from cpppod.protocols.enip.originator.operation_values import OperationError, Text, parse_values
 from cpppod.protocols.enip.originator.operations import Operation
-from cpppod.protocols.enip.originator.session import Violation
+from cpppod.protocols.enip.originator.session import SessionViolated
 from cpppod.protocols.model.errors import EncodeError
 
 PCCC_PATH = class_path(0x67, 1)
@@ -237,7 +237,7 @@ class PcccExchange(Exchange):
         except struct.error as error:
             raise EncodeError(f"{address}: {error}", status=0x09) from None
 
-    def next_part(self, room: Room) -> Part | None:
+    def next_part(self, room: MessageBudget) -> Part | None:
         if self.done or self.in_flight or not self._pieces:
             return None
         first, data = self._pieces[0]
@@ -287,10 +287,10 @@ class PcccExchange(Exchange):
         data = reply.data
         length = data[0] if data else 0
         if len(data) < length + _REPLY.size or data[:length] != REQUESTER:
-            raise Violation("PCCC reply for another requester")
+            raise SessionViolated("PCCC reply for another requester")
         command, status, transaction = _REPLY.unpack_from(data, length)
         if command != COMMAND | 0x40 or transaction != self.transaction:
-            raise Violation("PCCC reply to another command")
+            raise SessionViolated("PCCC reply to another command")
         self._take(part, status, data[length + _REPLY.size :])
 
     def _take(self, part: Part, status: int, data: bytes) -> None:
@@ -303,7 +303,7 @@ class PcccExchange(Exchange):
             return
         expected = 0 if self.writes else part.length
         if len(data) != expected:
-            raise Violation(f"PCCC reply with {len(data)} bytes, {expected} asked for")
+            raise SessionViolated(f"PCCC reply with {len(data)} bytes, {expected} asked for")
         self.collected += data
         self._pieces.popleft()
         if not self._pieces:
@@ -340,7 +340,7 @@ def _encode_string(value: Any) -> bytes:
 def _decode_string(data: bytes) -> str:
     (length,) = struct.unpack_from("<H", data)
     if length > STRING_BYTES - 2:
-        raise Violation(f"a string of {length} characters")
+        raise SessionViolated(f"a string of {length} characters")
     return _swapped(data[2:])[:length].decode("iso-8859-1")
 
 

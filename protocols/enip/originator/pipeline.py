@@ -21,18 +21,18 @@ from cpppod.protocols.enip.originator.batch import (
     decode_batch,
     encode_batch,
 )
+from cpppod.protocols.enip.originator.carrier import Carrier, MessageBudget
 from cpppod.protocols.enip.originator.errors import (
     CommunicationCeased,
     EnipStatusError,
     ReplyTimeout,
 )
 from cpppod.protocols.enip.originator.exchange import Exchange, Part
-from cpppod.protocols.enip.originator.lane import Lane, Room
 from cpppod.protocols.enip.originator.session import (
     MAX_OUTSTANDING,
     Answer,
     OriginatorSession,
-    Trouble,
+    RequestFailure,
 )
 from cpppod.protocols.model.errors import ProtocolError
 
@@ -71,7 +71,7 @@ class Pipeline:
         self,
         session: OriginatorSession,
         exchanges: Iterable[Exchange],
-        lane: Lane,
+        carrier: Carrier,
         *,
         depth: int = 1,
         multiple: int | bool = 0,
@@ -80,7 +80,7 @@ class Pipeline:
     ) -> None:
         self.session = session
         self.root: Pipeline = self
-        self.lane = lane
+        self.carrier = carrier
         self.depth = min(max(1, depth), MAX_OUTSTANDING)
         self.timeout_s = math.inf if timeout_s is None else timeout_s
         self.trouble: Answer | None = None
@@ -90,7 +90,7 @@ class Pipeline:
         self.requests = 0
         self.sent = 0
         self._limit = 0xFFFF if multiple is True else int(multiple)
-        self._rooms: dict[Lane, Room] = {}
+        self._rooms: dict[Carrier, MessageBudget] = {}
         self._source: Iterator[Exchange] | None = iter(exchanges)
         self._held: Part | None = None
         self._exclusive: Exchange | None = None
@@ -144,7 +144,7 @@ class Pipeline:
         """Take the answer to a message.
 
         Raises:
-            Violation: a reply that no sound device sends; close the connection.
+            SessionViolated: a reply that no sound device sends; close the connection.
         """
         self._in_flight -= 1
         if answer.reply is None:
@@ -162,7 +162,7 @@ class Pipeline:
         self._order.clear()
         self._going_on.clear()
         self._alone.clear()
-        self.trouble = self.trouble or Answer(None, trouble=Trouble.CLOSED)
+        self.trouble = self.trouble or Answer(None, trouble=RequestFailure.CLOSED)
 
     def _receive_part(self, part: Part, reply: MessageRouterReply) -> None:
         part.exchange.receive(part, reply)
@@ -198,14 +198,14 @@ class Pipeline:
             return [part], False
         room = self._room(part.exchange)
         return self._gather(
-            part, Room(min(self._limit, room.request), min(self._limit, room.reply))
+            part, MessageBudget(min(self._limit, room.request), min(self._limit, room.reply))
         )
 
-    def _room(self, exchange: Exchange) -> Room:
-        lane = exchange.lane or self.lane
-        room = self._rooms.get(lane)
+    def _room(self, exchange: Exchange) -> MessageBudget:
+        carrier = exchange.carrier or self.carrier
+        room = self._rooms.get(carrier)
         if room is None:
-            room = self._rooms[lane] = lane.room
+            room = self._rooms[carrier] = carrier.budget
         return room
 
     def _continued(self) -> Part | None:
@@ -236,10 +236,10 @@ class Pipeline:
         self._exclusive = exchange if exchange.exclusive else None
         return part
 
-    def _gather(self, first: Part, limit: Room) -> tuple[list[Part], bool]:
+    def _gather(self, first: Part, limit: MessageBudget) -> tuple[list[Part], bool]:
         """`first`, and what follows it as far as requests and replies fit into `limit`."""
         parts = [first]
-        lane = first.exchange.lane
+        carrier = first.exchange.carrier
         request = REQUEST_OVERHEAD + OFFSET_BYTES + len(first.request)
         reply = REPLY_OVERHEAD + OFFSET_BYTES + first.exchange.estimate()
         if request > limit.request:
@@ -255,7 +255,7 @@ class Pipeline:
             request += OFFSET_BYTES + len(part.request)
             reply += OFFSET_BYTES + part.exchange.estimate()
             fits = request <= limit.request and reply <= limit.reply
-            if not fits or not part.exchange.mergeable or part.exchange.lane != lane:
+            if not fits or not part.exchange.mergeable or part.exchange.carrier != carrier:
                 self._held = part
                 break
             parts.append(part)
@@ -265,12 +265,12 @@ class Pipeline:
         request = encode_batch([part.request for part in parts]) if batch else parts[0].request
         message = Message(self, parts, batch=batch)
         deadline = now + self.timeout_s
-        lane = parts[0].exchange.lane or self.lane
-        if lane.connection is not None:
-            self.session.send_connected(lane.connection, request, message, deadline=deadline)
+        carrier = parts[0].exchange.carrier or self.carrier
+        if carrier.connection is not None:
+            self.session.send_connected(carrier.connection, request, message, deadline=deadline)
         else:
             self.session.send_unconnected(
-                request, message, deadline=deadline, hop=lane.hop, context=b"%d" % self.index
+                request, message, deadline=deadline, hop=carrier.hop, context=b"%d" % self.index
             )
         for part in parts:
             exchange = part.exchange
@@ -285,9 +285,9 @@ class Pipeline:
 
 def trouble_of(answer: Answer, reason: str) -> Exception:
     """The exception for an answer without a reply; `reason` is why the connection closed."""
-    if answer.trouble is Trouble.TIMEOUT:
+    if answer.trouble is RequestFailure.TIMEOUT:
         return ReplyTimeout("no reply in time")
-    if answer.trouble is Trouble.REFUSED:
+    if answer.trouble is RequestFailure.REFUSED:
         return EnipStatusError(answer.status)
     return CommunicationCeased(reason or "connection closed")
 

@@ -23,8 +23,8 @@ from cpppod.protocols.enip.originator.batch import (
     decode_batch,
     encode_batch,
 )
+from cpppod.protocols.enip.originator.carrier import Carrier, MessageBudget
 from cpppod.protocols.enip.originator.exchange import Exchange, Part, ReadTag
-from cpppod.protocols.enip.originator.lane import Lane, Room
 from cpppod.protocols.enip.originator.layout import (
     BYTES,
     SCALAR,
@@ -38,7 +38,12 @@ from cpppod.protocols.enip.originator.layout import (
 from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import Operation
 from cpppod.protocols.enip.originator.pipeline import NO_BATCHES, Message, Pipeline
-from cpppod.protocols.enip.originator.session import Answer, OriginatorSession, Trouble, Violation
+from cpppod.protocols.enip.originator.session import (
+    Answer,
+    OriginatorSession,
+    RequestFailure,
+    SessionViolated,
+)
 from cpppod.protocols.enip.originator.values import Layouts
 
 _GUESS = 8  # bytes of a value in a reply whose type is not known yet
@@ -84,16 +89,18 @@ class ReadPlan:
     def __init__(
         self,
         operations: Sequence[Operation],
-        lane: Lane,
+        carrier: Carrier,
         layouts: Layouts,
         *,
         multiple: int | bool = True,
     ) -> None:
         self.operations = list(operations)
-        self.lane, self.layouts = lane, layouts
-        room = self._room = lane.room
+        self.carrier, self.layouts = carrier, layouts
+        room = self._room = carrier.budget
         limit = 0xFFFF if multiple is True else int(multiple)
-        self.limit = Room(min(limit, room.request), min(limit, room.reply)) if multiple else None
+        self.limit = (
+            MessageBudget(min(limit, room.request), min(limit, room.reply)) if multiple else None
+        )
         self.packets: list[Packet] = []
         self._pack()
 
@@ -145,7 +152,7 @@ class ReadPlan:
 
     def unbatched(self) -> "ReadPlan":
         """The same reads, each alone: for a target without Multiple Service Packets."""
-        return ReadPlan(self.operations, self.lane, self.layouts, multiple=0)
+        return ReadPlan(self.operations, self.carrier, self.layouts, multiple=0)
 
 
 class PlanRun(Pipeline):
@@ -164,7 +171,7 @@ class PlanRun(Pipeline):
         depth: int = 1,
         timeout_s: float | None = None,
     ) -> None:
-        super().__init__(session, (), plan.lane, depth=depth, timeout_s=timeout_s)
+        super().__init__(session, (), plan.carrier, depth=depth, timeout_s=timeout_s)
         self.plan = plan
         self.values: list[Any] = [None] * len(plan.operations)
         self._to_send = deque(plan.packets)
@@ -197,14 +204,14 @@ class PlanRun(Pipeline):
             packet = self._to_send.popleft()
             message = PlanMessage(self, packet)
             deadline = now + self.timeout_s
-            lane = self.plan.lane
-            if lane.connection is not None:
+            carrier = self.plan.carrier
+            if carrier.connection is not None:
                 self.session.send_connected(
-                    lane.connection, packet.request, message, deadline=deadline
+                    carrier.connection, packet.request, message, deadline=deadline
                 )
             else:
                 self.session.send_unconnected(
-                    packet.request, message, deadline=deadline, hop=lane.hop
+                    packet.request, message, deadline=deadline, hop=carrier.hop
                 )
             self._in_flight += 1
             self.sent += 1
@@ -226,7 +233,7 @@ class PlanRun(Pipeline):
         """Take the answer to a packet.
 
         Raises:
-            Violation: a reply that no sound device sends.
+            SessionViolated: a reply that no sound device sends.
         """
         self._in_flight -= 1
         if answer.reply is None:
@@ -243,8 +250,8 @@ class PlanRun(Pipeline):
             if self._take_whole(packet, reply):
                 return
             self._decode(packet, reply)
-        except Violation:
-            self.trouble = self.trouble or Answer(None, trouble=Trouble.CLOSED)
+        except SessionViolated:
+            self.trouble = self.trouble or Answer(None, trouble=RequestFailure.CLOSED)
             raise
 
     def _store(self, packet: Packet, layout: ReplyLayout, values: tuple[Any, ...]) -> None:
@@ -285,7 +292,7 @@ class PlanRun(Pipeline):
         exchanges = [make_exchange(item, self.plan.layouts) for item in packet.operations]
         parts: list[Part] = []
         for exchange in exchanges:
-            part = exchange.next_part(self.plan.lane.room)
+            part = exchange.next_part(self.plan.carrier.budget)
             assert part is not None, "an exchange begins with a request"
             parts.append(part)
         replies = [reply]
@@ -329,7 +336,7 @@ class PlanRun(Pipeline):
         )
         timeout_s = None if self.timeout_s == math.inf else self.timeout_s
         self._rest = Pipeline(
-            self.session, exchanges, self.plan.lane, depth=self.depth, timeout_s=timeout_s
+            self.session, exchanges, self.plan.carrier, depth=self.depth, timeout_s=timeout_s
         )
         self._rest.root = self
         self._finished = iter(self._again)

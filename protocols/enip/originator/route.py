@@ -1,6 +1,6 @@
 """Where a request goes: the Unconnected Send around it, and paths given as dicts, text or bytes.
 
-Hop(send path, route path)   wraps in an Unconnected Send to the send path (`@6/1`)
+UnconnectedRoute(send path, route path)   wraps in an Unconnected Send to the send path (`@6/1`)
 DIRECT                       sends the request as it is: simple devices, class 3 connections
 """
 
@@ -34,7 +34,7 @@ _LOGICAL = {
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class UnconnectedRoute:
     """How a request leaves: `send_path` is the padded EPATH of who unwraps it, b"" for nobody.
 
     Attributes:
@@ -64,13 +64,13 @@ class Hop:
             return 0
         return 2 + len(self.send_path) + 4 + 1 + 2 + len(self.route_path)
 
-    def allowing(self, timeout_s: float) -> "Hop":
+    def allowing(self, timeout_s: float) -> "UnconnectedRoute":
         """The same way with at least `timeout_s` for the target to answer."""
         tick, ticks = ticks_for(timeout_s)
-        return Hop(self.send_path, self.route_path, tick, ticks)
+        return UnconnectedRoute(self.send_path, self.route_path, tick, ticks)
 
 
-DIRECT = Hop(send_path=b"")
+DIRECT = UnconnectedRoute(send_path=b"")
 
 
 def encode_path(path: str | bytes | Iterable[Mapping[str, Any]]) -> bytes:

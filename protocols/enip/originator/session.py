@@ -27,7 +27,7 @@ from cpppod.protocols.cip.message_router import REPLY, UNCONNECTED_SEND, Message
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import Command, Frame, FrameReader
-from cpppod.protocols.enip.originator.route import DIRECT, Hop
+from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 REGISTER_DATA = struct.pack("<HH", 1, 0)  # protocol version 1, no options
@@ -39,7 +39,7 @@ MAX_UNASKED = 16  # NOPs in a row without any answer: then the peer talks to its
 CONTEXT_BYTES = 8
 
 
-class Violation(DecodeError):
+class SessionViolated(DecodeError):
     """The target broke the protocol: the connection is of no further use."""
 
     def __init__(self, text: str) -> None:
@@ -55,7 +55,7 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-class Trouble(enum.Enum):
+class RequestFailure(enum.Enum):
     """Why a request has no reply."""
 
     TIMEOUT = "no reply in time"
@@ -78,11 +78,11 @@ class Answer:
     reply: MessageRouterReply | None = None
     data: bytes = b""
     status: int = 0
-    trouble: Trouble | None = None
+    trouble: RequestFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class ClassThree:
+class Class3Connection:
     """An open class 3 connection: how to address it, and what fits through it.
 
     Attributes:
@@ -129,7 +129,7 @@ class OriginatorSession:
         self._answers: deque[Answer] = deque()
         self._serial = 0
         self._sequences: dict[int, int] = {}
-        self._ends: dict[int, ClassThree] = {}
+        self._ends: dict[int, Class3Connection] = {}
         self._aliases: dict[int, int] = {}  # either id -> T->O id: cpppo replies with ours
         self._unasked = 0
 
@@ -145,7 +145,7 @@ class OriginatorSession:
         """Take bytes read from the socket; b"" is the end of the stream.
 
         Raises:
-            Violation: close the socket. All that was outstanding is answered CLOSED.
+            SessionViolated: close the socket. All that was outstanding is answered CLOSED.
         """
         if self.state is State.CLOSED:
             return
@@ -158,9 +158,9 @@ class OriginatorSession:
                 self._receive(frame)
         except DecodeError as error:
             self.close(str(error))
-            if isinstance(error, Violation):
+            if isinstance(error, SessionViolated):
                 raise
-            raise Violation(str(error)) from None
+            raise SessionViolated(str(error)) from None
 
     def next_answer(self) -> Answer | None:
         """The next request that is over, in the order of arrival; None when there is none."""
@@ -184,7 +184,7 @@ class OriginatorSession:
         self.state = State.CLOSED
         self.violation = reason
         for entry in self._outstanding.values():
-            self._answers.append(Answer(entry.owner, trouble=Trouble.CLOSED))
+            self._answers.append(Answer(entry.owner, trouble=RequestFailure.CLOSED))
         self._outstanding.clear()
         self._ends.clear()
         self._aliases.clear()
@@ -226,7 +226,7 @@ class OriginatorSession:
         owner: Any,
         *,
         deadline: float,
-        hop: Hop = DIRECT,
+        hop: UnconnectedRoute = DIRECT,
         context: bytes | None = None,
     ) -> None:
         """Send a Message Router request over the session, wrapped as `hop` says.
@@ -248,7 +248,7 @@ class OriginatorSession:
         self._outstanding[key] = entry
 
     def send_connected(
-        self, connection: ClassThree, request: bytes, owner: Any, *, deadline: float
+        self, connection: Class3Connection, request: bytes, owner: Any, *, deadline: float
     ) -> None:
         """Send a Message Router request over an open class 3 connection.
 
@@ -270,14 +270,14 @@ class OriginatorSession:
             owner, Command.SEND_UNIT_DATA, request[0], key, deadline
         )
 
-    def opened(self, connection: ClassThree, *, first_sequence: int = 0) -> None:
+    def opened(self, connection: Class3Connection, *, first_sequence: int = 0) -> None:
         """A Forward Open succeeded: replies of this connection are expected from now on."""
         self._ends[connection.t_o_id] = connection
         self._aliases[connection.o_t_id] = connection.t_o_id
         self._aliases[connection.t_o_id] = connection.t_o_id
         self._sequences[connection.t_o_id] = first_sequence
 
-    def closed(self, connection: ClassThree) -> None:
+    def closed(self, connection: Class3Connection) -> None:
         """A Forward Close was sent, or the target dropped the connection."""
         self._ends.pop(connection.t_o_id, None)
         self._aliases.pop(connection.o_t_id, None)
@@ -318,7 +318,7 @@ class OriginatorSession:
         if frame.command == Command.NOP:
             self._unasked += 1
             if self._unasked > MAX_UNASKED:
-                raise Violation("endless NOPs")
+                raise SessionViolated("endless NOPs")
             return
         if frame.command == Command.SEND_RR_DATA:
             self._receive_unconnected(frame)
@@ -336,15 +336,20 @@ class OriginatorSession:
         else:
             if self._drop_abandoned(lambda k: isinstance(k, tuple) and k[0] == frame.command):
                 return
-            raise Violation(f"command 0x{frame.command:04x} was not asked")
+            raise SessionViolated(f"command 0x{frame.command:04x} was not asked")
         if key[2] != frame.context:
-            raise Violation("sender context differs")
+            raise SessionViolated("sender context differs")
         del self._outstanding[key]
         if frame.command == Command.REGISTER_SESSION:
             self._registered(entry, frame)
         elif frame.status:
             self._answers.append(
-                Answer(entry.owner, status=frame.status, trouble=Trouble.REFUSED, data=frame.data)
+                Answer(
+                    entry.owner,
+                    status=frame.status,
+                    trouble=RequestFailure.REFUSED,
+                    data=frame.data,
+                )
             )
         else:
             self._answers.append(Answer(entry.owner, data=frame.data))
@@ -352,10 +357,12 @@ class OriginatorSession:
     def _registered(self, entry: _Outstanding, frame: Frame) -> None:
         if frame.status:
             self.state = State.NEW
-            self._answers.append(Answer(entry.owner, status=frame.status, trouble=Trouble.REFUSED))
+            self._answers.append(
+                Answer(entry.owner, status=frame.status, trouble=RequestFailure.REFUSED)
+            )
             return
         if not frame.session:
-            raise Violation("session handle 0")
+            raise SessionViolated("session handle 0")
         self.session, self.state = frame.session, State.REGISTERED
         self._answers.append(Answer(entry.owner, data=frame.data))
 
@@ -364,16 +371,18 @@ class OriginatorSession:
         if entry is None:
             if self._drop_abandoned(lambda key: key == frame.context):
                 return
-            raise Violation("reply to a sender context that was not sent")
+            raise SessionViolated("reply to a sender context that was not sent")
         self._check_session(frame, entry)
         if frame.status:
-            self._answers.append(Answer(entry.owner, status=frame.status, trouble=Trouble.REFUSED))
+            self._answers.append(
+                Answer(entry.owner, status=frame.status, trouble=RequestFailure.REFUSED)
+            )
             return
         self._answer(entry, frame.data)
 
     def _receive_connected(self, frame: Frame) -> None:
         if frame.status:
-            raise Violation(f"encapsulation status 0x{frame.status:02x} on a connection")
+            raise SessionViolated(f"encapsulation status 0x{frame.status:02x} on a connection")
         message = ConnectedMessage.decode(frame.data)
         key = (self._aliases.get(message.connection_id, 0), message.sequence)
         entry = self._outstanding.pop(key, None)
@@ -381,14 +390,14 @@ class OriginatorSession:
             if self._drop_abandoned(lambda other: other == key):
                 return
             shown = f"0x{message.connection_id:08x}"
-            raise Violation(f"reply on connection {shown} answers nothing asked")
+            raise SessionViolated(f"reply on connection {shown} answers nothing asked")
         self._check_session(frame, entry)
         self._answer(entry, message.message)
 
     def _check_session(self, frame: Frame, entry: _Outstanding) -> None:
         if frame.session != self.session:
             self._outstanding[entry.key] = entry
-            raise Violation("reply with another session handle")
+            raise SessionViolated("reply with another session handle")
 
     def _answer(self, entry: _Outstanding, data: bytes) -> None:
         try:
@@ -396,7 +405,9 @@ class OriginatorSession:
                 data = UnconnectedMessage.decode(data).message
             reply = MessageRouterReply.decode(data)
             if reply.service != entry.service | REPLY and not _routing_failed(entry, reply):
-                raise Violation(f"service 0x{reply.service:02x} answers 0x{entry.service:02x}")
+                raise SessionViolated(
+                    f"service 0x{reply.service:02x} answers 0x{entry.service:02x}"
+                )
         except DecodeError:
             self._outstanding[entry.key] = entry  # so that `close` answers it
             raise
@@ -409,7 +420,7 @@ class OriginatorSession:
         self._abandoned.append(key)
         self._abandoned_set.add(key)
         if answer:
-            self._answers.append(Answer(entry.owner, trouble=Trouble.TIMEOUT))
+            self._answers.append(Answer(entry.owner, trouble=RequestFailure.TIMEOUT))
 
     def _drop_abandoned(self, matches: Any) -> bool:
         """Whether a reply is the late one to a request given up; it is counted and forgotten."""

@@ -5,7 +5,7 @@
         └───────────────────────── reply ◄──────────────────────────────────┘ and sends in the reply
 
 The generator returns a `TagTree`. Lists that do not advance, templates that lie about their size
-and structures that contain themselves are a `Violation`.
+and structures that contain themselves are a `SessionViolated`.
 
 Source: Logix 5000 Data Access (1756-PM020), "Symbol Object", "Template Object".
 """
@@ -19,7 +19,7 @@ from cpppod.protocols.cip.message_router import MessageRouterReply, MessageRoute
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.cip.structures import STRING, Member, Structure
 from cpppod.protocols.cip.types import BY_CODE, DWORD, SINT, DataType
-from cpppod.protocols.enip.originator.session import Violation
+from cpppod.protocols.enip.originator.session import SessionViolated
 
 SYMBOL_CLASS = 0x6B
 TEMPLATE_CLASS = 0x6C
@@ -98,7 +98,7 @@ def browse() -> Conversation:
 
     Raises:
         BrowseRefused: the target has no Symbol object, or does not let it be read.
-        Violation: answers that cannot be.
+        SessionViolated: answers that cannot be.
     """
     tree = TagTree()
     templates: dict[int, Structure] = {}
@@ -150,7 +150,7 @@ def _list(scope: tuple[Segment, ...]) -> Generator[bytes, MessageRouterReply, li
             return entries
         stalls = 0 if found and found[-1][0] >= start else stalls + 1
         if stalls >= MAX_STALLS or len(entries) > MAX_TAGS:
-            raise Violation("the list of tags does not end")
+            raise SessionViolated("the list of tags does not end")
         start = found[-1][0] + 1 if found else start
 
 
@@ -158,11 +158,11 @@ def _entries(data: bytes) -> Iterator[_Entry]:
     offset = 0
     while offset < len(data):
         if offset + 6 > len(data):
-            raise Violation("a tag's entry is cut short")
+            raise SessionViolated("a tag's entry is cut short")
         instance, length = struct.unpack_from("<IH", data, offset)
         offset += 6
         if offset + length + _ENTRY_TAIL.size > len(data):
-            raise Violation("a tag's entry is cut short")
+            raise SessionViolated("a tag's entry is cut short")
         name = data[offset : offset + length].decode("iso-8859-1")
         offset += length
         word, *dimensions = _ENTRY_TAIL.unpack_from(data, offset)
@@ -179,7 +179,7 @@ def _template(
         known[number] = STRING
         return STRING
     if depth > MAX_NESTING:
-        raise Violation("structures within structures without end")
+        raise SessionViolated("structures within structures without end")
     path = encode(
         (Logical(LogicalType.CLASS, TEMPLATE_CLASS), Logical(LogicalType.INSTANCE, number))
     )
@@ -202,7 +202,7 @@ def _attributes(data: bytes) -> tuple[int, int, int, int]:
         struct.unpack_from("<HHHIHHIHHHHHH", data)
     )
     if status4 or status5 or status2 or status1:
-        raise Violation("a template without its attributes")
+        raise SessionViolated("a template without its attributes")
     return words, size, count, handle
 
 
@@ -216,7 +216,7 @@ def _definition(path: bytes, total: int) -> Generator[bytes, MessageRouterReply,
             raise BrowseRefused(reply)
         stalls = 0 if reply.data else stalls + 1
         if stalls >= MAX_STALLS:
-            raise Violation("a template that does not end")
+            raise SessionViolated("a template that does not end")
         data += reply.data
     return data
 
@@ -231,7 +231,7 @@ def _decode(
     """The structure that a definition describes; nested ones are asked for on the way."""
     size, count, handle = attributes
     if 8 * count > len(data):
-        raise Violation("a template shorter than its members")
+        raise SessionViolated("a template shorter than its members")
     names = data[8 * count :].split(b"\0")
     title = names[0].split(b";")[0].decode("iso-8859-1")
     members = []
@@ -257,5 +257,5 @@ def _member(
     member = Member(name, kind, info if array else 0, offset, bit, hidden)
     end = member.end if bit is None else offset + bit // 8 + 1
     if end > size or not kind.size:
-        raise Violation(f"member {name[:40]!r} lies outside its structure")
+        raise SessionViolated(f"member {name[:40]!r} lies outside its structure")
     return member

@@ -10,9 +10,9 @@ import pytest
 
 from cpppod.protocols.bus.messages import Command, CommandReply, decode
 from cpppod.protocols.model.plant import Device, Worker, to_plain
-from cpppod.workers.control.orders import OrderFailed, Orders
 from cpppod.workers.control.reload import Reload, ReloadRefused, compare
 from cpppod.workers.control.supervisor import Supervisor, SupervisorError
+from cpppod.workers.control.worker_commands import OrderFailed, WorkerCommands
 
 BOILER = Device("boiler", "modbus-tcp", "127.0.0.1:502")
 PUMP = Device("pump", "modbus-tcp", "127.0.0.1:503")
@@ -42,7 +42,7 @@ class Plant:
     def __init__(self, tmp_path: Path, old: Worker, new: Worker) -> None:
         self.log: list[str] = []
         self.refusing: dict[tuple[str, str], str] = {}
-        self.orders = Orders(self._send)
+        self.orders = WorkerCommands(self._send)
         self.supervisor = NotedSupervisor(self.log)
         self._new = new
         for each in (old, new):
@@ -155,7 +155,7 @@ def test_supervisor_that_refuses_after_the_switch_does_not_stop_the_rest(tmp_pat
 
 def test_order_to_a_worker_that_is_away_fails_at_once() -> None:
     async def run() -> None:
-        await Orders(lambda worker, frame: False).ask("feed", "log", {})
+        await WorkerCommands(lambda worker, frame: False).ask("feed", "log", {})
 
     with pytest.raises(OrderFailed, match="feed is not connected"):
         asyncio.run(run())
@@ -163,7 +163,7 @@ def test_order_to_a_worker_that_is_away_fails_at_once() -> None:
 
 def test_reply_counts_only_from_the_worker_that_was_asked() -> None:
     async def run() -> tuple[Any, int]:
-        orders = Orders(lambda worker, frame: True)
+        orders = WorkerCommands(lambda worker, frame: True)
         waiting = asyncio.ensure_future(orders.ask("feed", "log", {}))
         await asyncio.sleep(0)
         orders.receive("router", CommandReply(1, "", "forged"))
@@ -176,7 +176,7 @@ def test_reply_counts_only_from_the_worker_that_was_asked() -> None:
 
 def test_orders_to_a_worker_that_ends_fail_at_once_and_not_by_time_out() -> None:
     async def run() -> None:
-        orders = Orders(lambda worker, frame: True)
+        orders = WorkerCommands(lambda worker, frame: True)
         waiting = asyncio.ensure_future(orders.ask("feed", "log", {}, timeout_s=60))
         await asyncio.sleep(0)
         orders.worker_left("feed")

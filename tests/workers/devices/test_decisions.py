@@ -5,7 +5,7 @@ import pytest
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Histogram
-from cpppod.workers.devices.device import Moment, PolledDevice, PollWork
+from cpppod.workers.devices.device import PolledDevice, PollWork, Timestamp
 from cpppod.workers.devices.driver import DeviceError, Sample, Transaction, WriteOutcome
 from cpppod.workers.devices.health import (
     GARBLED_PER_SILENT,
@@ -258,13 +258,13 @@ class Silent:
         return {}
 
 
-def polled_device(now: Moment, **keys: object) -> PolledDevice:
+def polled_device(now: Timestamp, **keys: object) -> PolledDevice:
     device = Device("d", "modbus-tcp", "x:1", groups=(group("g", 1.0),), **keys)  # type: ignore[arg-type]
     return PolledDevice(device, Silent(), alone=True, now=now)  # type: ignore[arg-type]
 
 
-def at(seconds: float) -> Moment:
-    return Moment(seconds, int(1e15 + seconds * 1e6))
+def at(seconds: float) -> Timestamp:
+    return Timestamp(seconds, int(1e15 + seconds * 1e6))
 
 
 def test_a_retry_asks_only_for_what_timed_out_and_the_block_is_whole() -> None:

@@ -15,7 +15,7 @@ from cpppod.protocols.bus.messages import (
 )
 from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.message_router import MessageRouterReply
-from cpppod.protocols.cip.route_table import RoutePolicy, RouteTable, Way, links
+from cpppod.protocols.cip.route_table import RouteDecision, RoutePolicy, RouteTable, links
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Route, Worker
@@ -280,19 +280,23 @@ def test_pattern_that_is_none_is_refused(pattern: str) -> None:
 @pytest.mark.parametrize(
     ("policy", "path", "way"),
     [
-        (RoutePolicy(), "1/7", Way.LOCAL),
-        (RoutePolicy(), "", Way.LOCAL),
-        (RoutePolicy(forwards=True), "1/0", Way.LOCAL),
-        (RoutePolicy(forwards=True), "1/7", Way.FORWARD),
-        (RoutePolicy(epath.parse_route_path("1/3/2/1.2.3.4")), "1/3/2/1.2.3.4", Way.LOCAL),
+        (RoutePolicy(), "1/7", RouteDecision.LOCAL),
+        (RoutePolicy(), "", RouteDecision.LOCAL),
+        (RoutePolicy(forwards=True), "1/0", RouteDecision.LOCAL),
+        (RoutePolicy(forwards=True), "1/7", RouteDecision.FORWARD),
+        (
+            RoutePolicy(epath.parse_route_path("1/3/2/1.2.3.4")),
+            "1/3/2/1.2.3.4",
+            RouteDecision.LOCAL,
+        ),
         (RoutePolicy(epath.parse_route_path("1/3/2/1.2.3.4")), "1/3", None),
-        (RoutePolicy(epath.parse_route_path("1/0")), "", Way.LOCAL),
+        (RoutePolicy(epath.parse_route_path("1/0")), "", RouteDecision.LOCAL),
         (RoutePolicy(simple=True), "1/0", None),
-        (RoutePolicy(simple=True), "", Way.LOCAL),
+        (RoutePolicy(simple=True), "", RouteDecision.LOCAL),
     ],
 )
 def test_policy_decides_what_is_served_here(
-    policy: RoutePolicy, path: str, way: Way | None
+    policy: RoutePolicy, path: str, way: RouteDecision | None
 ) -> None:
     ports = epath.parse_route_path(path)
     if way is not None:

@@ -18,19 +18,19 @@ from typing import Any
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.discovery import PORT, decode_identities
+from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.errors import (
     EnipStatusError,
     OriginatorError,
     ReplyTimeout,
 )
 from cpppod.protocols.enip.originator.exchange import Exchange, ReadTag
-from cpppod.protocols.enip.originator.lane import Lane
+from cpppod.protocols.enip.originator.forward_open import MESSAGE_ROUTER, ConnectionRequest
 from cpppod.protocols.enip.originator.methods import make_exchange
-from cpppod.protocols.enip.originator.opening import MESSAGE_ROUTER, Wanted
 from cpppod.protocols.enip.originator.operations import Operation
 from cpppod.protocols.enip.originator.pipeline import Pipeline, trouble_of
 from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
-from cpppod.protocols.enip.originator.route import DIRECT, Hop, encode_route_path
+from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, encode_route_path
 from cpppod.protocols.enip.originator.session import Answer
 from cpppod.protocols.model.errors import DecodeError, ProtocolError
 from cpppod.protocols.model.plant import Device, Group, Tag
@@ -119,7 +119,7 @@ class EnipDriver:
                 )
                 self._connection = connection
                 if self.device.connected:
-                    wanted = Wanted(connection_path=self._route + MESSAGE_ROUTER)
+                    wanted = ConnectionRequest(connection_path=self._route + MESSAGE_ROUTER)
                     await connection.forward_open(wanted, timeout_s=timeout_s)
         except (TimeoutError, ReplyTimeout):
             await self.close()
@@ -156,11 +156,11 @@ class EnipDriver:
             raise DeviceError(quality(Quality.NOT_CONNECTED), self._connection.reason)
         return self._connection
 
-    def _lane(self, connection: OriginatorConnection) -> Lane:
-        lane = connection.lane
-        if lane.connection is not None or not self._route:
-            return lane
-        return Lane(Hop(route_path=self._route).allowing(self.device.timeout_s))
+    def _lane(self, connection: OriginatorConnection) -> Carrier:
+        carrier = connection.carrier
+        if carrier.connection is not None or not self._route:
+            return carrier
+        return Carrier(UnconnectedRoute(route_path=self._route).allowing(self.device.timeout_s))
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -336,10 +336,10 @@ class EnipDriver:
     async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
         """The target's reply to `request`; `route_path` is what is left of it here."""
         connection = self._open_connection()
-        lane = self._forward_lane(connection, request, route_path, timeout_s)
+        carrier = self._forward_lane(connection, request, route_path, timeout_s)
         self._counters["forwards"] += 1
         try:
-            _, reply = await connection.request(request, timeout_s=timeout_s, lane=lane)
+            _, reply = await connection.request(request, timeout_s=timeout_s, carrier=carrier)
         except (OSError, OriginatorError, ProtocolError) as error:
             raise _unforwarded(connection, error) from None
         return reply
@@ -365,9 +365,9 @@ class EnipDriver:
             else:
                 done(_unforwarded(connection, trouble_of(answer, connection.reason)))
 
-        lane = self._forward_lane(connection, request, route_path, timeout_s)
+        carrier = self._forward_lane(connection, request, route_path, timeout_s)
         try:
-            sent = connection.post(request, receive, timeout_s=timeout_s, lane=lane)
+            sent = connection.post(request, receive, timeout_s=timeout_s, carrier=carrier)
         except ProtocolError:
             return False
         self._counters["forwards"] += sent
@@ -375,13 +375,13 @@ class EnipDriver:
 
     def _forward_lane(
         self, connection: OriginatorConnection, request: bytes, route_path: bytes, timeout_s: float
-    ) -> Lane:
+    ) -> Carrier:
         """Our class 3 connection where the request is for its end and fits, else unconnected."""
-        own = connection.lane
-        if own.connection is not None and not route_path and len(request) <= own.room.request:
+        own = connection.carrier
+        if own.connection is not None and not route_path and len(request) <= own.budget.request:
             return own
         route = self._route + route_path
-        return Lane(Hop(route_path=route).allowing(timeout_s) if route else DIRECT)
+        return Carrier(UnconnectedRoute(route_path=route).allowing(timeout_s) if route else DIRECT)
 
     def describe(self) -> dict[str, Any]:
         """Session, connection, identity and counters."""
@@ -392,11 +392,11 @@ class EnipDriver:
             "counters": dict(self._counters),
         }
         if connection is not None and not connection.closed:
-            lane = connection.lane
+            carrier = connection.carrier
             described["session"] = f"0x{connection.session.session:08x}"
             described["outstanding"] = connection.session.outstanding
             described["carrier"] = (
-                f"class 3, {lane.room.request} bytes" if lane.connection else "unconnected"
+                f"class 3, {carrier.budget.request} bytes" if carrier.connection else "unconnected"
             )
         return described
 

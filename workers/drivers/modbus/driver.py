@@ -33,8 +33,8 @@ from cpppod.workers.devices.driver import (
     Write,
     WriteOutcome,
 )
-from cpppod.workers.drivers.modbus.cells import Cell, DeviceCells
 from cpppod.workers.drivers.modbus.exchange import Exchange, RtuExchange, TcpExchange, is_busy
+from cpppod.workers.drivers.modbus.register_map import DeviceCells, RegisterMapEntry
 from cpppod.workers.transport.port import TcpPort
 
 VENDOR_SPECIFIC, CONNECTION_FAILURE, NOT_SETTABLE = 0x1F, 0x01, 0x0E  # CIP general statuses
@@ -251,7 +251,7 @@ class ModbusDriver:
                 return WriteOutcome(status, [TIMED_OUT], text, error.sent, error.connected)
         return WriteOutcome()
 
-    async def _write_cell(self, cell: Cell, first: int, values: list[Any]) -> None:
+    async def _write_cell(self, cell: RegisterMapEntry, first: int, values: list[Any]) -> None:
         offset = cell.address.offset
         if cell.codec is None:
             await self._write_coils(offset + first, [bool(value) for value in values])

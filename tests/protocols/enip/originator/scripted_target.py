@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cpppod.protocols.enip.encapsulation import Frame, FrameReader
+from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.exchange import Exchange
-from cpppod.protocols.enip.originator.lane import Lane
 from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.pipeline import Pipeline
 from cpppod.protocols.enip.originator.session import OriginatorSession
@@ -60,7 +60,7 @@ def perform(
     """Results of the operations against a target that answers each request by `respond`."""
     session = session or registered()
     made = (make_exchange(operation, {}) for operation in operations)
-    pipeline = Pipeline(session, made, Lane(), **how)
+    pipeline = Pipeline(session, made, Carrier(), **how)
     results = []
     for _ in range(rounds):
         pipeline.issue(0.0)

@@ -6,11 +6,11 @@ import pytest
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.enip.originator.blocks import Block, BlockSource, PacketMemory
+from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.exchange import Exchange
-from cpppod.protocols.enip.originator.lane import Lane
 from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import Operation, parse_operations
-from cpppod.protocols.enip.originator.session import Violation
+from cpppod.protocols.enip.originator.session import SessionViolated
 
 DINT_5 = b"\xcc\0\0\0\xc4\0\x05\0\0\0"
 INT_6 = b"\xcc\0\0\0\xc3\0\x06\0"
@@ -28,9 +28,9 @@ def packet(*replies: bytes) -> bytes:
 
 def answered(memory: PacketMemory, data: bytes, status: int = 0) -> Block:
     operations = parse_operations(["A", "B"])
-    (block,) = BlockSource(operations, make, Lane(), memory, limit=True)
+    (block,) = BlockSource(operations, make, Carrier(), memory, limit=True)
     assert isinstance(block, Block)
-    part = block.next_part(Lane().room)
+    part = block.next_part(Carrier().budget)
     assert part is not None
     block.receive(part, MessageRouterReply(0x8A, status, (), data))
     return block
@@ -74,7 +74,7 @@ def test_a_failure_among_them_is_one_operation_s_own() -> None:
 def test_a_reply_that_lies_is_never_a_value(data: bytes) -> None:
     memory = PacketMemory()
     answered(memory, packet(DINT_5, DINT_5))
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         answered(memory, data)
 
 
@@ -82,5 +82,5 @@ def test_after_a_refusal_of_packets_no_more_are_made() -> None:
     memory = PacketMemory()
     block = answered(memory, b"", 0x08)
     assert not block.done and len(block.exchanges) == 2
-    again = list(BlockSource(parse_operations(["A", "B"]), make, Lane(), memory, limit=True))
+    again = list(BlockSource(parse_operations(["A", "B"]), make, Carrier(), memory, limit=True))
     assert not any(isinstance(exchange, Block) for exchange in again)

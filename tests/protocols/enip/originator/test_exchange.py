@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cpppod.protocols.enip.originator.operations import parse_operations
-from cpppod.protocols.enip.originator.session import Violation
+from cpppod.protocols.enip.originator.session import SessionViolated
 from cpppod.protocols.model.errors import EncodeError
 from tests.protocols.enip.originator.scripted_target import perform, read_reply
 
@@ -90,24 +90,24 @@ def lying(change: Callable[[bytes, int], bytes]) -> Callable[[bytes], bytes]:
     ],
 )
 def test_a_target_that_lies_about_fragments_gives_no_value(change: Any, reason: str) -> None:
-    with pytest.raises(Violation, match=reason):
+    with pytest.raises(SessionViolated, match=reason):
         perform(READ, lying(change))
 
 
 def test_p06_more_elements_than_asked_are_refused() -> None:
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         perform([{"path": "T"}], lambda r: read_reply(r[0], struct.pack("<2i", 1, 2)))
 
 
 @pytest.mark.parametrize("length", [83, 2**31 - 1, -1, -(2**31)])
 def test_p07_a_string_with_an_impossible_length_is_refused(length: int) -> None:
     element = struct.pack("<i", length) + bytes(84)
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         perform([{"path": "T"}], lambda r: read_reply(r[0], element, kind=b"\xa0\x02\xce\x0f"))
 
 
 def test_p07_a_counted_string_longer_than_the_reply_is_refused() -> None:
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         perform([{"path": "T"}], lambda r: read_reply(r[0], b"\xff\xffabc", kind=b"\xd0\0"))
 
 
@@ -275,7 +275,7 @@ def test_p03_a_packet_with_lying_counts_and_offsets_gives_no_value(lie: Any) -> 
         reply: bytes = lie([counting(own) for own in unpacked(request)])
         return reply
 
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         perform(TAGS[:3], respond, multiple=500)
 
 

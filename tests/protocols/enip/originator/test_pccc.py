@@ -7,7 +7,7 @@ import pytest
 
 from cpppod.protocols.enip.originator.operation_values import OperationError
 from cpppod.protocols.enip.originator.pccc import REQUESTER, parse_address, pccc_operations
-from cpppod.protocols.enip.originator.session import Violation
+from cpppod.protocols.enip.originator.session import SessionViolated
 from tests.protocols.enip.originator.scripted_target import perform
 
 HEAD = 6 + len(REQUESTER)  # service and path, requester id
@@ -90,7 +90,7 @@ def test_a_long_file_takes_several_messages() -> None:
     ],
 )
 def test_a_reply_that_is_not_exactly_what_was_asked_gives_no_value(lie: Any) -> None:
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         perform(list(pccc_operations(["N7:0"])), lie)
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cpppod.protocols.enip.originator.lane import Lane
+from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.operations import parse_operations
 from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
-from cpppod.protocols.enip.originator.session import OriginatorSession, Violation
+from cpppod.protocols.enip.originator.session import OriginatorSession, SessionViolated
 from tests.protocols.enip.originator.scripted_target import (
     registered,
     requests,
@@ -41,7 +41,7 @@ def run(session: OriginatorSession, plan: ReadPlan, respond: Respond, depth: int
 
 
 def plan_of(*texts: str) -> ReadPlan:
-    return ReadPlan(list(parse_operations(texts)), Lane(), {})
+    return ReadPlan(list(parse_operations(texts)), Carrier(), {})
 
 
 class Target:
@@ -138,7 +138,7 @@ def test_a_lie_gives_no_value_the_first_time_and_later(rounds: int) -> None:
     session.receive_data(rr_reply(frame, target(router_request(frame))))
     answer = session.next_answer()
     assert answer is not None
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         answer.owner.receive(answer)
     assert lying.trouble is not None
     assert lying.values == [None, None]

@@ -9,11 +9,11 @@ from cpppod.protocols.enip.originator.session import (
     MAX_OUTSTANDING,
     MAX_UNASKED,
     Answer,
-    ClassThree,
+    Class3Connection,
     OriginatorSession,
+    RequestFailure,
+    SessionViolated,
     State,
-    Trouble,
-    Violation,
 )
 from cpppod.protocols.model.errors import EncodeError
 from tests.protocols.enip.originator.scripted_target import SESSION, registered, requests, rr_reply
@@ -68,7 +68,7 @@ def test_a_request_that_times_out_is_answered_so_and_its_late_reply_is_dropped()
     session.expire(4.9)
     assert session.next_answer() is None
     session.expire(5.0)
-    assert answered(session).trouble is Trouble.TIMEOUT
+    assert answered(session).trouble is RequestFailure.TIMEOUT
     session.receive_data(rr_reply(frame, REPLY))
     assert session.next_answer() is None
     assert session.late == 1
@@ -109,26 +109,26 @@ def test_the_context_of_a_timed_out_request_is_not_used_again_before_its_reply_c
 def test_a_target_that_breaks_the_protocol_is_left(bad: object) -> None:
     session = registered()
     frame = ask(session, "asked")
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         session.receive_data(bad(frame) + bytes(64))  # type: ignore[operator]
     assert session.state is State.CLOSED
     values = []
     while (answer := session.next_answer()) is not None:
         values.append(answer)
-    assert values[-1].trouble is Trouble.CLOSED or values[-1].reply is not None
+    assert values[-1].trouble is RequestFailure.CLOSED or values[-1].reply is not None
     assert not session.outstanding
 
 
 def test_p08_a_session_handle_of_zero_is_refused() -> None:
     session = OriginatorSession()
     session.register(None, deadline=1.0)
-    with pytest.raises(Violation, match="session handle 0"):
+    with pytest.raises(SessionViolated, match="session handle 0"):
         session.receive_data(Frame(0x65, b"\1\0\0\0", 0).encode())
 
 
 def test_p09_a_reply_before_its_request_is_a_violation() -> None:
     session = registered()
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         session.receive_data(rr_reply(Frame(0x6F, b"", SESSION, context=b"0" * 8), REPLY))
 
 
@@ -137,7 +137,7 @@ def test_a_refusal_at_the_encapsulation_layer_is_an_answer() -> None:
     frame = ask(session, "asked")
     session.receive_data(Frame(0x6F, b"", SESSION, 8, frame.context).encode())
     answer = answered(session)
-    assert (answer.trouble, answer.status) == (Trouble.REFUSED, 8)
+    assert (answer.trouble, answer.status) == (RequestFailure.REFUSED, 8)
     assert session.state is State.REGISTERED
 
 
@@ -145,7 +145,7 @@ def test_endless_nops_end_the_connection() -> None:
     session = registered()
     nop = Frame(0, b"").encode()
     session.receive_data(nop * MAX_UNASKED)
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         session.receive_data(nop)
 
 
@@ -153,7 +153,7 @@ def test_the_end_of_the_stream_answers_all_that_waits() -> None:
     session = registered()
     ask(session, "a")
     session.receive_data(b"")
-    assert answered(session).trouble is Trouble.CLOSED
+    assert answered(session).trouble is RequestFailure.CLOSED
     with pytest.raises(EncodeError):
         session.send_unconnected(REQUEST, "b", deadline=1.0)
 
@@ -168,7 +168,7 @@ def test_one_request_beyond_the_limit_is_refused() -> None:
 
 def test_connected_replies_are_matched_by_sequence() -> None:
     session = registered()
-    connection = ClassThree(0xAAAA, 0xBBBB, 498, 498)
+    connection = Class3Connection(0xAAAA, 0xBBBB, 498, 498)
     session.opened(connection)
     for owner in ("a", "b"):
         session.send_connected(connection, REQUEST, owner, deadline=1.0)
@@ -180,13 +180,13 @@ def test_connected_replies_are_matched_by_sequence() -> None:
 
     session.receive_data(reply(1) + reply(0))
     assert [answered(session).owner, answered(session).owner] == ["b", "a"]
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         session.receive_data(reply(2))
 
 
 def test_a_sequence_comes_round_after_65535() -> None:
     session = registered()
-    connection = ClassThree(1, 2, 498, 498)
+    connection = Class3Connection(1, 2, 498, 498)
     session.opened(connection, first_sequence=0xFFFF)
     for _ in range(2):
         session.send_connected(connection, REQUEST, None, deadline=1.0)
@@ -197,7 +197,7 @@ def test_a_routing_failure_answers_a_wrapped_request_only() -> None:
     session = registered()
     frame = ask(session, "bare")
     failure = bytes.fromhex("d200010111030000")
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         session.receive_data(rr_reply(frame, failure))
 
 

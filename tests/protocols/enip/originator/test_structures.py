@@ -9,7 +9,7 @@ import pytest
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.structures import Structure, define
-from cpppod.protocols.enip.originator.session import Violation
+from cpppod.protocols.enip.originator.session import SessionViolated
 from cpppod.protocols.enip.originator.structures import BrowseRefused, TagTree, browse
 
 INNER = define("Inner", [("a", types.INT, 0), ("b", types.REAL, 3)], template_id=0x101)
@@ -119,7 +119,7 @@ LIES: list[tuple[str, int, Any]] = [
 
 @pytest.mark.parametrize(("name", "service", "change"), LIES, ids=[name for name, _, _ in LIES])
 def test_a_target_that_lies_is_left(name: str, service: int, change: Any) -> None:
-    with pytest.raises((Violation, BrowseRefused)):
+    with pytest.raises((SessionViolated, BrowseRefused)):
         browsed(lying(service, change))
 
 
@@ -133,7 +133,7 @@ def test_a_structure_that_contains_itself_is_refused() -> None:
             return b"\x83\0\0\0" + attributes(OUTER, words=15, count=1)
         return controller(request)
 
-    with pytest.raises(Violation, match="without end"):
+    with pytest.raises(SessionViolated, match="without end"):
         browsed(target, limit=2000)
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from cpppod.protocols.cip.types import BY_NAME
 from cpppod.protocols.enip.encapsulation import Frame
-from cpppod.protocols.enip.originator.lane import Lane
+from cpppod.protocols.enip.originator.carrier import Carrier
+from cpppod.protocols.enip.originator.forward_open import ConnectionRequest, ForwardOpenExchange
 from cpppod.protocols.enip.originator.methods import make_exchange
-from cpppod.protocols.enip.originator.opening import Opening, Wanted
 from cpppod.protocols.enip.originator.operations import parse_path
 from cpppod.protocols.enip.originator.pipeline import Pipeline
-from cpppod.protocols.enip.originator.route import DIRECT, Hop, encode_route_path
-from cpppod.protocols.enip.originator.session import ClassThree, OriginatorSession, State
+from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, encode_route_path
+from cpppod.protocols.enip.originator.session import Class3Connection, OriginatorSession, State
 
 VECTORS = pathlib.Path(__file__).parents[3] / "vectors"
 METHODS = {
@@ -57,14 +57,14 @@ def operation_of(decoded: dict[str, Any]) -> dict[str, Any]:
     return operation
 
 
-def lane_of(decoded: dict[str, Any], session: OriginatorSession, frame: bytes) -> Lane:
+def lane_of(decoded: dict[str, Any], session: OriginatorSession, frame: bytes) -> Carrier:
     if decoded["command"] == "SendUnitData":
-        connection = ClassThree(int.from_bytes(frame[36:40], "little"), 1, 498, 498)
+        connection = Class3Connection(int.from_bytes(frame[36:40], "little"), 1, 498, 498)
         session.opened(connection, first_sequence=int.from_bytes(frame[44:46], "little"))
-        return Lane(connection=connection)
+        return Carrier(connection=connection)
     if "route_path" not in decoded:
-        return Lane(DIRECT)
-    return Lane(Hop(route_path=encode_route_path(decoded["route_path"])))
+        return Carrier(DIRECT)
+    return Carrier(UnconnectedRoute(route_path=encode_route_path(decoded["route_path"])))
 
 
 def sent(operations: list[dict[str, Any]], vector: dict[str, Any], **how: Any) -> bytes:
@@ -73,12 +73,12 @@ def sent(operations: list[dict[str, Any]], vector: dict[str, Any], **how: Any) -
     session = OriginatorSession()
     session.state = State.REGISTERED
     session.session = int.from_bytes(frame[4:8], "little")
-    lane = lane_of(vector["decoded"], session, frame)
+    carrier = lane_of(vector["decoded"], session, frame)
     context = frame[12:20].rstrip(b"\0")
     pipeline = Pipeline(
         session,
         (make_exchange(operation, {}) for operation in operations),
-        lane,
+        carrier,
         index=int(context) if context.isdigit() else 0,
         **how,
     )
@@ -118,12 +118,12 @@ def test_a_recorded_reply_gives_the_recorded_values(vector: dict[str, Any]) -> N
     session = OriginatorSession()
     session.state = State.REGISTERED
     session.session = int.from_bytes(request[4:8], "little")
-    lane = lane_of(decoded, session, request)
+    carrier = lane_of(decoded, session, request)
     context = request[12:20].rstrip(b"\0")
     pipeline = Pipeline(
         session,
         [make_exchange(operation_of(decoded), {})],
-        lane,
+        carrier,
         index=int(context) if context.isdigit() else 0,
     )
     pipeline.issue(0.0)
@@ -169,7 +169,7 @@ def test_a_recorded_forward_open_is_asked_for_byte_for_byte() -> None:
     assert len(cpppo) == 2
     for vector, size in zip(cpppo, (510, 4000), strict=True):
         request = router_request(vector)
-        wanted = Wanted(
+        wanted = ConnectionRequest(
             connection_path=bytes.fromhex("010020022401"),
             size=size,
             multiplier=0,
@@ -178,7 +178,7 @@ def test_a_recorded_forward_open_is_asked_for_byte_for_byte() -> None:
             t_o_id=int.from_bytes(request[12:16], "little"),
             timeout_ticks=157,
         )
-        assert Opening(wanted).request().hex() == request.hex()
+        assert ForwardOpenExchange(wanted).request().hex() == request.hex()
 
 
 def router_request(vector: dict[str, Any]) -> bytes:

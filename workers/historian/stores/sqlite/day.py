@@ -139,7 +139,10 @@ class DayFile:
         return added
 
     def _row(
-        self, reading: Reading, keyframes: list[tuple[int, int, bytes]], opening: Opening | None
+        self,
+        reading: Reading,
+        keyframes: list[tuple[int, int, bytes]],
+        opening: Opening | None,
     ) -> tuple[Any, ...]:
         topic = self._topic(reading.device, reading.group)
         numbers, in_order = self._numbers(topic, tuple(reading.tags))

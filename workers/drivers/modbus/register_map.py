@@ -24,7 +24,7 @@ PLANS_KEPT = 256  # groups, and parts of them that were asked again
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class RegisterMapEntry:
     """Where and how one tag lies in the device."""
 
     tag: Tag
@@ -70,7 +70,7 @@ class DeviceCells:
         self._boundaries: set[tuple[Table, int]] = set()
         self._learnt = 0
 
-    def __getitem__(self, tag: str) -> Cell:
+    def __getitem__(self, tag: str) -> RegisterMapEntry:
         return self._cells[tag]
 
     @property
@@ -152,7 +152,7 @@ class DeviceCells:
         }
 
 
-def _cell(tag: Tag, model: Model) -> Cell:
+def _cell(tag: Tag, model: Model) -> RegisterMapEntry:
     address = parse_address(tag.address, zero_based=model.zero_based)
     table = address.table
     if table.has_bits:
@@ -165,4 +165,4 @@ def _cell(tag: Tag, model: Model) -> Cell:
         item = Item(tag.name, table, address.offset, made.registers)
     if item.end > 65_536:
         raise EncodeError(f"{tag.name}: beyond the last address", status=2)
-    return Cell(tag, address, item, made)
+    return RegisterMapEntry(tag, address, item, made)

@@ -5,13 +5,17 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from cpppod.protocols.cip import epath
-from cpppod.protocols.enip.originator.opening import LARGE_SIZE, MESSAGE_ROUTER, Wanted
+from cpppod.protocols.enip.originator.forward_open import (
+    LARGE_SIZE,
+    MESSAGE_ROUTER,
+    ConnectionRequest,
+)
 from cpppod.protocols.enip.originator.route import (
     DIRECT,
     PRIORITY_TIME_TICK,
     TIMEOUT_TICKS,
-    Hop,
     RoutePath,
+    UnconnectedRoute,
     encode_path,
     encode_route_path,
 )
@@ -49,11 +53,11 @@ class Route:
             raise EncodeError(f"timeout_ticks {self.ticks}: 1 to 255", status=0x20)
 
     @cached_property
-    def hop(self) -> Hop:
+    def hop(self) -> UnconnectedRoute:
         """How a request is wrapped."""
         if not self.send_path:
             return DIRECT
-        return Hop(
+        return UnconnectedRoute(
             encode_path(self.send_path), encode_route_path(self.route_path), self.tick, self.ticks
         )
 
@@ -67,9 +71,9 @@ class Route:
         )
 
 
-def connection_wanted(
+def connection_request(
     route: Route, connection_path: str | None, parameters: Mapping[str, Any]
-) -> Wanted:
+) -> ConnectionRequest:
     """The class 3 connection to ask for.
 
     Raises:
@@ -80,5 +84,5 @@ def connection_wanted(
     else:
         path = (encode_route_path(route.route_path) if route.send_path else b"") + MESSAGE_ROUTER
     size = int(parameters.get("size", LARGE_SIZE))
-    rpi_us = int(parameters.get("RPI", Wanted().rpi_us))
-    return Wanted(connection_path=path, size=size, rpi_us=rpi_us)
+    rpi_us = int(parameters.get("RPI", ConnectionRequest().rpi_us))
+    return ConnectionRequest(connection_path=path, size=size, rpi_us=rpi_us)

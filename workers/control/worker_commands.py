@@ -23,7 +23,7 @@ class OrderFailed(Exception):
     """The worker refused, is not there, or did not answer in time; the text is for people."""
 
 
-class Orders:
+class WorkerCommands:
     """The orders that are outstanding.
 
     Attributes:

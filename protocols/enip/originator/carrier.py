@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from cpppod.protocols.enip.originator.route import DIRECT, Hop
-from cpppod.protocols.enip.originator.session import ClassThree
+from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
+from cpppod.protocols.enip.originator.session import Class3Connection
 
 UNCONNECTED_BYTES = 504  # of a message outside a connection: what every controller takes
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class MessageBudget:
     """What one message may carry: bytes of a Message Router request, and of a reply."""
 
     request: int
@@ -17,15 +17,15 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Carrier:
     """How requests travel: unconnected by `hop`, or over an open class 3 `connection`."""
 
-    hop: Hop = DIRECT
-    connection: ClassThree | None = None
+    hop: UnconnectedRoute = DIRECT
+    connection: Class3Connection | None = None
 
     @property
-    def room(self) -> Room:
-        """What one message on this lane may carry."""
+    def budget(self) -> MessageBudget:
+        """What one message on this carrier may carry."""
         if self.connection is not None:
-            return Room(self.connection.o_t_size, self.connection.t_o_size)
-        return Room(UNCONNECTED_BYTES - self.hop.overhead, UNCONNECTED_BYTES)
+            return MessageBudget(self.connection.o_t_size, self.connection.t_o_size)
+        return MessageBudget(UNCONNECTED_BYTES - self.hop.overhead, UNCONNECTED_BYTES)

@@ -80,7 +80,7 @@ def read_client_keys(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 class FeedDoor:
-    """One TCP socket's peers; satisfies `workers.door.Door`.
+    """One TCP socket's peers; satisfies `workers.door.AccessPolicy`.
 
     Attributes:
         clients: public key -> name.

@@ -4,13 +4,13 @@ import pytest
 
 from cpppod.protocols.cip.connection_manager import ForwardOpen, ForwardOpenReply
 from cpppod.protocols.cip.message_router import MessageRouterReply
-from cpppod.protocols.enip.originator.opening import Opening, Wanted
-from cpppod.protocols.enip.originator.session import Violation
+from cpppod.protocols.enip.originator.forward_open import ConnectionRequest, ForwardOpenExchange
+from cpppod.protocols.enip.originator.session import SessionViolated
 
-WANTED = Wanted(connection_serial=7, originator_serial=9, t_o_id=0x1234)
+WANTED = ConnectionRequest(connection_serial=7, originator_serial=9, t_o_id=0x1234)
 
 
-def asked(opening: Opening) -> ForwardOpen:
+def asked(opening: ForwardOpenExchange) -> ForwardOpen:
     request = opening.request()
     return ForwardOpen.decode(request[6:], large=request[0] == 0x5B)
 
@@ -25,7 +25,7 @@ def granted(to_id: int = 0x1234) -> MessageRouterReply:
 
 
 def test_the_large_connection_is_tried_first() -> None:
-    opening = Opening(WANTED)
+    opening = ForwardOpenExchange(WANTED)
     assert (asked(opening).large, asked(opening).ot.size) == (True, 4000)
     opening.receive(granted())
     assert opening.connection is not None
@@ -34,7 +34,7 @@ def test_the_large_connection_is_tried_first() -> None:
 
 @pytest.mark.parametrize("status", [(0x08,), (0x01, 0x0113), (0x05,)])
 def test_a_target_without_it_is_asked_for_the_small_one(status: tuple[int, ...]) -> None:
-    opening = Opening(WANTED)
+    opening = ForwardOpenExchange(WANTED)
     opening.receive(refusal(*status))
     assert (asked(opening).large, asked(opening).ot.size) == (False, 500)
     opening.receive(granted())
@@ -43,7 +43,7 @@ def test_a_target_without_it_is_asked_for_the_small_one(status: tuple[int, ...])
 
 
 def test_the_size_that_the_target_names_is_asked_for_once() -> None:
-    opening = Opening(WANTED)
+    opening = ForwardOpenExchange(WANTED)
     opening.receive(refusal(0x01, 0x0109, 1000))
     assert (asked(opening).large, asked(opening).ot.size) == (True, 1000)
     opening.receive(refusal(0x01, 0x0109, 900))
@@ -54,17 +54,17 @@ def test_the_size_that_the_target_names_is_asked_for_once() -> None:
 
 
 def test_a_success_for_another_connection_is_a_violation() -> None:
-    opening = Opening(WANTED)
-    with pytest.raises(Violation):
+    opening = ForwardOpenExchange(WANTED)
+    with pytest.raises(SessionViolated):
         opening.receive(granted(to_id=0x9999))
-    with pytest.raises(Violation):
+    with pytest.raises(SessionViolated):
         opening.receive(MessageRouterReply(0xDB, 0, (), b"\1\2"))
 
 
 def test_a_small_connection_that_is_wanted_is_asked_for_at_once() -> None:
-    opening = Opening(Wanted(size=200))
+    opening = ForwardOpenExchange(ConnectionRequest(size=200))
     assert (asked(opening).large, asked(opening).ot.size) == (False, 200)
 
 
 def test_closing_names_the_connection() -> None:
-    assert Opening(WANTED).closing()[8:].hex().startswith("0700" + "3412" + "09000000")
+    assert ForwardOpenExchange(WANTED).closing()[8:].hex().startswith("0700" + "3412" + "09000000")

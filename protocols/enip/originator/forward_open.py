@@ -17,7 +17,7 @@ from cpppod.protocols.cip.connection_manager import (
 )
 from cpppod.protocols.cip.epath import class_path
 from cpppod.protocols.cip.message_router import MessageRouterReply
-from cpppod.protocols.enip.originator.session import ClassThree, Violation
+from cpppod.protocols.enip.originator.session import Class3Connection, SessionViolated
 from cpppod.protocols.model.errors import DecodeError
 
 LARGE_SIZE = 4000  # bytes: what ControlLogix grants
@@ -30,7 +30,7 @@ MESSAGE_ROUTER = class_path(0x02, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ConnectionRequest:
     """What to ask for.
 
     Attributes:
@@ -54,7 +54,7 @@ class Wanted:
     timeout_ticks: int = 157
 
 
-class Opening:
+class ForwardOpenExchange:
     """The attempts to open one connection.
 
     Attributes:
@@ -62,9 +62,9 @@ class Opening:
         refused: the last refusal once every attempt has failed.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: ConnectionRequest) -> None:
         self.wanted = wanted
-        self.connection: ClassThree | None = None
+        self.connection: Class3Connection | None = None
         self.refused: MessageRouterReply | None = None
         self._large = wanted.size > MAX_SMALL_SIZE
         self._size = wanted.size
@@ -101,7 +101,7 @@ class Opening:
         """Take the reply.
 
         Raises:
-            Violation: a success that opens another connection than was asked for.
+            SessionViolated: a success that opens another connection than was asked for.
         """
         if reply.status == 0:
             self._opened(reply)
@@ -120,11 +120,11 @@ class Opening:
         try:
             granted = ForwardOpenReply.decode(reply.data)
         except DecodeError as error:
-            raise Violation(str(error)) from None
+            raise SessionViolated(str(error)) from None
         if granted.to_id != self.wanted.t_o_id:
-            raise Violation("Forward Open reply for another connection")
+            raise SessionViolated("Forward Open reply for another connection")
         usable = self._size - SEQUENCE_BYTES
-        self.connection = ClassThree(granted.ot_id, granted.to_id, usable, usable)
+        self.connection = Class3Connection(granted.ot_id, granted.to_id, usable, usable)
 
     def closing(self) -> bytes:
         """The Forward Close of the connection."""
@@ -137,7 +137,9 @@ class Opening:
         ).encode()
 
 
-def numbered(wanted: Wanted, *, serial: int, originator_serial: int, t_o_id: int) -> Wanted:
+def numbered(
+    wanted: ConnectionRequest, *, serial: int, originator_serial: int, t_o_id: int
+) -> ConnectionRequest:
     """`wanted` under numbers of the caller's choice, which must not repeat while it lives."""
     return replace(
         wanted,

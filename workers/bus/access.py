@@ -12,7 +12,7 @@ class CurveClient:
     server_key: bytes
 
 
-class Door(Protocol):
+class AccessPolicy(Protocol):
     """Who may come in from TCP, and what they may do there; a peer is its connection's descriptor.
 
     Attributes:

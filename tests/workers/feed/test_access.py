@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from cpppod.workers.bus.zeromq import curve_public_key, new_curve_keys
-from cpppod.workers.feed.door import (
+from cpppod.workers.feed.access import (
     BURST,
     MAX_KNOWN,
     MAX_PEERS,
