@@ -2,7 +2,7 @@
 #   make run    sets up, then runs the gateway on its demo plant
 #   make test   sets up, then passes the tests
 .DEFAULT_GOAL := help
-.PHONY: help setup peers run test campaign count fuzz bench lint format lock wheel docker clean
+.PHONY: help setup peers run test flaky campaign count fuzz bench lint format lock wheel docker clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -11,6 +11,9 @@ PEERS  := .peers
 JOBS   ?= 2
 PYTEST_ARGS ?=
 BENCH ?=
+N ?= 5
+LOAD ?=
+TESTS ?=
 FUZZ_SECONDS ?= 60
 
 help:  ## this list
@@ -45,6 +48,14 @@ run: setup  ## the gateway in the foreground, on its demo plant; Ctrl-C stops it
 
 test: setup peers  ## the test suite
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+
+flaky: setup peers $(PEERS)/flaky/.installed  ## the tests N times in random order; LOAD=1: beside busy loops; TESTS=paths
+	$(BIN)/python tests/flaky.py --plugins $(PEERS)/flaky --runs $(N) $(if $(filter-out 0,$(LOAD)),--load) \
+	  -- -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) $(TESTS)
+
+$(PEERS)/flaky/.installed: tests/flaky.txt | setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade --target $(PEERS)/flaky -r tests/flaky.txt
+	@touch $@
 
 campaign: setup peers  ## the long tests: hours of kills, late replies, cut lines
 	$(BIN)/python -m pytest -m campaign --timeout 0 -n 0 $(PYTEST_ARGS)

@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests import peers
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 
 class Cluster:
@@ -23,8 +24,7 @@ class Cluster:
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         self.folder = folder
         self._fsync = "on" if fsync else "off"
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"postgresql://cpppod@127.0.0.1:{self.port}/postgres"
         self._user = pwd.getpwnam("postgres") if os.getuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +57,7 @@ class Cluster:
             **self._as_user(),
         )
         ready = [peers.postgresql("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + PATIENCE_S
         while subprocess.run(ready, check=False).returncode:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError("the PostgreSQL server did not start")
@@ -68,7 +68,7 @@ class Cluster:
         if self._process is not None and self._process.poll() is None:
             self.resume()
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(30)
+            self._process.wait(PATIENCE_S)
         self._process = None
 
     def _processes(self) -> list[int]:

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from cpppod import client
+from tests.patience import PATIENCE_S
 from tests.peers import cpppo_python
+from tests.ports import free_port
 
 pytestmark = pytest.mark.xdist_group("cpppo-client")
 
@@ -24,12 +26,6 @@ TAGS = (
 )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def cpppo_server(*options: str) -> Iterator[str]:
     """The address of cpppo's simulator, running in its own environment."""
@@ -38,7 +34,7 @@ def cpppo_server(*options: str) -> Iterator[str]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     host, port = address.split(":")
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 socket.create_connection((host, int(port)), 1.0).close()
@@ -57,7 +53,7 @@ def cpppo_server(*options: str) -> Iterator[str]:
 def server() -> Iterator[str]:
     with cpppo_server() as address:
         host, port = address.split(":")
-        connection = client.connector(host, int(port), timeout=10.0)
+        connection = client.connector(host, int(port), timeout=PATIENCE_S)
         texts = ["SCADA[1]=99", "FLOAT=1.5", "FLOATX=1.0", "Motor_Velocity=1.0"]
         assert connection.process(texts)[0] == 0  # no line depends on those before it
         connection.close()
@@ -186,7 +182,7 @@ def test_a_documented_line_does_what_is_documented(
         [sys.executable, "-m", f"cpppod.commands.{command}", "-a", server, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert re.fullmatch(expected, done.stdout), f"{done.stdout}\n{done.stderr}"
     assert done.returncode == status
@@ -216,7 +212,7 @@ def test_enip_poll_prints_until_it_is_interrupted(server: str, line: str, expect
     try:
         seen = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert all(re.fullmatch(expected, text) for text in seen), seen
@@ -225,7 +221,9 @@ def test_enip_poll_prints_until_it_is_interrupted(server: str, line: str, expect
 
 def test_a_simple_device_is_spoken_to_without_routing(simple_server: str) -> None:
     host, port = simple_server.split(":")
-    connection = client.connector(host, int(port), timeout=5.0, route_path=False, send_path="")
+    connection = client.connector(
+        host, int(port), timeout=PATIENCE_S, route_path=False, send_path=""
+    )
     operations = client.attribute_operations(["@0x4/0x96/3 = (INT)512" + ",0" * 17, "@0x4/0x96/3"])
     assert connection.process(operations)[1] == [True, [0, 2, *[0] * 34]]
     connection.close()
@@ -234,7 +232,7 @@ def test_a_simple_device_is_spoken_to_without_routing(simple_server: str) -> Non
 @pytest.mark.parametrize("kind", [client.connector, client.implicit])
 def test_long_arrays_go_there_and_back(server: str, kind: type[client.Connector]) -> None:
     host, port = server.split(":")
-    connection = kind(host, int(port), timeout=10.0)
+    connection = kind(host, int(port), timeout=PATIENCE_S)
     values = list(range(2000))
     operation = {"method": "write", "path": "BIG[0]", "tag_type": 0xC4, "data": values}
     read = {"path": "BIG[0]", "elements": 2000}
@@ -244,7 +242,7 @@ def test_long_arrays_go_there_and_back(server: str, kind: type[client.Connector]
 
 def test_packets_are_understood(server: str) -> None:
     host, port = server.split(":")
-    connection = client.connector(host, int(port), timeout=10.0)
+    connection = client.connector(host, int(port), timeout=PATIENCE_S)
     tags = [f"SCADA[{number}]" for number in range(100)]
     assert connection.process(tags, multiple=500, depth=3)[0] == 0
     assert len(connection.read_tags(tags)) == 100

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ from pycomm3 import LogixDriver
 from cpppod.commands.enip.server import parser, simulators_of
 from cpppod.protocols.model.errors import ProtocolError
 from tests.enip_frames import REGISTER, frame, read, reply_of, routed, rr, write
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
+
+get = partial(httpx.get, timeout=PATIENCE_S)
+post = partial(httpx.post, timeout=PATIENCE_S)
 
 
 @dataclass
@@ -33,10 +39,10 @@ class Running:
         return f"http://127.0.0.1:{self.web}{path}"
 
     def get(self, path: str) -> dict[str, Any]:
-        return dict(httpx.get(self.url(path)).json())
+        return dict(get(self.url(path)).json())
 
     def post(self, path: str) -> dict[str, Any]:
-        return dict(httpx.post(self.url(path)).json())
+        return dict(post(self.url(path)).json())
 
 
 @contextmanager
@@ -65,7 +71,7 @@ def running(*arguments: str, directory: Path | None = None) -> Iterator[Running]
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(10)
+                process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
         process.communicate()
@@ -75,7 +81,7 @@ class Peer:
     """A raw client."""
 
     def __init__(self, server: Running) -> None:
-        self.socket = socket.create_connection(server.address, 5)
+        self.socket = socket.create_connection(server.address, PATIENCE_S)
         self.session = int.from_bytes(self.ask_frame(REGISTER)[4:8], "little")
 
     def ask_frame(self, data: bytes) -> bytes:
@@ -96,7 +102,7 @@ class Peer:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cpppod.commands.enip_server", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +140,7 @@ def test_unknown_option_is_a_usage_error() -> None:
 def test_interrupt_ends_it_cleanly() -> None:
     with running("X=INT") as server:
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE_S) == 0
 
 
 def test_busy_address_is_an_error_without_a_traceback() -> None:
@@ -165,7 +171,7 @@ def test_delay_delays() -> None:
         begun = time.monotonic()
         peer = Peer(server)
         peer.status(read("X"))
-        assert 0.6 <= time.monotonic() - begun < 5
+        assert time.monotonic() - begun >= 0.6
 
 
 @pytest.mark.parametrize(
@@ -234,16 +240,17 @@ def test_dead_target_behind_a_route_is_the_connection_manager_s_status(tmp_path:
 
 
 def test_range_of_addresses_and_a_toml_file_make_many_controllers(tmp_path: Path) -> None:
+    port = free_port()
     (tmp_path / "plant.toml").write_text(
         '[[structure]]\nname = "Point"\nmembers = [{name = "x", type = "REAL"}, '
         '{name = "on", type = "BOOL"}]\n'
-        '[[controller]]\naddress = "127.0.0.2-127.0.0.4:45917"\nplc = "compactlogix"\n'
+        f'[[controller]]\naddress = "127.0.0.2-127.0.0.4:{port}"\nplc = "compactlogix"\n'
         'tags = ["N=DINT", {name = "P", type = "Point", length = [2, 2]}]\n'
         'moves = ["N=counter"]\n'
     )
     with running("-c", str(tmp_path / "plant.toml"), "-U", directory=tmp_path):
         for host in ("127.0.0.2", "127.0.0.4"):
-            with LogixDriver(f"{host}:45917") as logix:
+            with LogixDriver(f"{host}:{port}") as logix:
                 assert logix.info["product_name"] == "1769-L33ER/A LOGIX5333ER"
                 assert logix.write(("P[1,1].x", 2.5)).error is None
                 assert logix.read("P[1,1]").value == {"x": 2.5, "on": False}
@@ -258,8 +265,9 @@ def server() -> Iterator[Running]:
         yield started
 
 
-def test_api_shows_everything(server: Running) -> None:
-    answer = server.get("/api")
+def test_api_shows_everything() -> None:
+    with running("--no-config", *WEB) as server:
+        answer = server.get("/api")
     assert answer["command"] == {}
     assert answer["data"]["options"] == {"delay": {"value": 0.0}}
     assert answer["data"]["tags"]["SCADA"]["error"] == 0
@@ -344,28 +352,28 @@ def test_disabled_server_is_gone_until_it_is_enabled(server: Running) -> None:
 
 
 def test_answer_is_of_the_kind_that_is_accepted(server: Running) -> None:
-    page = httpx.get(server.url("/api"), headers={"Accept": "text/html"})
+    page = get(server.url("/api"), headers={"Accept": "text/html"})
     assert "<pre>" in page.text
     assert page.headers["content-type"].startswith("text/html")
-    plain = httpx.get(server.url("/api/tags.json"), headers={"Accept": "text/html"})
+    plain = get(server.url("/api/tags.json"), headers={"Accept": "text/html"})
     assert plain.headers["content-type"].startswith("application/json")
     assert plain.headers["access-control-allow-origin"] == "*"
-    refused = httpx.get(server.url("/api"), headers={"Accept": "image/png"})
+    refused = get(server.url("/api"), headers={"Accept": "image/png"})
     assert refused.status_code == 406
     assert "Traceback" not in refused.text
-    assert httpx.get(server.url("/")).status_code == 303
+    assert get(server.url("/")).status_code == 303
 
 
 def test_page_of_another_site_changes_nothing(server: Running) -> None:
     url = server.url("/api/tags/SCADA/attribute[9]=1")
-    assert httpx.post(url, headers={"Origin": "http://evil.example"}).status_code == 403
-    assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 403
-    assert httpx.post(url).json()["command"]["success"]
+    assert post(url, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert get(url, headers={"Host": "evil.example"}).status_code == 403
+    assert post(url).json()["command"]["success"]
 
 
 def test_get_changes_nothing_unless_told_and_post_always_does() -> None:
     with running("--no-config", "--web", ":0", "-d", "0.0-0.001", "X=INT[4]") as started:
-        refused = httpx.get(started.url("/api/tags/X/attribute[1]=5"))
+        refused = get(started.url("/api/tags/X/attribute[1]=5"))
         assert refused.status_code == 405
         assert "--web-legacy" in refused.text
         assert started.post("/api/tags/X/attribute[1]=5")["command"]["success"]
@@ -375,4 +383,4 @@ def test_get_changes_nothing_unless_told_and_post_always_does() -> None:
             "success": True,
         }
         assert started.post("/api/server/control/done/true")["command"]["success"]
-        assert started.process.wait(10) == 0
+        assert started.process.wait(PATIENCE_S) == 0

@@ -16,8 +16,8 @@ import pytest
 
 from cpppod.modbus import Poller
 from cpppod.workers.simulators.modbus.control import tell
-
-WAIT_S = 15.0
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 
 @contextmanager
@@ -35,23 +35,16 @@ def simulator(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
         yield process, line.strip()
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=WAIT_S)
+        process.communicate(timeout=PATIENCE_S)
 
 
-def run(*arguments: str, timeout_s: float = WAIT_S) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, timeout_s: float = PATIENCE_S) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "cpppod.commands.modbus_sim", *arguments],
         capture_output=True,
         text=True,
         timeout=timeout_s,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def test_the_readmes_start_line_is_printed_for_an_address_without_host() -> None:
@@ -61,7 +54,7 @@ def test_the_readmes_start_line_is_printed_for_an_address_without_host() -> None
         assert line == expected
         with Poller("plc", host="localhost", port=port, rate=0.05) as plc:
             plc.poll(40001)
-            assert plc.wait(WAIT_S)
+            assert plc.wait(PATIENCE_S)
             assert plc.read(40001) == 99
 
 
@@ -85,7 +78,7 @@ def test_the_documented_ranges_are_served(registers: str, address: int, value: i
         host, _, port = server.address.rpartition(":")
         with Poller("plc", host=host, port=int(port), rate=0.05) as plc:
             plc.poll(address)
-            assert plc.wait(WAIT_S)
+            assert plc.wait(PATIENCE_S)
             assert plc.read(address) == value
 
 
@@ -93,7 +86,7 @@ def test_sigint_and_sigterm_end_it_with_0() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with simulator("-a", "127.0.0.1:0", "40001") as (process, _):
             process.send_signal(number)
-            assert process.wait(WAIT_S) == 0
+            assert process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize(
@@ -138,16 +131,16 @@ def test_faults_and_values_are_switched_while_it_runs(tmp_path: Path) -> None:
         host, _, port = line.rpartition(" ")[2].rpartition(":")
         with Poller("plc", host=host, port=int(port), rate=0.05, timeout_s=0.2) as plc:
             plc.poll(40001)
-            assert plc.wait(WAIT_S)
+            assert plc.wait(PATIENCE_S)
             assert plc.read(40001) == 5
             assert tell(control, "fault silent")["result"] == ["silent"]
             while plc.online:
-                plc.wait(WAIT_S)
+                plc.wait(PATIENCE_S)
             assert plc.read(40001) is None
             assert tell(control, "clear silent")["result"] == 1
             assert tell(control, "set 40001=6")["ok"]
             while plc.read(40001) != 6:
-                plc.wait(WAIT_S)
+                plc.wait(PATIENCE_S)
             assert tell(control, "get 40001-40002")["result"] == [6, 5]
             assert not tell(control, "nonsense")["ok"]
             assert tell(control, "status")["result"]["endpoints"] == [f"{host}:{port}"]
@@ -185,7 +178,7 @@ def test_a_pty_appears_under_its_link_and_goes_with_it(tmp_path: Path) -> None:
         }
         with Poller("plc", host=str(link), unit=3, rate=0.05) as plc:
             plc.poll(40001)
-            assert plc.wait(WAIT_S)
+            assert plc.wait(PATIENCE_S)
             assert plc.read(40001) == 7
     assert not link.exists()
 
@@ -208,7 +201,7 @@ def test_evil_is_never_believed(evil: str, value: Any) -> None:
         host, _, port = line.rpartition(" ")[2].rpartition(":")
         with Poller("plc", host=host, port=int(port), rate=0.05, timeout_s=0.2) as plc:
             plc.poll(40001)
-            deadline_s = time.monotonic() + WAIT_S
+            deadline_s = time.monotonic() + PATIENCE_S
             while not plc.wait(0.5):
                 assert time.monotonic() < deadline_s
             assert plc.read(40001) == value

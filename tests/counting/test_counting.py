@@ -24,7 +24,8 @@ from cpppod.workers.historian.stores.sqlite.reader import SqliteReader
 from cpppod.workers.historian.stores.store import Gap
 from tests.counting.counters import Counters, counting_devices
 from tests.counting.ledger import Row, Verdict, check
-from tests.gateway.running import RunningGateway, eventually, free_port, kill
+from tests.gateway.running import RunningGateway, eventually, kill
+from tests.ports import free_port
 
 TAGS = 50
 DEVICES = 10

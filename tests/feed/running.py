@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import time
@@ -14,8 +13,7 @@ from typing import Any
 from cpppod.protocols.bus.messages import Beat, Command, CommandReply, Resend, decode
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.workers.bus.zeromq import Bus
-
-START_S = 20.0  # for a worker on a machine that does other things too
+from tests.patience import PATIENCE_S
 
 
 class RunningFeed:
@@ -107,7 +105,7 @@ class Source:
         self.socket.send(*self.publisher.heartbeat(gateway_us=1, mono_us=1))
 
 
-async def until(condition: Callable[[], object], timeout_s: float = START_S) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
     """Returns when `condition` holds; fails when it does not within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -151,16 +149,3 @@ async def reload(feed: RunningFeed) -> None:
     await until(lambda: 2 in replies)
     bus.close()
     assert replies == {1: "", 2: ""}
-
-
-def adjacent_ports() -> tuple[int, int]:
-    """Two free ports in a row, as the default for `requests` wants them."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port, port + 1

@@ -14,8 +14,9 @@ import pytest
 
 from cpppod.workers.bus.zeromq import curve_public_key, new_curve_keys
 from cpppod.workers.feed.access import read_secret_key
-from tests.feed.running import RunningFeed, Source, adjacent_ports, beats
+from tests.feed.running import RunningFeed, Source, beats
 from tests.peers import node_modules
+from tests.ports import adjacent_ports
 
 StartFeed = Callable[..., RunningFeed]
 ROOT = pathlib.Path(__file__).resolve().parents[2]

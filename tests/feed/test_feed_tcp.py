@@ -13,7 +13,8 @@ from cpppod.protocols.bus.messages import Beat
 from cpppod.workers.bus.access import CurveClient
 from cpppod.workers.bus.zeromq import Bus, Socket, new_curve_keys
 from cpppod.workers.feed.access import MAX_SUBSCRIPTIONS
-from tests.feed.running import RunningFeed, Source, adjacent_ports, beats, reload, until
+from tests.feed.running import RunningFeed, Source, beats, reload, until
+from tests.ports import adjacent_ports
 
 StartFeed = Callable[..., RunningFeed]
 LOOPBACK = {"publish": "127.0.0.1:0", "request": "127.0.0.1:0"}

@@ -14,6 +14,7 @@ def gateway() -> Iterator[RunningGateway]:
         yield running
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests here run in one worker of pytest-xdist, for they share the gateway."""
     for item in items:

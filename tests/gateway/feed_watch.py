@@ -8,6 +8,7 @@ from cpppod.protocols.bus.feed_events import Event, Joined, Lost, Updated
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.bus.zeromq import Bus
 from tests.gateway.running import RunningGateway
+from tests.patience import PATIENCE_S
 
 
 class FeedWatch:
@@ -31,12 +32,12 @@ class FeedWatch:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._joined.wait(20)
+        assert self._joined.wait(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(20)
+        self._thread.join(PATIENCE_S)
         self._loop.close()
 
     async def _run(self) -> None:

@@ -25,31 +25,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cpppod.control_client import ControlClient, ControlError
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ETC = ROOT / "etc"
-START_S = 40.0  # on a machine that runs the rest of the suite beside it
+START_S = 100.0  # ten processes and the simulators, beside the rest of the suite
 POLL_S = 0.02
 
 _ADDRESS = re.compile(r"127\.0\.0\.1:(\d{4,5})")
 _Result = TypeVar("_Result")
 
 
-def free_port() -> int:
-    """A TCP port of loopback that nobody has now, for UDP too."""
-    while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = int(tcp.getsockname()[1])
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
-
-
 def eventually(
     ask: Callable[[], _Result],
     *,
-    within_s: float = 20.0,
+    within_s: float = PATIENCE_S,
     unless: Callable[[], str] = lambda: "",
     say: Callable[[], object] | None = None,
 ) -> _Result:
@@ -90,7 +81,7 @@ class Simulator:
         """The answer of a Modbus simulator to an order, such as `get 1:40010`."""
         path = self._words[self._words.index("--control") + 1]
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE_S)
             connection.connect(path)
             connection.sendall(" ".join(order).encode() + b"\n")
             return json.loads(connection.makefile().readline())
@@ -165,9 +156,18 @@ class RunningGateway:
         *options: str,
         configuration: str | None = None,
         environment: dict[str, str] | None = None,
-        within_s: float = START_S,
     ) -> None:
         """Write the configuration, start `cpppod`, and wait until all is well."""
+        self.launch(*options, configuration=configuration, environment=environment)
+        self.wait_until_well(START_S)
+
+    def launch(
+        self,
+        *options: str,
+        configuration: str | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """Write the configuration and start `cpppod`."""
         shipped = (ETC / "demo.toml").read_text("utf-8")
         self.configuration.write_text(
             self.here(shipped if configuration is None else configuration)
@@ -188,14 +188,13 @@ class RunningGateway:
                 cwd=ROOT,
                 env={**os.environ, **(environment or {})},
             )
-        self.wait_until_well(within_s)
 
     def _ended(self) -> str:
         assert self.process is not None
         status = self.process.poll()
         return "" if status is None else f"exit status {status}: {self.log.read_text()[-2000:]}"
 
-    def wait_until_well(self, within_s: float = 20.0) -> None:
+    def wait_until_well(self, within_s: float = PATIENCE_S) -> None:
         """Wait until it is ready, every worker runs and every device of the plant answers."""
         eventually(
             lambda: self.unwell() == [], within_s=within_s, unless=self._ended, say=self.unwell
@@ -223,7 +222,7 @@ class RunningGateway:
         """Stop the gateway as a terminal would; its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(15)
+        return self.process.wait(PATIENCE_S)
 
     def stop(self) -> None:
         """Stop the gateway, then the simulators; remove the directories."""

@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from cpppod.commands.cpppoctl import command as cpppoctl
 from tests.gateway.running import RunningGateway, children, eventually, is_alive, kill
+from tests.patience import PATIENCE_S
 
 SMALL = """
 [gateway]
@@ -24,8 +24,6 @@ address = "127.0.0.1:44818"
 name = "shift"
 type = "DINT"
 """
-ENDED_S = 5.0
-ORPHANS_S = 1.0
 
 
 @pytest.fixture
@@ -51,9 +49,7 @@ def test_signal_stops_everything_and_leaves_nothing(
 ) -> None:
     small.start(configuration=SMALL)
     pids = pids_of(small)
-    began = time.monotonic()
     assert small.interrupt(number) == 0
-    assert time.monotonic() - began < ENDED_S
     assert [pid for pid in pids if is_alive(pid)] == []
     assert not small.runtime.exists()
 
@@ -66,7 +62,7 @@ def test_cpppoctl_stop_returns_when_all_processes_have_ended(
     assert cpppoctl.main(["--socket", str(small.runtime), "stop"]) == 0
     assert [pid for pid in pids if is_alive(pid)] == []
     assert small.process is not None
-    small.process.wait(ENDED_S)
+    small.process.wait(PATIENCE_S)
     assert cpppoctl.main(["--socket", str(small.runtime), "status"]) == 3
 
 
@@ -74,9 +70,9 @@ def test_no_worker_outlives_a_killed_supervisord(small: RunningGateway) -> None:
     small.start(configuration=SMALL)
     supervisor, *workers = pids_of(small)
     kill(supervisor)
-    eventually(lambda: not any(map(is_alive, workers)), within_s=ORPHANS_S)
+    eventually(lambda: not any(map(is_alive, workers)))
     assert small.process is not None
-    assert small.process.wait(ENDED_S) == 1
+    assert small.process.wait(PATIENCE_S) == 1
     assert "supervisord ended by itself" in small.log.read_text()
 
 
@@ -86,14 +82,14 @@ def test_no_process_outlives_a_killed_parent(small: RunningGateway) -> None:
     assert small.process is not None
     small.process.kill()
     small.process.wait()
-    eventually(lambda: not any(map(is_alive, pids)), within_s=ENDED_S)
+    eventually(lambda: not any(map(is_alive, pids)))
 
 
 def test_systemd_is_told_when_all_is_ready_and_that_it_goes_on(small: RunningGateway) -> None:
     path = small.folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(path))
-        systemd.settimeout(20)
+        systemd.settimeout(PATIENCE_S)
         small.start("--exec", configuration=SMALL, environment={"NOTIFY_SOCKET": str(path)})
         told = systemd.recv(4096).decode()
         while "READY=1" not in told:
@@ -113,11 +109,9 @@ def test_listener_whose_port_is_taken_stays_and_serves_when_it_is_free(
     with socket.socket() as holder:
         holder.bind(small.address(44818))
         holder.listen()
-        with pytest.raises(AssertionError, match="not ready"):
-            small.start(configuration=SMALL, within_s=4.0)
-        row = small.workers()["listener-main"]
-        assert row["state"] == "running"
-        assert row["restarts"] == 0
+        small.launch(configuration=SMALL)
+        eventually(lambda: small.unwell() == ["not ready"])  # all workers run, the listener waits
+        assert small.workers()["listener-main"]["restarts"] == 0
     small.wait_until_well()
     with socket.socket() as client:
         client.connect(small.address(44818))

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+import urllib.request
 from typing import Any
 
 import pytest
@@ -11,11 +12,10 @@ import pytest
 from cpppod.control_client import ControlError
 from tests.gateway.feed_watch import FeedWatch
 from tests.gateway.running import RunningGateway, eventually, is_alive, kill
+from tests.patience import PATIENCE_S
 
 ROLES = ("listener", "router", "poller", "serial", "feed", "historian", "control")
-OTHERS_MISS = 1  # slots that a poll of another worker may miss meanwhile ...
-BUSY_MISS = 3  # ... while the rest of the suite takes the processor from it
-BUSY = 2  # times that a busy machine may take longer; the campaign measures, on a quiet one
+OTHERS_MISS = 1  # slots that a poll of another worker may miss meanwhile, on a quiet machine
 
 
 def pick(gateway: RunningGateway, role: str) -> dict[str, Any]:
@@ -48,28 +48,51 @@ def overruns(gateway: RunningGateway, owned_by: str) -> dict[str, int]:
     }
 
 
-def kill_and_wait(gateway: RunningGateway, role: str, may_miss: int = BUSY_MISS) -> float:
-    """Seconds from the kill of a worker of that role until it runs again."""
+def kill_and_wait(gateway: RunningGateway, role: str) -> float:
+    """Seconds from the kill of a worker of that role until it runs again; the others stay."""
     worker = pick(gateway, role)
     eventually(lambda: pick(gateway, role)["up_s"] > 1.5)  # younger ones count as crash-looping
     others = {row["name"]: row["pid"] for row in gateway.workers().values()}
-    missed = overruns(gateway, worker["name"])
     began = time.monotonic()
     kill(worker["pid"])
     back = eventually(lambda: is_back(gateway, worker["name"], worker["pid"]))
     gateway.wait_until_well()
     now = {row["name"]: row["pid"] for row in gateway.workers().values()}
     assert {name for name in now if now[name] != others[name]} == {worker["name"]}
-    for group, count in overruns(gateway, worker["name"]).items():
-        assert count - missed[group] <= may_miss, group
     return back - began
+
+
+def kill_and_count(gateway: RunningGateway, role: str) -> float:
+    """As `kill_and_wait`; polls of the others keep their time."""
+    name = pick(gateway, role)["name"]
+    missed = overruns(gateway, name)
+    took = kill_and_wait(gateway, role)
+    for group, count in overruns(gateway, name).items():
+        assert count - missed[group] <= OTHERS_MISS, group
+    return took
+
+
+def polls(gateway: RunningGateway, device: str) -> int:
+    """Good polls of all groups of a device since its worker began."""
+    return sum(group["cycles_good"] for group in gateway.told(device)["groups"].values())
+
+
+def polls_of_others(gateway: RunningGateway, owned_by: str) -> dict[str, int]:
+    """Good polls by device, of the devices of all other workers."""
+    return {
+        row["name"]: polls(gateway, row["name"])
+        for row in gateway.ask("devices")["devices"]
+        if row["worker"] != owned_by
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_killed_worker_comes_back_and_the_others_do_not_notice(
     gateway: RunningGateway, role: str
 ) -> None:
-    assert kill_and_wait(gateway, role) < 5.0 * BUSY
+    polled = polls_of_others(gateway, pick(gateway, role)["name"])
+    kill_and_wait(gateway, role)
+    eventually(lambda: all(polls(gateway, device) > polled[device] for device in polled))
 
 
 @pytest.mark.campaign
@@ -77,7 +100,7 @@ def test_killed_worker_comes_back_and_the_others_do_not_notice(
 def test_killed_worker_is_back_within_a_second_thirty_times(
     gateway: RunningGateway, role: str, record_property: Any
 ) -> None:
-    took = sorted(kill_and_wait(gateway, role, OTHERS_MISS) for _ in range(30))
+    took = sorted(kill_and_count(gateway, role) for _ in range(30))
     record_property("seconds", took)
     print(f"{role}: median {took[15]:.2f} s, p97 {took[28]:.2f} s, longest {took[29]:.2f} s")
     assert took[28] < 1.0
@@ -116,7 +139,7 @@ def stop_and_wait(gateway: RunningGateway, role: str) -> float:
     began = time.monotonic()
     kill(worker["pid"], signal.SIGSTOP)
     if role == "control":  # its socket takes the connection, and nobody answers
-        eventually(lambda: not is_alive(worker["pid"]), within_s=12)
+        eventually(lambda: not is_alive(worker["pid"]))
     back = eventually(lambda: is_back(gateway, worker["name"], worker["pid"]))
     gateway.wait_until_well()
     return back - began
@@ -125,12 +148,13 @@ def stop_and_wait(gateway: RunningGateway, role: str) -> float:
 def test_stopped_worker_is_killed_and_replaced(
     gateway: RunningGateway,
 ) -> None:
-    assert 4.0 < stop_and_wait(gateway, "poller") < 8.0 * BUSY
-    assert 'reason="watchdog",role="poller"' in scrape(gateway)
+    before = watchdog_kills(gateway, "poller")
+    stop_and_wait(gateway, "poller")
+    assert watchdog_kills(gateway, "poller") == before + 1
 
 
 def test_stopped_control_is_killed_by_supervisord_itself(gateway: RunningGateway) -> None:
-    assert stop_and_wait(gateway, "control") < 9.0 * BUSY
+    stop_and_wait(gateway, "control")
 
 
 @pytest.mark.campaign
@@ -143,13 +167,14 @@ def test_stopped_worker_of_each_kind_is_replaced_within_eight_seconds(
     assert max(took) < (9.0 if role == "control" else 8.0)
 
 
-def scrape(gateway: RunningGateway) -> str:
-    import urllib.request
-
+def watchdog_kills(gateway: RunningGateway, role: str) -> float:
+    """Workers of that role that the watchdog has killed, by the metrics page."""
     host, port = gateway.address(9880)
-    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=PATIENCE_S) as answer:
         text: str = answer.read().decode()
-        return text
+    labels = f'reason="watchdog",role="{role}"'
+    lines = [line for line in text.splitlines() if labels in line]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 def test_worker_that_waits_for_a_slow_device_is_not_killed(gateway: RunningGateway) -> None:
@@ -157,11 +182,9 @@ def test_worker_that_waits_for_a_slow_device_is_not_killed(gateway: RunningGatew
     simulator = gateway.simulators["mixer"]
     os.kill(simulator.process.pid, signal.SIGSTOP)  # it accepts, and never answers
     try:
-        eventually(lambda: gateway.devices()["mixer"]["state"] != "online", within_s=15)
-        waited = time.monotonic()
-        while time.monotonic() - waited < 6.0:  # longer than the watchdog's 5 s
-            assert gateway.workers()["poller-mixer"]["pid"] == worker["pid"]
-            time.sleep(0.5)
+        eventually(lambda: gateway.devices()["mixer"]["state"] != "online")
+        longer = gateway.workers()["poller-mixer"]["up_s"] + 6.0  # than the watchdog's 5 s
+        eventually(lambda: gateway.workers()["poller-mixer"]["up_s"] > longer)
     finally:
         os.kill(simulator.process.pid, signal.SIGCONT)
     gateway.wait_until_well()
@@ -169,28 +192,19 @@ def test_worker_that_waits_for_a_slow_device_is_not_killed(gateway: RunningGatew
     assert gateway.workers()["poller-mixer"]["restarts"] == worker["restarts"]
 
 
-def test_one_silent_unit_leaves_the_others_on_its_line_their_rate(
-    gateway: RunningGateway,
-) -> None:
+def test_one_silent_unit_does_not_stop_the_others_on_its_line(gateway: RunningGateway) -> None:
     hall = gateway.simulators["hall"]
-
-    def cycles(device: str) -> int:
-        return int(gateway.told(device)["groups"]["fast"]["cycles_good"])
-
     assert hall.tell("fault silent,unit=2")["ok"]
     try:
         eventually(lambda: gateway.devices()["meter_2"]["state"] == "demoted")
-        before, began = [cycles("meter_1"), cycles("meter_3")], time.monotonic()
-        eventually(lambda: time.monotonic() - began > 6.0)
-        after, took = [cycles("meter_1"), cycles("meter_3")], time.monotonic() - began
-        for first, last in zip(before, after, strict=True):
-            assert last - first >= int(took) - 1  # one a second
+        before = {name: polls(gateway, name) for name in ("meter_1", "meter_3")}
+        eventually(lambda: all(polls(gateway, name) > before[name] + 5 for name in before))
         verdict = gateway.ask("device", name="meter_2")
         assert verdict["last_error"]
         assert verdict["told"]["next_probe_s"] is not None or verdict["told"]["failures"]
     finally:
         hall.tell("clear")
-    gateway.wait_until_well(40)
+    gateway.wait_until_well()
 
 
 @pytest.mark.parametrize("name", ["poller-mixer", "control"])
@@ -216,18 +230,14 @@ def test_one_silent_unit_costs_the_others_less_than_five_percent_of_their_rate(
         hall.tell("clear")
     print(f"polls a second, all well: {undisturbed:.3f}; with a silent unit: {disturbed:.3f}")
     assert disturbed >= 0.95 * undisturbed
-    gateway.wait_until_well(40)
+    gateway.wait_until_well()
 
 
 def polls_in(gateway: RunningGateway, devices: tuple[str, ...], seconds: float) -> float:
     """Good polls a second of these devices together."""
 
     def count() -> int:
-        return sum(
-            group["cycles_good"]
-            for name in devices
-            for group in gateway.told(name)["groups"].values()
-        )
+        return sum(polls(gateway, name) for name in devices)
 
     first, began = count(), time.monotonic()
     eventually(lambda: time.monotonic() - began > seconds, within_s=2 * seconds)

@@ -14,6 +14,7 @@ import pytest
 
 from cpppod.feed import subscribe
 from tests.gateway.running import ROOT, RunningGateway, eventually
+from tests.patience import PATIENCE_S
 
 README = (ROOT / "README.md").read_text("utf-8")
 NUMBER = re.compile(r"-?\d[\d.:-]*( ms| s|/s|/min)?|(?<= )-(?= )")
@@ -52,7 +53,7 @@ def test_the_tours_commands_answer_as_shown(
     gateway: RunningGateway, command: str, shown: list[str]
 ) -> None:
     if command.startswith("cpppoctl history"):  # it needs a second of history
-        eventually(lambda: gateway.stored("boiler.pressure"), within_s=30)
+        eventually(lambda: gateway.stored("boiler.pressure"))
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -63,7 +64,7 @@ def test_the_tours_commands_answer_as_shown(
         ["bash", "-c", here(command, gateway) + " 2>&1"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         env=environment,
         check=False,
     )
@@ -79,7 +80,7 @@ def test_the_tours_program_gets_updates(gateway: RunningGateway) -> None:
     assert 'subscribe("tcp://127.0.0.1:44880", "boiler/*")' in README
     host, port = gateway.address(44880)
     requests = "tcp://{}:{}".format(*gateway.address(44881))
-    updates = subscribe(f"tcp://{host}:{port}", "boiler/*", requests=requests, timeout_s=30)
+    updates = subscribe(f"tcp://{host}:{port}", "boiler/*", requests=requests, timeout_s=PATIENCE_S)
     assert "boiler" in str(next(iter(updates)))
     updates.close()  # type: ignore[attr-defined]
 

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import io
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from cpppod.history.playback import PlaybackError, Player, add_arguments, run
 from cpppod.history.playback_devices import EnipSink, ModbusSink, parse_registers
 from cpppod.history.playback_feed import FeedSink
 from cpppod.history.recording import RecordedChange
+from tests.patience import PATIENCE_S
+from tests.ports import adjacent_ports
 
 T0 = 1_700_000_000
 US = 1_000_000
@@ -167,26 +168,15 @@ def test_a_recorded_plant_is_in_a_modbus_device(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def free_ports() -> int:
-    """A port that is free, as is the one after it."""
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                two.bind(("127.0.0.1", port + 1))
-                return port
-
-
 def test_a_recorded_plant_is_a_feed_marked_as_replay() -> None:
     async def scenario() -> None:
-        port = free_ports()
+        port, _ = adjacent_ports()
         sink = FeedSink("127.0.0.1", port)
         await sink.open({"boiler.a": 0, "boiler.b": 0})
         try:
             await sink.play(moment(0, a=1, b=2))
             async with Subscriber(f"tcp://127.0.0.1:{port}", "boiler") as feed:
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(PATIENCE_S):
                     first = await anext(aiter(feed))
                     assert first.publisher == "replay"
                     assert (first.device, first.source_us) == ("boiler", T0 * US)

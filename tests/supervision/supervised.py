@@ -16,8 +16,7 @@ from xmlrpc.client import ServerProxy, Transport
 from cpppod.gateway import supervision
 from cpppod.gateway.supervision import Program
 from cpppod.gateway.topology import Directories
-
-DEADLINE_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 class UnixTransport(Transport):
@@ -36,12 +35,12 @@ class UnixTransport(Transport):
 
 def until(condition: Callable[[], Any], what: str) -> Any:
     """The first true answer of `condition`; fails when there is none in time."""
-    end = time.monotonic() + DEADLINE_S
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         if answer := condition():
             return answer
         time.sleep(0.005)
-    raise AssertionError(f"not within {DEADLINE_S} s: {what}")
+    raise AssertionError(f"not within {PATIENCE_S} s: {what}")
 
 
 def is_alive(pid: int) -> bool:
@@ -89,7 +88,7 @@ class Supervised:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

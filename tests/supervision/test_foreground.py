@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -18,14 +17,10 @@ from typing import IO
 import pytest
 
 from cpppod.control_client import ControlClient
+from tests.ports import free_port
 from tests.supervision.supervised import is_alive, until
 
 CPPPOD = [sys.executable, "-m", "cpppod.commands.cpppod", "--foreground"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture

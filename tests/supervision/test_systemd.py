@@ -15,13 +15,13 @@ import pytest
 from cpppod.commands import cpppod as command
 from cpppod.control_client import ControlClient
 from tests import peers
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.supervision import seccomp_filter
 from tests.supervision.supervised import is_alive
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "cpppod.service"
-SECONDS = 30.0
-
 
 EVERY_KIND_OF_WORKER = """
 [gateway]
@@ -63,11 +63,6 @@ address = "localhost:{}"
 frames.weight = {{ request = "S", pattern = "S (?P<grams>[0-9]+)" }}
 parameters = {{ address = "grams" }}
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_the_unit_is_exposed_to_one_point_six_or_less() -> None:
@@ -116,13 +111,13 @@ def test_the_groups_of_the_control_socket_are_made() -> None:
 def systemd(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "n"))
-        listening.settimeout(SECONDS)
+        listening.settimeout(PATIENCE_S)
         yield listening
 
 
 def hear(systemd: socket.socket, *wanted: str) -> None:
     """Listen until systemd was told all of `wanted`."""
-    told, end = "", time.monotonic() + SECONDS
+    told, end = "", time.monotonic() + PATIENCE_S
     while not all(word in told for word in wanted):
         assert time.monotonic() < end, f"only {told!r}"
         told += systemd.recv(4096).decode() + "\n"
@@ -154,5 +149,5 @@ def test_the_gateway_starts_under_the_units_system_call_filter(
             assert all(row["state"] == "running" and not row["restarts"] for row in rows)
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert process.wait(PATIENCE_S) == 0
     assert not [pid for pid in children if is_alive(int(pid))]

@@ -17,8 +17,7 @@ from cpppod.protocols.bus.feed import decode as decode_value
 from cpppod.protocols.bus.messages import Beat, Command, CommandReply, Message, decode
 from cpppod.protocols.model.plant import Worker, to_plain
 from cpppod.workers.bus.zeromq import Bus
-
-WAIT_S = 15.0  # for a process to start on a busy machine, and for what follows at once
+from tests.patience import PATIENCE_S
 
 
 class Parties:
@@ -48,7 +47,7 @@ class Parties:
         """What the worker answers to a request of the router's."""
         return await self._ask(self._router, lambda number: replace(message, id=number))
 
-    async def until(self, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> None:
+    async def until(self, condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
         """Return when `condition` holds after some message."""
         async with asyncio.timeout(timeout_s):
             while not condition():
@@ -66,7 +65,7 @@ class Parties:
         self._last_id += 1
         future = self._replies[self._last_id] = asyncio.get_running_loop().create_future()
         frame = make(self._last_id).encode()
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(PATIENCE_S):
             while not socket.send(self.name, frame):
                 await asyncio.sleep(0.02)  # it has not connected yet
             return await future
@@ -115,7 +114,7 @@ async def running(worker: Worker) -> AsyncIterator[tuple[Parties, int]]:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), 5.0)
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
         except TimeoutError:
             os.kill(process.pid, signal.SIGKILL)
             await process.wait()

@@ -13,7 +13,8 @@ import logging
 import secrets
 import socket
 import sys
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -87,7 +88,7 @@ class EnipConnection(asyncio.Protocol):
         self.stuck_since = 0.0
         self.eof = False
         self._now = endpoint.loop.time
-        self._delayed_until = 0.0
+        self._late: deque[tuple[float, bytes | None]] = deque()  # (when, what); None: the end
         self._reading = True
         self._reading_since = 0.0
         self._out: list[bytes] = []
@@ -183,28 +184,39 @@ class EnipConnection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         assert self.transport is not None
         delay = self.endpoint.delay
-        if delay is None:
-            self.transport.write(data)
-            return
-        now = self._now()
-        self._delayed_until = max(self._delayed_until, now + delay())
-        if self._delayed_until <= now:
+        if delay is None and not self._late:
             self.transport.write(data)
         else:
-            self.endpoint.loop.call_at(self._delayed_until, self._write_late, data)
-
-    def _write_late(self, data: bytes) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(data)
+            self._hold(data, delay() if delay else 0.0)
 
     def _close(self) -> None:
-        if self.transport is None:
-            return
-        wait = self._delayed_until - self._now()
-        if wait > 0:
-            self.endpoint.loop.call_later(wait + 0.001, self.transport.close)
-        else:
+        if self._late:
+            self._hold(None, 0.0)
+        elif self.transport is not None:
             self.transport.close()
+
+    def _hold(self, data: bytes | None, seconds: float) -> None:
+        """Keep a reply back for so long, and until those before it have left."""
+        due = time.monotonic() + seconds  # the loop's clock is that of its last turn
+        if self._late:
+            self._late.append((max(due, self._late[-1][0]), data))
+        else:
+            self._late.append((due, data))
+            self._release()
+
+    def _release(self) -> None:
+        """Let out what has been held back long enough: never early, as the loop's timers are."""
+        now = time.monotonic()
+        while self._late and self._late[0][0] <= now:
+            _, data = self._late.popleft()
+            if self.transport is None or self.transport.is_closing():
+                self._late.clear()
+            elif data is None:
+                self.transport.close()
+            else:
+                self.transport.write(data)
+        if self._late:
+            self.endpoint.loop.call_later(max(self._late[0][0] - now, 0.001), self._release)
 
     def pause_writing(self) -> None:
         """The peer does not read: stop taking its requests."""

@@ -16,8 +16,10 @@ from cpppod.workers.devices.wire import Wire
 from cpppod.workers.drivers.modbus.driver import make_driver
 from cpppod.workers.simulators.modbus.simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
 from cpppod.workers.transport.port import TcpPort, make_port
+from tests.patience import PATIENCE_S
 
-WAIT_S = 10.0  # for what should happen at once, on a busy machine
+ANSWERING_S = 5.0  # time-out of devices that answer: a starved process must not take them for dead
+SILENT_S = 0.2  # time-out of devices that do not: a test lasts as long
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Published:
         self.news.set()
         return f"{block.device}/{block.group}/".encode(), repr(block.samples).encode()
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         """Return when `condition` holds after a block."""
         async with asyncio.timeout(timeout_s):
             while not condition():
@@ -66,7 +68,12 @@ def registers(first: int, count: int, **keys: Any) -> tuple[Tag, ...]:
 def device(name: str, address: str, tags: tuple[Tag, ...], **keys: Any) -> Device:
     """A Modbus TCP device with one fast group."""
     period_s = keys.pop("period_s", 0.1)
-    settings: dict[str, Any] = {"driver": "modbus-tcp", "timeout_s": 0.2, "retries": 1, **keys}
+    settings: dict[str, Any] = {
+        "driver": "modbus-tcp",
+        "timeout_s": ANSWERING_S,
+        "retries": 1,
+        **keys,
+    }
     return Device(name, address=address, groups=(Group("fast", period_s, tags),), **settings)
 
 
@@ -81,10 +88,15 @@ def make_plant(*specs: str, faults: tuple[str, ...] = ()) -> Plant:
 
 
 @asynccontextmanager
-async def simulated(plant: Plant, *, rtu: bool = False) -> AsyncIterator[tuple[Simulator, str]]:
-    """A simulator on a port of its own; (simulator, host:port)."""
+async def simulated(
+    plant: Plant, *, rtu: bool = False, port: int = 0
+) -> AsyncIterator[tuple[Simulator, str]]:
+    """A simulator on a port of its own; (simulator, host:port).
+
+    One that is to close and open again needs a `port` that stays its own meanwhile.
+    """
     simulator = Simulator(plant)
-    address = await simulator.serve(TcpEndpoint(plant, "127.0.0.1", 0, rtu=rtu))
+    address = await simulator.serve(TcpEndpoint(plant, "127.0.0.1", port, rtu=rtu))
     try:
         yield simulator, address
     finally:
@@ -130,7 +142,7 @@ async def polled(
         await wire.close()
 
 
-async def write(wire: Wire, name: str, *writes: Any, timeout_s: float = 5.0) -> WriteAnswer:
+async def write(wire: Wire, name: str, *writes: Any, timeout_s: float = PATIENCE_S) -> WriteAnswer:
     """What a device answers to a write."""
     answer: asyncio.Future[WriteAnswer] = asyncio.get_running_loop().create_future()
 

@@ -24,6 +24,7 @@ from cpppod.protocols.model.plant import Worker, to_plain
 from cpppod.workers.bus.zeromq import Bus
 from cpppod.workers.historian.stores.opening import open_reader
 from cpppod.workers.journal.files import JournalLimits, JournalWriter
+from tests.patience import PATIENCE_S
 from tests.postgresql_cluster import running_cluster
 
 TAGS = 10
@@ -113,7 +114,7 @@ class Historian:
     def stop(self) -> int:
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(10)
+        return self._process.wait(PATIENCE_S)
 
     def stored(self, load: Load, tag: str = "t0") -> list[int]:
         """The counter's values as stored, in order; empty while there is no store to ask."""
@@ -136,14 +137,12 @@ def historian(tmp_path: Path) -> Iterator[Historian]:
     found.kill()
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> float:
-    """Seconds until the condition held."""
-    begun = time.monotonic()
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds."""
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        if time.monotonic() - begun > timeout_s:
-            raise AssertionError("it did not come to that")
+        assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.02)
-    return time.monotonic() - begun
 
 
 def check_whole(historian: Historian, *loads: Load) -> None:
@@ -204,7 +203,7 @@ def test_questions_are_answered_and_beats_tell_the_state(historian: Historian) -
 
         socket = bus.router("control", receive)
         historian.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not (beats and beats[-1].extra.get("stored_us")):
                 await asyncio.sleep(0.02)
             asked: list[dict[str, Any]] = [
@@ -259,8 +258,7 @@ def test_a_disk_that_fills_and_is_freed_loses_nothing(tmp_path: Path, small_disk
             known = len(historian.stored(load))
             assert known > 0  # what is stored can be read all the while
             filler.unlink()
-            after_s = wait_until(lambda: len(historian.stored(load)) > known)
-            assert after_s < 5.0
+            wait_until(lambda: len(historian.stored(load)) > known)
         check_whole(historian, load)
     finally:
         historian.kill()

@@ -91,9 +91,9 @@ def lose_power_once(disk: Path, seconds: float) -> None:
         [sys.executable, "-c", LOAD, str(disk)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    told: list[list[float]] = []
+    told: list[list[float]] = [json.loads(process.stdout.readline())]
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while time.monotonic() < until or not told[-1][0] or told[0][2] == told[-1][2]:
         told.append(json.loads(process.stdout.readline()))
     lose_power(disk, process)
     stored, _, synced_at = told[-1]

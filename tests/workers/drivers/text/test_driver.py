@@ -22,6 +22,9 @@ from cpppod.workers.drivers.text.driver import TextDriver, make_driver
 from cpppod.workers.drivers.text.listener import TcpListener
 from cpppod.workers.simulators.text import Connection, Disturbance, Instrument, NmeaSource, Scale
 from cpppod.workers.transport.port import SerialPort
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
+from tests.workers.devices.plant import ANSWERING_S
 
 MODELS = Path(__file__).parents[4] / "etc" / "models"
 GOOD = int(Quality.GOOD)
@@ -47,7 +50,13 @@ def model(name: str) -> dict[str, Any]:
 
 def device(name: str, address: str, *groups: Group, **options: Any) -> Device:
     return Device(
-        "d", "text", address, timeout_s=2.0, groups=groups, model=model(name), options=options
+        "d",
+        "text",
+        address,
+        timeout_s=ANSWERING_S,
+        groups=groups,
+        model=model(name),
+        options=options,
     )
 
 
@@ -103,7 +112,7 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """On the event loop that workers use."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await test()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -168,6 +177,8 @@ def test_a_listening_gateway_gets_every_position_in_order_from_a_noisy_source() 
         assert positions == [
             (pytest.approx(lat, abs=1e-6), pytest.approx(lon, abs=1e-6)) for lat, lon in source.sent
         ]
+        while made.describe()["counters"]["frames"] < 4 * 200:  # those after the last position
+            await asyncio.sleep(0)
         counters = made.describe()["counters"]
         assert counters["frames"] == 4 * 200
         assert counters["checksum_errors"] == counters["dropped_frames"] == 0
@@ -311,12 +322,13 @@ def test_silence_is_a_time_out_and_a_late_reply_is_not_taken_for_the_next() -> N
     async def test() -> None:
         script = Script(b"", b"S S      2.000 kg\r\n")
         async with served(script) as (address, wires):
-            made = replace(device("sics", address, SCALE), timeout_s=0.05)
-            async with opened(make_driver(made)) as driver:
+            made = device("sics", address, SCALE)
+            async with opened(make_driver(replace(made, timeout_s=0.05))) as driver:
                 with pytest.raises(DeviceError) as raised:
                     await driver.poll(SCALE)
                 assert raised.value.quality == Quality.TIMEOUT
                 assert raised.value.connected
+                driver._device = made  # what is answered in time is not to be late
                 wires[0].transport.write(b"S S      1.000 kg\r\n")
                 while not driver._link._stream.received._data:
                     await asyncio.sleep(0)
@@ -337,7 +349,7 @@ def test_one_silent_frame_of_two_is_a_quality_of_its_tags() -> None:
             turns += 1
 
         async with served(Script(b"S D      2.000 kg\r\n")) as (address, _):
-            made = replace(device("sics", address, group), timeout_s=0.05)
+            made = replace(device("sics", address, group), timeout_s=1.0)
             async with opened(make_driver(made)) as driver:
                 driver.between = between
                 samples = await driver.poll(group)
@@ -489,13 +501,15 @@ def test_a_listener_turns_strangers_away_and_lets_a_device_replace_its_old_conne
         _, wire = await loop.create_connection(
             lambda: Wire(Script(), disturbed(1)), "127.0.0.1", strict.port
         )
+        while not strict.turned_away:
+            await asyncio.sleep(0)
         with pytest.raises(DeviceError):
             await strict.open()
         assert strict.turned_away == 1
         strict.release()
         wire.transport.abort()
 
-        listener = TcpListener("127.0.0.1:0", timeout_s=2.0)
+        listener = TcpListener("127.0.0.1:0", timeout_s=ANSWERING_S)
         opening = asyncio.ensure_future(listener.open())
         while not listener.port:
             await asyncio.sleep(0)
@@ -520,11 +534,7 @@ def test_a_listener_turns_strangers_away_and_lets_a_device_replace_its_old_conne
 
 def test_a_driver_made_anew_takes_the_bound_address_over() -> None:
     async def test() -> None:
-        first = TcpListener("127.0.0.1:0", timeout_s=0.01)
-        with pytest.raises(DeviceError):
-            await first.open()
-        address = f"127.0.0.1:{first.port}"
-        first.release()
+        address = f"127.0.0.1:{free_port()}"
         old = TcpListener(address, timeout_s=0.01)
         new = TcpListener(address, timeout_s=0.01)
         for listener in (old, new):
