@@ -27,6 +27,7 @@ from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.control.values import ValueCache
 from cpppod.workers.control.worker_commands import WorkerCommands
+from tests.patience import PATIENCE_S
 
 BOILER = Device(
     "boiler",
@@ -234,7 +235,7 @@ def served(known: KnownGateway, path: Path) -> Iterator[KnownGateway]:
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
     try:
-        assert started.wait(10)
+        assert started.wait(PATIENCE_S)
         yield known
     finally:
         loop.call_soon_threadsafe(stop.set)

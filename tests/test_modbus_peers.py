@@ -11,6 +11,7 @@ import pytest
 from cpppod.modbus import Poller, Server
 from cpppod.protocols.model.plant import Tag
 from tests import peers
+from tests.patience import PATIENCE_S
 from tests.workers.devices.plant import device, polled, registers, write
 
 CELLS = ("1-32=1,0", "10001-10032=0,1", "30001-30100=42", "40001-40100=7")
@@ -19,10 +20,10 @@ CELLS = ("1-32=1,0", "10001-10032=0,1", "30001-30100=42", "40001-40100=7")
 def mbpoll(*arguments: str) -> dict[int, str]:
     """Values by reference, as `mbpoll` prints them."""
     done = subprocess.run(
-        [peers.program("mbpoll"), "-1", "-q", *arguments],
+        [peers.program("mbpoll"), "-1", "-q", "-o", "10", *arguments],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return {int(n): v for n, v in re.findall(r"^\[(\d+)\]:\s+(-?\S+)", done.stdout, re.MULTILINE)}
@@ -73,10 +74,10 @@ def test_pymodbus_client_reads_and_writes_the_simulator(serial: bool, tmp_path: 
     async def scenario(server: Server) -> None:
         client: Any
         if serial:
-            client = AsyncModbusSerialClient(link, baudrate=9600, parity="N")
+            client = AsyncModbusSerialClient(link, baudrate=9600, parity="N", timeout=PATIENCE_S)
         else:
             host, _, port = server.address.rpartition(":")
-            client = AsyncModbusTcpClient(host, port=int(port))
+            client = AsyncModbusTcpClient(host, port=int(port), timeout=PATIENCE_S)
         await client.connect()
         unit = {"device_id": 1}
         assert (await client.read_holding_registers(0, count=5, **unit)).registers == [7] * 5
@@ -131,7 +132,7 @@ def test_cpppos_poller_reads_and_writes_the_simulator() -> None:
         "from cpppo.remote import plc_modbus\n"
         "p = plc_modbus.poller_modbus('x', host='127.0.0.1', port=int(sys.argv[1]), rate=.1)\n"
         "p.poll(40001); p.poll(30001); p.poll(1)\n"
-        "end = time.time() + 10\n"
+        f"end = time.time() + {PATIENCE_S}\n"
         "while None in (p.read(40001), p.read(30001), p.read(1)) and time.time() < end:\n"
         "    time.sleep(.05)\n"
         "p.write(40002, 123)\n"
@@ -141,7 +142,10 @@ def test_cpppos_poller_reads_and_writes_the_simulator() -> None:
     with Server("127.0.0.1:0", *CELLS) as server:
         port = server.address.rpartition(":")[2]
         done = subprocess.run(
-            [peers.cpppo_python(), "-c", script, port], capture_output=True, text=True, timeout=60
+            [peers.cpppo_python(), "-c", script, port],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
         )
         assert done.stdout.split() == ["7", "42", "True"], done.stderr
         assert server.get(40_002) == 123
@@ -156,13 +160,13 @@ def test_our_poller_reads_cpppos_simulator() -> None:
     try:
         line = process.stdout.readline()
         port = int(line.rstrip().rpartition(":")[2])
-        with Poller("theirs", host="127.0.0.1", port=port, rate=0.1) as plc:
+        with Poller("theirs", host="127.0.0.1", port=port, rate=0.1, timeout_s=20.0) as plc:
             plc.poll(40001)
-            assert plc.wait(10)
+            assert plc.wait(PATIENCE_S)
             assert plc.read(40001) == 99
             plc.write(40002, [1, 2])
             while plc.read(40003) != 2:
-                assert plc.wait(10)
+                assert plc.wait(PATIENCE_S)
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE_S)

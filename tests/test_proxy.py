@@ -16,6 +16,7 @@ from cpppod.proxy import (
     proxy_simple,
 )
 from cpppod.simulator import Settings, Simulator
+from tests.patience import PATIENCE_S
 
 DRIVE = [
     "Output_Frequency@0x93/1/10=REAL",
@@ -29,7 +30,7 @@ DRIVE = [
 NAME = "1756-L61/B LOGIX5561"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def drive() -> Iterator[Simulator]:
     with Simulator(DRIVE, Settings()) as running:
         running["Output_Current"] = 123.5
@@ -145,7 +146,7 @@ def test_an_exception_closes_the_gateway_and_the_next_use_opens_another(drive: S
 def test_a_target_that_went_away_is_told_and_found_again() -> None:
     with Simulator(DRIVE, Settings()) as first:
         address = first.address
-        via = powerflex_750_series(*address, timeout=2.0)
+        via = powerflex_750_series(*address, timeout=PATIENCE_S)
         assert list(via.read(via.parameter_substitution("Motor Velocity"))) == [[0.0]]
     with pytest.raises(CommunicationCeased):
         list(via.read(via.parameter_substitution("Motor Velocity")))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from cpppod.protocols.cip.unconnected_send import UnconnectedSend
 from cpppod.protocols.enip.encapsulation import Frame, FrameReader
 from cpppod.protocols.model.errors import DecodeError
+from tests.patience import PATIENCE_S
 
 SESSION = 0x01020304
 Answerer = Callable[[Frame, bytes], bytes]  # frame, Message Router request -> bytes to send
@@ -65,6 +66,6 @@ def hostile_target(answer: Answerer) -> Iterator[tuple[str, int]]:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
-        thread.join(5.0)
+        thread.join(PATIENCE_S)
         for each_thread in threads:
-            each_thread.join(5.0)
+            each_thread.join(PATIENCE_S)

@@ -9,12 +9,13 @@ import pytest
 from cpppod import client
 from cpppod.protocols.enip.originator.operations import OperationError
 from cpppod.simulator import Settings, Simulator
+from tests.patience import PATIENCE_S
 
 TAGS = [f"Tag{number:03d}" for number in range(150)]
 MIXED = ["Tag001", "Text", "Many[0-9]", "Nowhere", "Tag002", "Big[0-2999]", "Many[3]", "Flag"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plc() -> Iterator[Simulator]:
     tags = [f"{tag}=DINT" for tag in TAGS]
     tags += ["Text=SSTRING", "Many=INT[10]", "Big=REAL[3000]", "Flag=BOOL", "Float=REAL"]
@@ -24,7 +25,7 @@ def plc() -> Iterator[Simulator]:
 
 @pytest.fixture
 def connection(plc: Simulator) -> Iterator[client.Connector]:
-    opened = client.connector(*plc.address, timeout=5.0)
+    opened = client.connector(*plc.address, timeout=PATIENCE_S)
     yield opened
     opened.close()
 
@@ -91,7 +92,7 @@ def test_results_before_a_fault_in_the_same_packet_come_first(
     connection: client.Connector,
 ) -> None:
     for texts in (["Tag001", "Tag002", "Tag[3-1]", "Tag004"], ["Tag001=1", "Tag[3-1]"]):
-        results = connection.pipeline(texts, multiple=True, depth=2, timeout=2.0)
+        results = connection.pipeline(texts, multiple=True, depth=2, timeout=PATIENCE_S)
         assert all(next(results).ok for _ in texts[: texts.index("Tag[3-1]")])
         with pytest.raises(OperationError):
             next(results)
@@ -108,7 +109,9 @@ def test_an_endless_generator_is_taken_packet_by_packet(connection: client.Conne
 def test_a_target_without_packets_is_asked_one_by_one() -> None:
     settings = Settings(address="127.0.0.1:0", plc="micro800")
     with Simulator(["A=DINT", "B=REAL", "C=INT[4]"], settings) as plc:
-        with_packets = client.connector(*plc.address, timeout=5.0, send_path="", route_path=False)
+        with_packets = client.connector(
+            *plc.address, timeout=PATIENCE_S, send_path="", route_path=False
+        )
         for _ in range(2):
             values = with_packets.process(["A", "B", "C[0-3]"], multiple=True, depth=2)
             assert values == (0, [[0], [0.0], [0, 0, 0, 0]])
@@ -119,7 +122,7 @@ def test_async_packets_give_what_blocking_ones_give(
     plc: Simulator, connection: client.Connector
 ) -> None:
     async def scenario() -> None:
-        opened = await client.AsyncConnector.open(*plc.address, timeout=5.0)
+        opened = await client.AsyncConnector.open(*plc.address, timeout=PATIENCE_S)
         async with opened as other:
             for texts in (TAGS, MIXED):
                 expected = connection.process(texts, depth=4, multiple=True)

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from cpppod.client.discovery import discover
 from cpppod.protocols.cip.types import BY_NAME
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.simulator import Settings, Simulator
+from tests.patience import PATIENCE_S
 
 PUMP = [
     {"name": "speed", "type": "REAL"},
@@ -42,7 +44,7 @@ TYPED: list[tuple[str, list[Any]]] = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plc() -> Iterator[Simulator]:
     tags = [f"T_{kind}={kind}[3]" for kind, _ in TYPED if kind not in ("BOOL",)]
     tags += ["T_BOOL=BOOL[3]", "Big=DINT[10000]", "SCADA=INT[1000]", "Word=DINT", "Flag=BOOL"]
@@ -54,7 +56,7 @@ def plc() -> Iterator[Simulator]:
 @pytest.fixture(params=["unconnected", "connected"])
 def connection(request: pytest.FixtureRequest, plc: Simulator) -> Iterator[client.Connector]:
     kind = client.connector if request.param == "unconnected" else client.implicit
-    made = kind(*plc.address, timeout=5.0)
+    made = kind(*plc.address, timeout=PATIENCE_S)
     yield made
     made.close()
 
@@ -143,7 +145,7 @@ def test_unknown_tags_and_wrong_types_are_failures_with_their_text(
 
 
 def test_results_unpack_like_the_documented_tuple(plc: Simulator) -> None:
-    with client.connector(*plc.address, timeout=5.0) as connection:
+    with client.connector(*plc.address, timeout=PATIENCE_S) as connection:
         operations = client.parse_operations(["SCADA[1]=5", "SCADA[0-3]"])
         rows = [
             (idx, dsc, sts, val)
@@ -184,10 +186,10 @@ def test_arrays_and_bits_in_a_plan(connection: client.Connector) -> None:
 
 
 def test_requests_are_issued_now_and_harvested_later(plc: Simulator) -> None:
-    with client.connector(*plc.address, timeout=5.0) as connection:
+    with client.connector(*plc.address, timeout=PATIENCE_S) as connection:
         request = connection.read("SCADA[0-1]", sender_context=b"later")
         assert request["elements"] == 2
-        assert connection.readable(timeout=5.0)
+        assert connection.readable(timeout=PATIENCE_S)
         response = next(connection)
         assert response is not None
         assert response.peer == plc.address
@@ -196,7 +198,7 @@ def test_requests_are_issued_now_and_harvested_later(plc: Simulator) -> None:
         assert response["enip.command"] == 0x6F
         assert next(connection) is None
         connection.list_identity()
-        listed, _ = client.await_response(connection, timeout=5.0)
+        listed, _ = client.await_response(connection, timeout=PATIENCE_S)
         assert listed
         assert listed["enip.CIP.list_identity.CPF.item[0].identity_object.vendor_id"] == 1
         connection.close()
@@ -205,10 +207,10 @@ def test_requests_are_issued_now_and_harvested_later(plc: Simulator) -> None:
 
 
 def test_a_request_made_without_sending_can_be_sent(plc: Simulator) -> None:
-    with client.connector(*plc.address, timeout=5.0) as connection:
+    with client.connector(*plc.address, timeout=PATIENCE_S) as connection:
         requests = [connection.read(f"SCADA[{n}]", send=False) for n in range(2)]
         connection.multiple(requests)
-        response, _ = client.await_response(connection, timeout=5.0)
+        response, _ = client.await_response(connection, timeout=PATIENCE_S)
         assert isinstance(response, client.Response)
         assert response.reply is not None
         assert response.reply.service == 0x8A
@@ -230,7 +232,7 @@ def test_attributes_are_read_whole_and_one_by_one(connection: client.Connector) 
 
 
 def test_one_connection_serves_several_routes(plc: Simulator) -> None:
-    with client.connector(*plc.address, timeout=5.0) as connection:
+    with client.connector(*plc.address, timeout=PATIENCE_S) as connection:
         simple: dict[str, Any] = {"route_path": False, "send_path": ""}
         operations = [
             *client.parse_operations(["SCADA[0]"]),
@@ -243,7 +245,7 @@ def test_one_connection_serves_several_routes(plc: Simulator) -> None:
 def test_udp_lists_who_is_there(plc: Simulator) -> None:
     with client.client(*plc.address, udp=True) as connection:
         connection.list_services()
-        response, _ = client.await_response(connection, timeout=5.0)
+        response, _ = client.await_response(connection, timeout=PATIENCE_S)
         assert isinstance(response, client.Response)
         assert "Communications" in response.content.values()
         connection.close()
@@ -251,13 +253,13 @@ def test_udp_lists_who_is_there(plc: Simulator) -> None:
 
 def test_a_connection_leaves_from_the_address_that_it_is_told(plc: Simulator) -> None:
     for source in ("127.0.0.1", "127.0.0.1:0", ("127.0.0.1", 0)):
-        connection = client.connector(*plc.address, timeout=5.0, source_address=source)
+        connection = client.connector(*plc.address, timeout=PATIENCE_S, source_address=source)
         assert connection.process(["SCADA[0]"])[0] == 0
         connection.close()
 
 
 def test_one_thread_at_a_time_holds_a_connection_and_may_nest(plc: Simulator) -> None:
-    connection = client.connector(*plc.address, timeout=5.0)
+    connection = client.connector(*plc.address, timeout=PATIENCE_S)
     entered: list[str] = []
 
     def other() -> None:
@@ -283,7 +285,7 @@ def test_operations_of_an_endless_generator_are_taken_as_needed(plc: Simulator) 
             taken += 1
             yield "SCADA[0]"
 
-    connection = client.connector(*plc.address, timeout=5.0)
+    connection = client.connector(*plc.address, timeout=PATIENCE_S)
     results = connection.pipeline(endless(), depth=3)
     for _ in range(10):
         assert next(results).ok
@@ -294,7 +296,10 @@ def test_operations_of_an_endless_generator_are_taken_as_needed(plc: Simulator) 
 
 
 def test_discovery_lists_each_device_once(plc: Simulator) -> None:
-    (found,) = discover(*plc.address, timeout_s=0.5)
+    deadline = time.monotonic() + PATIENCE_S
+    while not (devices := discover(*plc.address, timeout_s=0.5)):  # it hears all for so long
+        assert time.monotonic() < deadline
+    (found,) = devices
     assert found.identity.product_name == "1756-L61/B LOGIX5561"
     assert found.plain()["vendor"] == 1
 
@@ -307,7 +312,9 @@ def test_a_missing_target_is_said(plc: Simulator) -> None:
 def test_slc_data_files_go_there_and_back() -> None:
     with (
         Simulator([], Settings(plc="slc500")) as slc,
-        client.connector(*slc.address, timeout=5.0, route_path=False, send_path="") as connection,
+        client.connector(
+            *slc.address, timeout=PATIENCE_S, route_path=False, send_path=""
+        ) as connection,
     ):
         texts = ["N7:0=5", "N7:0", "N7:0/3=1", "N7:0", "N7:0/3", "F8:1=2.5", "F8:1"]
         failures, values = connection.process(client.pccc_operations(texts))
@@ -328,7 +335,7 @@ def test_slc_data_files_go_there_and_back() -> None:
 def test_the_async_client_does_the_same(plc: Simulator, connected: bool) -> None:
     async def work() -> None:
         async with await client.AsyncConnector.open(
-            *plc.address, timeout=5.0, connected=connected
+            *plc.address, timeout=PATIENCE_S, connected=connected
         ) as connection:
             assert await connection.process(["SCADA[1]=6", "SCADA[0-1]"], depth=2) == (
                 0,
@@ -354,7 +361,7 @@ def test_the_async_client_does_the_same(plc: Simulator, connected: bool) -> None
 
 def test_several_tasks_share_one_async_connection(plc: Simulator) -> None:
     async def work() -> None:
-        async with await client.AsyncConnector.open(*plc.address, timeout=5.0) as connection:
+        async with await client.AsyncConnector.open(*plc.address, timeout=PATIENCE_S) as connection:
 
             async def read(number: int) -> Any:
                 return (await connection.process([f"Big[{number}]"] * 20, depth=3))[1]

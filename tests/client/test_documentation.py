@@ -11,12 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from cpppod.simulator import Simulator
+from tests.patience import PATIENCE_S
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 TAGS = "SCADA=INT[1000] TEXT=SSTRING[100] FLOAT=REAL Word=DINT Motor_Velocity@0x93/3/10=REAL"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plc() -> Iterator[Simulator]:
     with Simulator(TAGS.split()) as running:
         yield running
@@ -50,7 +51,7 @@ def test_the_shell_lines_work(plc: Simulator, line: str) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -6,6 +6,7 @@ import pytest
 
 from cpppod import client
 from cpppod.simulator import Settings, Simulator
+from tests.patience import PATIENCE_S
 
 FILES = [
     ("N7:3=-5", "N7:3", [-5]),
@@ -30,7 +31,9 @@ def test_every_kind_of_file_reads_what_was_written(plc: str) -> None:
     slc = plc == "slc500"
     tags = [*DECLARED, *(["L10=DINT[4]"] if slc else [])]
     with Simulator(tags, settings) as target:
-        connection = client.connector(*target.address, timeout=5.0, route_path=False, send_path="")
+        connection = client.connector(
+            *target.address, timeout=PATIENCE_S, route_path=False, send_path=""
+        )
         try:
             for write, read, expected in [*FILES, *(LONG if slc else [])]:
                 operations: Any = client.pccc_operations([write, read], plc5=not slc)

@@ -15,6 +15,7 @@ from cpppod.protocols.bus.messages import WriteReply
 from cpppod.workers.control.actions import Actions
 from cpppod.workers.control.queries import Queries
 from tests.known_gateway import KnownGateway, known_gateway, served
+from tests.patience import PATIENCE_S
 
 Capture = pytest.CaptureFixture[str]
 
@@ -285,7 +286,12 @@ def test_every_command_has_help_and_the_page_of_commands_shows_it(capsys: Captur
 def test_reader_that_leaves_ends_the_output_without_a_traceback(gateway: KnownGateway) -> None:
     command = f"{sys.executable} -m cpppod.commands.cpppoctl tags --json | true"
     done = subprocess.run(
-        command, shell=True, capture_output=True, timeout=60, env=dict(os.environ), check=False
+        command,
+        shell=True,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        env=dict(os.environ),
+        check=False,
     )
     assert done.stderr == b""
 

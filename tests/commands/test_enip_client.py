@@ -16,12 +16,13 @@ from cpppod.commands.enip import list_services as enip_list_services
 from cpppod.commands.enip import thruput as enip_thruput
 from cpppod.commands.enip.options import UsageError, address
 from cpppod.simulator import Settings, Simulator
+from tests.patience import PATIENCE_S
 
 PUMP = [{"name": "speed", "type": "REAL"}, {"name": "run", "type": "BOOL"}]
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plc() -> Iterator[str]:
     with Simulator(["SCADA=INT[10]", "P=Pump", "F=REAL"], Settings(structures={"Pump": PUMP})) as s:
         yield f"{s.address[0]}:{s.address[1]}"
@@ -153,7 +154,7 @@ def test_many_repeats_on_a_terminal_show_their_progress(plc: str) -> None:
         stdout=subprocess.PIPE,
         stderr=slave,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     os.close(slave)
     shown = os.read(master, 65_536)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from cpppod.simulator import Settings, Simulator
+from tests.patience import PATIENCE_S
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 TAGS = [
@@ -25,7 +26,7 @@ TAGS = [
 PUMP = [{"name": "speed", "type": "REAL"}, {"name": "run", "type": "BOOL"}]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def address() -> Iterator[str]:
     with Simulator(TAGS, Settings(structures={"Pump": PUMP})) as plc:
         plc["Output_Current"] = 123.5
@@ -61,7 +62,7 @@ def test_an_example_does_what_it_says(address: str, line: str, expected: str) ->
         [sys.executable, str(EXAMPLES / name), *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     if name == "enip_io.py":  # @0x2/1/1 is a tag's place in cpppo, and none here
         assert done.returncode in (0, 1), done.stderr

@@ -9,6 +9,7 @@ from pycomm3 import LogixDriver
 from pylogix import PLC
 
 from tests.gateway.running import RunningGateway, eventually
+from tests.patience import PATIENCE_S
 from tests.peers import cpppo_python, program
 
 LOCAL, MODBUS, RTU = "setpoints", "boiler.limit", "meter_2.setpoint"
@@ -55,7 +56,7 @@ def test_cpppo_s_client_reads_local_modbus_and_rtu_backed_tags(gateway: RunningG
         [*command, "setpoints[3]", MODBUS, RTU],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=True,
     )
     values = [float(text) for text in re.findall(r"==\s*\[([-\d.]+)\]: 'OK'", done.stdout)]
@@ -65,12 +66,12 @@ def test_cpppo_s_client_reads_local_modbus_and_rtu_backed_tags(gateway: RunningG
 def test_mbpoll_and_the_gateway_agree_on_the_registers(gateway: RunningGateway) -> None:
     set_known_values(gateway)
     _, port = gateway.address(15020)
-    mbpoll = [program("mbpoll"), "-m", "tcp", "-p", str(port), "-a", "1", "-1", "-q"]
+    mbpoll = [program("mbpoll"), "-m", "tcp", "-o", "10", "-p", str(port), "-a", "1", "-1", "-q"]
     done = subprocess.run(
         [*mbpoll, "-t", "4:float", "-B", "-r", "20", "-c", "1", "127.0.0.1"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=True,
     )
     assert re.findall(r"\[20\]:\s+([\d.]+)", done.stdout) == ["7.25"], done.stdout
@@ -79,7 +80,7 @@ def test_mbpoll_and_the_gateway_agree_on_the_registers(gateway: RunningGateway) 
         [*mbpoll, "-t", "4", "-r", "1", "-c", "1", "127.0.0.1"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=True,
     )
     counted = int(re.findall(r"\[1\]:\s+(\d+)", done.stdout)[0])

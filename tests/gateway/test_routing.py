@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.running import RunningGateway, eventually
+from tests.patience import PATIENCE_S
 from tests.peers import cpppo_python
 
 
@@ -20,7 +21,7 @@ def routed(gateway: RunningGateway, route_path: str, *operations: str) -> list[d
         [*client, "--json", "--route-path", route_path, *operations],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -42,7 +43,7 @@ def test_cpppo_s_client_reaches_the_controller_behind(gateway: RunningGateway) -
         [*command, "--route-path", '[{"port": 1, "link": 1}]', "Recipe[0-9]"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=True,
     )
     assert re.search(r"Recipe.*== \[\d+(, \d+){9}\]: 'OK'", done.stdout), done.stdout

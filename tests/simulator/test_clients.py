@@ -11,6 +11,7 @@ from pylogix import PLC
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator.tags import Declaration
 from tests import peers
+from tests.patience import PATIENCE_S
 
 STRUCTURES = {
     "Inner": [
@@ -51,7 +52,7 @@ TAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plc() -> Iterator[Simulator]:
     declared: list[str | Declaration] = [
         *TAGS,
@@ -250,7 +251,7 @@ def cpppo(plc: Simulator, program: str, *arguments: str, code: int = 0) -> str:
         [peers.cpppo_python(), "-m", f"cpppo.server.enip.{program}", "-a", address, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == code, done.stdout + done.stderr
@@ -318,7 +319,7 @@ def test_cpppo_s_thruput_runs() -> None:
                 ],
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=PATIENCE_S,
                 check=False,
             )
     except OSError:

@@ -14,6 +14,7 @@ from pycomm3 import CIPDriver, LogixDriver
 
 from cpppod.simulator import Attribute, CipError, Settings, Simulator, TagError
 from tests.enip_frames import REGISTER, read, reply_of, request, rr, write
+from tests.patience import PATIENCE_S
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
@@ -60,7 +61,7 @@ def test_fault_and_delay_come_and_go() -> None:
             plc.delay = 0.1
             begun = time.monotonic()
             assert (await asked(plc, read("N")))[0][0] == 0
-            assert time.monotonic() - begun > 0.19
+            assert time.monotonic() - begun >= 0.2  # registered and read
 
     asyncio.run(scenario())
 
@@ -76,11 +77,13 @@ class Slow(Attribute):
         if self.name == "Refusing":
             raise CipError("not now", status=0x0C)
         if self.name == "Slow":
-            assert self.gate.wait(10)
+            assert self.gate.wait(PATIENCE_S)
         return super().__getitem__(key)
 
 
 def test_slow_or_raising_attribute_costs_only_the_request_that_asked() -> None:
+    Slow.gate.clear()
+
     async def scenario() -> None:
         settings = Settings(attribute_class=Slow)
         async with Simulator(
@@ -166,7 +169,7 @@ def test_moving_values_move() -> None:
     async def scenario() -> None:
         moves = ("C=counter,every=0.01", "S=sine,offset=50,amplitude=10,period=1,every=0.01")
         async with Simulator(["C=DINT", "S=REAL"], Settings(moves=moves)) as plc:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while plc["C"] < 3:
                     await asyncio.sleep(0.01)
             assert 40 <= plc["S"] <= 60
@@ -217,6 +220,10 @@ def test_server_needs_neither_zeromq_nor_pydantic() -> None:
         "print([name for name in ('zmq', 'pydantic', 'starlette') if name in sys.modules])"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
     )
     assert shown.stdout.strip() == "[]"

@@ -1,11 +1,13 @@
 """Bytes that lie, sent to a listening target: each is refused by rule, and nobody else notices.
 
-After every case the target still answers a well-behaved client within 250 ms, logs no traceback,
-and has spent no more than 50 ms of its time on a frame.
+After every case the target still answers a well-behaved client, logs no traceback, and has spent
+no more than 50 ms of its time on a frame.
 """
 
+import contextlib
 import itertools
 import logging
+import select
 import socket
 import struct
 import time
@@ -27,14 +29,15 @@ from tests.enip_frames import (
     routed,
     rr,
 )
+from tests.patience import PATIENCE_S
 
-QUICK = Limits(frame_s=0.4, unregistered_s=0.8, idle_s=5.0, connections=40, stuck_s=0.6)
+FEW = Limits(connections=40)
 MAX_FRAME_S = 0.05
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plc() -> Iterator[Simulator]:
-    settings = Settings(limits=QUICK, route_path="1/0")
+    settings = Settings(limits=FEW, route_path="1/0")
     with Simulator(["SCADA=DINT[1000]", "N=DINT"], settings) as simulator:
         yield simulator
 
@@ -43,7 +46,7 @@ class Peer:
     """A raw TCP client."""
 
     def __init__(self, plc: Simulator, *, register: bool = True) -> None:
-        self.socket = socket.create_connection(plc.address, 3)
+        self.socket = socket.create_connection(plc.address, PATIENCE_S)
         self.session = 0
         if register:
             self.socket.sendall(REGISTER)
@@ -75,22 +78,19 @@ class Peer:
         return reply[12:20] == b"alive..."
 
     def closed(self) -> bool:
-        self.socket.settimeout(3)
         try:
             return self.socket.recv(1) == b""
         except ConnectionResetError:
             return True
-        except TimeoutError:
-            return False
 
 
 @pytest.fixture(autouse=True)
 def survival(plc: Simulator, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """A well-behaved client is served as ever, and nothing was logged that should not be."""
     yield
-    begun = time.monotonic()
-    with Peer(plc).socket:
-        assert time.monotonic() - begun < 0.25 * 4, "a fresh client waited"  # a loaded machine
+    peer = Peer(plc)
+    with peer.socket:
+        assert peer.silent()
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -126,11 +126,12 @@ def test_nonsense_before_registering_is_closed(plc: Simulator, data: bytes) -> N
 
 
 @pytest.mark.parametrize("size", [1, 23, 30])
-def test_frame_that_never_ends_is_cut_after_its_time(plc: Simulator, size: int) -> None:
-    peer = Peer(plc)
-    with peer.socket:
-        peer.socket.sendall(frame(0x65, b"\1\0\0\0\0\0\0\0")[:size])
-        assert peer.closed()
+def test_frame_that_never_ends_is_cut_after_its_time(size: int) -> None:
+    with Simulator(["N=DINT"], Settings(limits=Limits(frame_s=0.1))) as plc:
+        peer = Peer(plc)
+        with peer.socket:
+            peer.socket.sendall(frame(0x65, b"\1\0\0\0\0\0\0\0")[:size])
+            assert peer.closed()
 
 
 @pytest.mark.parametrize(
@@ -356,19 +357,15 @@ def flood_without_reading(plc: Simulator) -> None:
     with peer.socket:
         peer.socket.setblocking(False)
         batch = rr(read("SCADA", 122), peer.session) * 50
-        deadline = time.monotonic() + 20
-        cut = False
-        while time.monotonic() < deadline and not cut:
-            try:
-                peer.socket.send(batch)
-            except BlockingIOError:
-                begun = time.monotonic()
-                with Peer(plc).socket:
-                    assert time.monotonic() - begun < 1.0
-                time.sleep(0.05)
-            except (ConnectionResetError, BrokenPipeError):
-                cut = True
-        assert cut
+        deadline = time.monotonic() + PATIENCE_S
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            while time.monotonic() < deadline:
+                try:
+                    peer.socket.send(batch)
+                except BlockingIOError:
+                    with Peer(plc).socket:  # others are served meanwhile
+                        select.select([], [peer.socket], [], 0.05)
+            pytest.fail("it was not cut")
 
 
 def test_half_open_connections_give_way_to_new_ones(plc: Simulator) -> None:
@@ -392,10 +389,11 @@ def test_session_that_registered_does_not_give_way(plc: Simulator) -> None:
             peer.socket.close()
 
 
-def test_connection_that_never_registers_is_closed(plc: Simulator) -> None:
-    peer = Peer(plc, register=False)
-    with peer.socket:
-        assert peer.closed()
+def test_connection_that_never_registers_is_closed() -> None:
+    with Simulator(["N=DINT"], Settings(limits=Limits(unregistered_s=0.1))) as plc:
+        peer = Peer(plc, register=False)
+        with peer.socket:
+            assert peer.closed()
 
 
 def test_ten_thousand_pipelined_requests_come_back_in_order(plc: Simulator) -> None:

@@ -19,7 +19,7 @@ TAGS = ["SCADA=INT[100]", "Speed=REAL", "Word=DINT", "Text=STRING82[3]", "Name=S
 GOOD = int(Quality.GOOD)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plc() -> Iterator[Simulator]:
     with Simulator([*TAGS, "Drive@0x93/3/10=REAL", "Flag=BOOL"], Settings()) as running:
         yield running

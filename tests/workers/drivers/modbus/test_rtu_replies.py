@@ -17,7 +17,15 @@ from cpppod.protocols.modbus import rtu
 from cpppod.protocols.modbus.faults import parse_fault
 from cpppod.protocols.model.plant import Line, Tag
 from cpppod.protocols.model.values import Quality
-from tests.workers.devices.plant import device, make_plant, polled, registers, simulated_line
+from tests.workers.devices.plant import (
+    ANSWERING_S,
+    SILENT_S,
+    device,
+    make_plant,
+    polled,
+    registers,
+    simulated_line,
+)
 
 REQUEST_LENGTH = 8
 Script = Callable[[bytes], list[tuple[float, bytes]]]
@@ -93,11 +101,13 @@ GOOD_ROWS: dict[str, Script] = {
 TAGS = registers(0, 2, type="UINT")
 
 
-async def poll_scripted(script: Script, polls: int) -> list[tuple[object, int]]:
+async def poll_scripted(
+    script: Script, polls: int, timeout_s: float = SILENT_S
+) -> list[tuple[object, int]]:
     """What r0 and r1 were published as, over so many finished polls."""
     unit = ScriptedUnit(script)
     line = Line("line", unit.path)
-    settings = {"timeout_s": 0.12, "retries": 0, "demote_after": 10, "period_s": 0.02}
+    settings = {"timeout_s": timeout_s, "retries": 0, "demote_after": 10, "period_s": 0.02}
     scripted = device("d", "line", TAGS, driver="modbus-rtu", **settings)
     async with polled(scripted, line=line) as (_, published):
         await published.until(lambda: len(published.blocks) >= polls)
@@ -114,7 +124,7 @@ def test_a_reply_that_lies_is_never_a_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", GOOD_ROWS)
 def test_a_good_reply_is_used_whatever_is_around_it(name: str) -> None:
-    samples = asyncio.run(poll_scripted(GOOD_ROWS[name], 4))
+    samples = asyncio.run(poll_scripted(GOOD_ROWS[name], 4, ANSWERING_S))
     assert [value for value, quality in samples if quality == 0] == [1, 2]
 
 
@@ -124,7 +134,7 @@ def test_an_echo_is_named_where_it_is_seen_and_stripped_where_that_is_configured
             lambda request: [(0, request), (0.02, GOOD)] if strip else [(0, request)]
         )
         line = Line("line", unit.path, strip_echo=strip)
-        keys = {"timeout_s": 0.12, "retries": 0, "driver": "modbus-rtu"}
+        keys = {"timeout_s": ANSWERING_S if strip else 0.5, "retries": 0, "driver": "modbus-rtu"}
         async with polled(device("d", "line", TAGS, **keys), line=line) as (wire, published):
             await published.until(lambda: bool(published.blocks))
             error = wire.devices["d"].counters.last_error
@@ -191,14 +201,16 @@ def test_late_replies_never_become_anothers_value_in_10000_polls() -> None:
     assert good > 1_000
 
 
-@pytest.mark.parametrize("share", [0.001, 0.01])
-def test_noise_on_the_line_is_counted_and_never_a_value(share: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("share", "timeout_s"), [(0.001, 0.5), (0.01, 0.2)])
+def test_noise_on_the_line_is_counted_and_never_a_value(
+    share: float, timeout_s: float, tmp_path: Path
+) -> None:
     async def scenario() -> None:
         plant = make_plant("1:40001-40020=7")
         plant.faults.add(parse_fault(f"noise-before:2,rate={45 * share / 2}"))
         plant.faults.add(parse_fault(f"crc,rate={45 * share}"))
         link = str(tmp_path / "line")
-        keys = {"timeout_s": 0.05, "retries": 1, "driver": "modbus-rtu", "period_s": 0.01}
+        keys = {"timeout_s": timeout_s, "retries": 1, "driver": "modbus-rtu", "period_s": 0.01}
         async with simulated_line(plant, link):
             noisy = device("d", "line", registers(0, 20), **keys)
             async with polled(noisy, line=Line("line", link)) as (_, published):

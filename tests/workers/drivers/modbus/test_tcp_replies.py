@@ -12,7 +12,15 @@ import pytest
 from cpppod.protocols.modbus.faults import Fault, parse_fault
 from cpppod.protocols.model.plant import Tag
 from cpppod.protocols.model.values import Quality
-from tests.workers.devices.plant import device, make_plant, polled, registers, simulated
+from tests.workers.devices.plant import (
+    ANSWERING_S,
+    SILENT_S,
+    device,
+    make_plant,
+    polled,
+    registers,
+    simulated,
+)
 
 REQUEST_LENGTH = 12
 GOOD = bytes.fromhex("01030400010002")
@@ -100,13 +108,13 @@ TAGS = registers(0, 2, type="UINT")
 
 
 async def poll_scripted(
-    script: Callable[[int], list[tuple[float, bytes]]], polls: int
+    script: Callable[[int], list[tuple[float, bytes]]], polls: int, timeout_s: float = SILENT_S
 ) -> list[tuple[object, int]]:
     """What r0 and r1 were published as, over so many finished polls."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Scripted(script), "127.0.0.1", 0)
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    settings = {"timeout_s": 0.18, "retries": 0, "demote_after": 10, "period_s": 0.02}
+    settings = {"timeout_s": timeout_s, "retries": 0, "demote_after": 10, "period_s": 0.02}
     async with polled(device("d", address, TAGS, **settings)) as (_, published):
         await published.until(lambda: len(published.blocks) >= polls)
     server.close()
@@ -122,13 +130,13 @@ def test_a_reply_that_lies_is_never_a_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", GOOD_ROWS)
 def test_a_good_reply_is_used_whatever_else_arrives(name: str) -> None:
-    samples = asyncio.run(poll_scripted(GOOD_ROWS[name], 5))
+    samples = asyncio.run(poll_scripted(GOOD_ROWS[name], 5, ANSWERING_S))
     assert [value for value, quality in samples if quality == 0] == [1, 2]
     assert all(value is None for value, quality in samples if quality != 0)
 
 
 def test_an_exceptions_code_is_kept_in_the_quality() -> None:
-    samples = asyncio.run(poll_scripted(ROWS["M15 exception EE"], 1))
+    samples = asyncio.run(poll_scripted(ROWS["M15 exception EE"], 1, ANSWERING_S))
     assert {quality >> 8 & 0xFF for _, quality in samples} == {0xEE}
 
 
