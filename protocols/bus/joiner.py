@@ -36,6 +36,7 @@ from cpppod.protocols.bus.feed_requests import (
 )
 from cpppod.protocols.bus.topics import HEARTBEATS
 from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.freshness import BlockOrder
 
 FEED = "feed"
 REPLY_TIMEOUT_S = 2.0  # for one page; then it is asked again
@@ -61,12 +62,12 @@ class _Stream:
     queue: deque[tuple[bytes, ValueMessage, bytes]] = field(default_factory=deque)
 
 
-@dataclass(slots=True)
-class _Topic:
-    publisher: str
-    epoch: int
-    sequence: int
-    doubtful: bool = False
+class _Topic(BlockOrder):
+    __slots__ = ("doubtful",)
+
+    def __init__(self, publisher: str) -> None:
+        super().__init__(publisher)
+        self.doubtful = True
 
 
 @dataclass(slots=True)
@@ -305,20 +306,13 @@ class Joiner:
         """
         held = self._topics.get(topic)
         if held is None:
-            held = self._topics[topic] = _Topic(message.publisher, 0, 0, doubtful=True)
-        if held.publisher == message.publisher and held.epoch == message.epoch:
-            again = message.kind == Kind.REPEAT and (held.doubtful or not cached)
-            if message.sequence < held.sequence + (not again):
-                self.counters.superseded += message.kind == Kind.BLOCK
-                return
-        elif held.publisher == message.publisher and message.epoch < held.epoch:
+            held = self._topics[topic] = _Topic(message.publisher)
+        place = (message.publisher, message.epoch, message.sequence)
+        again = message.kind == Kind.REPEAT and (held.doubtful or not cached)
+        if not held.admits(*place, repeat=again):
             self.counters.superseded += message.kind == Kind.BLOCK
             return
-        held.publisher, held.epoch, held.sequence = (
-            message.publisher,
-            message.epoch,
-            message.sequence,
-        )
+        held.take(*place)
         if len(message.body.tags) == message.body.members:
             held.doubtful = False
         events.append(Updated(topic, message, payload, replayed))

@@ -9,14 +9,16 @@ from typing import Any
 
 from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
 from cpppod.protocols.bus.feed_requests import PAGE_BYTES, Message
+from cpppod.protocols.model.freshness import BlockOrder
 
 MAX_TOPICS = 20_000  # ten times the groups of the largest plant planned for
 
 
-class _Topic:
+class _Topic(BlockOrder):
     __slots__ = ("members", "message", "payload", "samples")
 
     def __init__(self) -> None:
+        super().__init__()
         self.message: ValueMessage | None = None  # envelope of the last block applied
         self.members = 0
         self.samples: dict[str, tuple[Any, int]] = {}
@@ -41,20 +43,19 @@ class LastValues:
         return topic in self._topics
 
     def apply(self, topic: bytes, message: ValueMessage) -> bool:
-        """Whether the BLOCK or REPEAT was taken; a repeat older than what is here is not."""
+        """Whether the BLOCK or REPEAT was taken; one older than what is here is not."""
         entry = self._topics.get(topic)
         if entry is None:
             if len(self._topics) >= MAX_TOPICS:
                 self.refused += 1
                 return False
             entry = self._topics[topic] = _Topic()
-        last = entry.message
-        same = (
-            last is not None and last.publisher == message.publisher and last.epoch == message.epoch
-        )
+        publisher, epoch, sequence = message.publisher, message.epoch, message.sequence
         repeat = message.kind == Kind.REPEAT
-        if repeat and same and last is not None and message.sequence < last.sequence:
+        if not entry.admits(publisher, epoch, sequence, repeat=repeat):
             return False
+        same = (publisher, epoch) == (entry.publisher, entry.epoch)
+        entry.take(publisher, epoch, sequence)
         block: Block = message.body
         if repeat or not same or len(block.tags) == block.members:
             entry.samples = block.as_dict()
@@ -68,15 +69,14 @@ class LastValues:
     def sequence(self, topic: bytes, publisher: str, epoch: int) -> int:
         """Of the last block of that publisher's epoch applied to the topic; 0 for none."""
         entry = self._topics.get(topic)
-        last = entry.message if entry else None
-        if last is None or last.publisher != publisher or last.epoch != epoch:
+        if entry is None or (entry.publisher, entry.epoch) != (publisher, epoch):
             return 0
-        return last.sequence
+        return entry.sequence
 
     def source(self, topic: bytes) -> tuple[str, int]:
         """Publisher and epoch of the last block applied to `topic`, which must be here."""
-        message = self._topics[topic].message
-        return ("", 0) if message is None else (message.publisher, message.epoch)
+        entry = self._topics[topic]
+        return entry.publisher, entry.epoch
 
     def page(self, prefixes: tuple[bytes, ...], after: bytes) -> tuple[list[Message], bytes]:
         """Repeats of the topics behind `after`; and, if more follow, the last one's name."""

@@ -16,6 +16,7 @@ from cpppod.protocols.cip.status import CipError, GeneralStatus, TagStatus
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.types import DataType
 from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.freshness import Freshness
 from cpppod.protocols.model.values import Quality, is_bad
 
 MAX_ELEMENTS = 4_000_000  # of one tag: beyond it even SINTs would be no controller's memory
@@ -43,17 +44,18 @@ class Reply:
         self.cost = cost
 
 
-class GroupState:
-    """When a device's poll group was last read, and until when it is fresh (monotonic s)."""
+class GroupState(Freshness):
+    """A device's poll group: its last block, its age, and the samples that both are true of.
 
-    __slots__ = ("epoch", "expires", "read_at", "samples", "sequence", "stale_after_s", "variable")
+    Attributes:
+        marked: whether age has turned samples stale, which the next block undoes.
+    """
 
-    def __init__(self, stale_after_s: float) -> None:
-        self.stale_after_s = stale_after_s
-        self.read_at = -1.0
-        self.expires = 0.0
-        self.epoch = 0
-        self.sequence = 0
+    __slots__ = ("marked", "samples", "variable")
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(limit_s)
+        self.marked = False
         self.samples: list[Sample] = []
         self.variable: Variable | None = None
 
@@ -72,8 +74,8 @@ class Sample:
         if self.quality == Quality.GOOD:
             return None
         code = self.quality & 0xFF
-        read_at = self.group.read_at
-        age = min(max(int(now - read_at), 0), 0xFFFE) if read_at >= 0 else 0xFFFF
+        age_s = self.group.age_s(now)
+        age = 0xFFFF if age_s is None else min(int(age_s), 0xFFFE)
         status = self.quality >> 8 & 0xFFFF
         words = (
             (TagStatus.NOT_FRESH | code, age, status)
@@ -231,6 +233,7 @@ class Image:
         device: str,
         group_name: str,
         *,
+        publisher: str,
         epoch: int,
         sequence: int,
         read_at: float,
@@ -238,29 +241,32 @@ class Image:
         values: Sequence[Any],
         qualities: int | Sequence[int],
         now: float,
+        repeat: bool = False,
     ) -> bool:
         """Take in a block; False where it is none of ours or older than what we have.
 
         `read_at` is the monotonic second at which the whole group was read: members not named were
-        confirmed unchanged then.
+        confirmed unchanged then. A `repeat` of the block that we have may bring members that were
+        lost before it; what a write has made uncertain since stays so.
         """
         group = self.groups.get((device, group_name))
-        if group is None or (epoch, sequence) <= (group.epoch, group.sequence):
+        if group is None or not group.admits(publisher, epoch, sequence, repeat=repeat):
             return False
-        group.epoch, group.sequence = epoch, sequence
+        again = group.is_at(publisher, epoch, sequence)
+        group.take(publisher, epoch, sequence)
         variable = self.devices[device]
         assert isinstance(variable.type, Structure)
-        revived = group.expires <= now
-        group.read_at = read_at
-        group.expires = read_at + group.stale_after_s
-        if revived:
+        if group.marked:
             _restore(group)
+        group.read_at = read_at
         for position, tag in enumerate(tags):
             quality = qualities if isinstance(qualities, int) else qualities[position]
+            if again and _is_doubtful(variable, tag):
+                continue
             _apply(variable, variable.type, tag, values[position], quality)
         variable.changed()
         self.next_expiry = min(self.next_expiry, group.expires)
-        if group.expires <= now:
+        if group.is_stale(now):
             self.expire(now)
         return True
 
@@ -268,11 +274,10 @@ class Image:
         """Turn the groups stale that are older than their limit."""
         soonest = float("inf")
         for group in self.groups.values():
-            if group.read_at < 0:
-                continue
-            if group.expires > now:
+            if not group.is_stale(now):
                 soonest = min(soonest, group.expires)
                 continue
+            group.marked = True
             for sample in group.samples:
                 if not is_bad(sample.quality) and sample.quality & 0xFF != Quality.STALE:
                     sample.quality = int(Quality.STALE)
@@ -307,9 +312,8 @@ class Image:
         for name, before in groups.items():
             group = self.groups.get((variable.device, name))
             if group is not None:
-                group.epoch, group.sequence = before.epoch, before.sequence
-                group.read_at = before.read_at
-                group.expires = before.read_at + group.stale_after_s
+                group.continue_from(before)
+                group.read_at, group.marked = before.read_at, before.marked
                 self.next_expiry = min(self.next_expiry, group.expires)
         variable.changed()
 
@@ -325,8 +329,14 @@ class Image:
         variable.changed()
 
 
+def _is_doubtful(variable: Variable, tag: str) -> bool:
+    sample = variable.samples.get(tag.casefold())
+    return sample is not None and sample.quality & 0xFF == Quality.UNCERTAIN
+
+
 def _restore(group: GroupState) -> None:
     """The group is read again: what only age had made stale is good, being unchanged."""
+    group.marked = False
     for sample in group.samples:
         if sample.quality & 0xFF == Quality.STALE:
             sample.quality = int(Quality.GOOD)

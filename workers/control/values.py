@@ -10,7 +10,7 @@ no such limit.
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 from sys import intern
@@ -18,6 +18,7 @@ from typing import Any
 
 from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
 from cpppod.protocols.bus.topics import LOCAL, topic
+from cpppod.protocols.model.freshness import Freshness
 from cpppod.protocols.model.plant import Worker
 from cpppod.protocols.model.values import Quality, explain, is_bad
 
@@ -66,16 +67,15 @@ class Reading:
         }
 
 
-@dataclass(slots=True)
-class CachedGroup:
+class CachedGroup(Freshness):
     """The last known samples of one topic, and the block that they are as of."""
 
-    publisher: str = ""
-    epoch: int = 0
-    sequence: int = 0
-    source_us: int = 0
-    mono_us: int = 0
-    samples: dict[str, tuple[Any, int]] = field(default_factory=dict)
+    __slots__ = ("samples", "source_us")
+
+    def __init__(self, limit_s: float = 0.0) -> None:
+        super().__init__(limit_s)
+        self.source_us = 0
+        self.samples: dict[str, tuple[Any, int]] = {}
 
 
 class ValueCache:
@@ -99,28 +99,25 @@ class ValueCache:
         for info in self.tags.values():
             self._by_member.setdefault(info.topic, {})[info.member] = info
         self._flat = {info.flat_name.lower(): info for info in self.tags.values() if info.flat_name}
-        self._groups = {
-            name: group for name, group in self._groups.items() if name in self._by_member
-        }
+        known, self._groups = self._groups, {}
+        for info in self.tags.values():
+            if info.topic not in self._groups:
+                group = self._groups[info.topic] = known.get(info.topic) or CachedGroup()
+                group.limit_s = info.stale_after_s
 
     def apply(self, name: bytes, message: ValueMessage) -> None:
-        """Take a block or repeat of topic `name`; one that is older than what is there is dropped.
-
-        Older is said of one publisher's blocks only: where a device changes its owner, the order is
-        the feed's.
-        """
+        """Take a block or repeat of topic `name`; one older than what is there is dropped."""
         if message.kind not in (Kind.BLOCK, Kind.REPEAT):
             return
         block: Block = message.body
         group = self._groups.setdefault(name, CachedGroup())
-        position, known = (message.epoch, message.sequence), (group.epoch, group.sequence)
-        again = position == known and message.kind == Kind.BLOCK
-        if group.publisher == message.publisher and (position < known or again):
+        place = (message.publisher, message.epoch, message.sequence)
+        if not group.admits(*place, repeat=message.kind == Kind.REPEAT):
             return
         samples = block.as_dict()
         changed = [tag for tag, sample in samples.items() if group.samples.get(tag) != sample]
-        group.publisher, (group.epoch, group.sequence) = message.publisher, position
-        group.source_us, group.mono_us = message.source_us, message.mono_us
+        group.take(*place)
+        group.source_us, group.read_at = message.source_us, message.mono_us / 1e6
         members = self._by_member.get(name, {})
         if not group.samples:  # its keys stay for good: those strings that are here already
             samples = {
@@ -145,10 +142,10 @@ class ValueCache:
         if group is None or sample is None:
             return Reading(info, None, int(Quality.NOT_YET_KNOWN), 0, None)
         value, quality = sample
-        age_s = max(0.0, (now_us - group.mono_us) / 1e6)
-        if 0.0 < info.stale_after_s < age_s and not is_bad(quality):
+        now = now_us / 1e6
+        if group.is_stale(now) and not is_bad(quality):
             quality = int(Quality.STALE)
-        return Reading(info, value, quality, group.source_us, age_s)
+        return Reading(info, value, quality, group.source_us, group.age_s(now))
 
     def find(self, name: str) -> TagInfo | None:
         """The tag called `name`, or with that flat name."""

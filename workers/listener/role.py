@@ -275,8 +275,10 @@ class ListenerRole:
         self._target.image.apply_block(
             device,
             group,
+            publisher=message.publisher,
             epoch=message.epoch,
             sequence=message.sequence,
+            repeat=message.kind == Kind.REPEAT,
             read_at=message.mono_us / 1e6,
             tags=block.tags,
             values=block.values,

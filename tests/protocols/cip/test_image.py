@@ -1,5 +1,7 @@
 """The image of devices: freshness, order of blocks, replies that are dropped when tags change."""
 
+from dataclasses import replace
+
 import pytest
 
 from cpppod.protocols.cip import types
@@ -29,12 +31,22 @@ def device_image() -> Image:
     return target.image
 
 
-def block(image: Image, sequence: int, now: float = 100.0, **values: object) -> bool:
+def block(
+    image: Image,
+    sequence: int,
+    now: float = 100.0,
+    *,
+    owner: tuple[str, int] = ("poller-a", 1),
+    repeat: bool = False,
+    **values: object,
+) -> bool:
     return image.apply_block(
         "boiler",
         "fast",
-        epoch=1,
+        publisher=owner[0],
+        epoch=owner[1],
         sequence=sequence,
+        repeat=repeat,
         read_at=now,
         tags=list(values),
         values=list(values.values()),
@@ -86,12 +98,42 @@ def test_older_block_changes_nothing() -> None:
     assert image.devices["boiler"].type.unpack(image.devices["boiler"].data)[0]["pressure"] == 2.5
 
 
+def value_of(image: Image, tag: str) -> object:
+    boiler = image.devices["boiler"]
+    return boiler.type.unpack(boiler.data)[0][tag]
+
+
+def test_device_that_moves_to_a_worker_older_than_its_former_owner_is_followed() -> None:
+    image = device_image()
+    block(image, 50, owner=("poller-young", 2_000), pressure=2.5, burner=True)
+    assert block(image, 7, owner=("poller-old", 1_000), pressure=3.5, burner=True)
+    assert value_of(image, "pressure") == 3.5
+
+
+def test_repeat_of_the_block_that_is_here_brings_what_was_lost_before_it() -> None:
+    image = device_image()
+    block(image, 1, pressure=2.5, burner=True)
+    block(image, 3, burner=False)  # block 2, which changed the pressure, never came
+    assert not block(image, 3, pressure=9.0, burner=True)
+    assert block(image, 3, repeat=True, pressure=3.5, burner=False)
+    assert value_of(image, "pressure") == 3.5
+
+
+def test_repeat_of_an_old_block_does_not_make_an_uncertain_tag_good() -> None:
+    image = device_image()
+    block(image, 1, pressure=2.5, burner=True)
+    image.set_uncertain("boiler", ["pressure"])
+    block(image, 1, repeat=True, pressure=2.5, burner=True)
+    assert refused(image, "pressure") is not None
+    assert refused(image, "burner") is None
+
+
 def test_bad_quality_carries_the_device_s_status() -> None:
     image = device_image()
     bad = quality(Quality.DEVICE_STATUS, status=2)
     image.apply_block(
-        "boiler", "fast", epoch=1, sequence=1, read_at=99.0, tags=["pressure", "burner"],
-        values=[None, True], qualities=[bad, 0], now=100.0,
+        "boiler", "fast", publisher="poller-a", epoch=1, sequence=1, read_at=99.0,
+        tags=["pressure", "burner"], values=[None, True], qualities=[bad, 0], now=100.0,
     )  # fmt: skip
     error = refused(image, "pressure")
     assert error is not None
@@ -132,6 +174,21 @@ def test_device_declared_anew_keeps_what_did_not_change() -> None:
     target.image.carry_over(former, variable, groups)
     assert variable.type.unpack(variable.data)[0]["pressure"] == 2.5
     assert variable.samples["pressure"].refuse(100.0) is None
+
+
+def test_tag_that_was_stale_under_its_former_limit_is_good_once_read_again() -> None:
+    image = device_image()
+    block(image, 1, pressure=2.5, burner=True)
+    image.expire(105.0)
+    former, groups = image.devices["boiler"], image.groups_of("boiler")
+    patient = replace(BOILER, groups=(replace(BOILER.groups[0], max_age_s=60.0),))
+    listener = Listener("main")
+    target = make_target(listener, [], Allotment(), random_u32=lambda: 1, clock_us=lambda: 0)
+    variable = add_device(target, patient)
+    assert variable is not None
+    target.image.carry_over(former, variable, groups)
+    block(target.image, 2, now=106.0, pressure=2.6)
+    assert variable.samples["burner"].refuse(106.0) is None
 
 
 def test_device_s_strings_are_logix_strings() -> None:

@@ -71,7 +71,7 @@ def test_device_is_a_structure_whose_tags_are_members_and_may_have_flat_names() 
     kinds = {member.name: member.type.name for member in structure.members if not member.hidden}
     assert kinds == {"pressure": "REAL", "alarm": "BOOL", "counters": "DINT"}
     image.apply_block(
-        "boiler", "fast", epoch=1, sequence=1, read_at=0.0,
+        "boiler", "fast", publisher="poller-a", epoch=1, sequence=1, read_at=0.0,
         tags=["pressure", "alarm", "counters"], values=[2.5, True, [1, 2, 3, 4]],
         qualities=0, now=0.0,
     )  # fmt: skip

@@ -308,6 +308,7 @@ def feed(client: Client, sequence: int = 1, now: float = 1.0, **values: Any) -> 
     client.target.image.apply_block(
         "boiler",
         "fast",
+        publisher="poller-a",
         epoch=1,
         sequence=sequence,
         read_at=now,
