@@ -23,6 +23,7 @@ from cpppod.history.durations import parse_seconds
 from cpppod.history.recording import END_US, RecordedChange, RecordingError, moments
 from cpppod.history.timestamp import timestamp
 from cpppod.protocols.model.values import explain
+from cpppod.workers.historian.stores.opening import store_examples
 
 ENOUGH = 1_000  # moments given out before others get a turn
 AHEAD_S = 0.0005  # due sooner than this is due now: a timer would not be more exact
@@ -127,7 +128,7 @@ class Player:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `play` to its parser."""
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="a history file, a store's folder, or postgresql://...")
+    add("source", metavar="SOURCE", help=f"a history file, {store_examples()}")
     add("--tags", action="append", default=[], metavar="PATTERN", help="boiler.*; all tags")
     add("--factor", type=float, default=1.0, metavar="N", help="times as fast as it was; 1")
     add("--from", dest="begin", type=moment_us, default=0, metavar="TIME", help="its beginning")

@@ -131,7 +131,7 @@ class History:
 
 
 def history(url: str) -> History:
-    """The store at `url`: a folder of SQLite files, `sqlite:///folder` or `postgresql://...`.
+    """The store at `url`: a folder of SQLite files, `sqlite:///folder`, `postgresql://...`.
 
     Raises:
         StoreError: there is none.

@@ -9,16 +9,21 @@ that the call in it fails like any other.
 """
 
 import asyncio
-import importlib.util
 import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.historian.collector import Collector, CollectorCounters
-from cpppod.workers.historian.stores.opening import POSTGRESQL, open_reader, open_store, store_url
+from cpppod.workers.historian.stores.opening import (
+    open_reader,
+    open_store,
+    store_at,
+    store_url,
+)
 from cpppod.workers.historian.stores.questions import QuestionError, answer
+from cpppod.workers.historian.stores.spec import GivesUp
 from cpppod.workers.historian.stores.store import StoreError
 from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
@@ -46,11 +51,8 @@ class Historian:
         self._changed = asyncio.Event()
 
     def prepare(self, worker: Worker) -> list[str]:
-        url = store_url(worker.options, worker.state_dir)
-        if url.startswith(POSTGRESQL) and importlib.util.find_spec("psycopg") is None:
-            return ["history: PostgreSQL needs psycopg; pip install 'cpppod[postgresql]'"]
         try:
-            open_store(url, worker.options)
+            open_store(store_url(worker.options, worker.state_dir), worker.options)
         except (StoreError, TypeError) as error:
             return [f"history: {error}"]
         self._prepared = worker
@@ -89,10 +91,9 @@ class Historian:
             done, _ = await asyncio.wait((call,), timeout=HUNG_S)
             if done:
                 return call.result()
-            give_up = getattr(collector.store, "give_up", None)
             logger.error("store hangs url=%s", self._url.rpartition("@")[2])
-            if give_up is not None:
-                give_up()
+            if store_at(self._url).gives_up:
+                cast(GivesUp, collector.store).give_up()
 
     async def _wait(self, seconds: float) -> None:
         try:

@@ -13,6 +13,7 @@ from cpppod.history.files import COMPRESSIONS
 from cpppod.history.playback import moment_us
 from cpppod.history.recording import END_US, RecordingError
 from cpppod.history.transfer import TransferError, export_history, import_history
+from cpppod.workers.historian.stores.opening import store_examples
 from cpppod.workers.historian.stores.store import StoreError
 
 Add = Callable[..., argparse.ArgumentParser]
@@ -26,7 +27,7 @@ def add_commands(add: Add) -> None:
         "write stored values as a history file",
         example="cpppoctl export /var/lib/cpppod/history plant.hst --tags 'boiler.*'",
     )
-    command.add_argument("source", metavar="SOURCE", help="a store's folder, or postgresql://...")
+    command.add_argument("source", metavar="SOURCE", help=store_examples())
     command.add_argument("file", metavar="FILE", help="the history file (.hst); appended to")
     command.add_argument("--compress", choices=COMPRESSIONS, default="", help="as FILE.0.gz ...")
     _add_choice(command)
@@ -37,7 +38,7 @@ def add_commands(add: Add) -> None:
         example="cpppoctl import plant.hst /tmp/history --device boiler",
     )
     command.add_argument("source", metavar="FILE", help="a history file, rotated ones too")
-    command.add_argument("store", metavar="STORE", help="a store's folder, or postgresql://...")
+    command.add_argument("store", metavar="STORE", help=store_examples())
     command.add_argument("--device", default="", help="of registers, and tags without one")
     _add_choice(command)
 

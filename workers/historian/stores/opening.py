@@ -1,58 +1,63 @@
 """Stores by their URL: `sqlite:///var/lib/cpppod/history`, a folder's path, `postgresql://...`."""
 
-from pathlib import Path
-from typing import Any
-
+from cpppod.workers.historian.stores.spec import STORES, Options, StoreSpec
 from cpppod.workers.historian.stores.store import Store, StoreError, StoreReader
 
-POSTGRESQL = ("postgresql://", "postgres://")
 
-
-def store_url(options: dict[str, Any], state_dir: str) -> str:
-    """The URL of the store that a historian's options name."""
-    if options.get("store") == "postgresql" or options.get("dsn"):
-        dsn = str(options.get("dsn", ""))
-        return dsn if dsn.startswith(POSTGRESQL) else f"postgresql:///?{_as_query(dsn)}"
-    return str(options.get("path") or Path(state_dir) / "history")
-
-
-def _as_query(dsn: str) -> str:
-    """`host=db dbname=plant` as a URL's query; what is quoted in there must come as a URL."""
-    return "&".join(dsn.split())
-
-
-def sqlite_folder(url: str) -> Path:
-    """The folder of a SQLite store's URL.
+def chosen_store(options: Options) -> StoreSpec:
+    """The kind of store that a historian's options name.
 
     Raises:
-        StoreError: a URL of something else.
+        StoreError: there is none of that name.
     """
-    if url.startswith("sqlite://"):
-        return Path(url.removeprefix("sqlite://") or ".")
-    if "://" in url:
-        raise StoreError(f"{url}: no store; expected a folder, sqlite:///folder or postgresql://")
-    return Path(url)
+    for spec in STORES.ours():
+        if spec.chosen_by and options.get(spec.chosen_by):
+            return spec
+    name = str(options.get("store", "sqlite"))
+    found = STORES.find(name)
+    if found is None:
+        raise StoreError(STORES.failures.get(name, f"no store is called {name}"))
+    return found
 
 
-def open_store(url: str, options: dict[str, Any]) -> Store:
-    """The store of a URL, not yet opened; limits are the options that begin like theirs.
+def store_url(options: Options, state_dir: str) -> str:
+    """The URL of the store that a historian's options name.
+
+    Raises:
+        StoreError: there is none of that name.
+    """
+    return chosen_store(options).url(options, state_dir)
+
+
+def store_at(url: str) -> StoreSpec:
+    """The kind of the store at a URL.
 
     Raises:
         StoreError: no such kind of store, or what it needs is not installed.
     """
-    if url.startswith(POSTGRESQL):
-        from cpppod.workers.historian.stores.postgresql.store import (
-            PostgresqlLimits,
-            PostgresqlStore,
-        )
+    scheme, separator, _ = url.partition("://")
+    scheme = scheme if separator else ""
+    for spec in STORES:
+        if scheme in spec.schemes:
+            if missing := spec.missing():
+                raise StoreError(missing)
+            return spec
+    raise StoreError(f"{url}: no store; expected {store_examples()}")
 
-        return PostgresqlStore(url, PostgresqlLimits(options.get("retention_s", 0.0)))
-    from cpppod.workers.historian.stores.sqlite.store import SqliteLimits, SqliteStore
 
-    names = {"bytes": "bytes", "free_bytes": "free_bytes", "roll_up": "roll_up"}
-    names |= {"retention_s": "retention_s", "minutes_retention_s": "minutes_retention_s"}
-    limits = {names[name]: value for name, value in options.items() if name in names}
-    return SqliteStore(sqlite_folder(url), SqliteLimits(**limits))
+def store_examples() -> str:
+    """How the places of stores are written, for help texts and errors."""
+    *first, last = [spec.example for spec in STORES]
+    return f"{', '.join(first)}, or {last}"
+
+
+def open_store(url: str, options: Options) -> Store:
+    """The store of a URL, not yet opened; its limits are among the options.
+
+    Raises:
+        StoreError: no such kind of store, or what it needs is not installed.
+    """
+    return store_at(url).open(url, options)
 
 
 def open_reader(url: str) -> StoreReader:
@@ -61,10 +66,4 @@ def open_reader(url: str) -> StoreReader:
     Raises:
         StoreError: there is none, or it cannot be reached.
     """
-    if url.startswith(POSTGRESQL):
-        from cpppod.workers.historian.stores.postgresql.reader import PostgresqlReader
-
-        return PostgresqlReader(url)
-    from cpppod.workers.historian.stores.sqlite.reader import SqliteReader
-
-    return SqliteReader(sqlite_folder(url))
+    return store_at(url).read(url)
