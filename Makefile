@@ -1,8 +1,8 @@
-# Two commands do everything on a machine with Python 3.11, make and a package index:
+# Two commands do everything on a machine with Python 3.11 or later, make and a package index:
 #   make run    sets up, then runs the gateway on its demo plant
 #   make test   sets up, then passes the tests
 .DEFAULT_GOAL := help
-.PHONY: help setup peers run test flaky campaign count fuzz bench lint format lock wheel docker clean
+.PHONY: help setup peers run test flaky matrix coverage setup-check unlocked campaign count fuzz bench lint format lock wheel docker clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -15,85 +15,130 @@ N ?= 5
 LOAD ?=
 TESTS ?=
 FUZZ_SECONDS ?= 60
+MATRIX := 3.12 3.13
+
+# The locks keep their extras (coverage[toml]): a pip older than 23.3 takes one without for unlocked.
+LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-strip-extras --no-header --upgrade
+UV := uv==0.13.9
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: $(VENV)/.installed  ## the virtual environment with everything that development needs
+setup: $(VENV)/.lint  ## the virtual environment with everything that development needs
 
-$(VENV)/.installed: setup.cfg pyproject.toml requirements-dev.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cpppod needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
-	$(BIN)/python -m compileall -q cpppod protocols workers
+# An environment grows: what running needs, then the tests, then the tools. Each stamp is a lock installed.
+# -S: from the standard library alone, whatever else that Python has.
+SET_UP = @$(PYTHON) -S -m tests.installation.set_up
+define RUNNING_PYTHON
+@$(PYTHON) --version >/dev/null 2>&1 || { echo "make: $(PYTHON) does not run: install Python 3.11 or later, or name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: cpppod needs Python 3.11 or later, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11 ...")'
+endef
+
+$(VENV)/.run: requirements.lock setup.cfg pyproject.toml
+	$(RUNNING_PYTHON)
+	$(SET_UP) $(VENV) requirements.lock --project
+	@$(BIN)/python -m compileall -q cpppod protocols workers
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	$(SET_UP) $(VENV) requirements-dev.lock
+	@touch $@
+
+$(VENV)/.%: requirements-%.lock $(VENV)/.dev
+	$(SET_UP) $(VENV) requirements-$*.lock
 	@touch $@
 
 peers: $(PEERS)/cpppo/.installed $(PEERS)/node/.installed  ## programs that the tests talk to and that need environments of their own
 
-$(PEERS)/cpppo/.installed: tests/peers-cpppo.txt
-	$(PYTHON) -m venv $(PEERS)/cpppo
-	$(PEERS)/cpppo/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers-cpppo.txt
+$(PEERS)/cpppo/.installed: tests/peers-cpppo.lock
+	$(RUNNING_PYTHON)
+	$(SET_UP) $(PEERS)/cpppo tests/peers-cpppo.lock --build greenery
 	@touch $@
 
-$(PEERS)/node/.installed: examples/package.json
+$(PEERS)/node/.installed: examples/package.json examples/package-lock.json
 	@mkdir -p $(PEERS)/node
-	cp examples/package.json $(PEERS)/node/
-	@if command -v npm >/dev/null; then cd $(PEERS)/node && npm install --silent --no-audit --no-fund; \
-	else echo "make: npm not found: the test of the Node.js subscriber will say so"; fi
+	@cp examples/package.json examples/package-lock.json $(PEERS)/node/
+	@if ! command -v npm >/dev/null; then echo "make: npm not found: the test of the Node.js subscriber will say so"; \
+	else echo "$(PEERS)/node: the packages of examples/package-lock.json"; \
+	  cd $(PEERS)/node && npm ci --loglevel error --no-audit --no-fund >/dev/null \
+	  || { echo "make: npm could not install examples/package-lock.json: see its words above" >&2; exit 1; }; fi
 	@touch $@
 
-run: setup  ## the gateway in the foreground, on its demo plant; Ctrl-C stops it
+run: $(VENV)/.run  ## the gateway in the foreground, on its demo plant; Ctrl-C stops it
 	@exec $(BIN)/cpppod --demo
 
-test: setup peers  ## the test suite
+test: $(VENV)/.dev peers  ## the test suite
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
-flaky: setup peers $(PEERS)/flaky/.installed  ## the tests N times in random order; LOAD=1: beside busy loops; TESTS=paths
+flaky: $(VENV)/.dev peers $(PEERS)/flaky/.installed  ## the tests N times in random order; LOAD=1: beside busy loops; TESTS=paths
 	$(BIN)/python tests/flaky.py --plugins $(PEERS)/flaky --runs $(N) $(if $(filter-out 0,$(LOAD)),--load) \
 	  -- -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) $(TESTS)
 
-$(PEERS)/flaky/.installed: tests/flaky.txt | setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade --target $(PEERS)/flaky -r tests/flaky.txt
+$(PEERS)/flaky/.installed: tests/flaky.txt | $(VENV)/.dev
+	@echo "$(PEERS)/flaky: the packages of tests/flaky.txt"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --upgrade --target $(PEERS)/flaky -r tests/flaky.txt
 	@touch $@
 
-campaign: setup peers  ## the long tests: hours of kills, late replies, cut lines
+matrix: peers $(MATRIX:%=matrix-%)  ## the tests that differ by version of Python, on python3.12 and python3.13
+
+matrix-%:
+	@if python$* --version >/dev/null 2>&1; then \
+	  $(MAKE) --no-print-directory VENV=$(VENV)-$* PYTHON=python$* \
+	    PYTEST_ARGS='-q tests/protocols tests/configuration tests/client $(PYTEST_ARGS)' test; \
+	else echo "make: python$* does not run here: nothing was tested with it"; test "$$CI" != true; fi
+
+coverage: $(VENV)/.dev  ## branch coverage of each module of protocols/ by tests/protocols alone
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup tests/protocols \
+	  --cov=cpppod.protocols --cov-branch --cov-report=json:.coverage.json $(PYTEST_ARGS)
+	@$(BIN)/python tests/coverage_gate.py .coverage.json
+
+setup-check:  ## set up with old and new pips, in new environments; then with the newest of everything
+	$(RUNNING_PYTHON)
+	@$(PYTHON) -S -m tests.installation.setup_check
+
+unlocked:  ## install with the newest of everything, and run the demo plant until its first values
+	$(RUNNING_PYTHON)
+	@$(PYTHON) -S -m tests.installation.setup_check unlocked
+
+campaign: $(VENV)/.dev peers  ## the long tests: hours of kills, late replies, cut lines
 	$(BIN)/python -m pytest -m campaign --timeout 0 -n 0 $(PYTEST_ARGS)
 
-count: setup  ## the counting proof: served = stored + declared gaps + declared errors
+count: $(VENV)/.dev  ## the counting proof: served = stored + declared gaps + declared errors
 	$(BIN)/python -m pytest -m counting --timeout 0 -n 0 $(PYTEST_ARGS)
 
-fuzz: setup  ## every decoder against mutated bytes, FUZZ_SECONDS each
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
+fuzz: $(VENV)/.fuzz  ## every decoder against mutated bytes, FUZZ_SECONDS each
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
-bench: setup peers  ## measurements side by side with peers; BENCH=name for one of them
+bench: $(VENV)/.dev peers  ## measurements side by side with peers; BENCH=name for one of them
 	$(BIN)/python bench/run.py $(BENCH)
 
-lint: setup  ## ruff and mypy
+lint: $(VENV)/.lint  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: setup  ## rewrite the sources as ruff would have them
+format: $(VENV)/.lint  ## rewrite the sources as ruff would have them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock:  ## pin what setup.cfg asks for: requirements.lock and requirements-dev.lock
-	$(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
-	$(VENV)-lock/bin/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-header \
-	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra postgresql -o requirements.lock setup.cfg
-	$(VENV)-lock/bin/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-header \
-	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra test --extra lint --extra svg --extra build \
-	  -o requirements-dev.lock setup.cfg
-	rm -rf $(VENV)-lock
+lock:  ## pin the newest of what setup.cfg, pyproject.toml, the peers and the examples ask for
+	$(RUNNING_PYTHON)
+	@$(PYTHON) -m venv $(VENV)-lock
+	@$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	$(LOCK) --extra postgresql -o requirements.lock setup.cfg
+	$(LOCK) --extra test --extra svg --extra build -c requirements.lock -o requirements-dev.lock setup.cfg
+	$(LOCK) --group lint -c requirements-dev.lock -o requirements-lint.lock
+	$(LOCK) --group fuzz -c requirements-dev.lock -o requirements-fuzz.lock
+	$(LOCK) -o tests/peers-cpppo.lock tests/peers-cpppo.txt
+	@rm -rf $(VENV)-lock
+	cd examples && npm update --package-lock-only --omit-lockfile-registry-resolved --silent
 
-wheel: setup  ## the wheel, in dist/
+wheel: $(VENV)/.dev  ## the wheel, in dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w dist .
 
 docker: wheel  ## the container image
 	docker build -t cpppod .
 
 clean:  ## remove what was built, the environments included
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(MATRIX:%=$(VENV)-%) $(PEERS) build dist *.egg-info .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
