@@ -1,4 +1,4 @@
-"""Each module of protocols/ is covered to 95 % by tests/protocols alone: the end of `make coverage`.
+"""Each module of protocols/ has 95 % coverage by tests/protocols alone: the end of `make coverage`.
 
     python tests/coverage_gate.py REPORT    what `pytest --cov-branch --cov-report=json` wrote
 

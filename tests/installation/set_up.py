@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVELOPMENT = ROOT / "requirements-dev.lock"  # names the setuptools that builds cpppod
+ONE_INDEX = {"PIP_EXTRA_INDEX_URL": " ", "PIP_FIND_LINKS": " "}  # a blank empties the list
 PATIENCE = ("--retries", "1", "--timeout", "15")  # for looking why, after an installation failed
 
 
@@ -89,6 +90,13 @@ def run_pip(
     )
 
 
+def show(told: subprocess.CompletedProcess[str]) -> None:
+    """pip's own words on what failed, without its warnings on the way there."""
+    for line in told.stderr.splitlines():
+        if not line.startswith("WARNING:"):
+            print(line, file=sys.stderr)
+
+
 def install(python: Path, lock: Path, *, build: Sequence[str] = (), only: str = "") -> None:
     """Installs what `lock` names, or `only` that package of it.
 
@@ -103,7 +111,7 @@ def install(python: Path, lock: Path, *, build: Sequence[str] = (), only: str = 
             wanted.write_text(dict(pinned(lock))[only])
         told = run_pip(python, "install", *words, "-r", str(wanted))
     if told.returncode != 0:
-        print(told.stderr, end="", file=sys.stderr)
+        show(told)
         raise SetUpError(why_not(python, lock, words))
 
 
@@ -140,7 +148,8 @@ def why_not(python: Path, lock: Path, words: Sequence[str]) -> str:
             if to_be_had(*words, "-r", str(one)):
                 continue
             wanted = requirement.partition(" ")[0]
-            if run_pip(python, "index", "versions", *PATIENCE, "pip").returncode != 0:
+            asked = run_pip(python, "index", "versions", *PATIENCE, "pip", environment=ONE_INDEX)
+            if asked.returncode != 0:  # every index has pip
                 return no_index(python)
             if to_be_had(*(word for word in words if word != "--require-hashes"), wanted):
                 return f"the index's files of {wanted} are others than {lock.name} has hashes of"
@@ -179,7 +188,7 @@ def install_project(python: Path, folder: Path) -> None:
             environment={"PYTHONPATH": tools, "PYTHONWARNINGS": "ignore"},
         )
     if told.returncode != 0:
-        print(told.stderr, end="", file=sys.stderr)
+        show(told)
         raise SetUpError(f"cpppod could not be installed into {folder}: see pip's words above")
 
 
