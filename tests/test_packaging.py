@@ -80,6 +80,18 @@ def test_zmq_is_imported_by_the_bus_alone() -> None:
     assert users == {"workers/bus/zeromq.py"}
 
 
+def test_pydantic_is_imported_by_settings_alone_below_the_configuration() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("workers", "protocols")
+        for path in python_files(folder)
+        for name in sorted(imports(path))
+        if name.partition(".")[0] == "pydantic" or name.endswith(".settings")
+        if path.name != "settings.py"
+    ]
+    assert wrong == []
+
+
 def test_no_role_imports_another_role() -> None:
     wrong = [
         f"{path.name}: {name}"

@@ -12,9 +12,9 @@ from cpppod.configuration.devices import DeviceTables
 from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, named, names_of, present, sound_part, validate
 from cpppod.configuration.problems import Findings, KeyPath
-from cpppod.configuration.quantities import CIP_TYPES, PREDEFINED_STRUCTURES
 from cpppod.cpppo_cfg import Settings
 from cpppod.protocols.model import plant
+from cpppod.workers.settings import CIP_TYPES, PREDEFINED_STRUCTURES
 
 DEFAULT_LISTENER = "main"
 

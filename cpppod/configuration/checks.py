@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from cpppod.configuration.quantities import CIP_TYPES, INTEGER_TYPES, split_host_port
+from cpppod.workers.settings import CIP_TYPES, INTEGER_TYPES, split_host_port
 
 WIDTHS = {  # bits of the types that a bit can be taken from
     **dict.fromkeys(("SINT", "USINT", "BYTE"), 8),

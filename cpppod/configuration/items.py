@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from cpppod.configuration.problems import Findings, KeyPath
-from cpppod.configuration.sections import Section
+from cpppod.workers.settings import Section
 
 _Section = TypeVar("_Section", bound=Section)
 

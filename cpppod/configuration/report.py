@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.configuration import Configuration, checks
-from cpppod.configuration.quantities import split_host_port
 from cpppod.gateway import topology
+from cpppod.workers.settings import split_host_port
 
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")

@@ -9,9 +9,9 @@ Field by field only; what takes two sections to see is in `cpppod.configuration.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from cpppod.configuration.quantities import (
+from cpppod.workers.settings import (
     Duration,
     ListenAddress,
     Name,
@@ -19,6 +19,7 @@ from cpppod.configuration.quantities import (
     OptionalCipType,
     OptionalHostPort,
     OptionalListenAddress,
+    Section,
     Size,
     TagAddress,
     Text,
@@ -37,12 +38,6 @@ UnsignedWord = Annotated[int, Field(ge=0, le=0xFFFF)]
 UnsignedDoubleWord = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
 MAX_ELEMENTS = 65_535  # Read Tag counts elements in 16 bits
 SHORTEST_PERIOD_S = 0.01  # below it a schedule in Python is a promise that cannot be kept
-
-
-class Section(BaseModel):
-    """A table of the file: unknown keys are mistakes, and a text is not a number."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Gateway(Section):
@@ -260,7 +255,7 @@ class _DeviceKeys(Section):
     description: Text = ""
     enabled: bool = True
     isolate: bool = Field(default=False, description="a worker of its own")
-    group: list[Group] = []
+    group: list[Group] = Field(default=[])
 
 
 class Device(_DeviceKeys):
@@ -268,7 +263,7 @@ class Device(_DeviceKeys):
 
     driver: Driver
     template: Annotated[str, Field(max_length=40)] = ""
-    parameters: dict[str, str | int | float | bool] = {}
+    parameters: dict[str, str | int | float | bool] = Field(default={})
 
 
 class Template(_DeviceKeys):
@@ -341,13 +336,13 @@ class File(Section):
     model_config = ConfigDict(title="cpppod configuration")
 
     gateway: Gateway = Gateway()
-    listener: list[Listener] = []
-    tag: list[LocalTag] = []
-    structure: list[Structure] = []
-    route: list[Route] = []
-    line: dict[str, Line] = {}
-    template: dict[str, Template] = {}
-    device: dict[str, Device] = {}
+    listener: list[Listener] = Field(default=[])
+    tag: list[LocalTag] = Field(default=[])
+    structure: list[Structure] = Field(default=[])
+    route: list[Route] = Field(default=[])
+    line: dict[str, Line] = Field(default={})
+    template: dict[str, Template] = Field(default={})
+    device: dict[str, Device] = Field(default={})
     feed: Feed = Feed()
     history: History = History()
     metrics: Metrics = Metrics()

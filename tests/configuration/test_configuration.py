@@ -11,11 +11,11 @@ import pytest
 from cpppod import configuration
 from cpppod.commands import cpppod as command
 from cpppod.configuration import Configuration, ConfigurationError
-from cpppod.configuration.quantities import PREDEFINED_STRUCTURES
 from cpppod.configuration.sections import Personality
 from cpppod.protocols.cip.personality import PERSONALITIES
 from cpppod.protocols.cip.structures import PREDEFINED
 from cpppod.protocols.model.plant import Plant, from_plain, to_plain
+from cpppod.workers.settings import PREDEFINED_STRUCTURES
 
 SHIPPED = sorted((Path(configuration.__file__).parents[1] / "etc").glob("*.toml"))
 DEVICE = """

@@ -7,9 +7,10 @@ import pytest
 
 from cpppod import configuration
 from cpppod.configuration import sections
+from cpppod.workers.settings import Section
 
 TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
-PLAIN: list[type[sections.Section]] = [
+PLAIN: list[type[Section]] = [
     sections.Gateway,
     sections.Identity,
     sections.TcpIp,
@@ -25,7 +26,7 @@ PLAIN: list[type[sections.Section]] = [
     sections.Group,
     sections.Tag,
 ]
-PREFIXED: dict[str, type[sections.Section]] = {
+PREFIXED: dict[str, type[Section]] = {
     "feed": sections.Feed,
     "history": sections.History,
     "metrics": sections.Metrics,
@@ -35,7 +36,7 @@ PREFIXED: dict[str, type[sections.Section]] = {
 
 
 @pytest.mark.parametrize("model", PLAIN, ids=lambda model: model.__name__)
-def test_every_key_is_described(model: type[sections.Section]) -> None:
+def test_every_key_is_described(model: type[Section]) -> None:
     missing = [key for key in model.model_fields if f"`{key}`" not in TEXT and key != "group"]
     assert not missing
 
