@@ -226,13 +226,20 @@ def _encode_one(segment: Segment) -> bytes:
             return bytes((subtype, value))
 
 
+def _characters(text: str) -> bytes:
+    try:
+        return text.encode("iso-8859-1")
+    except UnicodeEncodeError:
+        raise EncodeError(f"{text!r} is not ISO 8859-1", status=0x04) from None
+
+
 def encode_symbol(name: str) -> bytes:
     """The segment of a tag, member or program name.
 
     Raises:
-        EncodeError: a name that is empty or too long.
+        EncodeError: a name that is empty, too long or not of ISO 8859-1.
     """
-    raw = name.encode("iso-8859-1", "replace")
+    raw = _characters(name)
     size = len(raw)
     if not 0 < size <= MAX_SYMBOL:
         raise EncodeError(f"symbol of {size} bytes", status=0x04)
@@ -259,7 +266,7 @@ def _encode_port(segment: Port) -> bytes:
     if isinstance(link, int):
         data = bytes((first,)) + wide + bytes((link,))
     else:
-        raw = link.encode("iso-8859-1", "replace")
+        raw = _characters(link)
         if not 0 < len(raw) < 256:
             raise EncodeError(f"port segment {segment}", status=0x04)
         data = bytes((first | 0x10, len(raw))) + wide + raw
@@ -289,9 +296,8 @@ def parse_tag(text: str) -> tuple[Segment, ...]:
         if not found:
             raise EncodeError(f"tag {text!r}: component {component!r}", status=0x04)
         segments.append(Symbol(found[1]))
-        for index in (found[2] or "").split(","):
-            if index.strip():
-                segments.append(Logical(LogicalType.ELEMENT, int(index)))
+        for index in found[2].split(",") if found[2] else ():
+            segments.append(Logical(LogicalType.ELEMENT, parse_integer(index)))
     return tuple(segments)
 
 

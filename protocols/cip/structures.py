@@ -107,7 +107,7 @@ class Structure:
                 )
             return bytes(value)
         if isinstance(value, str) and self.is_string:
-            raw = value.encode("iso-8859-1", "replace")
+            raw = types.characters(self.name, value)
             if len(raw) > self.members[1].length:
                 raise EncodeError(
                     f"{self.name}: {len(raw)} characters", status=GeneralStatus.TOO_MUCH_DATA

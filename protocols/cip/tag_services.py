@@ -24,7 +24,7 @@ from cpppod.protocols.cip.status import CipError, GeneralStatus, TagStatus
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Reference
 from cpppod.protocols.cip.types import DataType
-from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError, ProtocolError
 
 Outcome = bytes | Reply | Pending
 READ_SLACK = (
@@ -104,7 +104,7 @@ def read(service: int, reference: Reference, data: bytes, origin: Origin) -> Out
         elements = variable.strings[reference.at : reference.at + count]
         return _string_reply(service, reference.kind, elements, offset, room - 2)
     if isinstance(reference, _Bools):
-        return _bools_reply(service, reference, count, offset, room - 2)
+        return _bools_reply(service, reference, (count, offset), room - 2, origin)
     return _memory_reply(service, reference, (count, offset), room, origin)
 
 
@@ -114,7 +114,8 @@ class _Bools(Reference):
 
 def _as_bools(reference: Reference, count: int) -> Reference:
     """The same request in single bits, where a packed BOOL array has so many."""
-    if reference.kind is not types.DWORD or reference.first + count > 32 * reference.whole:
+    there = 32 * reference.whole if reference.variable.attribute is None else 0
+    if reference.kind is not types.DWORD or reference.first + count > there:
         raise beyond_end()
     bools = _Bools(reference.variable, types.BOOL, at=reference.at - 4 * reference.first)
     bools.first = reference.first
@@ -124,7 +125,13 @@ def _as_bools(reference: Reference, count: int) -> Reference:
     return bools
 
 
-def _bools_reply(service: int, reference: Reference, count: int, offset: int, room: int) -> bytes:
+def _bools_reply(
+    service: int, reference: Reference, asked: tuple[int, int], room: int, origin: Origin
+) -> bytes:
+    count, offset = asked
+    if offset and offset >= count:
+        raise beyond_end(TagStatus.OFFSET_BEYOND_END)
+    _check_fresh(reference, origin.image)
     memory, base = reference.variable.data, reference.at
     chosen = range(reference.first + offset, reference.first + count)
     raw = bytes(memory[base + bit // 8] >> bit % 8 & 1 for bit in chosen)
@@ -148,12 +155,7 @@ def _string_reply(
     service: int, kind: Any, elements: Sequence[bytes], offset: int, room: int
 ) -> bytes:
     """Strings of varying size: whole elements only, so that a client can decode each fragment."""
-    position, skipped = 0, 0
-    while position < len(elements) and skipped < offset:
-        skipped += len(elements[position])
-        position += 1
-    if skipped != offset or (offset and position >= len(elements)):
-        raise beyond_end(TagStatus.OFFSET_BEYOND_END)
+    position = _elements_before(elements, offset)
     sent: list[bytes] = []
     size = 0
     for element in elements[position:]:
@@ -164,6 +166,17 @@ def _string_reply(
     status = 6 if position + len(sent) < len(elements) else 0
     header: bytes = kind.header
     return bytes((service | REPLY, 0, status, 0)) + header + b"".join(sent)
+
+
+def _elements_before(elements: Sequence[bytes], offset: int) -> int:
+    """How many strings of varying size take up exactly `offset` bytes."""
+    position, skipped = 0, 0
+    while position < len(elements) and skipped < offset:
+        skipped += len(elements[position])
+        position += 1
+    if skipped != offset or (offset and position >= len(elements)):
+        raise beyond_end(TagStatus.OFFSET_BEYOND_END)
+    return position
 
 
 def _memory_reply(
@@ -197,17 +210,24 @@ def _memory_reply(
 def _checked(
     render: Callable[[], bytes], reference: Reference, image: Image
 ) -> Callable[[], bytes]:
-    samples = reference.samples
-
     def checked() -> bytes:
-        for sample in samples:
-            if sample.quality:
-                error = sample.refuse(image.now)
-                if error is not None:
-                    raise error
+        _check_fresh(reference, image)
         return render()
 
     return checked
+
+
+def _check_fresh(reference: Reference, image: Image) -> None:
+    """Refuse what is not good: an old value is never passed off as a fresh one.
+
+    Raises:
+        CipError: why there is no fresh value.
+    """
+    for sample in reference.samples:
+        if sample.quality:
+            error = sample.refuse(image.now)
+            if error is not None:
+                raise error
 
 
 def _read_attribute(
@@ -241,9 +261,9 @@ def _read_attribute(
 
 
 def _attribute_error(error: Exception) -> CipError:
-    status = getattr(error, "status", None)
-    if isinstance(status, int):
-        return CipError(str(error), status=status, extended=getattr(error, "extended", ()))
+    if isinstance(error, ProtocolError) and 0 < error.status < 0x100:
+        extended = error.extended if isinstance(error, CipError) else ()
+        return CipError(str(error), status=error.status, extended=extended)
     return CipError(str(error), status=GeneralStatus.GENERAL_ERROR, extended=(0x2100,))
 
 
@@ -277,7 +297,7 @@ def write(service: int, reference: Reference, data: bytes, origin: Origin) -> by
     check_writable(variable, origin)
     kind = reference.kind
     if asked.code == types.BOOL.code and kind is types.DWORD:
-        return _write_bools(service, reference, asked, origin)
+        return _write_bools(service, reference, asked)
     if isinstance(kind, Structure):
         if asked.code != types.STRUCTURE or asked.handle != kind.handle:
             raise _mismatch()
@@ -294,6 +314,8 @@ def write(service: int, reference: Reference, data: bytes, origin: Origin) -> by
             asked.payload = asked.payload[: max(total - asked.offset, 0)]
         if asked.offset >= total:
             raise beyond_end(TagStatus.OFFSET_BEYOND_END)
+        if not asked.payload:
+            raise short()
     elif len(asked.payload) < total:
         raise short()
     raw = asked.payload[:total]
@@ -375,36 +397,53 @@ def _converted(asked: _Write, kind: DataType) -> _Write:
     return _Write(kind.code, 0, asked.count, offset, raw)
 
 
-def _write_bools(service: int, reference: Reference, asked: _Write, origin: Origin) -> bytes:
+def _write_bools(service: int, reference: Reference, asked: _Write) -> bytes:
     """BOOLs one by one into a packed array, element numbers being bits."""
-    if reference.variable.device:
+    variable = reference.variable
+    if variable.device or variable.attribute is not None:
         raise _mismatch()
-    bits = 32 * reference.whole
-    first = reference.first + asked.offset
-    values = asked.payload[: asked.count - asked.offset]
-    if reference.first + asked.count > bits:
+    if reference.first + asked.count > 32 * reference.whole:
         raise beyond_end()
-    if service == 0x4D and len(values) < asked.count:
+    if asked.offset >= asked.count:
+        raise beyond_end(TagStatus.OFFSET_BEYOND_END)
+    values = asked.payload[: asked.count - asked.offset]
+    if len(values) < (asked.count if service == 0x4D else 1):
         raise short()
     base = reference.at - 4 * reference.first
-    memory = reference.variable.data
-    for position, value in enumerate(values, first):
+    memory = variable.data
+    for position, value in enumerate(values, reference.first + asked.offset):
         mask, at = 1 << position % 8, base + position // 8
         memory[at] = memory[at] | mask if value else memory[at] & ~mask
-    reference.variable.written()
+    variable.written()
     return _success(service)
+
+
+def _given_values(service: int, reference: Reference, asked: _Write) -> tuple[int, list[Any]]:
+    """(first element, values) of a write by value; a fragment holds whole elements."""
+    kind, variable = reference.kind, reference.variable
+    if kind.size:
+        skipped, odd = divmod(asked.offset, kind.size)
+        if odd or skipped >= asked.count:
+            raise beyond_end(TagStatus.OFFSET_BEYOND_END)
+        given = min(asked.count - skipped, len(asked.payload) // kind.size)
+        values = kind.unpack(asked.payload, asked.count if service == 0x4D else given)
+    elif service == 0x4D:
+        skipped, values = 0, kind.unpack(asked.payload, asked.count)
+    else:
+        if asked.offset and variable.attribute is not None:
+            raise beyond_end(TagStatus.OFFSET_BEYOND_END)  # only the object knows its lengths
+        there = (variable.strings or [])[reference.at : reference.at + asked.count]
+        skipped = _elements_before(there, asked.offset)
+        values = kind.unpack(asked.payload)[: asked.count - skipped]
+    if not values:
+        raise short()
+    return reference.first + skipped, values
 
 
 def _write_values(service: int, reference: Reference, asked: _Write) -> bytes | Pending:
     """Write to a tag of strings of varying size, or to the user's own object."""
-    variable, kind, first = reference.variable, reference.kind, reference.first
-    if kind.size:
-        if len(asked.payload) < asked.count * kind.size and service == 0x4D:
-            raise short()
-        first += asked.offset // kind.size
-        values = kind.unpack(asked.payload, min(asked.count, len(asked.payload) // kind.size))
-    else:
-        values = kind.unpack(asked.payload, asked.count if service == 0x4D else None)
+    variable = reference.variable
+    first, values = _given_values(service, reference, asked)
     if variable.attribute is None:
         variable.set(values, first)
         return _success(service)
@@ -482,10 +521,7 @@ def read_modify_write(
     old = variable.data[reference.at : reference.at + size]
     new = bytes((byte | masks[at]) & masks[size + at] for at, byte in enumerate(old))
     if variable.device:
-        for sample in reference.samples:
-            error = sample.refuse(origin.image.now)
-            if error is not None:
-                raise error
+        _check_fresh(reference, origin.image)
         return _write_device(service, reference, new, 0, origin)
     if variable.attribute is not None:
         raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
@@ -495,7 +531,7 @@ def read_modify_write(
 
 def attribute_access(
     variable: Variable,
-) -> Callable[[int, bytes | None, Origin], Pending | None]:
+) -> Callable[[int, bytes | None, Origin], Pending]:
     """Get and Set Attribute Single of a tag that the user's own object answers."""
     kind, attribute = variable.type, variable.attribute
     key: int | slice = slice(0, variable.length) if variable.dimensions else 0

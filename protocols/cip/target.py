@@ -132,9 +132,7 @@ class Target:
         """Take in an object class; one of the same id gives way."""
         self.classes[item.class_id] = item
 
-    def add_tag(
-        self, variable: Variable, address: tuple[int, int, int] | None = None, alias: str = ""
-    ) -> None:
+    def add_tag(self, variable: Variable, address: tuple[int, int, int] | None = None) -> None:
         """Take in a tag, at `address` (class, instance, attribute) or the Message Router's next."""
         known = self.image.variables.get(variable.name.casefold())
         if known is not None and known is not variable:
@@ -144,16 +142,15 @@ class Target:
             while (MESSAGE_ROUTER_CLASS, 1, self._last_attribute) in self.addressed:
                 self._last_attribute += 1
             address = (MESSAGE_ROUTER_CLASS, 1, self._last_attribute)
+        if (owner := self.addressed.get(address, variable)) is not variable:
+            raise EncodeError(f"tag {variable.name}: {address} is {owner.name}'s", status=0)
         self.image.add(variable)
-        self.symbols.add(variable, alias)
+        self.symbols.add(variable)
         self._place(variable, address)
         self.forget_replies()
 
     def _place(self, variable: Variable, address: tuple[int, int, int]) -> None:
         class_id, instance_id, attribute_id = address
-        known = self.addressed.get(address)
-        if known is not None and known is not variable:
-            raise EncodeError(f"tag {variable.name}: {address} is {known.name}'s", status=0)
         found = self.classes.setdefault(class_id, CipClass(class_id))
         instance = found.instances.setdefault(instance_id, CipInstance())
         instance.attributes[attribute_id] = _tag_attribute(variable)
@@ -189,6 +186,8 @@ class Target:
             class_id, instance_id, attribute_id = variable.address
             instance = self.classes[class_id].instances[instance_id]
             instance.attributes.pop(attribute_id, None)
+            if class_id == ASSEMBLY_CLASS and (class_id, instance_id, 4) not in self.addressed:
+                instance.attributes.pop(4, None)
 
     def execute(self, message: bytes, origin: Origin) -> Outcome:
         """What becomes of a Message Router request."""
@@ -324,6 +323,8 @@ class Target:
     ) -> Outcome:
         """Requests to class 0x6B or 0x68: tags by instance, listings, attributes of a symbol."""
         if service in (0x01, 0x03) and path[0] == Logical(LogicalType.CLASS, SYMBOL_CLASS):
+            if not self.personality.browsing:
+                raise unknown("class")
             number = path[1].value if len(path) > 1 and isinstance(path[1], Logical) else 0
             entry = self.symbols.controller.entries.get(number)
             if entry is None:

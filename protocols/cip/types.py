@@ -25,6 +25,24 @@ STRING82_SIZE = 88
 _TEXT = "iso-8859-1"
 
 
+def characters(kind: str, value: Any) -> bytes:
+    """A string's characters, of `str` or as bytes; `kind` is named where they are neither.
+
+    Raises:
+        EncodeError: no string (a number would be so many zero bytes), or not ISO 8859-1.
+    """
+    try:
+        if isinstance(value, str):
+            return value.encode(_TEXT)
+    except UnicodeEncodeError as error:
+        raise EncodeError(
+            f"{kind}: {error}", status=GeneralStatus.INVALID_ATTRIBUTE_VALUE
+        ) from None
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise EncodeError(f"{kind}: {value!r}", status=GeneralStatus.INVALID_ATTRIBUTE_VALUE)
+
+
 @dataclass(frozen=True, slots=True)
 class DataType:
     """One elementary type of fixed size; strings derive from it.
@@ -101,10 +119,10 @@ class CountedString(DataType):
         return b"".join(self._pack_one(value) for value in values)
 
     def _pack_one(self, value: Any) -> bytes:
+        raw = characters(self.name, value)
         try:
-            raw = value.encode(_TEXT) if isinstance(value, str) else bytes(value)
             data = struct.pack(f"<{self.letter}", len(raw)) + raw
-        except (struct.error, UnicodeEncodeError, TypeError, ValueError) as error:
+        except struct.error as error:
             raise EncodeError(
                 f"{self.name}: {error}", status=GeneralStatus.INVALID_ATTRIBUTE_VALUE
             ) from None
@@ -162,12 +180,7 @@ class LogixString(DataType):
         """
         parts = []
         for value in values:
-            try:
-                raw = value.encode(_TEXT) if isinstance(value, str) else bytes(value)
-            except (UnicodeEncodeError, TypeError, ValueError) as error:
-                raise EncodeError(
-                    f"{self.name}: {error}", status=GeneralStatus.INVALID_ATTRIBUTE_VALUE
-                ) from None
+            raw = characters(self.name, value)
             if len(raw) > self.capacity:
                 raise EncodeError(
                     f"{self.name}: {len(raw)} characters", status=GeneralStatus.TOO_MUCH_DATA

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 from cpppod.protocols.modbus.pdu import Answer, ReplyMismatch, Request
 
-MAX_OBJECTS = 256  # object ids are one byte
-
 
 @dataclass(frozen=True, slots=True)
 class Identification:

@@ -16,7 +16,7 @@ from typing import Any
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, explain, is_bad
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Row
-from cpppod.workers.devices.driver import DeviceError, Driver, Sample, Transaction, Write
+from cpppod.workers.devices.driver import DeviceError, Driver, Sample, Write
 from cpppod.workers.devices.health import STATES, Change, Health
 from cpppod.workers.devices.queue import Job, Urgency
 from cpppod.workers.devices.samples import (
@@ -28,8 +28,8 @@ from cpppod.workers.devices.samples import (
 from cpppod.workers.devices.schedule import Schedule
 
 OVERDUE_PERIODS = 5  # a group without any finished poll for so long is named in the beat ...
-BAD_NAMED = 20  # bad members that a group's map names; `cpppoctl tags` has them all
 OVERDUE_AT_LEAST_S = 10.0  # ... but not before: a slow device's retries are not a stuck worker
+BAD_NAMED = 20  # bad members that a group's map names; `cpppoctl tags` has them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,6 @@ class ProbeWork:
     """One member to read from a device that is demoted."""
 
     part: Group
-
-
-Transactions = list[tuple[Transaction, int]]
 
 
 class PolledDevice:
@@ -390,7 +387,7 @@ class PolledDevice:
                 [tag, explain(quality)]
                 for tag, (_, quality) in image.last.items()
                 if is_bad(quality)
-            ][:20],
+            ][:BAD_NAMED],
             "cycles": times.cycles,
             "cycles_good": times.good,
             "cycles_answered": times.answered,

@@ -31,12 +31,13 @@ class Attribute:
         get: its bytes.
         put: takes new bytes of exactly `size` (0 any), or None where it is read-only.
         deferred: instead of both, for what must leave: (new bytes or None) -> a pending reply.
+            Services on many attributes answer it with ATTRIBUTE_NOT_GETTABLE.
     """
 
     get: Callable[[], bytes]
     put: Callable[[bytes], None] | None = None
     size: int = 0
-    deferred: "Callable[[int, bytes | None, Origin], Pending | None] | None" = None
+    deferred: "Callable[[int, bytes | None, Origin], Pending] | None" = None
 
 
 def constant(data: bytes) -> Attribute:
@@ -133,6 +134,13 @@ def _found(instance: CipInstance, number: int | None) -> Attribute:
     return attribute
 
 
+def _read(attribute: Attribute) -> bytes:
+    """Its bytes at once, as one among others."""
+    if attribute.deferred is not None:
+        raise CipError(status=GeneralStatus.ATTRIBUTE_NOT_GETTABLE)
+    return attribute.get()
+
+
 def success(service: int, data: bytes = b"") -> bytes:
     """A reply of status 0."""
     return bytes((service | REPLY, 0, 0, 0)) + data
@@ -144,7 +152,7 @@ def _get_all(
     numbers = sorted(instance.attributes) if instance.everything is None else instance.everything
     if not numbers:
         raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
-    data = b"".join(instance.attributes[number].get() for number in numbers)
+    data = b"".join(_read(instance.attributes[number]) for number in numbers)
     if len(data) + 4 > origin.capacity:
         raise CipError(status=GeneralStatus.REPLY_DATA_TOO_LARGE)
     return success(Service.GET_ATTRIBUTES_ALL, data)
@@ -155,9 +163,7 @@ def _get_single(
 ) -> bytes | Pending:
     attribute = _found(instance, number)
     if attribute.deferred is not None:
-        pending = attribute.deferred(Service.GET_ATTRIBUTE_SINGLE, None, origin)
-        if pending is not None:
-            return pending
+        return attribute.deferred(Service.GET_ATTRIBUTE_SINGLE, None, origin)
     data = attribute.get()
     if len(data) + 4 > origin.capacity:
         raise CipError(status=GeneralStatus.REPLY_DATA_TOO_LARGE)
@@ -181,9 +187,7 @@ def _set_single(
 ) -> bytes | Pending:
     attribute = _found(instance, number)
     if attribute.deferred is not None:
-        pending = attribute.deferred(Service.SET_ATTRIBUTE_SINGLE, data, origin)
-        if pending is not None:
-            return pending
+        return attribute.deferred(Service.SET_ATTRIBUTE_SINGLE, data, origin)
     _put(attribute, data, origin)
     return success(Service.SET_ATTRIBUTE_SINGLE)
 
@@ -195,12 +199,11 @@ def _get_list(
     failed = 0
     parts = [struct.pack("<H", len(numbers))]
     for number in numbers:
-        attribute = instance.attributes.get(number)
-        if attribute is None:
+        try:
+            parts.append(struct.pack("<HH", number, 0) + _read(_found(instance, number)))
+        except CipError as error:
             failed = GeneralStatus.ATTRIBUTE_LIST_ERROR
-            parts.append(struct.pack("<HH", number, GeneralStatus.ATTRIBUTE_NOT_SUPPORTED))
-        else:
-            parts.append(struct.pack("<HH", number, 0) + attribute.get())
+            parts.append(struct.pack("<HH", number, error.status))
     reply = b"".join(parts)
     if len(reply) + 4 > origin.capacity:
         raise CipError(status=GeneralStatus.REPLY_DATA_TOO_LARGE)
@@ -221,34 +224,46 @@ def _listed(data: bytes) -> tuple[int, ...]:
 def _set_list(
     instance: CipInstance, _number: int | None, data: bytes, origin: Origin
 ) -> bytes | Pending:
+    failed, results = 0, []
+    for number, attribute, value in _given(instance, data):
+        status = 0
+        try:
+            if attribute is None:
+                raise CipError(status=GeneralStatus.ATTRIBUTE_NOT_SUPPORTED)
+            if not attribute.size:
+                raise CipError(status=GeneralStatus.ATTRIBUTE_NOT_SETTABLE)
+            _put(attribute, value, origin)
+        except CipError as error:
+            failed, status = GeneralStatus.ATTRIBUTE_LIST_ERROR, error.status
+        results.append((number, status))
+    reply = struct.pack("<H", len(results)) + b"".join(
+        struct.pack("<HH", *item) for item in results
+    )
+    return MessageRouterReply(Service.SET_ATTRIBUTE_LIST, failed, (), reply).encode()
+
+
+def _given(instance: CipInstance, data: bytes) -> list[tuple[int, Attribute | None, bytes]]:
+    """The attributes of a Set Attribute List with their bytes, up to the first of unknown width:
+    nothing after it can be found. A list that is cut short sets nothing."""
     if len(data) < 2:
         raise CipError(status=GeneralStatus.NOT_ENOUGH_DATA)
     (count,) = struct.unpack_from("<H", data)
     if count > MAX_LISTED:
         raise CipError(status=GeneralStatus.INVALID_PARAMETER)
-    offset, failed, results = 2, 0, []
+    offset = 2
+    found: list[tuple[int, Attribute | None, bytes]] = []
     for _ in range(count):
-        if offset + 2 > len(data):
-            raise CipError(status=GeneralStatus.NOT_ENOUGH_DATA)
-        (number,) = struct.unpack_from("<H", data, offset)
+        number = int.from_bytes(data[offset : offset + 2], "little")
         attribute = instance.attributes.get(number)
-        if attribute is None or not attribute.size:
-            status = GeneralStatus.ATTRIBUTE_NOT_SUPPORTED if attribute is None else 0x0E
-            results.append((number, status))
-            failed = GeneralStatus.ATTRIBUTE_LIST_ERROR
-            break  # its width is unknown: nothing after it can be found
-        end = offset + 2 + attribute.size
-        try:
-            _put(attribute, data[offset + 2 : end], origin)
-            results.append((number, 0))
-        except CipError as error:
-            failed = GeneralStatus.ATTRIBUTE_LIST_ERROR
-            results.append((number, error.status))
+        size = 0 if attribute is None else attribute.size
+        end = offset + 2 + size
+        if end > len(data):
+            raise CipError(status=GeneralStatus.NOT_ENOUGH_DATA)
+        found.append((number, attribute, data[offset + 2 : end]))
+        if not size:
+            break
         offset = end
-    reply = struct.pack("<H", len(results)) + b"".join(
-        struct.pack("<HH", *item) for item in results
-    )
-    return MessageRouterReply(Service.SET_ATTRIBUTE_LIST, failed, (), reply).encode()
+    return found
 
 
 _COMMON: dict[int, Callable[[CipInstance, int | None, bytes, Origin], bytes | Pending]] = {

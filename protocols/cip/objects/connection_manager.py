@@ -27,12 +27,13 @@ from cpppod.protocols.cip.connection_manager import (
 )
 from cpppod.protocols.cip.epath import ElectronicKey, Logical, LogicalType, Segment
 from cpppod.protocols.cip.image import Reply
-from cpppod.protocols.cip.message_router import MessageRouterReply, Service, refusal
+from cpppod.protocols.cip.message_router import MessageRouterReply, Service
 from cpppod.protocols.cip.objects.identity import Identity
 from cpppod.protocols.cip.reply_cache import ReplyCache
 from cpppod.protocols.cip.request import ForwardNeeded, Origin, Pending
 from cpppod.protocols.cip.route_table import RouteDecision, RoutePolicy
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
+from cpppod.protocols.errors import DecodeError
 
 CONNECTION_MANAGER_CLASS = 0x06
 MAX_CONNECTIONS = 512  # of a target, all sessions: twice the sessions it accepts
@@ -113,13 +114,17 @@ class ConnectionManager:
         )
 
         def answer(result: Any) -> bytes:
-            reply = MessageRouterReply.decode(result)
-            if reply.status == GeneralStatus.CONNECTION_FAILURE:
-                return open_failure(service, asked.triad, *reply.extended)
             try:
-                return self._opened(service, asked, origin, now, route)
+                reply = MessageRouterReply.decode(result)
+                if reply.status == GeneralStatus.CONNECTION_FAILURE:
+                    return open_failure(service, asked.triad, *reply.extended)
+                self._check(asked, origin)  # others may have opened theirs meanwhile
             except CipError as error:
-                return refusal(service, error)
+                return open_failure(service, asked.triad, *error.extended)
+            except DecodeError:
+                missing = ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT
+                return open_failure(service, asked.triad, missing)
+            return self._opened(service, asked, origin, now, route)
 
         return Pending(command, answer, exclusive=False)
 

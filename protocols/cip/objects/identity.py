@@ -83,7 +83,7 @@ _KEYS = {
     "heartbeat interval": "heartbeat",
 }
 _REVISIONS = {"major revision": (0xFF00, 0), "minor revision": (0x00FF, 8)}
-_LIMITS = {"serial": 0xFFFFFFFF, "state": 0xFF, "heartbeat": 0xFF}
+_LIMITS = {"serial": 0xFFFFFFFF} | dict.fromkeys(("state", "heartbeat", *_REVISIONS), 0xFF)
 
 
 def configured(identity: Identity, values: Mapping[str, Any]) -> Identity:
@@ -98,7 +98,7 @@ def configured(identity: Identity, values: Mapping[str, Any]) -> Identity:
         if folded in _REVISIONS and value is not None:
             kept, shift = _REVISIONS[folded]
             revision = changes.get("revision", identity.revision)
-            changes["revision"] = revision & kept | (int(value) & 0xFF) << shift
+            changes["revision"] = revision & kept | _number(folded, value) << shift
             continue
         name = _KEYS.get(folded)
         if name is None or value is None:
@@ -110,7 +110,7 @@ def configured(identity: Identity, values: Mapping[str, Any]) -> Identity:
 def _number(name: str, value: Any) -> int:
     if name == "revision" and isinstance(value, str) and value.count(".") == 1:
         major, minor = value.split(".")
-        return int(major) & 0xFF | (int(minor) & 0xFF) << 8
+        return _number("major revision", major) | _number("minor revision", minor) << 8
     try:
         number = int(value)
     except (TypeError, ValueError):

@@ -11,6 +11,7 @@ Source: CIP Networks Library Vol. 2, 5-4 and 5-5; Vol. 1, 3-7.
 """
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -24,12 +25,13 @@ TCPIP_CLASS = 0xF5
 LINK_CLASS = 0xF6
 PORT_CLASS = 0xF4
 _LINK_PATH = bytes.fromhex("20f62401")
+_OCTET = re.compile(r"[01]?[0-9]?[0-9]|2[0-4][0-9]|25[0-5]")
 _ADDRESS_KEYS = ("ip_address", "network_mask", "gateway_address", "dns_primary", "dns_secondary")
 
 
 def _udint_address(text: Any) -> bytes:
     parts = str(text or "0.0.0.0").split(".")
-    if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
+    if len(parts) != 4 or not all(_OCTET.fullmatch(part) for part in parts):
         raise EncodeError(f"address {text!r}: expected dotted IPv4", status=0)
     return bytes(int(part) for part in reversed(parts))
 

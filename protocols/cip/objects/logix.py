@@ -15,6 +15,7 @@ from cpppod.protocols.cip.objects.attributes import Attribute, CipClass, CipInst
 PROGRAM_NAME_CLASS = 0x64
 WALL_CLOCK_CLASS = 0x8B
 CONTROLLER_CLASS = 0xAC
+_ULINT = (1 << 64) - 1  # a clock set to its last microsecond begins anew
 
 
 def program_name_class(name: str) -> CipClass:
@@ -30,7 +31,7 @@ def wall_clock_class(clock_us: Callable[[], int]) -> CipClass:
     state = {"offset": 0, "daylight": 0}
 
     def now() -> bytes:
-        return struct.pack("<Q", clock_us() + state["offset"])
+        return struct.pack("<Q", clock_us() + state["offset"] & _ULINT)
 
     def set_time(data: bytes) -> None:
         state["offset"] = struct.unpack("<Q", data)[0] - clock_us()

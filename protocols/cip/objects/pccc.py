@@ -2,7 +2,7 @@
 
     06 03      diagnostic status            0F A2 AA AB A1   protected typed logical read, write,
     0F 01 00   PLC-5 word range read, write                  masked write; two-field read
-    0F 26      PLC-5 read-modify-write      0F 68 67         typed read and write (logical address)
+    0F 26      PLC-5 read-modify-write      0F 68            typed read (logical address)
 
 Files are N7, B3, F8, ST9, L10, T4, C5, R6, S2, O0, I1 unless the settings name others, as
 `N7[256]`. File 0 holds the directory that pycomm3 reads.
@@ -231,7 +231,7 @@ _DIRECTORIES = {
     "1764": (233, 10, 0x28, 19968),
     "1766": (233, 10, 0x2B, 19968),
 }
-_WRITES = frozenset((0x00, 0x26, 0x67, 0xAA, 0xAB))
+_WRITES = frozenset((0x00, 0x26, 0xAA, 0xAB))
 _COMMANDS: dict[int, Callable[[PcccFiles, bytes], bytes]] = {
     0x00: PcccFiles._write_range,
     0x01: PcccFiles._read_range,

@@ -34,7 +34,7 @@ from cpppod.protocols.cip.request import (
     Origin,
     Pending,
 )
-from cpppod.protocols.cip.status import CipError, GeneralStatus
+from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import HEADER, MAX_DATA
@@ -63,7 +63,7 @@ from cpppod.protocols.enip.target.reply_frames import (
     unit_wrap,
 )
 from cpppod.protocols.enip.target.slots import Slot, Slots
-from cpppod.protocols.model.errors import DecodeError, ProtocolError
+from cpppod.protocols.model.errors import DecodeError
 
 MAX_OUTSTANDING = 64  # requests of one session that wait for the outside
 MAX_LEARNT = 64  # header and connection prefixes a session remembers
@@ -555,7 +555,7 @@ class Session:
         slot = slots.find(ticket)
         if slot is None or slot.pending is None:
             return b""
-        outcome = self._resume(slot.pending, result)
+        outcome = slot.pending.resume(result)
         if isinstance(outcome, Pending):
             slots.renew(slot, outcome)
             self.commands.append((ticket, outcome.command))
@@ -565,14 +565,6 @@ class Session:
         if self._buffer:
             out.append(self._work(now))
         return b"".join(out)
-
-    def _resume(self, pending: Pending, result: Any) -> bytes | Pending:
-        try:
-            return pending.resume(result)
-        except ProtocolError as error:
-            service = error.status
-            failed = CipError(str(error), status=GeneralStatus.GENERAL_ERROR)
-            return refusal(service & 0x7F, failed)
 
     def close(self) -> None:
         """The TCP connection is gone: its class 3 connections go too."""
