@@ -1,0 +1,82 @@
+"""Remembered replies: what they may cost, and who goes first."""
+
+import pytest
+
+from cpppod.protocols.cip import types
+from cpppod.protocols.cip.image import Image, Reply, Variable
+from cpppod.protocols.cip.reply_cache import (
+    ENTRY,
+    MAX_FORWARDS,
+    MAX_KEY,
+    ForwardCache,
+    ReplyCache,
+    refresh,
+)
+from cpppod.protocols.cip.request import CallNeeded, Pending
+
+
+def made(variable: Variable, cost: int = 100) -> Reply:
+    return Reply(lambda: bytes(variable.data), (variable,), cost)
+
+
+def test_oldest_go_where_all_cost_too_much_and_are_no_readers_any_more() -> None:
+    variable = Image().add(Variable("N", types.DINT))
+    cache = ReplyCache(limit=4 * (ENTRY + 101))
+    replies = [made(variable) for _ in range(5)]
+    for number, reply in enumerate(replies):
+        cache.put(bytes((number,)), reply)
+        refresh(reply)
+    assert list(cache.entries) == [b"\1", b"\2", b"\3", b"\4"]
+    assert cache.cost == cache.limit
+    assert variable.readers == set(replies[1:])
+
+
+def test_key_or_reply_out_of_all_proportion_is_not_remembered() -> None:
+    variable = Variable("N", types.DINT)
+    cache = ReplyCache(limit=4_000_000)
+    cache.put(bytes(MAX_KEY), made(variable))
+    cache.put(bytes(MAX_KEY + 1), made(variable))
+    assert list(cache.entries) == [bytes(MAX_KEY)]
+    small = ReplyCache(limit=4 * (ENTRY + 101))
+    small.put(b"a", made(variable, 100))
+    small.put(b"b", made(variable, 101))
+    assert list(small.entries) == [b"a"]
+
+
+def test_same_key_again_replaces_its_reply_and_costs_once() -> None:
+    image = Image()
+    variable = image.add(Variable("N", types.DINT))
+    cache = ReplyCache()
+    cache.put(b"a", made(variable))
+    cache.put(b"a", made(variable, 50))
+    cache.drop(b"never")
+    assert cache.cost == ENTRY + 51
+    version = image.version
+    cache.clear()
+    assert (cache.cost, cache.entries) == (0, {})
+    assert image.version > version
+
+
+def test_reply_of_a_variable_in_no_image_is_forgotten_too() -> None:
+    variable = Variable("N", types.DINT)
+    cache = ReplyCache()
+    reply = made(variable)
+    cache.put(b"a", reply)
+    refresh(reply)
+    cache.drop(b"a")
+    assert not variable.readers
+
+
+@pytest.mark.parametrize("key", [bytes(MAX_KEY + 1)])
+def test_forwarded_request_that_is_too_long_is_worked_out_each_time(key: bytes) -> None:
+    cache = ForwardCache()
+    cache.put(key, Pending(CallNeeded(lambda: None), lambda reply: b""))
+    assert not cache.entries
+
+
+def test_session_remembers_so_many_forwarded_requests_and_the_oldest_goes() -> None:
+    cache = ForwardCache()
+    for number in range(MAX_FORWARDS + 1):
+        cache.put(number.to_bytes(2, "big"), Pending(CallNeeded(lambda: None), lambda reply: b""))
+    assert len(cache.entries) == MAX_FORWARDS
+    assert b"\0\0" not in cache.entries
