@@ -33,7 +33,7 @@ from cpppod.protocols.cip.reply_cache import ReplyCache
 from cpppod.protocols.cip.request import ForwardNeeded, Origin, Pending
 from cpppod.protocols.cip.route_table import RouteDecision, RoutePolicy
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
-from cpppod.protocols.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError
 
 CONNECTION_MANAGER_CLASS = 0x06
 MAX_CONNECTIONS = 512  # of a target, all sessions: twice the sessions it accepts

@@ -4,7 +4,7 @@ import pytest
 
 from cpppod.protocols.cip.message_router import MessageRouterReply, MessageRouterRequest, refusal
 from cpppod.protocols.cip.status import CipError
-from cpppod.protocols.errors import DecodeError, EncodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 
 def test_path_of_so_many_words_is_encoded_and_of_one_more_or_of_odd_bytes_is_not() -> None:

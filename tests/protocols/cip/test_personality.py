@@ -3,7 +3,7 @@
 import pytest
 
 from cpppod.protocols.cip.personality import PERSONALITIES, personality
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 from tests.enip_frames import read, request, routed
 from tests.protocols.cip.conversation import ask, controller
 

@@ -15,7 +15,7 @@ from cpppod.protocols.cip.route_table import (
     split_packet,
 )
 from cpppod.protocols.cip.status import CipError
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 from tests.enip_frames import packet, read, request, write
 from tests.protocols.cip.conversation import words
 

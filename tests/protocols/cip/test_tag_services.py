@@ -12,9 +12,9 @@ from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.request import CallNeeded, Pending, WriteNeeded
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.errors import EncodeError
-from cpppod.protocols.plant import Device, Group, Tag
-from cpppod.workers.listener_target import add_device
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.workers.listener.target import add_device
 from tests.enip_frames import read, request, write
 from tests.protocols.cip.conversation import UDT, ask, controller, outcome, pending, resumed, words
 

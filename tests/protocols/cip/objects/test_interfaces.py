@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cpppod.protocols.cip.objects.interfaces import interface_configuration
-from cpppod.protocols.errors import EncodeError
+from cpppod.protocols.model.errors import EncodeError
 from tests.enip_frames import request
 from tests.protocols.cip.conversation import ask, controller, words
 

@@ -11,8 +11,8 @@ from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.personality import PERSONALITIES
 from cpppod.protocols.cip.request import CallNeeded, Pending
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.plant import Device, Group, Tag
-from cpppod.workers.listener_target import add_device
+from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.workers.listener.target import add_device
 from tests.enip_frames import packet, read, request, write
 from tests.protocols.cip.conversation import ask, controller, pending, words
 
