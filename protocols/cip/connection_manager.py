@@ -23,7 +23,7 @@ from cpppod.protocols.cip.message_router import (
 )
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.cip.unconnected_send import CONNECTION_MANAGER_PATH
-from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 TRANSPORT_CLASS_3 = 0xA3  # server, application triggered, class 3
 MIN_MULTIPLIER_S = 10.0  # a connection lives at least so long without its first packet
@@ -60,8 +60,14 @@ class NetworkParameters:
         )
 
     def encode(self, *, large: bool) -> int:
-        """The inverse of `decode`."""
-        shift = 16 if large else 0
+        """The inverse of `decode`.
+
+        Raises:
+            EncodeError: a size that the form cannot say.
+        """
+        shift, most = (16, 0xFFFF) if large else (0, 0x1FF)
+        if not 0 <= self.size <= most:
+            raise EncodeError(f"connection of {self.size} bytes", status=0x09)
         flags = self.variable << 9 | self.priority << 10 | self.kind << 13 | self.owner << 15
         return self.size | flags << shift
 

@@ -29,7 +29,11 @@ MAX_DEPTH = 16  # names in a path; no controller nests structures deeper
 
 
 class Allotment:
-    """Ids given out once: `symbols` and `templates` by key, never moved and not reused."""
+    """Ids given out once: `symbols` and `templates` by key, never moved and not reused.
+
+    Raises:
+        DecodeError: `plain` is not what such a one stored.
+    """
 
     def __init__(self, plain: Any = None) -> None:
         self.symbols: dict[str, int] = {}
@@ -37,15 +41,21 @@ class Allotment:
         self.members: dict[str, list[str]] = {}  # a device's tags as they lie in its structure
         self.changed = False
         if plain is not None:
-            if not isinstance(plain, dict) or plain.get("version", 1) != 1:
-                raise DecodeError("allotted ids of another version", status=0)
+            self._take(plain)
+        self._last_symbol = max(self.symbols.values(), default=0)
+
+    def _take(self, plain: Any) -> None:
+        if not isinstance(plain, dict) or plain.get("version", 1) != 1:
+            raise DecodeError("allotted ids of another version", status=0)
+        try:
             self.symbols = {str(key): int(value) for key, value in plain["symbols"].items()}
             self.templates = {str(key): int(value) for key, value in plain["templates"].items()}
             self.members = {
                 str(key): [str(name) for name in names]
                 for key, names in plain.get("members", {}).items()
             }
-        self._last_symbol = max(self.symbols.values(), default=0)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise DecodeError(f"allotted ids: {error!r}", status=0) from None
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -382,10 +392,8 @@ def bool_array(length: int) -> bool:
     return length > 0 and length % 32 == 0
 
 
-def declare(
-    name: str, kind: Kind, dimensions: tuple[int, ...] = (), *, packed_bools: bool = True
-) -> Variable:
+def declare(name: str, kind: Kind, dimensions: tuple[int, ...] = ()) -> Variable:
     """A local tag; a BOOL array of a multiple of 32 is DWORDs, as a controller has it."""
-    if kind is types.BOOL and packed_bools and len(dimensions) == 1 and bool_array(dimensions[0]):
+    if kind is types.BOOL and len(dimensions) == 1 and bool_array(dimensions[0]):
         return Variable(name, types.DWORD, (dimensions[0] // 32,))
     return Variable(name, kind, dimensions)
