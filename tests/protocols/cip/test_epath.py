@@ -267,7 +267,7 @@ def test_connection_path_that_is_none_is_refused(text: str) -> None:
 
 
 def test_segments_without_a_text_of_their_own_are_told_by_their_kind() -> None:
-    segments = [ElectronicKey(1, 2, 3, 4, 5), Logical(LogicalType.ELEMENT, 3)]
+    segments: list[Segment] = [ElectronicKey(1, 2, 3, 4, 5), Logical(LogicalType.ELEMENT, 3)]
     assert epath.to_text(segments) == "@ElectronicKey/3"
 
 

@@ -7,9 +7,9 @@ from cpppod.protocols.cip.epath import Port
 from cpppod.protocols.cip.route_table import (
     MAX_MEMBERS,
     AllowList,
+    RouteDecision,
     RoutePolicy,
     RouteTable,
-    Way,
     links,
     ports_of,
     split_packet,
@@ -88,25 +88,25 @@ def test_path_of_as_many_hops_as_may_be_is_taken() -> None:
 @pytest.mark.parametrize(
     ("policy", "route", "way"),
     [
-        (RoutePolicy(), "", Way.LOCAL),
-        (RoutePolicy(), "1/5/2/10.0.0.5", Way.LOCAL),
-        (RoutePolicy(simple=True), "", Way.LOCAL),
+        (RoutePolicy(), "", RouteDecision.LOCAL),
+        (RoutePolicy(), "1/5/2/10.0.0.5", RouteDecision.LOCAL),
+        (RoutePolicy(simple=True), "", RouteDecision.LOCAL),
         (RoutePolicy(simple=True), "1/0", 0x0311),
-        (RoutePolicy(local=(Port(1, 2),)), "1/2", Way.LOCAL),
+        (RoutePolicy(local=(Port(1, 2),)), "1/2", RouteDecision.LOCAL),
         (RoutePolicy(local=(Port(1, 2),)), "1/0", 0x0312),
         (RoutePolicy(local=(Port(1, 2),)), "2/0", 0x0311),
         (RoutePolicy(local=()), "1/0", 0x0311),
-        (RoutePolicy(local=(Port(2, "PLC.a"),)), "2/plc.A", Way.LOCAL),
-        (RoutePolicy(forwards=True), "1/0", Way.LOCAL),
-        (RoutePolicy(forwards=True), "1/1", Way.FORWARD),
-        (RoutePolicy(forwards=True), "1/0/1/0", Way.FORWARD),
+        (RoutePolicy(local=(Port(2, "PLC.a"),)), "2/plc.A", RouteDecision.LOCAL),
+        (RoutePolicy(forwards=True), "1/0", RouteDecision.LOCAL),
+        (RoutePolicy(forwards=True), "1/1", RouteDecision.FORWARD),
+        (RoutePolicy(forwards=True), "1/0/1/0", RouteDecision.FORWARD),
     ],
 )
 def test_target_serves_its_own_path_forwards_or_refuses(
-    policy: RoutePolicy, route: str, way: Way | int
+    policy: RoutePolicy, route: str, way: RouteDecision | int
 ) -> None:
     ports = epath.parse_route_path(route)
-    if isinstance(way, Way):
+    if isinstance(way, RouteDecision):
         assert policy.decide(ports) is way
         return
     with pytest.raises(CipError) as caught:
