@@ -299,6 +299,7 @@ def gateway(*, fresh: bool = True) -> Target:
         target.image.apply_block(
             "pump",
             "g",
+            publisher="poller",
             epoch=1,
             sequence=1,
             read_at=0.0,
