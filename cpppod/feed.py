@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from cpppod.protocols.bus.feed import Kind, ValueMessage
+from cpppod.protocols.bus.feed import Kind, ValueMessage, gateway_of
 from cpppod.protocols.bus.feed_events import (
     Counters,
     Event,
@@ -70,6 +70,7 @@ class Update:
         repeat: not a new reading: what the group was worth as of `sequence`, with that time.
         replayed: it was lost on the way here, and fetched again.
         lost: what could not be had any more just before this.
+        gateway: id of the gateway that read it; "" from one that does not say.
     """
 
     device: str
@@ -84,6 +85,7 @@ class Update:
     repeat: bool = False
     replayed: bool = False
     lost: tuple[Lost, ...] = ()
+    gateway: str = ""
 
     @property
     def time(self) -> datetime:
@@ -117,6 +119,7 @@ class Subscriber:
         self.last: dict[str, Sample] = {}
         self.silent: set[str] = set()
         self.counters = Counters()
+        self._gateways: dict[str, tuple[int, str]] = {}  # publisher -> epoch, its gateway
         self._url = url
         self._publications, self._requests = _endpoints(url, requests)
         self._prefixes = tuple(prefix(pattern) for pattern in patterns) or (b"",)
@@ -197,6 +200,7 @@ class Subscriber:
 
     def _on_update(self, event: Updated) -> None:
         message = event.message
+        self._learn_gateway(message, event.payload)
         samples = {tag: Sample(value, quality) for tag, value, quality in message.body.samples()}
         repeat = message.kind == Kind.REPEAT
         whole = repeat or len(samples) == message.body.members
@@ -204,6 +208,12 @@ class Subscriber:
         held = samples if whole or known is None else known[1] | samples
         self._groups[event.topic] = (message, held)
         self._add(event.topic, message, samples, whole, repeat, event.replayed)
+
+    def _learn_gateway(self, message: ValueMessage, payload: bytes) -> None:
+        """Whose worker a publisher is: looked up once a life."""
+        epoch, _ = self._gateways.get(message.publisher, (-1, ""))
+        if epoch != message.epoch:
+            self._gateways[message.publisher] = (message.epoch, gateway_of(payload))
 
     def _on_publisher(self, event: PublisherChanged) -> None:
         """Silent: what it sent is stale. Back in the same life: what it sent holds again."""
@@ -245,6 +255,7 @@ class Subscriber:
                 repeat,
                 replayed,
                 lost,
+                self._gateways.get(message.publisher, (0, ""))[1],
             )
         )
         self._news.set()

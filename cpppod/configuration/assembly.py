@@ -42,6 +42,7 @@ def assemble(
     _check_addresses(listeners, options, findings)
     return plant.Plant(
         name=gateway.name,
+        id=gateway.id,
         log_level=gateway.log_level,
         state_dir=gateway.state_directory,
         devices_per_worker=gateway.devices_per_worker,
@@ -49,7 +50,10 @@ def assemble(
         routes=routes,
         lines=lines,
         devices=devices,
-        **options,
+        feed=options["feed"],
+        history=options["history"],
+        metrics=options["metrics"],
+        control=options["control"],
     )
 
 

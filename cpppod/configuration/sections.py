@@ -46,6 +46,11 @@ class Gateway(Section):
     name: Name = Field(
         default="cpppod", description="how it calls itself in logs and on the metrics page"
     )
+    id: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,39})?$")] = Field(
+        default="",
+        description="told apart by it from all other gateways in stores and on the feed; "
+        "without it one is made and kept in the state directory",
+    )
     log_level: Level = "INFO"
     state_directory: Text = Field(default="", description="durable state; default /var/lib/cpppod")
     devices_per_worker: int = Field(

@@ -17,6 +17,7 @@ from cpppod.gateway import supervision, topology
 from cpppod.gateway.directories import Claim, DirectoryError, choose
 from cpppod.gateway.supervision import Program
 from cpppod.protocols.model.plant import Plant
+from cpppod.workers.process.identity import IdentityError, settle
 
 FIRST_GENERATION = 1
 
@@ -61,9 +62,17 @@ def start(configuration: Configuration, how: Start) -> int:
         raise DirectoryError(f"{error}; try --runtime DIR") from None
     claim = Claim(directories)
     try:
+        identity = settle(directories.state, configuration.plant.id)
+        if identity.news:
+            print(f"cpppod: {identity.news}", file=sys.stderr, flush=True)
+        plant = replace(configuration.plant, id=identity.id)
+        configuration = replace(configuration, plant=plant)
         if how.simulators:
             (directories.runtime / "demo").mkdir(exist_ok=True)
         main_file = write(configuration, directories, how.simulators)
+    except IdentityError as error:
+        claim.release()
+        raise DirectoryError(f"{error}; try --state DIR") from None
     except BaseException:
         claim.release()
         raise

@@ -13,11 +13,13 @@ import fcntl
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from cpppod.gateway.topology import SETTINGS, Directories
+from cpppod.workers.process.identity import IdentityError, hold
 
 LOCK = "lock"
 OWN_NAMES = (  # what a gateway makes in its runtime directory
@@ -74,7 +76,7 @@ class Claim:
     """The directories, made and locked for one gateway until `release`.
 
     Attributes:
-        lock: descriptor of the lock file.
+        locks: descriptors of their lock files; a state directory that cannot be written has none.
 
     Raises:
         DirectoryError: another gateway runs there, somebody else owns it, or it cannot be made.
@@ -88,10 +90,11 @@ class Claim:
             runtime.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._check_owner(runtime)
             runtime.chmod(0o755)
-            self.lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.locks = [lock]
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self.lock)
+            os.close(lock)
             raise DirectoryError(
                 f"{runtime}: a gateway runs there already; try cpppoctl stop, or --runtime DIR"
             ) from None
@@ -105,6 +108,13 @@ class Claim:
             raise DirectoryError(
                 f"{directories.state}: {error.strerror}; try --state DIR"
             ) from None
+        try:
+            self.locks.append(hold(directories.state, runtime))
+        except IdentityError as error:
+            self.release()
+            raise DirectoryError(f"{error}; try cpppoctl stop there, or --state DIR") from None
+        except OSError as error:
+            print(f"cpppod: {directories.state}: not locked: {error}", file=sys.stderr, flush=True)
 
     @staticmethod
     def _check_owner(runtime: Path) -> None:
@@ -125,12 +135,14 @@ class Claim:
                 path.unlink(missing_ok=True)
 
     def keep_over_exec(self) -> None:
-        """Let the lock live on in the program that this process becomes."""
-        os.set_inheritable(self.lock, True)
+        """Let the locks live on in the program that this process becomes."""
+        for lock in self.locks:
+            os.set_inheritable(lock, True)
 
     def release(self) -> None:
         """Remove what the gateway made, the directory too if that was made here."""
         self._clear()
         if self._made:
             shutil.rmtree(self.directories.runtime, ignore_errors=True)
-        os.close(self.lock)
+        for lock in self.locks:
+            os.close(lock)

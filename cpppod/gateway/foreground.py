@@ -106,7 +106,7 @@ class Foreground:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=(self._claim.lock,),  # held until the last of the gateway is gone
+            pass_fds=self._claim.locks,  # held until the last of the gateway is gone
         )
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,11 @@ def write(directories: Directories, files: Sequence[str]) -> int:
     generation = _next_generation(directories)
     running = _settings(directories, current_generation(directories))
     control = next((worker for worker in running if worker.role == "control"), None)
+    gateway = control.gateway if control else read.plant.id
+    if read.plant.id not in ("", gateway):
+        raise Refused([f"gateway.id: {read.plant.id}: another one needs a restart of the gateway"])
     found = workers(
-        read.plant,
+        replace(read.plant, id=gateway),
         generation,
         directories,
         files=read.files,

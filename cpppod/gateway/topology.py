@@ -111,6 +111,7 @@ def _nobody(plant: Plant, generation: int, directories: Directories) -> Worker:
         runtime_dir=str(directories.runtime),
         generation=generation,
         log_level=plant.log_level,
+        gateway=plant.id,
     )
 
 

@@ -2,7 +2,7 @@
 
     frame 0  topic       `<device>/<group>/`, or `$/<publisher>/` for a heartbeat
     frame 1  msgpack     [version, publisher, epoch, sequence, previous_in_topic,
-                          source_us, gateway_us, mono_us, kind, body, flags]
+                          source_us, gateway_us, mono_us, kind, body, flags, gateway]
 
     kind         body                                        sequence
     1 BLOCK      [count, [tag ...], [value ...], qualities]  the publisher's last + 1
@@ -20,6 +20,9 @@ there.
 
 `flags` may be missing, and is then 0. Bit 0, unjournalled: the block belongs to a group with
 history, but could not be written to its publisher's journal in time; if it is lost it is a gap.
+
+`gateway` may be missing: the id of the gateway whose worker the publisher is. Workers of two
+gateways may have one name; (gateway, publisher, epoch, sequence) is a block's own.
 
 Times are microseconds: `source_us` and `gateway_us` since 1970 (UTC), `mono_us` of the gateway's
 monotonic clock. Readers ignore elements beyond these and kinds that they do not know.
@@ -90,20 +93,26 @@ class ValueMessage(NamedTuple):
     body: Any
     flags: int = 0
 
-    def encode(self) -> bytes:
+    def encode(self, gateway: str = "") -> bytes:
         """The payload, frame 1.
+
+        Args:
+            gateway: id of the publisher's gateway; "" leaves it out.
 
         Raises:
             EncodeError: longer than `MAX_PAYLOAD`, or a value that msgpack cannot say.
         """
-        payload = pack([VERSION, *self] if self.flags else [VERSION, *self[:-1]])
+        if gateway:
+            payload = pack([VERSION, *self, gateway])
+        else:
+            payload = pack([VERSION, *self] if self.flags else [VERSION, *self[:-1]])
         if len(payload) > MAX_PAYLOAD:
             raise EncodeError(f"value message of {len(payload)} bytes", status=0)
         return payload
 
 
 _SEVEN_INTEGERS = (int,) * 7
-_ARRAY_OF_10, _ARRAY_OF_11 = b"\x9a", b"\x9b"  # msgpack's fixarray
+_ARRAY_OF_10, _ARRAY_OF_11, _ARRAY_OF_12 = b"\x9a", b"\x9b", b"\x9c"  # msgpack's fixarray
 _STRINGS = frozenset((str,))
 
 
@@ -134,11 +143,24 @@ def decode(payload: bytes) -> ValueMessage:
     return ValueMessage._make((publisher, *numbers, body, flags))
 
 
-def mark_unjournalled(payload: bytes) -> bytes:
-    """The payload of a block, as `ValueMessage.encode` made it, with that flag set."""
-    if payload[:1] != _ARRAY_OF_10:
+def gateway_of(payload: bytes) -> str:
+    """The id of the gateway that a payload names, one that `decode` takes; "" where it does not."""
+    plain = unpack_unchecked(payload)
+    return plain[11] if len(plain) > 11 and type(plain[11]) is str else ""
+
+
+def mark_unjournalled(payload: bytes, gateway: str = "") -> bytes:
+    """The payload of a block, as `ValueMessage.encode` made it, with that flag set.
+
+    Args:
+        gateway: that it names.
+    """
+    if payload[:1] == _ARRAY_OF_10:
+        return _ARRAY_OF_11 + payload[1:] + bytes((UNJOURNALLED,))
+    tail = b"\x00" + pack(gateway)
+    if payload[:1] != _ARRAY_OF_12 or not payload.endswith(tail):
         raise EncodeError("flagged already", status=0)
-    return _ARRAY_OF_11 + payload[1:] + bytes((UNJOURNALLED,))
+    return payload[: -len(tail)] + bytes((UNJOURNALLED,)) + tail[1:]
 
 
 def _block(body: Any) -> Block:

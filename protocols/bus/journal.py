@@ -8,14 +8,17 @@
 
 All little-endian. `length` counts the bytes of topic and body; `crc` is zlib's CRC-32 of all that
 follows it. A segment has one publisher (its folder's name) and one epoch; a worker's every life
-begins a new one. A block's body is the value message as published; a gap's is msgpack and says
-what is not here:
+begins a new one. Epoch and `created` together tell it from any other of its number. Its first
+record is a `GATEWAY`, its body the id; without one the gateway is "". A block's body is the value
+message as published; a gap's is msgpack and says what is not here:
 
     [from sequence, to sequence, blocks, samples, reason, from_us, to_us]
 
+A life that ended in good order ends with a `STOPPED` record: its sequence is the last one given
+out, its body msgpack [at_us], and everything up to there is in the journal or declared.
+
 A tombstone replaces a segment that had to be dropped before it was stored; it has a block's heads
-only,
-bodies empty: which sequences are lost, and how many samples they held.
+only, bodies empty: which sequences are lost, and how many samples they held.
 """
 
 import struct
@@ -32,6 +35,8 @@ SEGMENT = struct.Struct("<8sHHQQ")
 HEAD = struct.Struct("<IIBBHQI")
 CHECKED_FROM = 8  # the CRC covers a record from here on
 MAX_TOPIC = 255  # bytes: two names of 40 and two slashes need 82
+MAX_GATEWAY = 64  # bytes of a gateway's id
+LARGEST_HEAD = SEGMENT.size + HEAD.size + MAX_GATEWAY
 MAX_BODY = MAX_MESSAGE + MAX_TOPIC  # nothing longer was ever published; a longer claim is damage
 
 
@@ -41,19 +46,26 @@ class Kind(IntEnum):
     BLOCK = 1  # a value message
     GAP = 2  # blocks that were published, or read, and are not here
     LOST = 3  # in a tombstone: the head of a block that was dropped
+    STOPPED = 4  # the publisher ended here in good order
+    GATEWAY = 5  # whose worker the publisher is
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment's own head."""
+    """A segment's own head, with the record that names its gateway."""
 
     epoch: int
     created_us: int
     version: int = VERSION
+    gateway: str = ""
 
     def encode(self) -> bytes:
-        """The head, `SEGMENT.size` bytes."""
-        return SEGMENT.pack(MAGIC, self.version, 0, self.epoch, self.created_us)
+        """The head, `SEGMENT.size` bytes and, where there is a gateway, its record."""
+        head = SEGMENT.pack(MAGIC, self.version, 0, self.epoch, self.created_us)
+        if not self.gateway:
+            return head
+        name = self.gateway.encode("ascii")
+        return head + encode_record(Kind.GATEWAY, b"", name, sequence=0, samples=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +139,7 @@ def encode_record(kind: int, topic: bytes, body: bytes, *, sequence: int, sample
 
 
 def decode_segment(data: bytes) -> Segment:
-    """The head of a segment.
+    """The head of a segment; of `data` at most `LARGEST_HEAD` bytes matter.
 
     Raises:
         DecodeError: no segment of ours, or `status` 1: written by a newer version (do not touch
@@ -140,7 +152,27 @@ def decode_segment(data: bytes) -> Segment:
         raise DecodeError("not a journal segment", status=0)
     if version > VERSION:
         raise DecodeError(f"journal version {version} is newer than {VERSION}", status=1)
-    return Segment(epoch, created_us, version)
+    records, _, _ = scan(data[:LARGEST_HEAD], SEGMENT.size)
+    named = bool(records) and records[0].kind == Kind.GATEWAY and records[0].body.isascii()
+    gateway = records[0].body.decode("ascii") if named else ""
+    return Segment(epoch, created_us, version, gateway)
+
+
+def encode_stop(at_us: int) -> bytes:
+    """The body of a `Kind.STOPPED` record."""
+    return pack([at_us])
+
+
+def decode_stop(body: bytes) -> int:
+    """When the life ended, microseconds since 1970.
+
+    Raises:
+        DecodeError: no such body.
+    """
+    plain = unpack(body)
+    if not isinstance(plain, list) or not plain or type(plain[0]) is not int:
+        raise DecodeError("not the end of a life", status=0)
+    return plain[0]
 
 
 def scan(data: bytes, offset: int = 0) -> tuple[list[Record], int, str]:

@@ -34,9 +34,10 @@ class Publisher:
         sequence: of the last block, over all topics; 0 before the first.
     """
 
-    def __init__(self, name: str, epoch: int) -> None:
+    def __init__(self, name: str, epoch: int, gateway: str = "") -> None:
         self.name = name
         self.epoch = epoch
+        self.gateway = gateway
         self.sequence = 0
         self._groups: dict[bytes, _Group] = {}
         # topic -> sequence, since the last heartbeat, since the one before, and the one before that
@@ -75,7 +76,7 @@ class Publisher:
             mono_us,
             Kind.BLOCK,
             Block(count, list(samples), [value for value, _ in samples.values()], qualities),
-        ).encode()
+        ).encode(self.gateway)
         self.sequence += 1
         self._groups[name] = known
         known.sequence = self.sequence
@@ -98,8 +99,16 @@ class Publisher:
             moved |= since
         self._moved = [{}, *self._moved[:-1]]
         payload = ValueMessage(
-            self.name, self.epoch, self.sequence, 0, 0, gateway_us, mono_us, Kind.HEARTBEAT, moved
-        ).encode()
+            self.name,
+            self.epoch,
+            self.sequence,
+            0,
+            0,
+            gateway_us,
+            mono_us,
+            Kind.HEARTBEAT,
+            moved,
+        ).encode(self.gateway)
         return heartbeat_topic(self.name), payload
 
     def forget(self, device: str, group: str) -> None:
@@ -126,4 +135,4 @@ class Publisher:
                 [value for value, _ in samples.values()],
                 [quality for _, quality in samples.values()],
             ),
-        ).encode()
+        ).encode(self.gateway)

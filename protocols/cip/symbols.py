@@ -31,18 +31,25 @@ MAX_DEPTH = 16  # names in a path; no controller nests structures deeper
 class Allotment:
     """Ids given out once: `symbols` and `templates` by key, never moved and not reused.
 
+    Args:
+        plain: what was stored.
+        after: a symbol's and a template's id; those up to there may have been given out before.
+
     Raises:
         DecodeError: `plain` is not what such a one stored.
     """
 
-    def __init__(self, plain: Any = None) -> None:
+    def __init__(self, plain: Any = None, after: tuple[int, int] = (0, 0)) -> None:
         self.symbols: dict[str, int] = {}
         self.templates: dict[str, int] = {}
         self.members: dict[str, list[str]] = {}  # a device's tags as they lie in its structure
         self.changed = False
         if plain is not None:
             self._take(plain)
-        self._last_symbol = max(self.symbols.values(), default=0)
+        self._last_symbol = max(self.symbols.values(), default=after[0])
+        self._last_template = max(
+            self.templates.values(), default=max(after[1], structures.FIRST_USER_TEMPLATE - 1)
+        )
 
     def _take(self, plain: Any) -> None:
         if not isinstance(plain, dict) or plain.get("version", 1) != 1:
@@ -92,12 +99,12 @@ class Allotment:
         """The template id of the layout `key`, a new one where it has none yet."""
         found = self.templates.get(key)
         if found is None:
-            number = max(self.templates.values(), default=structures.FIRST_USER_TEMPLATE - 1) + 1
+            number = self._last_template + 1
             while not structures.template_id_is_safe(number):
                 number += 1
             if number > structures.LAST_USER_TEMPLATE:
                 raise CipError("no template ids left", status=GeneralStatus.RESOURCE_UNAVAILABLE)
-            found = self.templates[key] = number
+            found = self.templates[key] = self._last_template = number
             self.changed = True
         return found
 

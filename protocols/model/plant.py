@@ -219,12 +219,14 @@ class Plant:
     """The whole configuration, validated; `cpppod.gateway.topology` cuts it into `Worker`s.
 
     Attributes:
+        id: told apart by it from all other gateways; "" for the one that its state directory has.
         state_dir: durable state; "" lets the daemon choose.
         devices_per_worker: size of a poller's share once there are more than 16 TCP devices.
         feed, history, metrics, control: those sections, with the keys of `Worker.options`.
     """
 
     name: str = "cpppod"
+    id: str = ""
     log_level: str = "INFO"
     state_dir: str = ""
     devices_per_worker: int = 16
@@ -252,6 +254,7 @@ class Worker:
 
     Attributes:
         name: unique in the gateway; also its publisher's name and its identity on the bus.
+        gateway: the gateway's id: names are unique within it only.
         role: `listener`, `router`, `poller`, `serial`, `feed`, `historian` or `control`.
         bus_dir: folder of the ZeroMQ sockets (mode 0700).
         state_dir: durable state; `runtime_dir`: the control socket and this file's folder.
@@ -273,6 +276,7 @@ class Worker:
     listeners: tuple[Listener, ...] = ()
     owners: dict[str, str] = field(default_factory=dict)  # device -> worker that owns it
     options: dict[str, Any] = field(default_factory=dict)
+    gateway: str = ""
 
 
 _Record = TypeVar("_Record")

@@ -7,8 +7,10 @@ grows also when the state directory was lost.
 
 import os
 import pathlib
+import secrets
 
 SCHEMA = 1
+MAX_JUMP = 2**20  # milliseconds, 17 minutes: two lives rarely meet, and 2**53 stays far off
 MAX_EPOCH = 2**53 - 1  # every language can say it
 
 
@@ -33,6 +35,21 @@ def next_epoch(state_dir: str | os.PathLike[str], publisher: str, now_ms: int) -
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    return epoch
+
+
+def unused_epoch(state_dir: str | os.PathLike[str], publisher: str, now_ms: int) -> int:
+    """The epoch of this life of `publisher`: one that no life had, by all that can be known.
+
+    Where the clock is behind the stored one, the number after that may have been another life's
+    since: the state directory may be an old copy. So it jumps.
+
+    Raises:
+        EpochError, OSError: as `next_epoch`.
+    """
+    epoch = next_epoch(state_dir, publisher, now_ms)
+    if epoch > now_ms:
+        epoch = next_epoch(state_dir, publisher, epoch + secrets.randbelow(MAX_JUMP))
     return epoch
 
 

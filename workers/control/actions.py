@@ -1,9 +1,9 @@
 """Verbs that change something or ask a worker: writes, pauses, restarts, reloads, history, stop.
 
     right      verbs
-    VIEWER     history
+    VIEWER     history  gateway
     OPERATOR   write  pause  resume  restart
-    ENGINEER   reload  log  stop
+    ENGINEER   reload  log  stop  adopt
 
 Every write is one line of the audit log, whatever came of it.
 """
@@ -54,6 +54,8 @@ class Actions:
         """The table of them, with the right that each needs."""
         return {
             "history": Verb(Right.VIEWER, answer=self._history),
+            "gateway": Verb(Right.VIEWER, answer=self._identity),
+            "adopt": Verb(Right.ENGINEER, answer=self._adopt),
             "write": Verb(Right.OPERATOR, answer=self._write),
             "pause": Verb(Right.OPERATOR, answer=self._pause),
             "resume": Verb(Right.OPERATOR, answer=self._resume),
@@ -257,6 +259,22 @@ class Actions:
         if not historian:
             raise Refusal("history", "no history is kept", "[history] in the configuration")
         return await self._ask(historian, "history", arguments, "history", HISTORY_S)
+
+    async def _identity(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        found = {"id": self._gateway.settings.gateway, "gateways": [], "adopted": {}}
+        historian = self._gateway.worker_of("historian")
+        if historian:
+            found |= await self._ask(historian, "gateways", {}, "gateway", HISTORY_S)
+        return found
+
+    async def _adopt(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        name = text(arguments, "id", "adopt")
+        historian = self._gateway.worker_of("historian")
+        if not historian:
+            raise Refusal("adopt", "no history is kept", "[history] in the configuration")
+        told = await self._ask(historian, "adopt", {"id": name}, name[:40], HISTORY_S)
+        audit.info("audit: adopt source=%s gateway=%s", caller.peer.source, name)
+        return {"id": self._gateway.settings.gateway, **told}
 
     async def _reload(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
         if self._reloading.locked():

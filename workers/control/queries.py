@@ -46,6 +46,7 @@ class Queries:
         workers = gateway.table.rows(now)
         return {
             "name": gateway.settings.options.get("name", "cpppod"),
+            "gateway": gateway.settings.gateway,
             "version": gateway.version,
             "generation": gateway.generation,
             "ready": gateway.table.ready(),

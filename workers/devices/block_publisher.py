@@ -84,7 +84,7 @@ class BlockPublisher:
             self.unjournalled += 1
             sequence, samples = self._publisher.sequence, len(block.samples)
             self._journal.refuse(topic, sequence=sequence, samples=samples)
-            payload = mark_unjournalled(payload)
+            payload = mark_unjournalled(payload, self._publisher.gateway)
         self._waiting.append((topic, payload, self._publisher.sequence, count))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._drain())
@@ -105,7 +105,7 @@ class BlockPublisher:
                     )
                     if not kept:
                         self.unjournalled += 1
-                        payload = mark_unjournalled(payload)
+                        payload = mark_unjournalled(payload, self._publisher.gateway)
                 self._waiting.popleft()
                 self._send(topic, payload)
         finally:

@@ -202,13 +202,13 @@ class DeviceHost:
         process = self._process
         worker = process.worker
         epoch = await process.new_epoch()
-        self._publisher = Publisher(worker.name, epoch)
+        self._publisher = Publisher(worker.name, epoch, worker.gateway)
         publishing = Publishing(process, self._publisher)
         folder = Path(worker.state_dir) / "journal" / worker.name
         limits = JournalLimits.from_options(
             {key.removeprefix("journal_"): value for key, value in worker.options.items()}
         )
-        self._journal = Journal(folder, epoch, process.io, limits=limits)
+        self._journal = Journal(folder, epoch, process.io, limits=limits, gateway=worker.gateway)
         self._outlet = BlockPublisher(
             self._publisher,
             publishing.send,
@@ -222,7 +222,7 @@ class DeviceHost:
             strands = [self._stop(strand) for strand in self._strands.values()]
             await asyncio.gather(*strands)
             await self._outlet.flush()
-            await self._journal.close()
+            await self._journal.close(sequence=self._publisher.sequence)
 
     def _publish(self, block: Block) -> tuple[bytes, bytes]:
         assert self._outlet is not None

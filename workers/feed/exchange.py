@@ -55,8 +55,9 @@ class Exchange:
         due: some publisher has to repeat: `tick` now, do not wait for the next.
     """
 
-    def __init__(self, epoch: int, ring: ReplayRing) -> None:
+    def __init__(self, epoch: int, ring: ReplayRing, gateway: str = "") -> None:
         self.epoch = epoch
+        self.gateway = gateway
         self.ring = ring
         self.last_values = LastValues()
         self.publishers: dict[str, Publisher] = {}
@@ -143,8 +144,9 @@ class Exchange:
 
     def heartbeat(self, *, gateway_us: int, mono_us: int) -> tuple[bytes, bytes]:
         """The feed's own: its epoch tells subscribers of a restart."""
-        message = ValueMessage(FEED, self.epoch, 0, 0, 0, gateway_us, mono_us, Kind.HEARTBEAT, {})
-        return heartbeat_topic(FEED), message.encode()
+        times = (0, 0, 0, gateway_us, mono_us)
+        message = ValueMessage(FEED, self.epoch, *times, Kind.HEARTBEAT, {})
+        return heartbeat_topic(FEED), message.encode(self.gateway)
 
     def keep_only(self, devices: set[str]) -> None:
         """Forget the values of devices that are not configured any more; local tags stay."""

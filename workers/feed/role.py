@@ -67,7 +67,9 @@ class Feed:
             max_bytes=int(options.get("replay_bytes", RING_BYTES)),
             max_age_s=float(options.get("replay_age_s", RING_AGE_S)),
         )
-        self._exchange = exchange = Exchange(await self._process.new_epoch(), ring)
+        self._exchange = exchange = Exchange(
+            await self._process.new_epoch(), ring, self._process.worker.gateway
+        )
         bus = self._process.bus
         self._publisher = bus.publisher("feed.pub", self._on_subscription)
         self._requests = bus.router("feed.req", self._on_request)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cpppod.protocols.model.errors import DecodeError
 from cpppod.workers.historian.stores.store import (
     Batch,
     Cursor,
@@ -20,9 +21,17 @@ from cpppod.workers.historian.stores.store import (
     Quarantined,
     Store,
     StoreError,
+    WriterError,
 )
-from cpppod.workers.journal.files import segment_path, segments
-from cpppod.workers.journal.reader import CHUNK, START, JournalNewer, JournalReader
+from cpppod.workers.journal.files import segment_head, segment_path, segments
+from cpppod.workers.journal.reader import (
+    CHUNK,
+    START,
+    JournalNewer,
+    JournalReader,
+    behind_bytes,
+    fits,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,15 +63,25 @@ class Collector:
     """Moves readings from the journals below `root` into `store`.
 
     Attributes:
-        state: `opening`, `storing`, `down` or `full`.
+        state: `opening`, `storing`, `down`, `full`, or `refused` (another one of this id writes).
         error: what is wrong, while it is not `storing`.
-        behind_bytes: of journals, not yet stored; as of the last look.
+        behind_bytes: of journals, not yet in the store; as of the last look.
         stored_us: gateway time of the last reading stored.
     """
 
-    def __init__(self, root: Path, store: Store, *, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        store: Store,
+        *,
+        monotonic: Callable[[], float],
+        gateway: str = "",
+        since_us: int = 0,
+    ) -> None:
         self.root = root
         self.store = store
+        self.gateway = gateway
+        self.since_us = since_us
         self.counters = CollectorCounters()
         self.state = "opening"
         self.error = ""
@@ -73,7 +92,8 @@ class Collector:
         self._committed: dict[str, Cursor] = {}
         self._batch = Batch()
         self._opened = False
-        self._looked = -LOOK_S
+        self._looked = self._measured = -LOOK_S
+        self._began: dict[str, Cursor] = {}  # where reading of a journal began
         self._retry_at = 0.0
         self._pause = PAUSE_S
         self._size = MAX_BATCH  # samples in a batch: less for a store that takes too long
@@ -85,12 +105,12 @@ class Collector:
         What came meanwhile waits for the next look, so that live readings are committed in groups.
         """
         now = self._monotonic()
+        self._measure(now)
         if now < self._retry_at:
             return False
         try:
             if not self._opened:
-                self._committed = self.store.open()
-                self._opened = True
+                self._open()
             self._look(now)
             more = self._fill()
             if self._batch.cursors or self._batch.gaps:
@@ -105,6 +125,39 @@ class Collector:
         self._works()
         return more
 
+    def _open(self) -> None:
+        """Open the store; where it is not as it was left (an old copy), go on from where it is."""
+        known = self.store.open()
+        if self._readers and known != self._committed:
+            for name in self._readers:
+                if known.get(name) != self._committed.get(name):
+                    logger.warning("store is not as it was left publisher=%s", name)
+            self._committed = known
+            self._batch = Batch()
+            for reader in self._readers.values():
+                reader.back(self._position(reader.folder))
+        self._committed = known
+        self._opened = True
+
+    def _position(self, folder: Path) -> Cursor:
+        """How far a journal is stored, told by this gateway's cursor or by its former id's.
+
+        A journal names the gateway that it was begun by: one whose id was lost, or that had none.
+        """
+        own = self._committed.get(folder.name)
+        found = segments(folder)
+        if (own is not None and fits(folder, found, own)) or not found:
+            return own or START
+        try:
+            head = segment_head(folder, next(iter(found)))
+        except DecodeError:
+            head = None
+        if head is not None and head.gateway != self.gateway:
+            former = self.store.cursors(head.gateway).get(folder.name)
+            if former is not None and (own is None or fits(folder, found, former)):
+                return former
+        return own or START
+
     def failing_s(self) -> float:
         """For how long the store has taken nothing; 0 while it does."""
         return self._monotonic() - self._failed_at if self._failed_at else 0.0
@@ -117,20 +170,32 @@ class Collector:
         self._opened = False
 
     def _look(self, now: float) -> None:
-        """Find journals, and see how far behind they are."""
+        """Find journals of publishers that are new."""
         if now - self._looked < LOOK_S:
             return
         self._looked = now
-        for folder in sorted(self.root.glob("*/")) if self.root.is_dir() else ():
+        for folder in self._folders():
             name = folder.name
             if name not in self._readers:
-                cursor = self._committed.get(name, START)
-                self._readers[name] = JournalReader(folder, cursor)
+                cursor = self._began[name] = self._position(folder)
+                self._readers[name] = JournalReader(
+                    folder, cursor, gateway=self.gateway, since_us=self.since_us
+                )
                 logger.info("journal found publisher=%s segment=%d", name, cursor.segment)
+
+    def _folders(self) -> list[Path]:
+        return sorted(self.root.glob("*/")) if self.root.is_dir() else []
+
+    def _measure(self, now: float) -> None:
+        """See how much of the journals is not in the store, whether that can be reached or not."""
+        if now - self._measured < LOOK_S:
+            return
+        self._measured = now
         behind = 0
-        for reader in self._readers.values():
+        for folder in self._folders():
+            cursor = self._committed.get(folder.name) or self._began.get(folder.name, START)
             try:
-                behind += reader.behind_bytes()
+                behind += behind_bytes(folder, cursor)
             except OSError:
                 self.counters.journal_errors += 1
         self.behind_bytes = behind
@@ -192,8 +257,8 @@ class Collector:
         """Read again from what is stored, in smaller batches: this one is too much at a time."""
         self._size = max(self._size // 4, MIN_BATCH)
         self._batch = Batch()
-        for name, reader in self._readers.items():
-            reader.back(self._committed.get(name, START))
+        for reader in self._readers.values():
+            reader.back(self._position(reader.folder))
             reader.chunk = max(reader.chunk // 4, MIN_CHUNK)
 
     def _set_aside(self, error: PoisonError) -> None:
@@ -205,7 +270,7 @@ class Collector:
             topic = f"{reading.device}/{reading.group}/".encode()
             key = (reading.publisher, reading.epoch, reading.sequence)
             body = repr((reading.tags, reading.values, reading.qualities)).encode()
-            batch.quarantined.append(Quarantined(*key, str(error), topic, body))
+            batch.quarantined.append(Quarantined(*key, str(error), topic, body, reading.gateway))
             batch.gaps.append(
                 Gap(
                     reading.publisher,
@@ -219,6 +284,7 @@ class Collector:
                     f"quarantined: {error}",
                     reading.source_us,
                     reading.source_us,
+                    reading.gateway,
                 )
             )
         batch.readings = [
@@ -248,10 +314,12 @@ class Collector:
 
     def _fails(self, error: StoreError, now: float) -> None:
         self.counters.store_errors += 1
+        self._opened = False
         if not self._failed_at:
             self._failed_at = now
             logger.error("store cannot be used error=%s", error)
-        self.state = "full" if error.full else "down"
+        refused = isinstance(error, WriterError)
+        self.state = "full" if error.full else "refused" if refused else "down"
         self.error = str(error)
         self._retry_at = now + self._pause
         self._pause = min(self._pause * 2, PAUSE_MAX_S)

@@ -25,6 +25,7 @@ from cpppod.workers.historian.stores.opening import (
 from cpppod.workers.historian.stores.questions import QuestionError, answer
 from cpppod.workers.historian.stores.spec import GivesUp
 from cpppod.workers.historian.stores.store import StoreError
+from cpppod.workers.process import identity
 from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
 
@@ -74,9 +75,17 @@ class Historian:
             worker = self._worker
             assert worker is not None
             self._url = store_url(worker.options, worker.state_dir)
-            store = open_store(self._url, worker.options)
+            instance = identity.instance(worker.state_dir)
+            store = open_store(self._url, worker.options, worker.gateway, instance)
             root = Path(worker.state_dir) / "journal"
-            collector = self._collector = Collector(root, store, monotonic=time.monotonic)
+            kept = await self._process.io.call(identity.read, Path(worker.state_dir))
+            collector = self._collector = Collector(
+                root,
+                store,
+                monotonic=time.monotonic,
+                gateway=worker.gateway,
+                since_us=kept.made_us if kept is not None and kept.id == worker.gateway else 0,
+            )
             try:
                 while not self._changed.is_set():
                     more = await self._turn(collector)
@@ -114,6 +123,8 @@ class Historian:
         if collector is None:
             return Report()
         overdue = [f"store {collector.state}"] if collector.failing_s() > OVERDUE_S else []
+        if collector.state == "refused":
+            overdue = [f"store refused: {collector.error}"]
         if self._process.io.age_us() > HUNG_S * 1e6:
             overdue = ["store hung"]
         state = collector.store.state()
@@ -129,13 +140,16 @@ class Historian:
         return Report("running", overdue, None, _metrics(collector), extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
+        if verb in ("gateways", "adopt"):
+            return await self._gateways(str(arguments.get("id", "")) if verb == "adopt" else "")
         if verb != "history":
-            raise CommandError(f"{verb}: a historian knows history")
+            raise CommandError(f"{verb}: a historian knows history, gateways and adopt")
         if self._asked >= MAX_QUESTIONS:
             raise CommandError("too many questions at once; try again")
         self._asked += 1
         try:
-            return await self._questions.call(self._answer, self._url, arguments)
+            gateway = self._worker.gateway if self._worker else ""
+            return await self._questions.call(self._answer, self._url, gateway, arguments)
         except (QuestionError, StoreError) as error:
             raise CommandError(str(error)) from None
         except IoThreadBusy:
@@ -143,8 +157,26 @@ class Historian:
         finally:
             self._asked -= 1
 
-    def _answer(self, url: str, arguments: dict[str, Any]) -> Any:
-        reader = open_reader(url)
+    async def _gateways(self, adopted: str) -> dict[str, Any]:
+        """Join a gateway's history to this one's, if one is named; whose are in the store."""
+        collector = self._collector
+        if collector is None:
+            raise CommandError("the store is not open yet; try again")
+        store = collector.store
+        try:
+            if adopted:
+                await self._process.io.call(store.adopt, adopted, time.time_ns() // 1000)
+                logger.info("history adopted gateway=%s of=%s", collector.gateway, adopted)
+            links = await self._process.io.call(store.adoptions)
+            known = await self._process.io.call(store.gateways)
+        except StoreError as error:
+            raise CommandError(str(error)) from None
+        except IoThreadBusy:
+            raise CommandError("the store does not answer; try again") from None
+        return {"gateways": known, "adopted": {of: by for by, of in links}}
+
+    def _answer(self, url: str, gateway: str, arguments: dict[str, Any]) -> Any:
+        reader = open_reader(url, gateway or None)
         try:
             return answer(reader, arguments, size=ANSWER_SIZE)
         finally:

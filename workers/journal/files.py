@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpppod.protocols.bus.journal import SEGMENT, Kind, Segment, encode_record, scan
+from cpppod.protocols.bus.journal import (
+    LARGEST_HEAD,
+    SEGMENT,
+    Kind,
+    Segment,
+    decode_segment,
+    encode_record,
+    encode_stop,
+    scan,
+)
+from cpppod.protocols.model.errors import DecodeError
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +93,24 @@ def segments(folder: Path) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
+def segment_head(folder: Path, number: int) -> Segment | None:
+    """The head of a segment or of its tombstone; None where neither can be read.
+
+    Raises:
+        DecodeError: `status` 1: written by a newer version.
+    """
+    for suffix in (SUFFIX, TOMBSTONE):
+        try:
+            with open(segment_path(folder, number, suffix), "rb") as file:
+                return decode_segment(file.read(LARGEST_HEAD))
+        except OSError:
+            continue
+        except DecodeError as error:
+            if error.status:
+                raise
+    return None
+
+
 def segment_path(folder: Path, number: int, suffix: str = SUFFIX) -> Path:
     """Where segment `number` is."""
     return folder / f"{number:020d}{suffix}"
@@ -96,10 +124,12 @@ class JournalWriter:
     epoch: int
     limits: JournalLimits = field(default_factory=JournalLimits)
     counters: JournalCounters = field(default_factory=JournalCounters)
+    gateway: str = ""
     _file: int = -1
     _lock: int = -1
     _number: int = 0
     _size: int = 0
+    _head_size: int = SEGMENT.size
     _created: float = 0.0
     _synced: float = 0.0
     _unsynced: bool = False
@@ -124,6 +154,17 @@ class JournalWriter:
         self._begin_segment(now)
         self._synced = now
         self._wall_offset = time.time() - now
+
+    def stop(self, sequence: int) -> None:
+        """Say that this life ends here in good order, `sequence` being the last one given out.
+
+        Raises:
+            OSError: it does not say so.
+        """
+        body = encode_stop(time.time_ns() // 1000)
+        record = encode_record(Kind.STOPPED, b"", body, sequence=sequence, samples=0)
+        if self._file >= 0:
+            _write_all(self._file, record)
 
     def close(self) -> None:
         """Force everything to the disk and let go."""
@@ -155,7 +196,7 @@ class JournalWriter:
         self.sync(now)
 
     def _is_full(self, more: int, now: float) -> bool:
-        if self._size <= SEGMENT.size:
+        if self._size <= self._head_size:
             return False
         quarter = max(self.limits.bytes // 4, SMALLEST)  # or there would be nothing to drop
         too_long = self._size + more > min(self.limits.segment_bytes, quarter)
@@ -211,9 +252,8 @@ class JournalWriter:
             )
             for record in records
         ]
-        _replace(
-            segment_path(self.folder, number, TOMBSTONE), data[: SEGMENT.size] + b"".join(lost)
-        )
+        head = data[: SEGMENT.size]
+        _replace(segment_path(self.folder, number, TOMBSTONE), head + b"".join(lost))
         path.unlink()
         samples = sum(record.samples for record in records if record.kind == Kind.BLOCK)
         self.counters.dropped_segments += 1
@@ -234,15 +274,18 @@ class JournalWriter:
             finally:
                 os.close(finished)
         path = segment_path(self.folder, self._number + 1)
+        created_us = time.time_ns() // 1000
+        head = Segment(self.epoch, created_us, gateway=self.gateway).encode()
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            _write_all(file, Segment(self.epoch, time.time_ns() // 1000).encode())
+            _write_all(file, head)
         except OSError:
             os.close(file)
             path.unlink()
             raise
         self._file, self._number = file, self._number + 1
-        self._size, self._created, self._unsynced = SEGMENT.size, now, True
+        self._size = self._head_size = len(head)
+        self._created, self._unsynced = now, True
         _sync_folder(self.folder)
 
     def _undo(self) -> None:

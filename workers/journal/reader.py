@@ -3,33 +3,53 @@
     cursor (segment, offset) ──► read() ──► readings, gaps, poison and the next cursor
 
 Everything is read once and in order, beside the worker that writes. What is not there any more,
-or was
-damaged, comes out as a gap: of a tombstone with what it lists, of a damaged stretch or a new life
-of the worker with the times before and after.
+or was damaged, comes out as a gap: of a tombstone with what it lists, of a damaged stretch or a new
+life of the worker with the times before and after, of a stop with nothing lost.
+
+A cursor names the segment that it is in by number, epoch and time of creation. Where that one is
+not there (the state directory lost, replaced, or restored from an old copy; an old copy of the
+store), reading begins at the beginning: what is stored already is known by its key, and what cannot
+be had is a gap.
 """
 
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpppod.protocols.bus import feed
 from cpppod.protocols.bus.journal import (
+    LARGEST_HEAD,
     MAX_BODY,
     SEGMENT,
     Kind,
     Record,
+    Segment,
     decode_hole,
     decode_segment,
+    decode_stop,
     scan,
 )
 from cpppod.protocols.bus.topics import split
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.workers.historian.stores.store import ALL, Batch, Cursor, Gap, Quarantined, Reading
-from cpppod.workers.journal.files import SUFFIX, TOMBSTONE, segment_path, segments
+from cpppod.workers.journal.files import (
+    SUFFIX,
+    TOMBSTONE,
+    segment_head,
+    segment_path,
+    segments,
+)
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024  # bytes read at a time: about 50 ms of work with small blocks
 START = Cursor(0, 0, 0, 0, 0)
+NOWHERE = Segment(0, 0)
 RESTARTED = "publisher restarted"
+STOPPED = "stopped"
+LOST = "journal lost"  # the one that the cursor is in
+MISSING = "journal segments missing"  # all from the cursor's up to the first that is there
 RESYNC = 4096  # bytes looked through for the next record behind a damaged one, per attempt
 
 
@@ -44,13 +64,19 @@ class JournalReader:
     Attributes:
         cursor: behind the last thing that `read` gave.
         chunk: bytes read at a time.
+        gateway: whose journal it is; segments name it too, but for those of version 1.
     """
 
     folder: Path
     cursor: Cursor = START
     chunk: int = CHUNK
-    _epoch: int = 0  # of the segment that the cursor is in
+    gateway: str = ""
+    since_us: int = 0  # before then there was no such gateway
+    _segment: Segment = NOWHERE  # that the cursor is in
     _resumed: bool = False  # a new epoch's first reading is still to come
+    _stopped: int = 0  # epoch of a life that was seen to end in good order
+    _passed: Cursor | None = None  # after a cursor that did not fit: all up to it is stored
+    _checked: bool = False
     _file: int = -1
     _pending: list[Gap] = field(default_factory=list)
 
@@ -70,15 +96,36 @@ class JournalReader:
         self.close()
         self.cursor = cursor
         self._pending.clear()
+        self._segment, self._resumed, self._stopped = NOWHERE, False, 0
+        self._passed, self._checked = None, False
 
-    def behind_bytes(self) -> int:
-        """How many bytes are waiting to be read."""
-        total = 0
-        for number, suffix in segments(self.folder).items():
-            if number >= self.cursor.segment and suffix == SUFFIX:
-                size = segment_path(self.folder, number).stat().st_size
-                total += size - (self.cursor.offset if number == self.cursor.segment else 0)
-        return max(total, 0)
+    def _check(self) -> bool:
+        """Whether there is a journal to read; a cursor that is no position in it is given up."""
+        found = segments(self.folder)
+        if not found:
+            return False
+        self._checked = True
+        old, first = self.cursor, next(iter(found))
+        fresh = old == START and (first == 1 or not self.since_us)
+        if fresh or fits(self.folder, found, old):
+            return True
+        reason = MISSING if first > old.segment else LOST
+        logger.warning(
+            "cursor is no position in this journal, reading begins at its beginning"
+            " publisher=%s segment=%d epoch=%d created_us=%d first=%d reason=%s",
+            self.publisher,
+            old.segment,
+            old.segment_epoch or old.epoch,
+            old.created_us,
+            first,
+            reason,
+        )
+        self.cursor = old._replace(segment=0, offset=0, segment_epoch=0, created_us=0)
+        if old == START:
+            self.cursor = START._replace(gateway_us=self.since_us)
+        self._passed = self.cursor
+        self._lost_track(reason)
+        return True
 
     def read(self, batch: Batch) -> bool:
         """Add the next chunk to `batch`; False if there was nothing to add.
@@ -87,6 +134,8 @@ class JournalReader:
             OSError: the journal cannot be read now.
             JournalNewer: nor ever with this version.
         """
+        if not self._checked and not self._check():
+            return False
         before = self.cursor
         if self._file < 0 and not self._enter(self._at(self.cursor.segment), batch):
             return self._note(batch, before)
@@ -95,6 +144,10 @@ class JournalReader:
         if stop == "short" and not records and len(data) == self.chunk:
             data = os.pread(self._file, MAX_BODY + 64, self.cursor.offset)
             records, end, stop = scan(data)
+        ends = next((at for at, item in enumerate(records) if item.kind == Kind.STOPPED), 0)
+        if ends:  # what is before the end of a life is done with by itself
+            records, stop = records[:ends], ""
+            end = records[-1].end
         self._take(records, batch)
         self.cursor = self.cursor._replace(offset=self.cursor.offset + end)
         if stop and stop != "short":
@@ -105,10 +158,24 @@ class JournalReader:
 
     def _note(self, batch: Batch, before: Cursor) -> bool:
         if self.cursor == before:
+            self._close_passed(batch)
             return False
-        if not self._pending:  # a gap without its end is found again from before it
+        # a gap without its end is found again from before it, a place without a segment from there
+        if not self._pending and self.cursor.created_us:
             batch.cursors[self.publisher] = self.cursor
         return True
+
+    def _close_passed(self, batch: Batch) -> None:
+        """Where all that there is was stored before: what is lost begins, and ends, behind it."""
+        passed = self._passed
+        if passed is None or self.cursor[2:5] == passed[2:5]:
+            return
+        self._passed = None
+        lost = [gap for gap in self._pending if gap.reason in (LOST, MISSING)]
+        self._pending = [gap for gap in self._pending if gap not in lost]
+        batch.gaps += lost
+        if lost and not self._pending:
+            batch.cursors[self.publisher] = self.cursor
 
     def _at(self, number: int) -> int | None:
         """The segment `number`, or the first one behind it; None if there is none yet."""
@@ -119,13 +186,15 @@ class JournalReader:
         if number is None:
             return False
         if number > self.cursor.segment:
-            self.cursor = self.cursor._replace(segment=number, offset=0)
+            if self.cursor.segment:
+                self._lost_track(MISSING)
+            self._go_to(number)
         try:
             self._file = os.open(segment_path(self.folder, number), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return self._bury(number, batch)
         try:
-            segment = decode_segment(os.pread(self._file, SEGMENT.size, 0))
+            segment = decode_segment(os.pread(self._file, LARGEST_HEAD, 0))
         except DecodeError as error:
             self.close()
             if error.status:
@@ -133,13 +202,26 @@ class JournalReader:
             if self._at(number + 1) is None:
                 return False  # its head is being written
             self._lost_track("journal segment without its head")
-            self.cursor = self.cursor._replace(segment=number + 1, offset=0)
+            self._go_to(number + 1)
             return False
-        if segment.epoch != self.cursor.epoch:
-            self._resumed = self.cursor.epoch != 0
-        self._epoch = segment.epoch
-        self.cursor = self.cursor._replace(offset=max(self.cursor.offset, SEGMENT.size))
+        self._begin(segment)
+        self.cursor = self.cursor._replace(
+            offset=max(self.cursor.offset, SEGMENT.size),
+            segment_epoch=segment.epoch,
+            created_us=segment.created_us,
+        )
         return True
+
+    def _go_to(self, number: int) -> None:
+        """Go on at the beginning of segment `number`, whichever that is."""
+        self.cursor = self.cursor._replace(segment=number, offset=0, segment_epoch=0, created_us=0)
+
+    def _begin(self, segment: Segment) -> None:
+        """In another life than before something may have been in hand, unless that one stopped."""
+        before = self._segment.epoch or self.cursor.epoch
+        if segment.epoch != self.cursor.epoch:
+            self._resumed = self._resumed or before not in (0, segment.epoch, self._stopped)
+        self._segment = segment
 
     def _leave(self) -> None:
         """At the end of a segment go on to the next one, if there is one."""
@@ -151,8 +233,8 @@ class JournalReader:
             return  # written between the look at it and the look for the next
         self.close()
         if following != self.cursor.segment + 1:
-            self._lost_track("journal segments missing")
-        self.cursor = self.cursor._replace(segment=following, offset=0)
+            self._lost_track(MISSING)
+        self._go_to(following)
 
     def _bury(self, number: int, batch: Batch) -> bool:
         """Take the gaps that the tombstone of a dropped segment declares."""
@@ -161,20 +243,21 @@ class JournalReader:
             segment = decode_segment(data)
         except (FileNotFoundError, DecodeError):
             self._lost_track("journal segment missing")
-            self.cursor = self.cursor._replace(segment=number + 1, offset=0)
+            self._go_to(number + 1)
             return False
         records, _, _ = scan(data, SEGMENT.size)
         old = self.cursor
         known = old.sequence if segment.epoch == old.epoch else 0
-        if old.epoch not in (0, segment.epoch):
-            restarted = self._gap(old, RESTARTED)
-            batch.gaps.append(restarted._replace(to_us=max(segment.created_us, old.gateway_us)))
+        self._begin(segment)
+        self._close_gaps(segment.epoch, known, max(segment.created_us, old.gateway_us), batch)
         lost: dict[bytes, list[Record]] = {}
         for record in records:
             if record.kind == Kind.LOST and record.sequence > known:
                 lost.setdefault(record.topic, []).append(record)
             elif record.kind == Kind.GAP:
-                self._declare(record, segment.epoch, batch)
+                self._declare(record, batch)
+            elif record.kind == Kind.STOPPED:
+                self._stop(record)
         for topic, heads in lost.items():
             device, group = _names(topic)
             batch.gaps.append(
@@ -190,6 +273,7 @@ class JournalReader:
                     "journal over its limits",
                     segment.created_us,
                     self._created_us(number + 1, segment.created_us),
+                    segment.gateway,
                 )
             )
         last = max((head.sequence for heads in lost.values() for head in heads), default=known)
@@ -200,45 +284,64 @@ class JournalReader:
 
     def _created_us(self, number: int, default: int) -> int:
         """When a segment was begun."""
-        for suffix in (SUFFIX, TOMBSTONE):
-            try:
-                with open(segment_path(self.folder, number, suffix), "rb") as file:
-                    return decode_segment(file.read(SEGMENT.size)).created_us
-            except (OSError, DecodeError):
-                continue
-        return default
+        try:
+            segment = segment_head(self.folder, number)
+        except DecodeError:
+            segment = None
+        return segment.created_us if segment else default
 
     def _take(self, records: list[Record], batch: Batch) -> None:
         for record in records:
             if record.kind == Kind.GAP:
-                self._declare(record, self._epoch, batch)
+                self._declare(record, batch)
                 continue
+            if record.kind == Kind.STOPPED:
+                self._stop(record)
             if record.kind != Kind.BLOCK:
                 continue  # of a later version: not ours to judge
             try:
-                reading = reading_of(self.publisher, record)
+                reading = reading_of(self.publisher, record, self._segment.gateway)
             except DecodeError as error:
                 self._quarantine(record, str(error), batch)
                 continue
-            self._close_gaps(reading, batch)
+            if self._resumed or self._pending:
+                place = (reading.epoch, reading.sequence - 1, reading.gateway_us)
+                self._close_gaps(*place, batch)
             batch.readings.append(reading)
             self.cursor = self.cursor._replace(
                 epoch=reading.epoch, sequence=reading.sequence, gateway_us=reading.gateway_us
             )
 
-    def _close_gaps(self, reading: Reading, batch: Batch) -> None:
-        """Finish gaps whose end the first reading behind them tells."""
+    def _stop(self, record: Record) -> None:
+        """A life ended in good order: nothing is missing until the next one begins."""
+        self._stopped = self._segment.epoch
+        try:
+            at_us = decode_stop(record.body)
+        except DecodeError:
+            at_us = self.cursor.gateway_us
+        if not self._pending and not self._resumed:
+            what = (self.publisher, self._segment.epoch, ALL, ALL)
+            times = (at_us, at_us, self._segment.gateway)
+            self._pending.append(Gap(*what, 0, 0, 0, 0, STOPPED, *times))
+
+    def _close_gaps(self, epoch: int, last: int, to_us: int, batch: Batch) -> None:
+        """Finish gaps whose end the first reading behind them tells: `epoch` from `last` on."""
+        passed = self._passed
+        if passed is not None:
+            if (epoch, last) < (passed.epoch, passed.sequence) and to_us <= passed.gateway_us:
+                return  # it was stored before the cursor did not fit
+            self._passed = None
         if self._resumed:
-            self._lost_track(RESTARTED)
+            if not any(gap.reason in (LOST, MISSING) for gap in self._pending):
+                self._lost_track(RESTARTED)
             self._resumed = False
         for gap in self._pending:
-            same = gap.epoch == reading.epoch
-            batch.gaps.append(
-                gap._replace(
-                    last=max(reading.sequence - 1, gap.first) if same else gap.first,
-                    to_us=max(reading.gateway_us, gap.from_us),
-                )
-            )
+            ends_us = max(to_us, gap.from_us)
+            if gap.samples:
+                same = gap.epoch == epoch
+                ends = max(last, gap.first) if same else gap.first
+                gap = gap._replace(last=ends)
+            batch.gaps.append(gap._replace(to_us=ends_us))
         self._pending.clear()
 
     def _lost_track(self, reason: str) -> None:
@@ -252,9 +355,10 @@ class JournalReader:
         first = last.sequence + 1
         when = last.gateway_us
         what = (self.publisher, last.epoch, ALL, ALL)
-        return Gap(*what, first, first, -1, -1, reason, when, when)
+        gateway = self._segment.gateway or self.gateway
+        return Gap(*what, first, first, -1, -1, reason, when, when, gateway)
 
-    def _declare(self, record: Record, epoch: int, batch: Batch) -> None:
+    def _declare(self, record: Record, batch: Batch) -> None:
         try:
             hole = decode_hole(record.body)
         except DecodeError as error:
@@ -264,7 +368,7 @@ class JournalReader:
         batch.gaps.append(
             Gap(
                 self.publisher,
-                epoch,
+                self._segment.epoch,
                 device,
                 group,
                 hole.first,
@@ -274,19 +378,21 @@ class JournalReader:
                 hole.reason,
                 hole.from_us,
                 hole.to_us,
+                self._segment.gateway,
             )
         )
 
     def _quarantine(self, record: Record, reason: str, batch: Batch) -> None:
         device, group = _names(record.topic)
         now_us = self.cursor.gateway_us
-        what = (self.publisher, self._epoch)
+        what = (self.publisher, self._segment.epoch)
+        gateway = self._segment.gateway
         batch.quarantined.append(
-            Quarantined(*what, record.sequence, reason, record.topic, record.body)
+            Quarantined(*what, record.sequence, reason, record.topic, record.body, gateway)
         )
         lost = (record.sequence, record.sequence, 1, record.samples)
         batch.gaps.append(
-            Gap(*what, device, group, *lost, f"quarantined: {reason}", now_us, now_us)
+            Gap(*what, device, group, *lost, f"quarantined: {reason}", now_us, now_us, gateway)
         )
 
     def _skip_damage(self, data: bytes, at: int) -> None:
@@ -301,7 +407,46 @@ class JournalReader:
         self.cursor = self.cursor._replace(offset=self.cursor.offset + skipped)
 
 
-def reading_of(publisher: str, record: Record) -> Reading:
+def behind_bytes(folder: Path, cursor: Cursor) -> int:
+    """How many bytes of the journal in `folder` are behind `cursor`.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    found = segments(folder)
+    if not fits(folder, found, cursor):
+        cursor = START
+    total = 0
+    for number, suffix in found.items():
+        if number >= cursor.segment and suffix == SUFFIX:
+            size = segment_path(folder, number).stat().st_size
+            total += size - (cursor.offset if number == cursor.segment else 0)
+    return max(total, 0)
+
+
+def fits(folder: Path, found: dict[int, str], cursor: Cursor) -> bool:
+    """Whether a cursor is a position in the journal whose segments were `found`.
+
+    One of a store of schema 1 names only the epoch of its last reading: that must be the segment's,
+    or it is at the segment's beginning.
+    """
+    if cursor.segment not in found:
+        return False
+    try:
+        head = segment_head(folder, cursor.segment)
+        first = segment_head(folder, next(iter(found)))
+    except DecodeError:
+        return True  # of a newer version: not to be read, nor to be given up
+    if head is None or first is None:
+        return False
+    if not cursor.created_us:
+        began = cursor.offset <= SEGMENT.size and head.epoch > cursor.epoch
+        return head.epoch == cursor.epoch or began
+    same = (head.epoch, head.created_us) == (cursor.segment_epoch, cursor.created_us)
+    return same and first.epoch <= head.epoch
+
+
+def reading_of(publisher: str, record: Record, gateway: str = "") -> Reading:
     """The reading in a block's record.
 
     Raises:
@@ -327,6 +472,7 @@ def reading_of(publisher: str, record: Record) -> Reading:
         block.tags,
         block.values,
         block.qualities,
+        gateway,
     )
 
 

@@ -8,7 +8,7 @@ For whoever publishes:
     kept = await journal.append(topic, payload, sequence=sequence, samples=len(changed))
     if not kept: mark the block unjournalled (before it is sent)
     ...
-    await journal.close()                                   # at a clean stop
+    await journal.close(sequence=last)                      # at a clean stop
 
 `append` takes at most 50 ms of the caller's time. False means that the block is not known to be
 on disk: it is either still on its way there, or was refused; a refused one is written down as a
@@ -44,10 +44,17 @@ class Journal:
     """The journal as its worker's loop uses it; see the module."""
 
     def __init__(
-        self, folder: Path, epoch: int, io: IoThread, *, limits: JournalLimits | None = None
+        self,
+        folder: Path,
+        epoch: int,
+        io: IoThread,
+        *,
+        limits: JournalLimits | None = None,
+        gateway: str = "",
     ) -> None:
         self.counters = JournalCounters()
-        self._writer = JournalWriter(folder, epoch, limits or JournalLimits(), self.counters)
+        limits = limits or JournalLimits()
+        self._writer = JournalWriter(folder, epoch, limits, self.counters, gateway)
         self._io = io
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -65,16 +72,28 @@ class Journal:
         retry."""
         return await self._ensure_open()
 
-    async def close(self) -> None:
-        """Write what is pending, force it to the disk, and let go of the files."""
+    async def close(self, *, sequence: int | None = None) -> None:
+        """Write what is pending, force it to the disk, and let go of the files.
+
+        Args:
+            sequence: the last one that the publisher has given out, all of them appended or
+                refused: its life ends in good order, and the journal says so.
+        """
         if self._task is not None:
             await self._task
-        if self._open:
+        await asyncio.sleep(0)  # what was late is settled in the turn after
+        if not self._open:
+            return
+        try:
+            if self._holes:
+                await self._declare()
+            if sequence is not None and not self._holes:
+                await self._io.call(self._writer.stop, sequence)
             self._open = False
-            try:
-                await self._io.call(self._writer.close)
-            except (OSError, IoThreadBusy) as error:
-                logger.error("journal not closed folder=%s error=%s", self._writer.folder, error)
+            await self._io.call(self._writer.close)
+        except (OSError, IoThreadBusy) as error:
+            self._open = False
+            logger.error("journal not closed folder=%s error=%s", self._writer.folder, error)
 
     async def append(self, topic: bytes, payload: bytes, *, sequence: int, samples: int) -> bool:
         """Write a block down; whether it is on its way to the disk for certain (within 50 ms)."""

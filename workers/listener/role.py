@@ -159,7 +159,9 @@ class ListenerRole:
         """Serve until cancelled."""
         process = self._process
         self._allotment = await process.io.call(self._state.load_ids)
-        publisher = Publisher(process.worker.name, await process.new_epoch())
+        publisher = Publisher(
+            process.worker.name, await process.new_epoch(), process.worker.gateway
+        )
         publishing = Publishing(process, publisher)
         self._locals = LocalTags(process, self._state, publishing, self._listener.name)
         self._discovery = Discovery()

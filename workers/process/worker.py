@@ -37,7 +37,7 @@ from cpppod.protocols.bus.messages import (
 )
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 from cpppod.protocols.model.plant import Worker, from_plain
-from cpppod.workers.bus.epochs import next_epoch
+from cpppod.workers.bus.epochs import unused_epoch
 from cpppod.workers.bus.zeromq import Bus, BusError
 from cpppod.workers.process.crashes import HEALTHY_S, YOUNG_S, CrashCounter
 from cpppod.workers.process.io_thread import IoThread
@@ -130,7 +130,7 @@ class Process:
     async def new_epoch(self) -> int:
         """An epoch for a publisher of this worker's name, stored before it is returned."""
         return await self.io.call(
-            next_epoch, self.worker.state_dir, self.worker.name, time.time_ns() // 1_000_000
+            unused_epoch, self.worker.state_dir, self.worker.name, time.time_ns() // 1_000_000
         )
 
     async def serve(self, make_role: MakeRole) -> int:

@@ -43,6 +43,14 @@ def add_commands(add: Add) -> None:
     command.add_argument("level", choices=("debug", "info", "warning", "error"))
     command.add_argument("worker", nargs="?", metavar="WORKER", help="only that of this worker")
     add("stop", stop, "stop the gateway")
+    command = add(
+        "gateway",
+        identity,
+        "say this gateway's id and whose history is in its store; join that of one it replaces",
+        example="cpppoctl gateway adopt gw-3f9a1c20b7de",
+    )
+    command.add_argument("action", nargs="?", choices=("adopt",))
+    command.add_argument("id", nargs="?", metavar="ID", default="")
 
 
 def assignment(text: str) -> list[str]:
@@ -137,6 +145,23 @@ def stop(gateway: ControlClient, given: argparse.Namespace) -> int:
             raise ControlError("stop", f"still running after {STOP_S:g} s", "cpppoctl status")
         time.sleep(0.02)
     return _say(given, answer, "stopped")
+
+
+def identity(gateway: ControlClient, given: argparse.Namespace) -> int:
+    """`cpppoctl gateway [adopt ID]`."""
+    if given.action and not given.id:
+        raise ControlError("gateway adopt", "no id", "cpppoctl gateway, which lists them")
+    answer = gateway.ask("adopt", id=given.id) if given.action else gateway.ask("gateway")
+    if given.json:
+        print_json(answer)
+        return 0
+    own = answer["id"]
+    print(f"{own:<24} this gateway")
+    for name in answer["gateways"]:
+        if name != own:
+            by = answer["adopted"].get(name)
+            print(f"{name:<24} {f'adopted by {by}' if by else 'history of its own in this store'}")
+    return 0
 
 
 def _is_alive(pid: int) -> bool:

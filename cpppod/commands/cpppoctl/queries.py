@@ -76,6 +76,7 @@ def status(gateway: ControlClient, given: argparse.Namespace) -> int:
     print_pairs(
         [
             ("gateway", f"{answer['name']}  cpppod {answer['version']}"),
+            ("id", answer["gateway"]),
             ("state", "ready" if answer["ready"] else "starting"),
             ("up", duration(answer["up_s"])),
             ("configuration", f"generation {answer['generation']}"),

@@ -248,6 +248,18 @@ class Failing:
     def open(self) -> dict[str, Any]:
         return dict(self.durable)
 
+    def cursors(self, gateway: str) -> dict[str, Any]:
+        return {}
+
+    def gateways(self) -> list[str]:
+        return []
+
+    def adoptions(self) -> list[tuple[str, str]]:
+        return []
+
+    def adopt(self, adopted: str, now_us: int) -> None:
+        pass
+
     def commit(self, batch: Batch) -> Stored:
         if self.errors:
             raise self.errors.pop(0)

@@ -1,7 +1,7 @@
 """Stores by their URL: `sqlite:///var/lib/cpppod/history`, a folder's path, `postgresql://...`."""
 
 from cpppod.workers.historian.stores.spec import STORES, Options, StoreSpec
-from cpppod.workers.historian.stores.store import Store, StoreError, StoreReader
+from cpppod.workers.historian.stores.store import Store, StoreError, StoreReader, Writer
 
 
 def chosen_store(options: Options) -> StoreSpec:
@@ -51,19 +51,26 @@ def store_examples() -> str:
     return f"{', '.join(first)}, or {last}"
 
 
-def open_store(url: str, options: Options) -> Store:
+def open_store(url: str, options: Options, gateway: str = "", instance: str = "") -> Store:
     """The store of a URL, not yet opened; its limits are among the options.
+
+    Args:
+        gateway: who writes; "" for what is of no gateway, as an import is.
+        instance: tells a living gateway from a copy of it (`workers.process.identity`).
 
     Raises:
         StoreError: no such kind of store, or what it needs is not installed.
     """
-    return store_at(url).open(url, options)
+    return store_at(url).open(url, options, Writer(gateway, instance))
 
 
-def open_reader(url: str) -> StoreReader:
+def open_reader(url: str, gateway: str | None = None) -> StoreReader:
     """A reader of the store at a URL.
+
+    Args:
+        gateway: who asks, and gets its own history and that which it adopted; None: all.
 
     Raises:
         StoreError: there is none, or it cannot be reached.
     """
-    return store_at(url).read(url)
+    return store_at(url).read(url, gateway)

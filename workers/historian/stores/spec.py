@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cpppod.workers.historian.stores.store import Store, StoreReader
+from cpppod.workers.historian.stores.store import Store, StoreReader, Writer
 from cpppod.workers.registry import Registry
 
 Options = Mapping[str, Any]
@@ -35,8 +35,8 @@ class StoreSpec:
         example: such a URL, for help texts.
         settings: `package.module:Class` of its keys; only the configuration imports it.
         url: (its options, the state directory) -> the URL of the store that they mean.
-        open: (URL, its options) -> the store, not yet opened.
-        read: URL -> a reader.
+        open: (URL, its options, who writes) -> the store, not yet opened.
+        read: (URL, the gateway that asks, or None for nobody) -> a reader.
         chosen_by: a key that means this store, whatever `history.store` says; "" for none.
         gives_up: the store has `give_up` (`GivesUp`).
         needs: modules that must be installed besides, and `install`: how they are.
@@ -47,8 +47,8 @@ class StoreSpec:
     example: str
     settings: str
     url: Callable[[Options, str], str]
-    open: Callable[[str, Options], Store]
-    read: Callable[[str], StoreReader]
+    open: Callable[[str, Options, Writer], Store]
+    read: Callable[[str, str | None], StoreReader]
     chosen_by: str = ""
     gives_up: bool = False
     needs: tuple[str, ...] = ()

@@ -8,10 +8,11 @@ besides, so that what comes twice is stored once. Stores block: they belong on a
 in a command.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+NO_GATEWAY = ""  # what was stored before gateways had ids, and what was imported
 ALL = ""  # group of a gap that concerns all groups of a device, or with device "" all devices
 
 
@@ -43,6 +44,14 @@ class SchemaError(StoreError):
     """The store was written by a newer version of this program; it is not touched."""
 
 
+class WriterError(StoreError):
+    """Another living gateway of the same id writes there; the text says who."""
+
+
+class AdoptionError(StoreError):
+    """That gateway's history cannot be joined to this one's; the text says why."""
+
+
 class Reading(NamedTuple):
     """One block: the members of a group that changed when it was read at `source_us`."""
 
@@ -58,6 +67,7 @@ class Reading(NamedTuple):
     tags: list[str]
     values: list[Any]
     qualities: int | list[int]
+    gateway: str = ""
 
     def quality(self, index: int) -> int:
         """Of the sample at `index`."""
@@ -85,6 +95,7 @@ class Gap(NamedTuple):
     reason: str
     from_us: int
     to_us: int
+    gateway: str = ""
 
 
 class Cursor(NamedTuple):
@@ -93,6 +104,8 @@ class Cursor(NamedTuple):
     Attributes:
         epoch, sequence: of the last reading stored.
         gateway_us: when that was.
+        segment_epoch, created_us: of that segment's head: another one of its number is not what
+            this is a position in. 0 where not known, as in stores of schema 1.
     """
 
     segment: int
@@ -100,6 +113,8 @@ class Cursor(NamedTuple):
     epoch: int
     sequence: int
     gateway_us: int
+    segment_epoch: int = 0
+    created_us: int = 0
 
 
 class Quarantined(NamedTuple):
@@ -111,6 +126,7 @@ class Quarantined(NamedTuple):
     reason: str
     topic: bytes
     body: bytes
+    gateway: str = ""
 
 
 @dataclass(slots=True)
@@ -152,14 +168,95 @@ class StoreState:
     removed_days: int = 0
 
 
+def family(gateway: str, adoptions: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Whose history a gateway's questions are about: its own, of all that it adopted, of nobody.
+
+    Args:
+        adoptions: (gateway, adopted).
+    """
+    found = {gateway, NO_GATEWAY}
+    links = list(adoptions)
+    while more := {adopted for by, adopted in links if by in found} - found:
+        found |= more
+    return frozenset(found)
+
+
+def check_adoption(
+    gateway: str,
+    adopted: str,
+    known: Sequence[str],
+    adoptions: Iterable[tuple[str, str]],
+    alive: bool,
+) -> None:
+    """Whether `gateway` may adopt the history of `adopted`, as a store knows both.
+
+    Raises:
+        AdoptionError: not.
+    """
+    links = list(adoptions)
+    if adopted == gateway:
+        raise AdoptionError(f"{adopted} is this gateway itself")
+    if adopted not in known:
+        others = ", ".join(name for name in known if name != gateway) or "none"
+        raise AdoptionError(f"{adopted} never wrote to this store; others that did: {others}")
+    if alive:
+        raise AdoptionError(f"{adopted} is alive and writes to this store; stop it first")
+    if gateway in family(adopted, links):
+        raise AdoptionError(f"{adopted} adopted this gateway's history")
+    for by, other in links:
+        if other == adopted and by != gateway:
+            raise AdoptionError(f"{adopted} was adopted by {by} already")
+
+
+class Writer(NamedTuple):
+    """Who writes to a store.
+
+    Attributes:
+        gateway: its id; "" for what is of no gateway, as an import is.
+        instance: tells a living gateway from a copy of it (`workers.process.identity`).
+    """
+
+    gateway: str = ""
+    instance: str = ""
+
+
 class Store(Protocol):
     """Where the historian puts everything; one user at a time."""
 
     def open(self) -> dict[str, Cursor]:
-        """Connect and migrate; how far each publisher's journal is stored.
+        """Connect and migrate; how far each publisher's journal of this gateway is stored.
 
         Raises:
-            StoreError: not now. SchemaError: never with this version.
+            StoreError: not now. SchemaError: never with this version. WriterError: not while
+                another one of this gateway's id writes.
+        """
+
+    def gateways(self) -> list[str]:
+        """Every gateway that ever wrote there.
+
+        Raises:
+            StoreError: not now.
+        """
+
+    def adoptions(self) -> list[tuple[str, str]]:
+        """Who adopted whom.
+
+        Raises:
+            StoreError: not now.
+        """
+
+    def adopt(self, adopted: str, now_us: int) -> None:
+        """Join another gateway's history to this one's.
+
+        Raises:
+            StoreError: not now. AdoptionError: not that one.
+        """
+
+    def cursors(self, gateway: str) -> dict[str, Cursor]:
+        """The same of another gateway's, "" for that which was before there were ids.
+
+        Raises:
+            StoreError: not now.
         """
 
     def commit(self, batch: Batch) -> Stored:
@@ -184,7 +281,14 @@ class Store(Protocol):
 
 
 class StoreReader(Protocol):
-    """Answers about what is stored; beside a `Store` at work."""
+    """Answers about what is stored; beside a `Store` at work.
+
+    It is asked by one gateway, and then knows what that one and those that it adopted have stored;
+    or by nobody, and knows everything.
+    """
+
+    def gateways(self) -> list[str]:
+        """Gateways with a history of their own: those that no other adopted."""
 
     def tags(self) -> list[str]:
         """All tags with history, as `device.tag`, sorted."""

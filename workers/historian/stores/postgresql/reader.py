@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from cpppod.workers.historian.stores.postgresql.store import CONNECT_S, value_of
-from cpppod.workers.historian.stores.store import Gap, Minute, Reading, Sample, StoreError
+from cpppod.workers.historian.stores.store import Gap, Minute, Reading, Sample, StoreError, family
 
 STATEMENT_S = 60  # a question over years may take this long
 ROWS = 5_000  # fetched at a time
@@ -21,19 +21,23 @@ AND time BETWEEN timestamptz 'epoch' + %s * interval '1 microsecond'
 _READINGS = f"""
 SELECT p.name, s.epoch, s.sequence, t.device, t.group_name, {_US},
        (extract(epoch FROM s.gateway_time) * 1000000)::bigint, 0, s.members,
-       t.name, number, other, form, quality
+       t.name, number, other, form, quality, {{gateway}}
 FROM history.sample s JOIN history.tag t ON t.id = s.tag
 JOIN history.publisher p ON p.id = s.publisher
-WHERE time BETWEEN timestamptz 'epoch' + %s * interval '1 microsecond'
+WHERE {{known}} AND time BETWEEN timestamptz 'epoch' + %s * interval '1 microsecond'
               AND timestamptz 'epoch' + %s * interval '1 microsecond'
-ORDER BY s.time, p.name, s.epoch, s.sequence, t.id
+ORDER BY s.time, {{gateway}}, p.name, s.epoch, s.sequence, t.id
 """
 
 
 class PostgresqlReader:
-    """The store behind a URL, for questions."""
+    """The store behind a URL, for questions.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        gateway: who asks; None: nobody in particular.
+    """
+
+    def __init__(self, url: str, gateway: str | None = None) -> None:
         try:
             self._connection = psycopg.connect(
                 url,
@@ -41,12 +45,38 @@ class PostgresqlReader:
                 options=f"-c statement_timeout={STATEMENT_S * 1000} -c timezone=UTC"
                 " -c default_transaction_read_only=on",
             )
-            found = self._connection.execute("SELECT to_regclass('history.sample')").fetchone()
+            found = self._connection.execute(
+                "SELECT to_regclass('history.sample'), to_regclass('history.gateway')"
+            ).fetchone()
         except psycopg.Error as error:
             raise _store_error(error) from error
         if found is None or found[0] is None:
             self.close()
             raise StoreError("postgresql: no store of history there")
+        self._owned = found[1] is not None  # schema 1 knows no gateways
+        self._family: list[str] | None = None
+        if gateway is not None and self._owned:
+            self._family = sorted(family(gateway, self._links()))
+
+    def _links(self) -> list[tuple[str, str]]:
+        return list(self._rows("SELECT gateway, adopted FROM history.adoption", ()))
+
+    def gateways(self) -> list[str]:
+        if not self._owned:
+            return []
+        gone = {adopted for _, adopted in self._links()}
+        rows = self._rows("SELECT id FROM history.gateway ORDER BY since", ())
+        return [gateway for (gateway,) in rows if gateway not in gone]
+
+    def _of(self, table: str = "") -> str:
+        """What the gateway of a row is called in a query."""
+        return f"{table}gateway" if self._owned else "''"
+
+    def _known(self, table: str = "") -> tuple[str, tuple[Any, ...]]:
+        """The condition that a row is of one of the gateways asked for, and its values."""
+        if self._family is None:
+            return "true", ()
+        return f"{self._of(table)} = ANY(%s)", (self._family,)
 
     def close(self) -> None:
         self._connection.close()
@@ -64,12 +94,16 @@ class PostgresqlReader:
                 self._connection.rollback()
 
     def tags(self) -> list[str]:
-        query = "SELECT DISTINCT device || '.' || name FROM history.tag"
-        return sorted(row[0] for row in self._rows(query, ()))
+        known, values = self._known()
+        query = f"SELECT DISTINCT device || '.' || name FROM history.tag WHERE {known}"
+        return sorted(row[0] for row in self._rows(query, values))
 
     def _numbers(self, device: str, tag: str) -> list[int]:
-        query = "SELECT id FROM history.tag WHERE lower(device) = %s AND lower(name) = %s"
-        return [row[0] for row in self._rows(query, (device.lower(), tag.lower()))]
+        known, values = self._known()
+        query = (
+            f"SELECT id FROM history.tag WHERE {known} AND lower(device) = %s AND lower(name) = %s"
+        )
+        return [row[0] for row in self._rows(query, (*values, device.lower(), tag.lower()))]
 
     def samples(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Sample]:
         numbers = self._numbers(device, tag)
@@ -85,11 +119,13 @@ class PostgresqlReader:
         return None
 
     def gaps(self, device: str, since_us: int, until_us: int) -> list[Gap]:
+        known, values = self._known()
         query = (
-            "SELECT * FROM history.gap WHERE from_us <= %s AND to_us >= %s"
+            f"SELECT * FROM history.gap WHERE {known} AND from_us <= %s AND to_us >= %s"
             " AND (device = %s OR device = '' OR %s = '') ORDER BY from_us"
         )
-        return [Gap(*row) for row in self._rows(query, (until_us, since_us, device, device))]
+        values = (*values, until_us, since_us, device, device)
+        return [Gap(*row) for row in self._rows(query, values)]
 
     def minutes(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Minute]:
         yield from ()
@@ -98,21 +134,24 @@ class PostgresqlReader:
         return []
 
     def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
+        known, chosen = self._known("t.")
+        gateway = self._of("t.")
+        query = _READINGS.format(gateway=gateway, known=known)
         key: Any = None
         head: tuple[Any, ...] = ()
         tags: list[str] = []
         values: list[Any] = []
         qualities: list[int] = []
-        for row in self._rows(_READINGS, (since_us, _clip(until_us))):
-            if row[:3] != key:
+        for row in self._rows(query, (*chosen, since_us, _clip(until_us))):
+            if (row[14], *row[:3]) != key:
                 if key is not None:
-                    yield Reading._make((*head, tags, values, qualities))
-                key, head, tags, values, qualities = row[:3], row[:9], [], [], []
+                    yield Reading._make((*head, tags, values, qualities, key[0]))
+                key, head, tags, values, qualities = (row[14], *row[:3]), row[:9], [], [], []
             tags.append(row[9])
             values.append(value_of(row[10], row[11], row[12]))
             qualities.append(row[13])
         if key is not None:
-            yield Reading._make((*head, tags, values, qualities))
+            yield Reading._make((*head, tags, values, qualities, key[0]))
 
 
 def _clip(time_us: int) -> int:

@@ -1,7 +1,7 @@
 """The manifest of the PostgreSQL store: a row per sample, for whoever else asks the database."""
 
 from cpppod.workers.historian.stores.spec import Options, StoreSpec
-from cpppod.workers.historian.stores.store import Store, StoreReader
+from cpppod.workers.historian.stores.store import Store, StoreReader, Writer
 
 SCHEMES = ("postgresql", "postgres")
 
@@ -13,16 +13,17 @@ def _url(options: Options, state_dir: str) -> str:
     return dsn if is_url else f"postgresql:///?{'&'.join(dsn.split())}"
 
 
-def _open(url: str, options: Options) -> Store:
+def _open(url: str, options: Options, writer: Writer) -> Store:
     from cpppod.workers.historian.stores.postgresql.store import PostgresqlLimits, PostgresqlStore
 
-    return PostgresqlStore(url, PostgresqlLimits(options.get("retention_s", 0.0)))
+    limits = PostgresqlLimits(options.get("retention_s", 0.0))
+    return PostgresqlStore(url, limits, gateway=writer.gateway, instance=writer.instance)
 
 
-def _read(url: str) -> StoreReader:
+def _read(url: str, gateway: str | None) -> StoreReader:
     from cpppod.workers.historian.stores.postgresql.reader import PostgresqlReader
 
-    return PostgresqlReader(url)
+    return PostgresqlReader(url, gateway)
 
 
 SPEC = StoreSpec(

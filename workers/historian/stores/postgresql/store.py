@@ -1,8 +1,15 @@
 """The PostgreSQL store: a row per sample, for whoever else wants to ask the database.
 
-    history.samples     (view) time, device, tag, value, quality ...      what to query, in
-    Grafana too history.sample      tag, time, number | other, quality, and the key   its rows; a
-    hypertable with TimescaleDB history.tag, .publisher, .cursor, .gap, .quarantine
+    history.samples         (view) time, device, tag, value, quality ...    what to query
+    history.gateway_samples (view) the same with its gateway    where several write here
+    history.sample          tag, time, number | other, quality, and the key    its rows; a
+                            hypertable with TimescaleDB
+    history.tag, .publisher, .cursor, .gap, .quarantine, .gateway, .adoption
+
+Tags, publishers and what follows from them are a gateway's own. A gateway that writes holds an
+advisory lock of its id: two living ones of one id (a copied disk) are told apart by it. The name
+of its connection says who it is, so that the server can tell the second who the first is, and a
+connection that we lost without the server's notice is ended by us.
 
 Rows are copied into a staging table and merged from there without duplicates, in one transaction
 with the gaps and the cursors. Numbers are double precision; what those cannot say exactly is JSON
@@ -13,9 +20,12 @@ Nothing here waits longer than `STATEMENT_S` on the server's side; for a server 
 say so, `give_up` (from another thread) cuts the connection.
 """
 
+import hashlib
 import json
 import logging
+import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,51 +43,97 @@ from cpppod.workers.historian.stores.store import (
     Stored,
     StoreError,
     StoreState,
+    WriterError,
+    check_adoption,
 )
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 CONNECT_S = 5
 STATEMENT_S = 5
 EXACT = 2**53  # integers from here on are not exact as double precision
 CHUNK_ROWS = 2_000  # rows formatted before they are handed to COPY
 UPKEEP_S = 60.0  # between looks for samples that are too old
 RETENTION_ROWS = 20_000  # rows deleted in one slice of upkeep
+MAX_CONNECTION_NAME = 63  # bytes that the server keeps of it
 JUMP_S = 3_600.0  # a clock that went this much faster than time is not believed when deleting
 OPTIONS = (
     f"-c statement_timeout={STATEMENT_S * 1000} -c lock_timeout={STATEMENT_S * 1000}"
-    " -c timezone=UTC -c synchronous_commit=on -c application_name=cpppod-historian"
+    " -c timezone=UTC -c synchronous_commit=on"
+    # a connection that broke without a word must not hold its gateway's lock for hours
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3"
 )
 
 _TABLES = """
 CREATE SCHEMA IF NOT EXISTS history;
 CREATE TABLE history.meta (name text PRIMARY KEY, value text NOT NULL);
-CREATE TABLE history.publisher (id serial PRIMARY KEY, name text NOT NULL UNIQUE);
+CREATE TABLE history.gateway (id text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now());
+CREATE TABLE history.adoption (
+    gateway text NOT NULL, adopted text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE history.publisher (
+    id serial PRIMARY KEY, name text NOT NULL, gateway text NOT NULL DEFAULT '',
+    UNIQUE (gateway, name));
 CREATE TABLE history.tag (
     id serial PRIMARY KEY, device text NOT NULL, group_name text NOT NULL, name text NOT NULL,
-    UNIQUE (device, group_name, name));
+    gateway text NOT NULL DEFAULT '', UNIQUE (gateway, device, group_name, name));
 CREATE TABLE history.sample (
     tag integer NOT NULL, time timestamptz NOT NULL, number double precision, other jsonb,
     form smallint NOT NULL, quality integer NOT NULL, publisher integer NOT NULL, epoch bigint NOT
     NULL, sequence bigint NOT NULL, gateway_time timestamptz NOT NULL, members integer NOT NULL,
     PRIMARY KEY (tag, time, publisher, epoch, sequence));
 CREATE TABLE history.cursor (
-    publisher text PRIMARY KEY, segment bigint NOT NULL, "offset" bigint NOT NULL,
-    epoch bigint NOT NULL, sequence bigint NOT NULL, gateway_us bigint NOT NULL);
+    publisher text NOT NULL, segment bigint NOT NULL, "offset" bigint NOT NULL,
+    epoch bigint NOT NULL, sequence bigint NOT NULL, gateway_us bigint NOT NULL,
+    segment_epoch bigint NOT NULL DEFAULT 0, created_us bigint NOT NULL DEFAULT 0,
+    gateway text NOT NULL DEFAULT '', PRIMARY KEY (gateway, publisher));
 CREATE TABLE history.gap (
     publisher text NOT NULL, epoch bigint NOT NULL, device text NOT NULL, group_name text NOT NULL,
     first bigint NOT NULL, last bigint NOT NULL, blocks bigint NOT NULL, samples bigint NOT NULL,
     reason text NOT NULL, from_us bigint NOT NULL, to_us bigint NOT NULL,
-    PRIMARY KEY (publisher, epoch, device, group_name, first, last, reason));
+    gateway text NOT NULL DEFAULT '',
+    PRIMARY KEY (gateway, publisher, epoch, device, group_name, first, last, reason));
 CREATE TABLE history.quarantine (
     publisher text NOT NULL, epoch bigint NOT NULL, sequence bigint NOT NULL, reason text NOT NULL,
-    topic bytea NOT NULL, body bytea NOT NULL, PRIMARY KEY (publisher, epoch, sequence));
+    topic bytea NOT NULL, body bytea NOT NULL, gateway text NOT NULL DEFAULT '',
+    PRIMARY KEY (gateway, publisher, epoch, sequence));
 CREATE VIEW history.samples AS
     SELECT s.time, t.device, t.name AS tag, s.number AS value, s.other, s.quality, t.group_name,
            p.name AS publisher, s.epoch, s.sequence, s.gateway_time
     FROM history.sample s JOIN history.tag t ON t.id = s.tag
     JOIN history.publisher p ON p.id = s.publisher;
+"""
+_GATEWAY_VIEW = """
+CREATE VIEW history.gateway_samples AS
+    SELECT t.gateway, s.time, t.device, t.name AS tag, s.number AS value, s.other, s.quality,
+           t.group_name, p.name AS publisher, s.epoch, s.sequence, s.gateway_time
+    FROM history.sample s JOIN history.tag t ON t.id = s.tag
+    JOIN history.publisher p ON p.id = s.publisher;
+"""
+_FROM_1 = """
+CREATE TABLE history.gateway (id text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now());
+CREATE TABLE history.adoption (
+    gateway text NOT NULL, adopted text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+ALTER TABLE history.publisher ADD COLUMN gateway text NOT NULL DEFAULT '',
+    DROP CONSTRAINT publisher_name_key, ADD UNIQUE (gateway, name);
+ALTER TABLE history.tag ADD COLUMN gateway text NOT NULL DEFAULT '',
+    DROP CONSTRAINT tag_device_group_name_name_key, ADD UNIQUE (gateway, device, group_name, name);
+ALTER TABLE history.cursor ADD COLUMN segment_epoch bigint NOT NULL DEFAULT 0,
+    ADD COLUMN created_us bigint NOT NULL DEFAULT 0, ADD COLUMN gateway text NOT NULL DEFAULT '',
+    DROP CONSTRAINT cursor_pkey, ADD PRIMARY KEY (gateway, publisher);
+ALTER TABLE history.gap ADD COLUMN gateway text NOT NULL DEFAULT '', DROP CONSTRAINT gap_pkey,
+    ADD PRIMARY KEY (gateway, publisher, epoch, device, group_name, first, last, reason);
+ALTER TABLE history.quarantine ADD COLUMN gateway text NOT NULL DEFAULT '',
+    DROP CONSTRAINT quarantine_pkey, ADD PRIMARY KEY (gateway, publisher, epoch, sequence);
+"""
+_HOLDERS = """
+    FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+    AND d.datname = current_database() AND l.classid::bigint = %s AND l.objid::bigint = %s
+"""
+_WHO = """
+    SELECT pid, coalesce(a.application_name, '?'), coalesce(host(a.client_addr), 'the server'),
+           coalesce(to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS'), '?')
 """
 _STAGING = """
 CREATE TEMPORARY TABLE IF NOT EXISTS staging (
@@ -105,26 +161,60 @@ class PostgresqlLimits:
 class PostgresqlStore:
     """The store behind a URL; see the module."""
 
-    def __init__(self, url: str, limits: PostgresqlLimits | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        limits: PostgresqlLimits | None = None,
+        *,
+        gateway: str = "",
+        instance: str = "",
+    ) -> None:
         self.url = url
         self.limits = limits or PostgresqlLimits()
+        self.gateway = gateway
+        self._name = connection_name(gateway, instance or str(os.getpid()))
         self._connection: psycopg.Connection[Any] | None = None
-        self._publishers: dict[str, int] = {}
-        self._tags: dict[tuple[str, str, str], int] = {}
+        self._publishers: dict[tuple[str, str], int] = {}  # gateway, name
+        self._tags: dict[tuple[str, str, str, str], int] = {}  # gateway, device, group, name
         self._hypertable = False
         self._upkeep: tuple[float, int] | None = None
 
     def open(self) -> dict[str, Cursor]:
+        return self.cursors(self.gateway)
+
+    def cursors(self, gateway: str) -> dict[str, Cursor]:
+        rows = self._ask(
+            'SELECT publisher, segment, "offset", epoch, sequence, gateway_us, segment_epoch,'
+            " created_us FROM history.cursor WHERE gateway = %s",
+            gateway,
+        )
+        return {row[0]: Cursor(*row[1:]) for row in rows}
+
+    def gateways(self) -> list[str]:
+        return [row[0] for row in self._ask("SELECT id FROM history.gateway ORDER BY since")]
+
+    def adoptions(self) -> list[tuple[str, str]]:
+        return self._ask("SELECT gateway, adopted FROM history.adoption")
+
+    def adopt(self, adopted: str, now_us: int) -> None:
+        known = self.gateways()
+        alive = bool(self._ask(f"SELECT 1 {_HOLDERS}", *_unsigned(lock_key(adopted))))
+        check_adoption(self.gateway, adopted, known, self.adoptions(), alive)
+        self._ask(
+            "INSERT INTO history.adoption (gateway, adopted) VALUES (%s, %s)"
+            " ON CONFLICT DO NOTHING RETURNING 1",
+            self.gateway,
+            adopted,
+        )
+
+    def _ask(self, query: str, *values: Any) -> list[Any]:
         try:
             connection = self._connect()
-            rows = connection.execute(
-                'SELECT publisher, segment, "offset", epoch, sequence, gateway_us'
-                " FROM history.cursor"
-            ).fetchall()
+            rows = connection.execute(query, values).fetchall()
             connection.commit()
         except psycopg.Error as error:
             raise self._failed(error) from error
-        return {row[0]: Cursor(*row[1:]) for row in rows}
+        return rows
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -156,6 +246,7 @@ class PostgresqlStore:
                 self.url,
                 connect_timeout=CONNECT_S,
                 options=OPTIONS,
+                application_name=self._name,
                 keepalives=1,
                 keepalives_idle=5,
                 keepalives_interval=1,
@@ -163,21 +254,58 @@ class PostgresqlStore:
                 tcp_user_timeout=CONNECT_S * 1000,
             )
             self._connection.prepare_threshold = None
-            self._migrate(self._connection)
-            self._connection.execute(_STAGING)
-            self._connection.commit()
+            try:
+                self._migrate(self._connection)
+                if self.gateway:
+                    self._lock(self._connection)
+                self._connection.execute(_STAGING)
+                self._connection.commit()
+            except StoreError:
+                self.close()
+                raise
         return self._connection
+
+    def _lock(self, connection: psycopg.Connection[Any]) -> None:
+        """Be the only living gateway of this id; a connection of ours that was lost is ended."""
+        key = lock_key(self.gateway)
+        query = "SELECT pg_try_advisory_lock(%s, %s)"
+        free = connection.execute(query, key).fetchone()
+        if not (free and free[0]):
+            holders = connection.execute(_WHO + _HOLDERS, _unsigned(key)).fetchall()
+            for pid, name, address, since in holders:
+                if name != self._name:
+                    raise WriterError(
+                        f"postgresql: another living gateway of the id {self.gateway} writes"
+                        f" there: {name} at {address} since {since};"
+                        " stop it, or give one of them an id of its own ([gateway] id)"
+                    )
+                logger.warning("an old connection of ours is ended pid=%d", pid)
+                connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            raise StoreError("postgresql: an old connection of ours is being ended")
+        connection.execute(
+            "INSERT INTO history.gateway (id) VALUES (%s) ON CONFLICT DO NOTHING", (self.gateway,)
+        )
+        known = connection.execute("SELECT id FROM history.gateway ORDER BY since").fetchall()
+        connection.commit()
+        logger.info("store opened gateways=%s", ",".join(row[0] for row in known))
 
     def _migrate(self, connection: psycopg.Connection[Any]) -> None:
         """Make the tables, unless they are there; TimescaleDB's where it is installed."""
         connection.execute("SELECT pg_advisory_xact_lock(4481844880)")
         found = connection.execute("SELECT to_regclass('history.meta')").fetchone()
         if found is None or found[0] is None:
-            connection.execute(_TABLES)
+            connection.execute(_TABLES + _GATEWAY_VIEW)
             connection.execute("INSERT INTO history.meta VALUES ('schema', %s)", (str(SCHEMA),))
         row = connection.execute("SELECT value FROM history.meta WHERE name = 'schema'").fetchone()
         if row is None or int(row[0]) > SCHEMA:
-            raise SchemaError(f"history schema {row and row[0]} is newer than {SCHEMA}")
+            raise SchemaError(
+                f"postgresql: history schema {row and row[0]} is newer than this version's {SCHEMA}"
+            )
+        if int(row[0]) < SCHEMA:
+            connection.execute(_FROM_1 + _GATEWAY_VIEW)
+            connection.execute(
+                "UPDATE history.meta SET value = %s WHERE name = 'schema'", (str(SCHEMA),)
+            )
         connection.commit()
         self._hypertable = self._make_hypertable(connection)
 
@@ -229,56 +357,72 @@ class PostgresqlStore:
                 cursor.execute("TRUNCATE staging")
             if batch.gaps:
                 cursor.executemany(
-                    f"INSERT INTO history.gap VALUES ({_places(11)}) ON CONFLICT DO NOTHING",
+                    f"INSERT INTO history.gap VALUES ({_places(12)}) ON CONFLICT DO NOTHING",
                     batch.gaps,
                 )
             if batch.quarantined:
                 cursor.executemany(
-                    f"INSERT INTO history.quarantine VALUES ({_places(6)}) ON CONFLICT DO NOTHING",
+                    f"INSERT INTO history.quarantine VALUES ({_places(7)}) ON CONFLICT DO NOTHING",
                     batch.quarantined,
                 )
             if batch.cursors:
                 cursor.executemany(
-                    f"INSERT INTO history.cursor VALUES ({_places(6)})"
-                    " ON CONFLICT (publisher) DO UPDATE SET segment = EXCLUDED.segment,"
+                    f"INSERT INTO history.cursor VALUES ({_places(9)})"
+                    " ON CONFLICT (gateway, publisher) DO UPDATE SET segment = EXCLUDED.segment,"
                     ' "offset" = EXCLUDED."offset", epoch = EXCLUDED.epoch,'
-                    " sequence = EXCLUDED.sequence, gateway_us = EXCLUDED.gateway_us",
-                    [(publisher, *at) for publisher, at in batch.cursors.items()],
+                    " sequence = EXCLUDED.sequence, gateway_us = EXCLUDED.gateway_us,"
+                    " segment_epoch = EXCLUDED.segment_epoch, created_us = EXCLUDED.created_us",
+                    [(publisher, *at, self.gateway) for publisher, at in batch.cursors.items()],
                 )
         return stored
 
     def _learn_names(self, cursor: psycopg.Cursor[Any], readings: list[Reading]) -> None:
         """Give publishers and tags that are new their numbers."""
-        publishers = {reading.publisher for reading in readings} - self._publishers.keys()
-        for name in sorted(publishers):
+        found = {(reading.gateway, reading.publisher) for reading in readings}
+        publishers = found - self._publishers.keys()
+        for names in sorted(publishers):
             cursor.execute(
-                "INSERT INTO history.publisher (name) VALUES (%s) ON CONFLICT DO NOTHING", (name,)
+                "INSERT INTO history.publisher (gateway, name) VALUES (%s, %s)"
+                " ON CONFLICT DO NOTHING",
+                names,
             )
+        gateways = [gateway for gateway, _ in found]
         if publishers:
-            cursor.execute("SELECT name, id FROM history.publisher")
-            self._publishers = dict(cursor.fetchall())
+            cursor.execute(
+                "SELECT gateway, name, id FROM history.publisher WHERE gateway = ANY(%s)",
+                (gateways,),
+            )
+            self._publishers |= {row[:2]: row[2] for row in cursor.fetchall()}
         tags = {
-            (reading.device, reading.group, tag) for reading in readings for tag in reading.tags
+            (reading.gateway, reading.device, reading.group, tag)
+            for reading in readings
+            for tag in reading.tags
         } - self._tags.keys()
         if tags:
             cursor.executemany(
-                "INSERT INTO history.tag (device, group_name, name) VALUES (%s, %s, %s)"
-                " ON CONFLICT DO NOTHING",
+                "INSERT INTO history.tag (gateway, device, group_name, name)"
+                " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 sorted(tags),
             )
-            cursor.execute("SELECT device, group_name, name, id FROM history.tag")
-            self._tags = {(row[0], row[1], row[2]): row[3] for row in cursor.fetchall()}
+            cursor.execute(
+                "SELECT gateway, device, group_name, name, id FROM history.tag"
+                " WHERE gateway = ANY(%s)",
+                (gateways,),
+            )
+            self._tags |= {row[:4]: row[4] for row in cursor.fetchall()}
 
     def _rows(self, readings: list[Reading]) -> Iterator[bytes]:
         """The samples as COPY's text, some thousand rows at a time."""
         lines: list[str] = []
         for reading in readings:
-            device, group, qualities = reading.device, reading.group, reading.qualities
-            same = f"{self._publishers[reading.publisher]}\t{reading.epoch}\t{reading.sequence}"
+            gateway, qualities = reading.gateway, reading.qualities
+            device, group = reading.device, reading.group
+            publisher = self._publishers[gateway, reading.publisher]
+            same = f"{publisher}\t{reading.epoch}\t{reading.sequence}"
             tail = f"{same}\t{reading.gateway_us}\t{reading.members}\n"
             for at, tag in enumerate(reading.tags):
                 quality = qualities if type(qualities) is int else qualities[at]  # type: ignore[index]
-                number = self._tags[device, group, tag]
+                number = self._tags[gateway, device, group, tag]
                 value = _column(reading.values[at])
                 lines.append(f"{number}\t{reading.source_us}\t{value}\t{quality}\t{tail}")
             if len(lines) >= CHUNK_ROWS:
@@ -360,6 +504,28 @@ class PostgresqlStore:
             logger.warning("clock jumped, nothing deleted by_s=%.0f", told - elapsed)
             return False
         return True
+
+
+def lock_key(gateway: str) -> tuple[int, int]:
+    """The advisory lock of a gateway's id: two signed numbers of 32 bits."""
+    high, low = struct.unpack_from(">ii", hashlib.sha256(f"cpppod {gateway}".encode()).digest())
+    return high, low
+
+
+def _unsigned(key: tuple[int, int]) -> tuple[int, int]:
+    """The key as the server lists it."""
+    return key[0] & 0xFFFF_FFFF, key[1] & 0xFFFF_FFFF
+
+
+def connection_name(gateway: str, instance: str) -> str:
+    """What a writer's connection is called.
+
+    Args:
+        instance: the state directory of a machine that runs: another connection that has it is
+            one of ours, and lost.
+    """
+    name = f"cpppod {gateway or 'import'} {instance} {socket.gethostname()}"
+    return name.encode("ascii", "replace")[:MAX_CONNECTION_NAME].decode()
 
 
 def _places(count: int) -> str:

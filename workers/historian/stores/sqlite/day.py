@@ -4,6 +4,9 @@
     keyframes  topic, source_us           -> all that the topic is worth then
     publishers, topics, tags              names, numbered within the file
 
+Publishers and topics are a gateway's own; in schema 1 there were no gateways, and theirs is "".
+Several gateways may write one file: new names get their numbers within a transaction.
+
 So retention is an unlink, and a closed day is one file without a log beside it.
 """
 
@@ -15,16 +18,17 @@ from typing import Any
 from cpppod.workers.historian.stores.encoding import pack, unpack
 from cpppod.workers.historian.stores.store import Reading, SchemaError
 
-SCHEMA = 1
+SCHEMA = 2
 KEYFRAME_EVERY = 300  # readings: how far a search for a tag's last value goes back at most
 MAX_TAG_SETS = 10_000  # sets of tags remembered per file: what deadbands leave of groups varies
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS publishers (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS publishers (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, gateway TEXT NOT NULL, UNIQUE (gateway, name));
 CREATE TABLE IF NOT EXISTS topics (
-    id INTEGER PRIMARY KEY, device TEXT NOT NULL, group_name TEXT NOT NULL,
-    UNIQUE (device, group_name));
+    id INTEGER PRIMARY KEY, device TEXT NOT NULL, group_name TEXT NOT NULL, gateway TEXT NOT NULL,
+    UNIQUE (gateway, device, group_name));
 CREATE TABLE IF NOT EXISTS tags (
     topic INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL,
     PRIMARY KEY (topic, number)) WITHOUT ROWID;
@@ -38,11 +42,27 @@ CREATE TABLE IF NOT EXISTS keyframes (
     topic INTEGER NOT NULL, source_us INTEGER NOT NULL, samples BLOB NOT NULL,
     PRIMARY KEY (topic, source_us)) WITHOUT ROWID;
 """
+_FROM_1 = (
+    """
+ALTER TABLE publishers RENAME TO publishers_1;
+ALTER TABLE topics RENAME TO topics_1;
+"""
+    + _TABLES
+    + """
+INSERT INTO publishers SELECT id, name, '' FROM publishers_1;
+INSERT INTO topics SELECT id, device, group_name, '' FROM topics_1;
+DROP TABLE publishers_1;
+DROP TABLE topics_1;
+"""
+)
 _INSERT = "INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-def connect(path: Path, *, tables: str, schema: int) -> sqlite3.Connection:
+def connect(path: Path, *, tables: str, schema: int, from_1: str = "") -> sqlite3.Connection:
     """A connection that commits when told to, durably; tables made, schema checked.
+
+    Args:
+        from_1: how tables of schema 1 become those of `schema`.
 
     Raises:
         sqlite3.Error: as it says.
@@ -58,7 +78,14 @@ def connect(path: Path, *, tables: str, schema: int) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
         if found < schema:
-            database.executescript(f"BEGIN; {tables} PRAGMA user_version={schema}; COMMIT;")
+            database.execute("BEGIN IMMEDIATE")
+            found = database.execute("PRAGMA user_version").fetchone()[0]
+        if found < schema:  # nobody else made them meanwhile
+            for statement in (from_1 if found == 1 else tables).split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version={schema}")
+        if database.in_transaction:
+            database.execute("COMMIT")
     except BaseException:
         database.close()
         raise
@@ -66,7 +93,8 @@ def connect(path: Path, *, tables: str, schema: int) -> sqlite3.Connection:
 
 
 Worth = dict[int, tuple[Any, int, int]]  # tag number -> value, quality, source_us
-Opening = Callable[[str, str], dict[str, tuple[Any, int, int]]]  # device, group -> tag -> the same
+Topic = tuple[str, str, str]  # device, group, gateway
+Opening = Callable[[Topic], dict[str, tuple[Any, int, int]]]  # tag -> the same
 
 
 class _Latest:
@@ -84,11 +112,15 @@ class DayFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._database = connect(path, tables=_TABLES, schema=SCHEMA)
-        self._publishers: dict[str, int] = dict(self._rows("SELECT name, id FROM publishers"))
-        self._topics: dict[tuple[str, str], int] = {
-            (device, group): key
-            for key, device, group in self._rows("SELECT id, device, group_name FROM topics")
+        self._database = connect(path, tables=_TABLES, schema=SCHEMA, from_1=_FROM_1)
+        self._inode = path.stat().st_ino
+        self._publishers: dict[tuple[str, str], int] = {
+            (name, gateway): key
+            for key, name, gateway in self._rows("SELECT id, name, gateway FROM publishers")
+        }
+        self._topics: dict[Topic, int] = {
+            (device, group, gateway): key
+            for key, device, group, gateway in self._rows("SELECT * FROM topics")
         }
         self._tags: dict[int, dict[str, int]] = {}
         for topic, number, name in self._rows("SELECT topic, number, name FROM tags"):
@@ -98,6 +130,14 @@ class DayFile:
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._database.execute(query, values).fetchall()
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file is still the one of its name: nobody replaced or removed it."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -144,11 +184,12 @@ class DayFile:
         keyframes: list[tuple[int, int, bytes]],
         opening: Opening | None,
     ) -> tuple[Any, ...]:
-        topic = self._topic(reading.device, reading.group)
+        key = (reading.device, reading.group, reading.gateway)
+        topic = self._topic(key)
         numbers, in_order = self._numbers(topic, tuple(reading.tags))
         latest = self._latest.get(topic)
         if latest is None:
-            latest = self._latest[topic] = self._restore(topic, reading, opening)
+            latest = self._latest[topic] = self._restore(topic, key, opening)
         if len(reading.tags) >= reading.members:
             latest.since_keyframe = 0
         elif latest.since_keyframe >= KEYFRAME_EVERY:
@@ -160,7 +201,7 @@ class DayFile:
         self._remember(latest, numbers, reading)
         samples = pack([None if in_order else numbers, reading.values, reading.qualities])
         return (
-            self._publisher(reading.publisher),
+            self._publisher(reading.publisher, reading.gateway),
             *reading[1:3],
             topic,
             *reading[5:9],
@@ -176,19 +217,25 @@ class DayFile:
         for at, number in enumerate(numbers):
             known[number] = (reading.values[at], reading.quality(at), source_us)
 
-    def _publisher(self, name: str) -> int:
-        key = self._publishers.get(name)
+    def _publisher(self, name: str, gateway: str) -> int:
+        key = self._publishers.get((name, gateway))
         if key is None:
-            key = self._publishers[name] = len(self._publishers) + 1
-            self._database.execute("INSERT INTO publishers VALUES (?, ?)", (key, name))
+            insert = "INSERT INTO publishers (name, gateway) VALUES (?, ?)"
+            key = self._publishers[name, gateway] = self._new(insert, (name, gateway))
         return key
 
-    def _topic(self, device: str, group: str) -> int:
-        key = self._topics.get((device, group))
+    def _topic(self, topic: Topic) -> int:
+        key = self._topics.get(topic)
         if key is None:
-            key = self._topics[device, group] = len(self._topics) + 1
-            self._database.execute("INSERT INTO topics VALUES (?, ?, ?)", (key, device, group))
+            insert = "INSERT INTO topics (device, group_name, gateway) VALUES (?, ?, ?)"
+            key = self._topics[topic] = self._new(insert, topic)
         return key
+
+    def _new(self, insert: str, values: Sequence[Any]) -> int:
+        """The number of a name's row that is put in."""
+        number = self._database.execute(insert, values).lastrowid
+        assert number is not None  # it is an insert
+        return number
 
     def _numbers(self, topic: int, tags: tuple[str, ...]) -> tuple[Sequence[int], bool]:
         """The numbers of `tags`, and whether they are 0, 1, 2 ..."""
@@ -206,13 +253,13 @@ class DayFile:
         found = self._sets[topic, tags] = (numbers, numbers == list(range(len(numbers))))
         return found
 
-    def _restore(self, topic: int, reading: Reading, opening: Opening | None) -> _Latest:
+    def _restore(self, topic: int, key: Topic, opening: Opening | None) -> _Latest:
         """What the topic was worth before the first reading since the file was opened."""
         latest = _Latest()
         values = topic_worth(self._database, topic)
         if not values and opening is not None:
             names = self._tags[topic]
-            for tag, sample in opening(reading.device, reading.group).items():
+            for tag, sample in opening(key).items():
                 if tag not in names:
                     names[tag] = len(names)
                     self._database.execute(
@@ -222,9 +269,9 @@ class DayFile:
         latest.samples = values
         return latest
 
-    def last_values(self, device: str, group: str) -> dict[str, tuple[Any, int, int]]:
+    def last_values(self, key: Topic) -> dict[str, tuple[Any, int, int]]:
         """Tag -> value, quality and source time after the file's last reading of that group."""
-        topic = self._topics.get((device, group))
+        topic = self._topics.get(key)
         if topic is None:
             return {}
         latest = self._latest.get(topic)

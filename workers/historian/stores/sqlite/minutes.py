@@ -1,27 +1,29 @@
 """A closed day by the minute: min, time-weighted mean and max of every tag, in a file of its own.
 
-    minutes    device, tag -> minutes with a good number, zlib of five arrays one after the other:
-               minute of the day (H), samples (H), milliseconds good (I), then minimum, mean,
-               maximum (d)
+    minutes    gateway, device, tag -> minutes with a good number, zlib of arrays one after the
+               other: minute of the day (H), samples (H), milliseconds good (I), then minimum,
+               mean, maximum (d)
 
 The file appears whole, under its name, once all of the day is in it.
 """
 
+import heapq
 import os
 import sqlite3
 import sys
 import time
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from cpppod.workers.historian.stores.buckets import Bucket, buckets, with_gaps
 from cpppod.workers.historian.stores.store import Minute, Sample, StoreReader
 
-SCHEMA = 1
+SCHEMA = 2  # in schema 1 there was no gateway
 MINUTE_US = 60_000_000
+NO_GATEWAY = "''"  # what files of schema 1 have in the gateway's place, as SQL
 DAY_US = 86_400_000_000
 SLICE_S = 0.05  # of work between two turns of whoever shares the thread
 MAX_COUNT = 65_535  # samples of a minute as it is stored: a thousand a second
@@ -29,7 +31,7 @@ MAX_COUNT = 65_535  # samples of a minute as it is stored: a thousand a second
 _TABLES = """
 CREATE TABLE minutes (
     device TEXT NOT NULL, tag TEXT NOT NULL, day_us INTEGER NOT NULL, minutes BLOB NOT NULL,
-    PRIMARY KEY (device, tag)) WITHOUT ROWID;
+    gateway TEXT NOT NULL, PRIMARY KEY (gateway, device, tag)) WITHOUT ROWID;
 """
 _LAYOUT = "HHIddd"  # the arrays of a row, little-endian
 
@@ -74,21 +76,46 @@ def decode_minutes(row: bytes, day_us: int) -> Iterator[Minute]:
 
 
 def read_minutes(
-    database: sqlite3.Connection, device: str, tag: str, since_us: int, until_us: int
+    database: sqlite3.Connection,
+    device: str,
+    tag: str,
+    since_us: int,
+    until_us: int,
+    family: frozenset[str] | None = None,
 ) -> Iterator[Minute]:
-    """A tag's minutes of that time, from one day's file."""
-    for day_us, row in database.execute(
-        "SELECT day_us, minutes FROM minutes"
+    """A tag's minutes of that time, from one day's file.
+
+    Args:
+        family: gateways that it may be of; None: any.
+    """
+    owned = database.execute("PRAGMA user_version").fetchone()[0] > 1
+    rows = database.execute(
+        f"SELECT day_us, minutes, {'gateway' if owned else NO_GATEWAY} FROM minutes"
         " WHERE device = ? COLLATE NOCASE AND tag = ? COLLATE NOCASE",
         (device, tag),
-    ).fetchall():
-        for minute in decode_minutes(row, day_us):
-            if since_us <= minute.start_us + MINUTE_US - 1 and minute.start_us <= until_us:
-                yield minute
+    ).fetchall()
+    parts = [
+        decode_minutes(row, day_us)
+        for day_us, row, gateway in rows
+        if family is None or gateway in family
+    ]
+    for minute in heapq.merge(*parts):
+        if since_us <= minute.start_us + MINUTE_US - 1 and minute.start_us <= until_us:
+            yield minute
 
 
-def roll_up(folder: Path, day: str, tags: Iterable[str], reader: StoreReader) -> Iterator[None]:
-    """Write the roll-up of a day's `tags` (`device.tag`); yields between slices of work."""
+def roll_up(
+    folder: Path,
+    day: str,
+    tags: Iterable[tuple[str, str]],
+    reader_of: Callable[[str], StoreReader],
+) -> Iterator[None]:
+    """Write the roll-up of a day; yields between slices of work.
+
+    Args:
+        tags: each with its gateway: (gateway, `device.tag`).
+        reader_of: a reader of one gateway's.
+    """
     path = minutes_path(folder, day)
     part = path.with_name(f".{path.name}.new")
     part.unlink(missing_ok=True)
@@ -97,7 +124,8 @@ def roll_up(folder: Path, day: str, tags: Iterable[str], reader: StoreReader) ->
     try:
         database.executescript(f"PRAGMA journal_mode=OFF; {_TABLES} PRAGMA user_version={SCHEMA};")
         began = time.monotonic()
-        for name in tags:
+        for gateway, name in tags:
+            reader = reader_of(gateway)
             device, _, tag = name.partition(".")
             samples: Iterable[Sample] = reader.samples(device, tag, day_us, day_us + DAY_US - 1)
             gaps = reader.gaps(device, day_us, day_us + DAY_US - 1)
@@ -110,8 +138,8 @@ def roll_up(folder: Path, day: str, tags: Iterable[str], reader: StoreReader) ->
                 if time.monotonic() - began > SLICE_S:
                     yield
                     began = time.monotonic()
-            row = (device, tag, day_us, encode_minutes(found, day_us))
-            database.execute("INSERT INTO minutes VALUES (?, ?, ?, ?)", row)
+            row = (device, tag, day_us, encode_minutes(found, day_us), gateway)
+            database.execute("INSERT INTO minutes VALUES (?, ?, ?, ?, ?)", row)
         database.close()
         with open(part, "rb") as file:
             os.fsync(file.fileno())

@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from cpppod.workers.historian.stores.encoding import keyframe_sample, sample_of, unpack
-from cpppod.workers.historian.stores.sqlite.day import SCHEMA, topic_worth
-from cpppod.workers.historian.stores.sqlite.index import NAME, read_gaps
-from cpppod.workers.historian.stores.sqlite.minutes import read_minutes
+from cpppod.workers.historian.stores.sqlite.day import SCHEMA, Topic, topic_worth
+from cpppod.workers.historian.stores.sqlite.index import NAME, adoptions, known_gateways, read_gaps
+from cpppod.workers.historian.stores.sqlite.minutes import NO_GATEWAY, read_minutes
 from cpppod.workers.historian.stores.store import (
     Gap,
     Minute,
@@ -24,6 +24,7 @@ from cpppod.workers.historian.stores.store import (
     Sample,
     SchemaError,
     StoreError,
+    family,
 )
 
 READINGS, MINUTES = "readings-", "minutes-"
@@ -80,32 +81,41 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 class DayReader:
-    """A day's readings."""
+    """A day's readings, of the gateways in `family`; None: of all."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, family: frozenset[str] | None = None) -> None:
+        self._family = family
         self._database = connect_to_read(path)
         found = self._database.execute("PRAGMA user_version").fetchone()[0]
         if found > SCHEMA:
             self.close()
             raise SchemaError(f"{path}: schema {found} is newer than this version's {SCHEMA}")
+        self._gateway = "gateway" if found > 1 else NO_GATEWAY
         self._database.execute("BEGIN")  # one state of the file for all that follows
 
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
 
-    def tags(self) -> list[str]:
-        """All of the day's tags as `device.tag`."""
-        query = "SELECT device || '.' || name FROM tags JOIN topics ON topics.id = tags.topic"
-        return [name for (name,) in self._database.execute(query)]
+    def _knows(self, gateway: str) -> bool:
+        return self._family is None or gateway in self._family
+
+    def tags(self) -> list[tuple[str, str]]:
+        """All of the day's tags: gateway and `device.tag`."""
+        query = (
+            f"SELECT {self._gateway}, device || '.' || name"
+            " FROM tags JOIN topics ON topics.id = tags.topic"
+        )
+        return [row for row in self._database.execute(query) if self._knows(row[0])]
 
     def _places(self, device: str, tag: str) -> list[tuple[int, int]]:
         """Topic and number of a tag: in several groups where it was moved from one to another."""
-        return self._database.execute(
-            "SELECT topic, number FROM tags JOIN topics ON topics.id = tags.topic"
+        rows = self._database.execute(
+            f"SELECT {self._gateway}, topic, number FROM tags JOIN topics ON topics.id = tags.topic"
             " WHERE device = ? COLLATE NOCASE AND name = ? COLLATE NOCASE",
             (device, tag),
         ).fetchall()
+        return [row[1:] for row in rows if self._knows(row[0])]
 
     def samples(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Sample]:
         """The tag's samples of that time in order."""
@@ -141,10 +151,11 @@ class DayReader:
                 break
         return keyframe_sample(keyframe[1], number) if keyframe is not None else None
 
-    def last_values(self, device: str, group: str) -> dict[str, tuple[Any, int, int]]:
+    def last_values(self, key: Topic) -> dict[str, tuple[Any, int, int]]:
         """Tag -> value, quality and source time after the day's last reading of that group."""
         topic = self._database.execute(
-            "SELECT id FROM topics WHERE device = ? AND group_name = ?", (device, group)
+            f"SELECT id FROM topics WHERE device = ? AND group_name = ? AND {self._gateway} = ?",
+            key,
         ).fetchone()
         if topic is None:
             return {}
@@ -152,18 +163,17 @@ class DayReader:
         names = self._database.execute("SELECT name, number FROM tags WHERE topic = ?", topic)
         return {name: values[number] for name, number in names if number in values}
 
-    def topics(self) -> list[tuple[str, str]]:
-        """Every device and group of the day."""
-        return self._database.execute("SELECT device, group_name FROM topics").fetchall()
-
     def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
         """Every reading of that time, in order of time."""
-        topics = self._database.execute("SELECT id, device, group_name FROM topics").fetchall()
-        lines = [self._readings(topic, since_us, until_us) for topic in topics]
+        query = f"SELECT id, device, group_name, {self._gateway} FROM topics"
+        topics = self._database.execute(query).fetchall()
+        lines = [
+            self._readings(topic, since_us, until_us) for topic in topics if self._knows(topic[3])
+        ]
         yield from heapq.merge(*lines, key=_when)
 
     def _readings(
-        self, topic: tuple[int, str, str], since_us: int, until_us: int
+        self, topic: tuple[int, str, str, str], since_us: int, until_us: int
     ) -> Iterator[Reading]:
         names = [
             name
@@ -174,8 +184,8 @@ class DayReader:
         for row in self._database.execute(_TOPIC, (topic[0], since_us, until_us)):
             numbers, values, qualities = unpack(row[7], 3)
             tags = names[: len(values)] if numbers is None else [names[at] for at in numbers]
-            key = (*row[1:4], *topic[1:], row[0], *row[4:7])
-            yield Reading._make((*key, tags, values, qualities))
+            key = (*row[1:4], *topic[1:3], row[0], *row[4:7])
+            yield Reading._make((*key, tags, values, qualities, topic[3]))
 
 
 def _when(reading: Reading) -> tuple[int, str, int, int]:
@@ -183,12 +193,38 @@ def _when(reading: Reading) -> tuple[int, str, int, int]:
 
 
 class SqliteReader:
-    """A store in a folder, for questions."""
+    """A store in a folder, for questions.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        gateway: who asks; None: nobody in particular.
+        alone: that gateway's own history, without what it adopted.
+    """
+
+    def __init__(self, folder: Path, gateway: str | None = None, *, alone: bool = False) -> None:
         if not folder.is_dir():
             raise StoreError(f"{folder}: no store of history there")
         self.folder = folder
+        self._family: frozenset[str] | None = None
+        if gateway is not None:
+            self._family = frozenset((gateway,)) if alone else family(gateway, self._links()[1])
+
+    def _links(self) -> tuple[list[str], list[tuple[str, str]]]:
+        """The gateways that the index knows, and who adopted whom."""
+        path = self.folder / NAME
+        if not path.exists():
+            return [], []
+        database = connect_to_read(path)
+        try:
+            return known_gateways(database), adoptions(database)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from error
+        finally:
+            database.close()
+
+    def gateways(self) -> list[str]:
+        known, links = self._links()
+        gone = {adopted for _, adopted in links}
+        return [gateway for gateway in known if gateway not in gone]
 
     def close(self) -> None:
         """Nothing is held between questions."""
@@ -205,7 +241,7 @@ class SqliteReader:
         """Each day's reader, closed after its turn; a day removed meanwhile is passed over."""
         for path in paths:
             try:
-                reader = DayReader(path)
+                reader = DayReader(path, self._family)
             except sqlite3.OperationalError as error:
                 if path.exists():
                     raise StoreError(f"{path}: {error}") from error
@@ -220,7 +256,7 @@ class SqliteReader:
     def tags(self) -> list[str]:
         found: set[str] = set()
         for reader in self._over(list(day_files(self.folder).values())):
-            found.update(reader.tags())
+            found.update(name for _, name in reader.tags())
         return sorted(found)
 
     def samples(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Sample]:
@@ -243,7 +279,9 @@ class SqliteReader:
             return []
         database = connect_to_read(path)
         try:
-            return read_gaps(database, device, since_us, until_us)
+            found = read_gaps(database, device, since_us, until_us)
+            known = None if self._family is None else self._family | {""}
+            return [gap for gap in found if known is None or gap.gateway in known]
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {error}") from error
         finally:
@@ -253,7 +291,7 @@ class SqliteReader:
         for path in self._days(since_us, until_us, MINUTES):
             database = connect_to_read(path)
             try:
-                yield from read_minutes(database, device, tag, since_us, until_us)
+                yield from read_minutes(database, device, tag, since_us, until_us, self._family)
             except sqlite3.Error as error:
                 raise StoreError(f"{path}: {error}") from error
             finally:

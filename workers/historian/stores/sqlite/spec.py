@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cpppod.workers.historian.stores.spec import Options, StoreSpec
-from cpppod.workers.historian.stores.store import Store, StoreReader
+from cpppod.workers.historian.stores.store import Store, StoreReader, Writer
 
 LIMITS = ("retention_s", "minutes_retention_s", "bytes", "free_bytes", "roll_up")
 
@@ -16,17 +16,17 @@ def _folder(url: str) -> Path:
     return Path(url.removeprefix("sqlite://") or ".")
 
 
-def _open(url: str, options: Options) -> Store:
+def _open(url: str, options: Options, writer: Writer) -> Store:
     from cpppod.workers.historian.stores.sqlite.store import SqliteLimits, SqliteStore
 
     limits = {name: options[name] for name in LIMITS if name in options}
-    return SqliteStore(_folder(url), SqliteLimits(**limits))
+    return SqliteStore(_folder(url), SqliteLimits(**limits), gateway=writer.gateway)
 
 
-def _read(url: str) -> StoreReader:
+def _read(url: str, gateway: str | None) -> StoreReader:
     from cpppod.workers.historian.stores.sqlite.reader import SqliteReader
 
-    return SqliteReader(_folder(url))
+    return SqliteReader(_folder(url), gateway)
 
 
 SPEC = StoreSpec(

@@ -1,8 +1,10 @@
 """The SQLite store: a file of readings per UTC day, an index, roll-ups of closed days.
 
-    index.sqlite                  cursors, gaps, quarantine
+    index.sqlite                  gateways, cursors, gaps, quarantine
     readings-2026-11-22.sqlite    the day's readings (by the gateway's clock)
     minutes-2026-11-21.sqlite     a closed day by the minute
+    writer-<id>.lock              held by the living gateway of that id; upkeep.lock by whoever
+                                  closes and removes days
 
 A commit makes the readings durable first, the cursors after: what a crash in between leaves to be
 read again is there already, and stored once. Days go oldest first: beyond `retention_s`, beyond
@@ -22,7 +24,8 @@ from typing import Any
 
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.workers.historian.stores.encoding import pack
-from cpppod.workers.historian.stores.sqlite.day import DayFile
+from cpppod.workers.historian.stores.sqlite import writer
+from cpppod.workers.historian.stores.sqlite.day import DayFile, Opening, Topic
 from cpppod.workers.historian.stores.sqlite.index import NAME, IndexFile
 from cpppod.workers.historian.stores.sqlite.minutes import minutes_path, roll_up
 from cpppod.workers.historian.stores.sqlite.reader import (
@@ -43,6 +46,7 @@ from cpppod.workers.historian.stores.store import (
     Stored,
     StoreError,
     StoreState,
+    check_adoption,
 )
 
 logger = logging.getLogger(__name__)
@@ -89,12 +93,16 @@ class SqliteStore:
         folder: Path,
         limits: SqliteLimits | None = None,
         *,
+        gateway: str = "",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
+        self.gateway = gateway
         self.limits = limits or SqliteLimits()
         self._monotonic = monotonic
         self._index: IndexFile | None = None
+        self._lock = -1  # of this gateway's id
+        self._keeper = -1  # of who closes and removes days
         self._days: dict[str, DayFile] = {}
         self._state = StoreState()
         self._looked = -UPKEEP_S
@@ -106,15 +114,66 @@ class SqliteStore:
 
     def open(self) -> dict[str, Cursor]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if self._index is None:
-                self._index = _mended(self.folder / NAME, lambda: IndexFile(self.folder))
-            return self._index.cursors()
+            return self._opened().cursors(self.gateway)
         except (OSError, sqlite3.Error) as error:
-            self.close()
+            self._let_go()
+            raise _store_error(self.folder, error) from error
+
+    def _opened(self) -> IndexFile:
+        """The index, opened if need be, by the only living gateway of its id."""
+        if self._index is not None and not self._index.in_place:
+            self._let_go()
+        if self._index is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self.gateway and self._lock < 0:
+                self._lock = writer.lock(self.folder, self.gateway)
+            if self._keeper < 0:
+                self._keeper = writer.lock_upkeep(self.folder)
+            self._index = _mended(self.folder / NAME, lambda: IndexFile(self.folder))
+            known = self._index.learn(self.gateway, time.time_ns() // 1000)
+            logger.info("store opened folder=%s gateways=%s", self.folder, ",".join(known))
+        return self._index
+
+    def cursors(self, gateway: str) -> dict[str, Cursor]:
+        try:
+            return self._opened().cursors(gateway)
+        except (OSError, sqlite3.Error) as error:
+            self._let_go()
+            raise _store_error(self.folder, error) from error
+
+    def gateways(self) -> list[str]:
+        try:
+            return self._opened().learn("", 0)
+        except (OSError, sqlite3.Error) as error:
+            self._let_go()
+            raise _store_error(self.folder, error) from error
+
+    def adoptions(self) -> list[tuple[str, str]]:
+        try:
+            return self._opened().adoptions()
+        except (OSError, sqlite3.Error) as error:
+            self._let_go()
+            raise _store_error(self.folder, error) from error
+
+    def adopt(self, adopted: str, now_us: int) -> None:
+        try:
+            index = self._opened()
+            alive = writer.is_alive(self.folder, adopted)
+            check_adoption(self.gateway, adopted, index.learn("", 0), index.adoptions(), alive)
+            index.adopt(self.gateway, adopted, now_us)
+        except (OSError, sqlite3.Error) as error:
+            self._let_go()
             raise _store_error(self.folder, error) from error
 
     def close(self) -> None:
+        self._let_go()
+        for lock in (self._lock, self._keeper):
+            if lock >= 0:
+                os.close(lock)
+        self._lock = self._keeper = -1
+
+    def _let_go(self) -> None:
+        """Close the files, but hold the lock."""
         self._close_days()
         if self._index is not None:
             self._index.close()
@@ -122,22 +181,22 @@ class SqliteStore:
         self._work = None
 
     def commit(self, batch: Batch) -> Stored:
-        if self._index is None:
-            self.open()
-        assert self._index is not None
+        if self._index is not None and not self._index.in_place:
+            raise StoreError(f"{self.folder}: another copy was put there; it is opened anew")
         try:
+            index = self._opened()
             self._keep_free(self._monotonic())
             added = 0
             for day, readings in _by_day(batch.readings).items():
                 added += self._commit_day(day, readings)
             batch.gaps.extend(self._damaged)
-            self._index.commit(batch)
+            index.commit(batch, self.gateway)
             self._damaged.clear()
         except EncodeError as error:
             self._close_days()  # they remember names that were rolled back
             raise PoisonError(str(error), _unsayable(batch.readings)) from error
         except (OSError, sqlite3.Error) as error:
-            self.close()
+            self._let_go()
             raise _store_error(self.folder, error) from error
         return Stored(added, len(batch.readings) - added)
 
@@ -155,6 +214,9 @@ class SqliteStore:
 
     def _day(self, day: str) -> DayFile:
         file = self._days.pop(day, None)
+        if file is not None and not file.in_place:
+            file.close()
+            file = None
         if file is None:
             while len(self._days) >= MAX_OPEN_DAYS:
                 self._days.pop(next(iter(self._days))).close()
@@ -169,16 +231,16 @@ class SqliteStore:
         reason = "store file damaged"
         self._damaged.append(Gap("", 0, ALL, ALL, 0, 0, -1, -1, reason, begin, begin + DAY_US - 1))
 
-    def _opening(self, day: str) -> Callable[[str, str], dict[str, tuple[Any, int, int]]]:
-        def worth(device: str, group: str) -> dict[str, tuple[Any, int, int]]:
+    def _opening(self, day: str) -> Opening:
+        def worth(key: Topic) -> dict[str, tuple[Any, int, int]]:
             earlier = [found for found in sorted(day_files(self.folder)) if found < day]
             if not earlier:
                 return {}
             if earlier[-1] in self._days:
-                return self._days[earlier[-1]].last_values(device, group)
+                return self._days[earlier[-1]].last_values(key)
             reader = DayReader(day_files(self.folder)[earlier[-1]])
             try:
-                return reader.last_values(device, group)
+                return reader.last_values(key)
             finally:
                 reader.close()
 
@@ -200,7 +262,10 @@ class SqliteStore:
         """Make room before a commit; refuse it while there is none to be made."""
         if now - self._looked >= UPKEEP_S or self._free() < self._floor():
             self._looked = now
-            self._remove_days()
+            if self._keeper < 0:
+                self._keeper = writer.lock_upkeep(self.folder)
+            if self._keeper >= 0:
+                self._remove_days()
         if self._free() < self._floor():
             raise StoreError(f"{self.folder}: less than {self._floor()} bytes free", full=True)
 
@@ -262,6 +327,7 @@ class SqliteStore:
                 if now - self._upkept < CLOSING_S:
                     return False
                 self._upkept = now
+                self._opened()
                 self._work = self._upkeep()
             next(self._work)
         except StopIteration:
@@ -279,6 +345,10 @@ class SqliteStore:
             written = self._written.get(day)
             if written is not None and self._monotonic() - written < CLOSED_AFTER_S:
                 continue
+            if self._keeper < 0 or self._is_shared():
+                if day in self._days:
+                    self._days.pop(day).close()
+                continue
             if is_open_day(path):
                 file = self._days.pop(day, None) or DayFile(path)
                 file.close(for_good=True)
@@ -287,7 +357,16 @@ class SqliteStore:
                 reader = DayReader(path)
                 tags = sorted(reader.tags())
                 reader.close()
-                yield from roll_up(self.folder, day, tags, SqliteReader(self.folder))
+                yield from roll_up(self.folder, day, tags, self._reader_of)
+
+    def _is_shared(self) -> bool:
+        """Whether another gateway is alive that may write to any day: none is closed then."""
+        assert self._index is not None
+        known = self._index.learn("", 0)
+        return any(writer.is_alive(self.folder, name) for name in known if name != self.gateway)
+
+    def _reader_of(self, gateway: str) -> SqliteReader:
+        return SqliteReader(self.folder, gateway, alone=True)
 
 
 def _unsayable(readings: list[Reading]) -> list[int]:
