@@ -17,7 +17,7 @@ from cpppod.gateway import supervision, topology
 from cpppod.gateway.directories import Claim, DirectoryError, choose
 from cpppod.gateway.supervision import Program
 from cpppod.protocols.model.plant import Plant
-from cpppod.workers.process.identity import IdentityError, settle
+from cpppod.workers.identity import IdentityError, settle
 
 FIRST_GENERATION = 1
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cpppod.gateway.topology import SETTINGS, Directories
-from cpppod.workers.process.identity import IdentityError, hold
+from cpppod.workers.identity import IdentityError, hold
 
 LOCK = "lock"
 OWN_NAMES = (  # what a gateway makes in its runtime directory

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cpppod.protocols.model.plant import Worker
+from cpppod.workers import identity
 from cpppod.workers.historian.collector import Collector, CollectorCounters
 from cpppod.workers.historian.stores.opening import (
     open_reader,
@@ -25,7 +26,6 @@ from cpppod.workers.historian.stores.opening import (
 from cpppod.workers.historian.stores.questions import QuestionError, answer
 from cpppod.workers.historian.stores.spec import GivesUp
 from cpppod.workers.historian.stores.store import StoreError
-from cpppod.workers.process import identity
 from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
 

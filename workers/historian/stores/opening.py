@@ -56,7 +56,7 @@ def open_store(url: str, options: Options, gateway: str = "", instance: str = ""
 
     Args:
         gateway: who writes; "" for what is of no gateway, as an import is.
-        instance: tells a living gateway from a copy of it (`workers.process.identity`).
+        instance: tells a living gateway from a copy of it (`workers.identity`).
 
     Raises:
         StoreError: no such kind of store, or what it needs is not installed.

@@ -213,7 +213,7 @@ class Writer(NamedTuple):
 
     Attributes:
         gateway: its id; "" for what is of no gateway, as an import is.
-        instance: tells a living gateway from a copy of it (`workers.process.identity`).
+        instance: tells a living gateway from a copy of it (`workers.identity`).
     """
 
     gateway: str = ""
