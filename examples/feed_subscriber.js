@@ -5,6 +5,7 @@
 //
 // Options: --requests URL    snapshot and replay; the port after the other by default
 //          --seconds N       leave after N seconds with a summary; 0, the default, stays
+//          --count N         leave after N samples with a summary
 //          --quiet           only the summary
 //          --public-key KEY --secret-key KEY --server-key KEY
 //                            CURVE, where the feed wants it: this client's keys and the feed's, Z85
@@ -27,6 +28,12 @@ const chains = new Map(); // publisher -> { epoch, last, queue }; queue: what wa
 const topics = new Map(); // topic -> { publisher, epoch, sequence } of what was printed last
 const heard = new Map(); // publisher -> milliseconds, of its last message
 let early = []; // messages from before the snapshot; null once it has come
+let most = Infinity; // samples until we leave
+
+function leave() {
+  console.error(JSON.stringify(counters));
+  process.exit(0);
+}
 
 function read(topic, payload) {
   const [version, publisher, epoch, sequence, previous, sourceUs, gatewayUs, monoUs, kind, body] =
@@ -45,7 +52,11 @@ function show(message, quiet) {
   const [, tags, values, qualities] = message.body;
   counters.blocks += message.kind === BLOCK;
   counters.values += tags.length;
-  if (quiet) return;
+  if (!quiet) print(message, tags, values, qualities);
+  if (counters.values >= most) leave();
+}
+
+function print(message, tags, values, qualities) {
   const time = new Date(message.sourceUs / 1000).toISOString();
   const device = message.topic.split("/")[0];
   tags.forEach((tag, index) => {
@@ -179,12 +190,14 @@ async function main() {
     options: {
       requests: { type: "string" },
       seconds: { type: "string", default: "0" },
+      count: { type: "string", default: "Infinity" },
       quiet: { type: "boolean", default: false },
       "public-key": { type: "string" },
       "secret-key": { type: "string" },
       "server-key": { type: "string" },
     },
   });
+  most = Number(options.count);
   const url = positionals[0] || "tcp://127.0.0.1:44880";
   const requests = options.requests || url.replace(/\d+$/, (port) => String(Number(port) + 1));
   let curve = {};
@@ -215,10 +228,7 @@ async function main() {
   }, 500).unref();
   if (Number(options.seconds)) {
     joined.then(() => {
-      setTimeout(() => {
-        console.error(JSON.stringify(counters));
-        process.exit(0);
-      }, 1000 * Number(options.seconds));
+      setTimeout(leave, 1000 * Number(options.seconds));
     });
   }
   for await (const [topic, payload] of subscriber) {

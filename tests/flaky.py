@@ -38,14 +38,14 @@ while os.getppid() == parent and time.monotonic() < end:
 
 
 @contextlib.contextmanager
-def busy_loops(count: int) -> Iterator[None]:
-    """`count` processes that do nothing but use a core each."""
+def busy_loops(count: int) -> Iterator[list[int]]:
+    """The pids of `count` processes that do nothing but use a core each."""
     words = [sys.executable, "-S", "-c", BUSY, str(os.getpid()), str(LOAD_S)]
     loops: list[subprocess.Popen[bytes]] = []
     try:
         for _ in range(count):
             loops.append(subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True))
-        yield
+        yield [loop.pid for loop in loops]
     finally:
         for loop in loops:
             loop.kill()

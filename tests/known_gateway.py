@@ -239,5 +239,5 @@ def served(known: KnownGateway, path: Path) -> Iterator[KnownGateway]:
         yield known
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(PATIENCE_S)
         loop.close()

@@ -1,6 +1,7 @@
 """The line that the timing tests stand on keeps a real line's time."""
 
 import asyncio
+import math
 import os
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.paced_pty import PacedLine
+from tests.patience import PATIENCE_S
 
 
 async def carry(line: PacedLine, data: bytes) -> float:
@@ -25,7 +27,7 @@ async def carry(line: PacedLine, data: bytes) -> float:
     asyncio.get_running_loop().add_reader(receiver, readable)
     started_s = time.monotonic()
     os.write(sender, data)
-    await asyncio.wait_for(arrived.wait(), 10.0)
+    await asyncio.wait_for(arrived.wait(), PATIENCE_S)
     lasted_s = time.monotonic() - started_s
     asyncio.get_running_loop().remove_reader(receiver)
     os.close(sender)
@@ -35,13 +37,21 @@ async def carry(line: PacedLine, data: bytes) -> float:
 
 
 def test_a_thousand_bytes_at_19200_baud_take_their_time_within_2_percent(tmp_path: Path) -> None:
+    wanted_s = 1000 * 11 / 19_200
+
     async def scenario() -> float:
         line = PacedLine(tmp_path)
-        best = min([await carry(line, os.urandom(1000)) for _ in range(2)])
+        best_s = math.inf
+        for _ in range(20):  # until this process was not kept waiting
+            lasted_s = await carry(line, os.urandom(1000))
+            assert lasted_s >= 0.98 * wanted_s
+            best_s = min(best_s, lasted_s)
+            if best_s <= 1.02 * wanted_s:
+                break
         line.close()
-        return best
+        return best_s
 
-    assert asyncio.run(scenario()) == pytest.approx(1000 * 11 / 19_200, rel=0.02)
+    assert asyncio.run(scenario()) == pytest.approx(wanted_s, rel=0.02)
 
 
 def test_both_sides_at_once_are_a_collision(tmp_path: Path) -> None:
@@ -49,9 +59,9 @@ def test_both_sides_at_once_are_a_collision(tmp_path: Path) -> None:
         line = PacedLine(tmp_path, 9_600)
         first = os.open(line.gateway.link, os.O_RDWR | os.O_NOCTTY)
         second = os.open(line.units.link, os.O_RDWR | os.O_NOCTTY)
-        os.write(first, b"\x01\x03\x00\x00\x00\x01\x84\x0a")
-        os.write(second, b"\x01\x03\x02\x00\x00\xb8\x44")
-        while line.carried < 15:
+        for side in (first, second):
+            os.write(side, bytes(range(1, 201)))  # a fifth of a second
+        while line.carried < 400:
             await asyncio.sleep(0.001)
         os.close(first)
         os.close(second)

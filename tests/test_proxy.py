@@ -180,6 +180,6 @@ def test_several_threads_use_one_proxy(drive: Simulator) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert not wrong
     via.close_gateway()

@@ -271,7 +271,7 @@ def test_one_thread_at_a_time_holds_a_connection_and_may_nest(plc: Simulator) ->
         thread.start()
         assert connection.process(["SCADA[0]"])[0] == 0
         entered.append("first")
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert entered == ["first", "other"]
     connection.close()
 

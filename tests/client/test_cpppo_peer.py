@@ -216,7 +216,7 @@ def test_enip_poll_prints_until_it_is_interrupted(server: str, line: str, expect
     finally:
         process.kill()
     assert all(re.fullmatch(expected, text) for text in seen), seen
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, re.sub(r".* Missed +\d+ polls\n", "", errors)) == (0, "")
 
 
 def test_a_simple_device_is_spoken_to_without_routing(simple_server: str) -> None:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 FIVE_MISTAKES = """
 [[listener]]
 name = "main"
@@ -32,7 +34,7 @@ def test_check_names_all_five_mistakes_of_a_file(tmp_path: Path) -> None:
         [sys.executable, "-m", "cpppod.commands.cpppod", "--check", str(file)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 1

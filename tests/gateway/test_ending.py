@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from cpppod.commands.cpppoctl import command as cpppoctl
 from tests.gateway.running import RunningGateway, children, eventually, is_alive, kill
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, within
 
 SMALL = """
 [gateway]
@@ -43,13 +44,16 @@ def pids_of(gateway: RunningGateway) -> list[int]:
     return [supervisor, *workers]
 
 
+@within(5)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_stops_everything_and_leaves_nothing(
-    small: RunningGateway, number: signal.Signals
+    small: RunningGateway, number: signal.Signals, within_s: float
 ) -> None:
     small.start(configuration=SMALL)
     pids = pids_of(small)
+    began = time.monotonic()
     assert small.interrupt(number) == 0
+    assert time.monotonic() - began < within_s
     assert [pid for pid in pids if is_alive(pid)] == []
     assert not small.runtime.exists()
 
@@ -66,11 +70,12 @@ def test_cpppoctl_stop_returns_when_all_processes_have_ended(
     assert cpppoctl.main(["--socket", str(small.runtime), "status"]) == 3
 
 
-def test_no_worker_outlives_a_killed_supervisord(small: RunningGateway) -> None:
+@within(1)
+def test_no_worker_outlives_a_killed_supervisord(small: RunningGateway, within_s: float) -> None:
     small.start(configuration=SMALL)
     supervisor, *workers = pids_of(small)
     kill(supervisor)
-    eventually(lambda: not any(map(is_alive, workers)))
+    eventually(lambda: not any(map(is_alive, workers)), within_s=within_s)
     assert small.process is not None
     assert small.process.wait(PATIENCE_S) == 1
     assert "supervisord ended by itself" in small.log.read_text()

@@ -194,11 +194,11 @@ def test_tshark_dissects_a_thousand_frames_without_a_malformed_one(
         [*shown, "-Y", "enip || cip", "-T", "fields", "-e", "frame.number"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert len(count.stdout.split()) >= 1_000
     malformed = subprocess.run(
-        [*shown, "-Y", "_ws.malformed"], capture_output=True, text=True, timeout=60
+        [*shown, "-Y", "_ws.malformed"], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert malformed.stdout == ""
 

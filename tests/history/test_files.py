@@ -24,6 +24,7 @@ from cpppod.history import (
 )
 from cpppod.history.files import Record, history_files, lines, parse_record
 from tests import peers
+from tests.patience import PATIENCE_S
 
 T0 = 1_400_000_000.0
 COMPRESSORS: dict[str, Any] = {"gz": gzip, "bz2": bz2, "xz": lzma}
@@ -239,7 +240,7 @@ def test_playback_takes_as_long_as_its_factor_says(tmp_path: Path) -> None:
     while history:
         history.load()
         time.sleep(0.005)
-    assert 0.14 < time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun > 0.14
 
 
 def test_playback_begins_with_what_was_known_before(tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ def cpppo(script: str, path: Path) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     return done.stdout
 

@@ -16,6 +16,7 @@ import pytest
 
 from cpppod.control_client import ControlClient
 from tests import peers
+from tests.patience import PATIENCE_S, within
 from tests.supervision.supervised import is_alive, until
 from tests.supervision.test_foreground import family, lines_until
 
@@ -102,7 +103,8 @@ def own_network() -> list[str]:
     return [*words, "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
 
-def test_the_demo_runs_from_it(environment: Path, tmp_path: Path) -> None:
+@within(5)
+def test_the_demo_runs_from_it_and_ends(environment: Path, tmp_path: Path, within_s: float) -> None:
     runtime = tmp_path / "r"
     begun = time.monotonic()
     process = subprocess.Popen(
@@ -142,7 +144,7 @@ def test_the_demo_runs_from_it(environment: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         stopping = time.monotonic()
         lines_until(process.stdout, "cpppod: stopped")
-        process.wait(10)
-    assert time.monotonic() - stopping < 5
+        process.wait(PATIENCE_S)
+    assert time.monotonic() - stopping < within_s
     assert not [pid for pid in everybody if is_alive(pid)]
     assert not runtime.exists()

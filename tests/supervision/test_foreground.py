@@ -17,6 +17,7 @@ from typing import IO
 import pytest
 
 from cpppod.control_client import ControlClient
+from tests.patience import PATIENCE_S, within
 from tests.ports import free_port
 from tests.supervision.supervised import is_alive, until
 
@@ -80,9 +81,10 @@ def family(pid: int) -> list[int]:
     return found
 
 
+@within(5)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_everything_within_five_seconds_and_leaves_nothing(
-    process: "subprocess.Popen[str]", runtime: Path, number: int
+def test_a_signal_stops_everything_and_leaves_nothing(
+    process: "subprocess.Popen[str]", runtime: Path, number: int, within_s: float
 ) -> None:
     lines = lines_until(process.stdout, "ready after")
     assert any("EtherNet/IP (main)" in line for line in lines)
@@ -92,8 +94,8 @@ def test_a_signal_stops_everything_within_five_seconds_and_leaves_nothing(
     begun = time.monotonic()
     process.send_signal(number)
     lines_until(process.stdout, "cpppod: stopped")
-    assert process.wait(10) == 0
-    assert time.monotonic() - begun < 5
+    assert process.wait(PATIENCE_S) == 0
+    assert time.monotonic() - begun < within_s
     assert not [pid for pid in everybody if is_alive(pid)]
     assert not runtime.exists()
 
@@ -106,31 +108,35 @@ def test_a_killed_parent_takes_the_gateway_with_it(process: "subprocess.Popen[st
     until(lambda: not [pid for pid in everybody if is_alive(pid)], "nobody left")
 
 
+@within(1)
 def test_a_killed_supervisord_leaves_no_orphan_and_is_reported(
-    process: "subprocess.Popen[str]",
+    process: "subprocess.Popen[str]", within_s: float
 ) -> None:
     lines_until(process.stdout, "ready after")
     _parent, supervisord, *workers = family(process.pid)
     os.kill(supervisord, signal.SIGKILL)
     begun = time.monotonic()
     until(lambda: not [pid for pid in workers if is_alive(pid)], "no orphans")
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < within_s
     lines_until(process.stdout, "supervisord ended by itself")
-    assert process.wait(10) == 1
+    assert process.wait(PATIENCE_S) == 1
 
 
 def test_a_second_gateway_in_the_same_place_is_refused(
     process: "subprocess.Popen[str]", command: list[str]
 ) -> None:
     lines_until(process.stdout, "ready after")
-    second = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    second = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert second.returncode == 1
     assert "a gateway runs there already" in second.stderr
     assert process.poll() is None
 
 
-def test_workers_killed_by_hand_are_running_again_within_a_second(
-    process: "subprocess.Popen[str]", runtime: Path
+@within(1)
+def test_workers_killed_by_hand_are_running_again(
+    process: "subprocess.Popen[str]", runtime: Path, within_s: float
 ) -> None:
     lines_until(process.stdout, "ready after")
     with ControlClient.connect(str(runtime)) as gateway:
@@ -148,7 +154,7 @@ def test_workers_killed_by_hand_are_running_again_within_a_second(
         return bool(row["pid"] != victim and row["state"] == "running")
 
     until(successor, "its successor")
-    assert time.monotonic() - begun < 3, "1 s on a machine of its own"
+    assert time.monotonic() - begun < within_s
 
 
 def test_the_live_table_is_drawn_on_a_terminal(command: list[str]) -> None:
@@ -182,7 +188,7 @@ def test_what_somebody_else_put_at_our_place_is_not_used(tmp_path: Path, runtime
         [*CPPPOD, "-c", str(file), "--runtime", str(runtime), "--state", str(tmp_path / "s")],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 1
@@ -192,7 +198,7 @@ def test_what_somebody_else_put_at_our_place_is_not_used(tmp_path: Path, runtime
 def test_a_path_too_long_for_a_socket_is_refused(command: list[str], tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 80)
     words = [*command, "--runtime", str(deep)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1
     assert "longer than" in done.stderr
     assert not deep.exists()
@@ -203,5 +209,5 @@ def test_a_stop_from_outside_is_a_good_end(process: "subprocess.Popen[str]", run
     with ControlClient.connect(str(runtime)) as gateway:
         gateway.ask("stop")
     lines_until(process.stdout, "cpppod: stopped")
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert not runtime.exists()

@@ -129,6 +129,6 @@ def write_settings(worker: Worker, name: str = "settings") -> Path:
     return path
 
 
-def deadline_us(seconds: float = 5.0) -> int:
+def deadline_us(seconds: float = PATIENCE_S) -> int:
     """A deadline so far from now, as messages carry it."""
     return int((time.monotonic() + seconds) * 1e6)

@@ -11,7 +11,7 @@ from cpppod.protocols.cip import epath
 from cpppod.protocols.modbus.specs import parse_range
 from cpppod.protocols.model.plant import Device, Group, Line, Tag, Worker
 from cpppod.workers.simulators.modbus.simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
-from tests.workers.devices.plant import tcp_endpoint
+from tests.workers.devices.plant import ANSWERING_S, tcp_endpoint
 from tests.workers.worker_process import deadline_us, running, write_settings
 
 
@@ -21,7 +21,7 @@ def tags(count: int) -> tuple[Tag, ...]:
 
 def device(name: str, address: str, count: int = 10, period_s: float = 0.1) -> Device:
     groups = (Group("fast", period_s, tags(count)),)
-    return Device(name, "modbus-tcp", address, timeout_s=0.5, groups=groups)
+    return Device(name, "modbus-tcp", address, timeout_s=ANSWERING_S, groups=groups)
 
 
 def settings(folder: Path, *devices: Device) -> Worker:

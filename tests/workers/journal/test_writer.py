@@ -162,7 +162,7 @@ async def test_a_slow_disk_holds_a_block_back_for_no_more_than_its_wait(tmp_path
     for sequence in range(1, 101):
         kept = await journal.append(b"boiler/fast/", b"late", sequence=sequence, samples=1)
         assert not kept
-    assert time.monotonic() - begun < 0.5  # 50 ms for all of them together
+    assert time.monotonic() - begun < 2.5  # 50 ms for all of them together; 5 s if each waited
     assert journal.counters.late == 100
     release.set()
     await hung

@@ -17,6 +17,7 @@ from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.metrics import page as metrics_page
 from cpppod.workers.metrics import server as metrics_server
 from cpppod.workers.metrics.families import FAMILIES
+from tests.patience import PATIENCE_S
 
 
 @dataclass
@@ -63,7 +64,9 @@ def promtool(page: bytes) -> str:
         if os.environ.get("CI") == "true":
             pytest.fail("promtool is not installed (Debian's package prometheus)")
         pytest.skip("promtool is not installed (Debian's package prometheus)")
-    done = subprocess.run([path, "check", "metrics"], input=page, capture_output=True, timeout=30)
+    done = subprocess.run(
+        [path, "check", "metrics"], input=page, capture_output=True, timeout=PATIENCE_S
+    )
     return (done.stdout + done.stderr).decode()
 
 

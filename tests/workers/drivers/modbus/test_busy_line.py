@@ -28,7 +28,7 @@ def unit(number: int) -> Device:
         "modbus-rtu",
         "line",
         unit=number,
-        timeout_s=0.2,
+        timeout_s=0.2 if number == DEAD else 2.0,
         groups=(Group("fast", PERIOD_S, tags),),
     )
 

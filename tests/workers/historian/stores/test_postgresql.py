@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from cpppod.workers.historian.stores.postgresql import store as postgresql
 from cpppod.workers.historian.stores.postgresql.store import PostgresqlLimits, PostgresqlStore
@@ -19,6 +20,7 @@ from cpppod.workers.historian.stores.store import (
     SchemaError,
     StoreError,
 )
+from tests.patience import PATIENCE_S
 from tests.postgresql_cluster import Cluster, running_cluster
 
 T0 = 1_700_000_000_000_000
@@ -116,10 +118,12 @@ def test_a_call_that_hangs_can_be_given_up(url: str, cluster: Cluster) -> None:
     cluster.hang()
     caller = threading.Thread(target=commit)
     caller.start()
-    time.sleep(0.3)
+    assert store._connection is not None
+    while store._connection.info.transaction_status != TransactionStatus.ACTIVE:
+        time.sleep(0.01)  # it has not asked yet
     assert caller.is_alive()
     store.give_up()
-    caller.join(5)
+    caller.join(PATIENCE_S)
     cluster.resume()
     assert len(errors) == 1 and not errors[0].full
     assert store.commit(Batch([reading(1, 1)])).readings in (0, 1)  # it may have arrived after all
