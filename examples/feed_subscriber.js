@@ -29,10 +29,13 @@ const topics = new Map(); // topic -> { publisher, epoch, sequence } of what was
 const heard = new Map(); // publisher -> milliseconds, of its last message
 let early = []; // messages from before the snapshot; null once it has come
 let most = Infinity; // samples until we leave
+let leaving = false;
 
 function leave() {
-  console.error(JSON.stringify(counters));
-  process.exit(0);
+  leaving = true; // what was printed is still to reach its reader
+  process.stdout.write("", () => {
+    process.stderr.write(`${JSON.stringify(counters)}\n`, () => process.exit(0));
+  });
 }
 
 function read(topic, payload) {
@@ -42,6 +45,7 @@ function read(topic, payload) {
 }
 
 function show(message, quiet) {
+  if (leaving) return;
   const known = topics.get(message.topic);
   const same =
     known && known.publisher === message.publisher && known.epoch === message.epoch;

@@ -80,7 +80,6 @@ def test_plain_program_gets_updates_and_a_time_out(start_feed: StartFeed) -> Non
         source.close()
 
     asyncio.run(publish())
-    later: list[Update] = []
     first = next(subscribe(f"ipc://{feed.bus_dir}", "boiler/*", timeout_s=PATIENCE_S))
     assert isinstance(first, Update)
     assert (first.device, first.group, first.values) == ("boiler", "g", {"a": Sample(2)})
@@ -88,8 +87,7 @@ def test_plain_program_gets_updates_and_a_time_out(start_feed: StartFeed) -> Non
     assert first.repeat
     assert first.time.tzinfo is not None
     with pytest.raises(TimeoutError):
-        later.extend(subscribe(f"ipc://{feed.bus_dir}", "boiler/*", timeout_s=1.0))
-    assert later == []  # a list takes all or nothing
+        list(subscribe(f"ipc://{feed.bus_dir}", "boiler/*", timeout_s=1.0))
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:44880", "tcp://127.0.0.1", "http://x:1", ""])

@@ -159,10 +159,12 @@ def test_workers_killed_by_hand_are_running_again(
 
 def test_the_live_table_is_drawn_on_a_terminal(command: list[str]) -> None:
     pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ["TERM"] = "xterm-256color"
-        os.execv(command[0], command)
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+    if pid == 0:  # the terminal has its size before the program looks
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+        environment = {**os.environ, "TERM": "xterm-256color"}
+        for name in ("COLUMNS", "LINES"):  # GNU readline, if loaded, has set them
+            environment.pop(name, None)
+        os.execve(command[0], command, environment)
     seen = b""
     try:
         while b"answer=42" not in seen or b"offline" not in seen:

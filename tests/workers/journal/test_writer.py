@@ -19,9 +19,17 @@ from cpppod.protocols.bus.journal import (
     encode_record,
     scan,
 )
+from cpppod.workers.journal import writer as journal_writer
 from cpppod.workers.journal.files import TOMBSTONE, JournalWriter, segment_path, segments
 from cpppod.workers.journal.writer import Journal, JournalLimits
 from cpppod.workers.process.io_thread import IoThread
+from tests.patience import PATIENCE_S
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is only busy is waited for; the test of a slow one says how long."""
+    monkeypatch.setattr(journal_writer, "APPEND_WAIT_S", PATIENCE_S)
 
 
 def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -147,7 +155,10 @@ async def test_blocks_that_could_not_be_written_are_declared_once_the_journal_wo
 
 
 @in_a_loop
-async def test_a_slow_disk_holds_a_block_back_for_no_more_than_its_wait(tmp_path: Path) -> None:
+async def test_a_slow_disk_holds_a_block_back_for_no_more_than_its_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
     io = IoThread()
     journal = Journal(tmp_path, 1, io)
     await journal.open()
