@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import SimpleNamespace, TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
+from cpppod.client.blocking import Connector, Implicit
 from cpppod.client.connection import await_response
-from cpppod.client.connector import Connector
-from cpppod.client.implicit import Implicit
 from cpppod.client.responses import Response
 from cpppod.client.results import Result, split_status
 from cpppod.protocols.cip import epath

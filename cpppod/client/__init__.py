@@ -11,9 +11,8 @@
 """
 
 from cpppod.client.asynchronous import AsyncConnector
+from cpppod.client.blocking import Connector, Implicit
 from cpppod.client.connection import Client, await_response, harvest
-from cpppod.client.connector import Connector
-from cpppod.client.implicit import Implicit
 from cpppod.client.responses import Response, enip_format
 from cpppod.client.results import Result, summary_line
 from cpppod.protocols.cip.epath import parse_connection_path, parse_route_path

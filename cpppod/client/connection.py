@@ -1,25 +1,25 @@
 """The blocking shell around the originator: one TCP or UDP socket, requests out, replies in.
 
-`Client` connects and moves bytes; `Connector` (in `cpppod.client.connector`) registers a session
-and runs operations. A connection is used by one thread at a time: `with connection:` holds it.
+`Client` connects and moves bytes; `Connector` (in `cpppod.client.blocking`) registers a session
+and runs operations. Threads may share one (`cpppod.client.sharing`); `with connection:` holds it.
 """
 
 import contextlib
 import select
 import socket
-import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
 from cpppod.client.responses import LIST_INTERFACES, Response
+from cpppod.client.sharing import Sharing
 from cpppod.protocols.enip.discovery import PORT
 from cpppod.protocols.enip.encapsulation import Command, Frame, FrameReader
 from cpppod.protocols.enip.originator.errors import CommunicationCeased, ReplyTimeout
 from cpppod.protocols.enip.originator.operations import Operation
-from cpppod.protocols.enip.originator.pipeline import trouble_of
 from cpppod.protocols.enip.originator.session import (
     Answer,
     OriginatorSession,
@@ -37,12 +37,10 @@ Address = tuple[str, int]
 class SingleRequest:
     """The owner of a request whose reply the caller harvests by hand."""
 
-    __slots__ = ("client", "command", "context", "request")
+    __slots__ = ("client", "request")
 
-    def __init__(
-        self, client: "Client", command: int, context: bytes, request: Operation | None
-    ) -> None:
-        self.client, self.command, self.context, self.request = client, command, context, request
+    def __init__(self, client: "Client", request: Operation | None) -> None:
+        self.client, self.request = client, request
 
     def receive(self, answer: Answer) -> None:
         """Keep the reply until it is asked for."""
@@ -79,10 +77,10 @@ class Client:
         self.udp = udp or broadcast
         self.broadcast = broadcast
         self.protocol = OriginatorSession()
-        self._lock = threading.RLock()
+        self.sharing = Sharing()
+        self._unsent = bytearray()
         self._harvest: deque[Response] = deque(maxlen=MAX_HARVEST)
-        self._error: Exception | None = None
-        self._socket = self._open(_source(source_address))
+        self._socket = self._open(source_of(source_address))
 
     def _open(self, source: Address | None) -> socket.socket:
         if not self.udp:
@@ -97,6 +95,7 @@ class Client:
         except OSError as error:
             found.close()
             raise CommunicationCeased(f"{self.addr[0]}:{self.addr[1]}: {error}") from error
+        found.setblocking(False)
         self.protocol.state = State.REGISTERED  # datagrams have no session
         return found
 
@@ -105,10 +104,10 @@ class Client:
         try:
             found = socket.create_connection(self.addr, self.timeout, source)
         except TimeoutError:
-            raise ReplyTimeout(f"{where}: no connection in {self.timeout} s") from None
+            raise ReplyTimeout(f"no connection to {where} in {self.timeout} s") from None
         except OSError as error:
             raise CommunicationCeased(error.errno, error.strerror or str(error)) from error
-        found.settimeout(None)
+        found.setblocking(False)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return found
@@ -116,7 +115,7 @@ class Client:
     # -- one user at a time -----------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._lock.acquire()
+        self.sharing.__enter__()
         return self
 
     def __exit__(
@@ -125,7 +124,7 @@ class Client:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._lock.release()
+        self.sharing.__exit__(kind, error, traceback)
 
     def __str__(self) -> str:
         return f"{self.addr[0]}:{self.addr[1]}[{self.session or None}]"
@@ -139,6 +138,11 @@ class Client:
     def closed(self) -> bool:
         """Whether the connection is of no further use."""
         return self.protocol.state is State.CLOSED
+
+    @property
+    def reason(self) -> str:
+        """Why it is closed."""
+        return self.protocol.violation
 
     # -- harvesting by hand -----------------------------------------------------------------------
 
@@ -166,31 +170,49 @@ class Client:
 
     def _command(self, command: int, context: bytes, data: bytes = b"") -> None:
         context = bytes(context[:8]).ljust(8, b"\0")
-        if self.udp:
-            self._transmit(Frame(command, data, 0, context=context).encode())
-            return
-        owner = SingleRequest(self, command, context, None)
-        self.protocol.send_command(
-            command, owner, deadline=float("inf"), data=data, context=context
-        )
-        self.flush()
+
+        def send() -> None:
+            if self.udp:
+                self._transmit(Frame(command, data, 0, context=context).encode())
+                return
+            owner = SingleRequest(self, None)
+            self.protocol.send_command(command, owner, deadline=inf, data=data, context=context)
+
+        self.send(send, self.timeout)
+
+    def send(self, issue: Callable[[], None], timeout: float | None) -> None:
+        """Call `issue`, which has the session say something, and write that.
+
+        Raises:
+            CommunicationCeased: the socket is gone, or another process' (`ReplyTimeout`: another
+                thread held the connection for `timeout` seconds).
+        """
+        self.sharing.check()
+        with self.sharing.lock:
+            self.sharing.admit(timeout)
+            try:
+                issue()
+                self.flush()
+            except Exception:
+                raise
+            except BaseException:
+                self.abort("interrupted")
+                raise
+
+    def forget(self, owner: object) -> None:
+        """Nobody waits for the reply to the requests of `owner` any more."""
+        if not self.sharing.inherited:
+            with self.sharing.lock:
+                self.protocol.forget(owner)
 
     def keep(self, owner: SingleRequest, answer: Answer) -> None:
         """Keep a reply for `next` (called by the owner of its request)."""
         if answer.trouble is not None and not answer.status:
-            self._error = self._error or trouble_of(answer, self.protocol.violation)
             return
+        frame = answer.frame
+        assert frame is not None, "what came has come in a frame"
         self._harvest.append(
-            Response(
-                (str(self.addr[0]), self.addr[1]),
-                owner.command,
-                self.session,
-                answer.status,
-                owner.context,
-                answer.data,
-                owner.request,
-                answer.reply,
-            )
+            Response.of(frame, (str(self.addr[0]), self.addr[1]), owner.request, answer.reply)
         )
 
     def readable(self, timeout: float | None = 0) -> bool:
@@ -225,7 +247,7 @@ class Client:
     # -- moving bytes -----------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what the session has to say.
+        """Write what the session has to say, as far as the socket takes it now.
 
         Raises:
             CommunicationCeased: the socket is gone.
@@ -238,37 +260,88 @@ class Client:
         try:
             if self.broadcast:
                 self._socket.sendto(data, self.addr)
+            elif self.udp:
+                self._socket.send(data)
             else:
-                self._socket.sendall(data)
+                self._unsent += data
+                self._write()
         except OSError as error:
             self.abort(str(error))
             raise CommunicationCeased(error.errno, error.strerror or str(error)) from error
 
-    def pump(self, timeout: float | None) -> None:
+    def _write(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._unsent:
+                del self._unsent[: self._socket.send(self._unsent)]
+
+    def pump(self, timeout: float | None, seen: int | None = None) -> None:
         """Wait up to `timeout` seconds for bytes, and hand the answers in them to their owners.
 
-        Raises:
-            CommunicationCeased: the socket is gone, or the target broke the protocol.
+        Args:
+            seen: `sharing.arrivals` when the caller last looked for its answer; nothing is waited
+                for where another thread has handed out answers since.
         """
-        due = self.protocol.deadline()
-        if due is not None and due != float("inf"):
-            left = max(0.0, due - time.monotonic())
-            timeout = left if timeout is None else min(left, timeout)
+        sharing = self.sharing
+        with sharing.lock:
+            if self.closed or (seen is not None and seen != sharing.arrivals):
+                return
+            timeout = self._until_due(timeout)
+            reads = not sharing.reading
+            writes = bool(self._unsent)
+            if not reads and not writes:
+                before = sharing.arrivals
+                sharing.wait(timeout)
+                if before == sharing.arrivals:
+                    self._take(readable=False)
+                return
+            sharing.reading = sharing.reading or reads
+        readable = False
         try:
-            if timeout is None or select.select([self._socket], [], [], timeout)[0]:
+            readable = self._select(timeout, reads=reads, writes=writes)
+        finally:
+            with sharing.lock:
+                sharing.reading = sharing.reading and not reads
+                self._take(readable=readable)
+                sharing.tell()
+
+    def _until_due(self, timeout: float | None) -> float | None:
+        """`timeout`, or less where a reply is due earlier."""
+        due = self.protocol.deadline()
+        if due is None or due == inf:
+            return timeout
+        left = max(0.0, due - time.monotonic())
+        return left if timeout is None else min(left, timeout)
+
+    def _select(self, timeout: float | None, *, reads: bool, writes: bool) -> bool:
+        """Whether there is something to read, or the socket is gone."""
+        own = [self._socket]
+        try:
+            readable, _, _ = select.select(own if reads else [], own if writes else [], [], timeout)
+        except (OSError, ValueError):
+            return reads  # closed meanwhile: reading will say so
+        return bool(readable)
+
+    def _take(self, *, readable: bool) -> None:
+        """Read what is there, write what is left, give up what is overdue, hand out the answers."""
+        try:
+            if readable:
                 self._receive()
             else:
                 self.protocol.expire(time.monotonic())
+            if self._unsent:
+                self._write()
             self._dispatch()
-        except (OSError, ValueError) as error:
-            if isinstance(error, CommunicationCeased):
-                raise
+        except (OSError, ValueError, SessionViolated) as error:
             self.abort(str(error))
-        except SessionViolated as error:
-            self.abort(str(error))
+        except BaseException:
+            self.abort("interrupted")
+            raise
 
     def _receive(self) -> None:
-        data, peer = self._socket.recvfrom(RECEIVE_BYTES)
+        try:
+            data, peer = self._socket.recvfrom(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
         if not self.udp:
             self.protocol.receive_data(data)
             return
@@ -281,11 +354,7 @@ class Client:
             if frame.command in (Command.SEND_RR_DATA, Command.SEND_UNIT_DATA):
                 self.protocol.receive_data(data)
                 return
-            self._harvest.append(
-                Response(
-                    peer, frame.command, frame.session, frame.status, frame.context, frame.data
-                )
-            )
+            self._harvest.append(Response.of(frame, peer))
 
     def _dispatch(self) -> None:
         while (answer := self.protocol.next_answer()) is not None:
@@ -293,10 +362,17 @@ class Client:
 
     def abort(self, reason: str) -> None:
         """The connection is of no further use: tell everybody who waits."""
-        self.protocol.close(reason)
-        with contextlib.suppress(SessionViolated):
-            self._dispatch()
-        self._socket.close()
+        if self.sharing.inherited:
+            self._socket.close()
+            return
+        with self.sharing.lock:
+            self.protocol.close(reason)
+            with contextlib.suppress(SessionViolated):
+                self._dispatch()
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
+            self._socket.close()
+            self.sharing.tell()
 
     def shutdown(self) -> None:
         """Tell the target that nothing more will be sent; replies may still come."""
@@ -305,9 +381,9 @@ class Client:
 
     def close(self) -> None:
         """End the session and close the socket."""
-        if not self.closed and not self.udp:
-            self.protocol.unregister()
-            with contextlib.suppress(CommunicationCeased):
+        if not self.sharing.inherited and not self.closed and not self.udp:
+            with self.sharing.lock, contextlib.suppress(CommunicationCeased):
+                self.protocol.unregister()
                 self.flush()
         self.abort("closed")
 
@@ -328,7 +404,7 @@ def await_response(
         connection.readable(None if timeout is None else timeout - elapsed)
 
 
-def _source(source: str | Address | None) -> Address | None:
+def source_of(source: str | Address | None) -> Address | None:
     """(address, port) of `"10.0.0.5"`, `"10.0.0.5:4000"` or (address, port)."""
     if source is None or source == "":
         return None

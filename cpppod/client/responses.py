@@ -12,7 +12,7 @@ from typing import Any
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.enip.cpf import Item, ItemType, decode_items
 from cpppod.protocols.enip.discovery import IdentityItem, LegacyItem, ServiceItem
-from cpppod.protocols.enip.encapsulation import Command
+from cpppod.protocols.enip.encapsulation import Command, Frame
 from cpppod.protocols.enip.originator.operations import Operation
 from cpppod.protocols.model.errors import DecodeError
 
@@ -32,7 +32,7 @@ class Response(Mapping[str, Any]):
 
     Attributes:
         peer: (address, port) that it came from.
-        command, session, status, context, data: of the encapsulation reply.
+        command, session, status, context, data: of the encapsulation reply, as they came.
         request: the operation that it answers, None for list commands.
         reply: the Message Router reply, None for list commands.
     """
@@ -46,6 +46,20 @@ class Response(Mapping[str, Any]):
     request: Operation | None = None
     reply: MessageRouterReply | None = None
     _flat: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        frame: Frame,
+        peer: tuple[str, int],
+        request: Operation | None = None,
+        reply: MessageRouterReply | None = None,
+    ) -> "Response":
+        """What came in an encapsulation frame."""
+        return cls(
+            *(peer, frame.command, frame.session, frame.status, frame.context, frame.data),
+            *(request, reply),
+        )
 
     @property
     def items_(self) -> list[dict[str, Any]]:

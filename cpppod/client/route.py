@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from cpppod.protocols.cip import epath
+from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.forward_open import (
     LARGE_SIZE,
     MESSAGE_ROUTER,
@@ -29,7 +30,7 @@ class Route:
     """Route path, send path and times; None takes the default, False or "" means none.
 
     Raises:
-        EncodeError: a path that is none, or times out of range.
+        EncodeError: times out of range.
     """
 
     KEYS: ClassVar[frozenset[str]] = frozenset(
@@ -53,13 +54,18 @@ class Route:
             raise EncodeError(f"timeout_ticks {self.ticks}: 1 to 255", status=0x20)
 
     @cached_property
-    def hop(self) -> UnconnectedRoute:
-        """How a request is wrapped."""
+    def unconnected(self) -> UnconnectedRoute:
+        """How an unconnected request is wrapped."""
         if not self.send_path:
             return DIRECT
         return UnconnectedRoute(
             encode_path(self.send_path), encode_route_path(self.route_path), self.tick, self.ticks
         )
+
+    @property
+    def carrier(self) -> Carrier:
+        """Unconnected messages that are wrapped so."""
+        return Carrier(self.unconnected)
 
     def override(self, keys: Mapping[str, Any]) -> "Route":
         """This route with what `keys` has of `KEYS`."""
@@ -77,7 +83,7 @@ def connection_request(
     """The class 3 connection to ask for.
 
     Raises:
-        EncodeError: `connection_path` is none.
+        EncodeError: `connection_path` or the route path cannot be understood.
     """
     if connection_path is not None:
         path = epath.encode(epath.parse_connection_path(connection_path))

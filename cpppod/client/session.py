@@ -1,23 +1,19 @@
 """A registered session: one request at a time, and requests whose reply is harvested by hand."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from cpppod.client.connection import Address, Client, SingleRequest
+from cpppod.client.core import ConnectorCore
 from cpppod.client.route import Route
 from cpppod.protocols.cip.message_router import MessageRouterReply
-from cpppod.protocols.cip.structures import Structure
-from cpppod.protocols.enip.encapsulation import Command
 from cpppod.protocols.enip.originator.batch import encode_batch
-from cpppod.protocols.enip.originator.blocks import PacketMemory
 from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.errors import CommunicationCeased
-from cpppod.protocols.enip.originator.exchange import Exchange
-from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import Operation, parse_operations
 from cpppod.protocols.enip.originator.pipeline import trouble_of
-from cpppod.protocols.enip.originator.plan import ReadPlan
 from cpppod.protocols.enip.originator.route import RoutePath
 from cpppod.protocols.enip.originator.session import Answer, State
 from cpppod.protocols.model.errors import EncodeError
@@ -35,7 +31,7 @@ class _One:
         self.answer = answer
 
 
-class SessionClient(Client):
+class SessionClient(Client, ConnectorCore):
     """A registered session with a target; over UDP there is nothing to register.
 
     Args:
@@ -70,12 +66,8 @@ class SessionClient(Client):
             host, port, timeout, udp=udp, broadcast=broadcast, source_address=source_address
         )
         try:
-            self.route = Route(route_path, send_path, priority_time_tick, timeout_ticks)
-            self.carrier = Carrier(self.route.hop)
-            self.layouts: dict[int, Structure] = {}
-            self.types: dict[bytes, tuple[int, int]] = {}
-            self.packets = PacketMemory()
-            self._plans: dict[tuple[tuple[str, ...], int | bool, Carrier], ReadPlan] = {}
+            route = Route(route_path, send_path, priority_time_tick, timeout_ticks)
+            ConnectorCore.__init__(self, self.protocol, route, timeout)
             if not self.udp:
                 self.register(timeout)
         except BaseException:
@@ -89,8 +81,9 @@ class SessionClient(Client):
         if self.protocol.state is not State.NEW:
             return
         owner = _One()
-        self.protocol.register(owner, deadline=deadline_of(timeout))
-        self._wait(owner)
+        self._ask(
+            owner, timeout, partial(self.protocol.register, owner, deadline=deadline_of(timeout))
+        )
 
     def request(
         self, request: bytes, *, timeout: float | None = None, carrier: Carrier | None = None
@@ -99,42 +92,65 @@ class SessionClient(Client):
 
         Raises:
             CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
+            EncodeError: the request cannot be said.
         """
         owner = _One()
-        self._send(request, owner, carrier or self.carrier, timeout)
-        answer = self._wait(owner)
+        timeout = self.timeout if timeout is None else timeout
+        issue = partial(self._issue, request, owner, carrier or self.carrier, deadline_of(timeout))
+        answer = self._ask(owner, timeout, issue)
         assert answer.reply is not None
         return answer.reply
 
-    def _send(self, request: bytes, owner: Any, carrier: Carrier, timeout: float | None) -> None:
-        deadline = deadline_of(self.timeout if timeout is None else timeout)
+    def _issue(
+        self,
+        request: bytes,
+        owner: Any,
+        carrier: Carrier,
+        deadline: float,
+        context: bytes | None = None,
+    ) -> None:
         if carrier.connection is not None:
             self.protocol.send_connected(carrier.connection, request, owner, deadline=deadline)
         else:
-            self.protocol.send_unconnected(request, owner, deadline=deadline, hop=carrier.hop)
+            self.protocol.send_unconnected(
+                request, owner, deadline=deadline, hop=carrier.hop, context=context
+            )
 
-    def _wait(self, owner: _One) -> Answer:
-        self.flush()
-        while owner.answer is None:
-            if self.closed:
-                raise CommunicationCeased(self.protocol.violation)
-            self.pump(None)
+    def _ask(self, owner: _One, timeout: float | None, issue: Callable[[], None]) -> Answer:
+        """The answer to what `issue` sends."""
+        if self.closed:
+            raise CommunicationCeased(self.reason)
+        try:
+            self.send(issue, timeout)
+            while True:
+                seen = self.sharing.arrivals
+                if owner.answer is not None:
+                    break
+                if self.closed:
+                    raise CommunicationCeased(self.reason)
+                self.pump(None, seen)
+        finally:
+            if owner.answer is None:
+                self.forget(owner)
         if owner.answer.trouble is not None:
-            raise trouble_of(owner.answer, self.protocol.violation)
+            raise trouble_of(owner.answer, self.reason)
         return owner.answer
 
-    def exchange(self, operation: str | Operation, *, fragment: bool = False) -> Exchange:
-        """The exchange that performs an operation on this connection.
+    def command(self, command: int, timeout: float | None = None, data: bytes = b"") -> bytes:
+        """The data of the reply to an encapsulation command, e.g. List Identity.
 
         Raises:
-            EncodeError: it cannot be understood or said.
+            CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
+            EncodeError: over UDP, where anybody may answer: harvest by hand.
         """
-        if isinstance(operation, str):
-            (operation,) = parse_operations([operation])
-        exchange = make_exchange(operation, self.layouts, types=self.types, fragment=fragment)
-        if not Route.KEYS.isdisjoint(operation):
-            exchange.carrier = Carrier(self.route.override(operation).hop)
-        return exchange
+        if self.udp:
+            raise EncodeError("replies over UDP are harvested by hand", status=0x08)
+        owner = _One()
+        timeout = self.timeout if timeout is None else timeout
+        issue = partial(
+            self.protocol.send_command, command, owner, deadline=deadline_of(timeout), data=data
+        )
+        return self._ask(owner, timeout, issue).data
 
     # -- requests whose reply is harvested by hand ------------------------------------------------
 
@@ -203,17 +219,22 @@ class SessionClient(Client):
         """Issue operations as one Multiple Service Packet; the reply is harvested whole."""
         operations = list(request)
         requests = [self._encoded(operation) for operation in operations]
-        carrier = self._lane_of(how)
-        owner = SingleRequest(self, Command.SEND_RR_DATA, b"", {"method": "multiple"})
-        self._send(encode_batch(requests), owner, carrier, how.get("timeout"))
-        self.flush()
+        owner = SingleRequest(self, {"method": "multiple"})
+        timeout = how.get("timeout", self.timeout)
+        self.send(
+            partial(
+                self._issue,
+                *(encode_batch(requests), owner, self.carrier_of(how), deadline_of(timeout)),
+            ),
+            timeout,
+        )
         return operations
 
     def unconnected_send(
         self, request: bytes | Operation, timeout: float | None = None, **how: Any
     ) -> None:
         """Send a request made with `send=False`, or as bytes, outside any connection."""
-        self._send_loose(request, Carrier(self.route.override(how).hop), timeout, how)
+        self._send_single(request, self.route.override(how).carrier, timeout, how)
 
     def connected_send(
         self, request: bytes | Operation, timeout: float | None = None, **how: Any
@@ -221,7 +242,7 @@ class SessionClient(Client):
         """Send a request made with `send=False`, or as bytes, over the class 3 connection."""
         if self.carrier.connection is None:
             raise EncodeError("no class 3 connection is open", status=0x07)
-        self._send_loose(request, self.carrier, timeout, how)
+        self._send_single(request, self.carrier, timeout, how)
 
     def _issue_one(
         self,
@@ -241,20 +262,15 @@ class SessionClient(Client):
         operation |= {key: value for key, value in extra.items() if value is not None}
         operation |= {key: how[key] for key in Route.KEYS & set(how)}
         if how.get("send", True):
-            self._send_loose(operation, self._lane_of(operation), how.get("timeout"), how)
+            self._send_single(operation, self.carrier_of(operation), how.get("timeout"), how)
         return operation
-
-    def _lane_of(self, how: Mapping[str, Any]) -> Carrier:
-        if Route.KEYS.isdisjoint(how):
-            return self.carrier
-        return Carrier(self.route.override(how).hop)
 
     def _encoded(self, operation: Operation) -> bytes:
         part = self.exchange(operation).next_part(self.carrier.budget)
         assert part is not None, "an exchange begins with a request"
         return part.request
 
-    def _send_loose(
+    def _send_single(
         self,
         request: bytes | Operation,
         carrier: Carrier,
@@ -263,18 +279,13 @@ class SessionClient(Client):
     ) -> None:
         operation = None if isinstance(request, bytes) else request
         encoded = request if isinstance(request, bytes) else self._encoded(request)
-        context = bytes(how.get("sender_context", b""))[:8]
-        owner = SingleRequest(self, Command.SEND_RR_DATA, context, operation)
-        deadline = deadline_of(timeout)
-        if carrier.connection is not None:
-            owner.command = Command.SEND_UNIT_DATA
-            self.protocol.send_connected(carrier.connection, encoded, owner, deadline=deadline)
-        else:
-            self.protocol.send_unconnected(
-                encoded, owner, deadline=deadline, hop=carrier.hop, context=context or None
-            )
-        self.flush()
+        context = bytes(how.get("sender_context", b""))[:8] or None
+        owner = SingleRequest(self, operation)
+        self.send(
+            partial(self._issue, encoded, owner, carrier, deadline_of(timeout), context), timeout
+        )
 
 
 def deadline_of(timeout: float | None) -> float:
+    """When a reply is overdue (monotonic s), infinity for None."""
     return float("inf") if timeout is None else time.monotonic() + timeout

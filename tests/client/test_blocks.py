@@ -1,6 +1,5 @@
 """Plain reads by the packet: the same results as one by one, also where a reply is unusual."""
 
-import asyncio
 import itertools
 from collections.abc import Iterator
 
@@ -9,6 +8,7 @@ import pytest
 from cpppod import client
 from cpppod.protocols.enip.originator.operations import OperationError
 from cpppod.simulator import Settings, Simulator
+from tests.client.shells import SHELLS, connect
 from tests.patience import PATIENCE_S
 
 TAGS = [f"Tag{number:03d}" for number in range(150)]
@@ -23,9 +23,9 @@ def plc() -> Iterator[Simulator]:
         yield target
 
 
-@pytest.fixture
-def connection(plc: Simulator) -> Iterator[client.Connector]:
-    opened = client.connector(*plc.address, timeout=PATIENCE_S)
+@pytest.fixture(params=SHELLS)
+def connection(request: pytest.FixtureRequest, plc: Simulator) -> Iterator[client.Connector]:
+    opened = connect(request.param, plc.address)
     yield opened
     opened.close()
 
@@ -106,32 +106,15 @@ def test_an_endless_generator_is_taken_packet_by_packet(connection: client.Conne
     assert next(taken) < 800
 
 
-def test_a_target_without_packets_is_asked_one_by_one() -> None:
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_target_without_packets_is_asked_one_by_one(shell: str) -> None:
     settings = Settings(address="127.0.0.1:0", plc="micro800")
     with Simulator(["A=DINT", "B=REAL", "C=INT[4]"], settings) as plc:
-        with_packets = client.connector(
-            *plc.address, timeout=PATIENCE_S, send_path="", route_path=False
-        )
+        with_packets = connect(shell, plc.address, send_path="", route_path=False)
         for _ in range(2):
             values = with_packets.process(["A", "B", "C[0-3]"], multiple=True, depth=2)
             assert values == (0, [[0], [0.0], [0, 0, 0, 0]])
         with_packets.close()
-
-
-def test_async_packets_give_what_blocking_ones_give(
-    plc: Simulator, connection: client.Connector
-) -> None:
-    async def scenario() -> None:
-        opened = await client.AsyncConnector.open(*plc.address, timeout=PATIENCE_S)
-        async with opened as other:
-            for texts in (TAGS, MIXED):
-                expected = connection.process(texts, depth=4, multiple=True)
-                for _ in range(3):
-                    assert await other.process(texts, depth=4, multiple=True) == expected
-                    packed = other.pipeline(texts, depth=4, multiple=True)
-                    assert [result.value async for result in packed] == expected[1]
-
-    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("depth", [1, 4])

@@ -1,6 +1,7 @@
 """The client against our simulated controller: every type, structure and file, there and back."""
 
 import asyncio
+import inspect
 import math
 import threading
 import time
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 
 from cpppod import client
+from cpppod.client import core
 from cpppod.client.discovery import discover
+from cpppod.client.route import Route
 from cpppod.protocols.cip.types import BY_NAME
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.simulator import Settings, Simulator
+from tests.client.shells import SHELLS, connect
 from tests.patience import PATIENCE_S
 
 PUMP = [
@@ -53,12 +57,18 @@ def plc() -> Iterator[Simulator]:
         yield running
 
 
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(params=["unconnected", "connected"])
-def connection(request: pytest.FixtureRequest, plc: Simulator) -> Iterator[client.Connector]:
-    kind = client.connector if request.param == "unconnected" else client.implicit
-    made = kind(*plc.address, timeout=PATIENCE_S)
-    yield made
-    made.close()
+def connection(
+    request: pytest.FixtureRequest, shell: str, plc: Simulator
+) -> Iterator[client.Connector]:
+    opened = connect(shell, plc.address, connected=request.param == "connected")
+    yield opened
+    opened.close()
 
 
 def values_of(connection: client.Connector, *texts: str, **how: Any) -> list[Any]:
@@ -144,14 +154,14 @@ def test_unknown_tags_and_wrong_types_are_failures_with_their_text(
     assert connection.process(operations, printing=True)[0] == 3
 
 
-def test_results_unpack_like_the_documented_tuple(plc: Simulator) -> None:
-    with client.connector(*plc.address, timeout=PATIENCE_S) as connection:
-        operations = client.parse_operations(["SCADA[1]=5", "SCADA[0-3]"])
-        rows = [
-            (idx, dsc, sts, val)
-            for idx, dsc, _req, _rpy, sts, val in connection.pipeline(operations, depth=2)
-        ]
-        connection.close()
+def test_results_unpack_like_the_documented_tuple(plc: Simulator, shell: str) -> None:
+    connection = connect(shell, plc.address)
+    operations = client.parse_operations(["SCADA[1]=5", "SCADA[0-3]"])
+    rows = [
+        (idx, dsc, sts, val)
+        for idx, dsc, _req, _rpy, sts, val in connection.pipeline(operations, depth=2)
+    ]
+    connection.close()
     assert rows == [
         (0, "Single Write Tag  SCADA[1-1]", 0, True),
         (1, "Single Read  Tag  SCADA[0-3]", 0, [0, 5, 0, 0]),
@@ -231,15 +241,13 @@ def test_attributes_are_read_whole_and_one_by_one(connection: client.Connector) 
     assert result.value[:2] == [2, 0]
 
 
-def test_one_connection_serves_several_routes(plc: Simulator) -> None:
-    with client.connector(*plc.address, timeout=PATIENCE_S) as connection:
-        simple: dict[str, Any] = {"route_path": False, "send_path": ""}
-        operations = [
-            *client.parse_operations(["SCADA[0]"]),
-            *client.parse_operations(["SCADA[1]"], **simple),
-        ]
-        assert connection.process(operations, depth=2, multiple=500)[0] == 0
-        connection.close()
+def test_one_connection_serves_several_routes(connection: client.Connector) -> None:
+    simple: dict[str, Any] = {"route_path": False, "send_path": ""}
+    operations = [
+        *client.parse_operations(["SCADA[0]"]),
+        *client.parse_operations(["SCADA[1]"], **simple),
+    ]
+    assert connection.process(operations, depth=2, multiple=500)[0] == 0
 
 
 def test_udp_lists_who_is_there(plc: Simulator) -> None:
@@ -251,9 +259,9 @@ def test_udp_lists_who_is_there(plc: Simulator) -> None:
         connection.close()
 
 
-def test_a_connection_leaves_from_the_address_that_it_is_told(plc: Simulator) -> None:
+def test_a_connection_leaves_from_the_address_that_it_is_told(plc: Simulator, shell: str) -> None:
     for source in ("127.0.0.1", "127.0.0.1:0", ("127.0.0.1", 0)):
-        connection = client.connector(*plc.address, timeout=PATIENCE_S, source_address=source)
+        connection = connect(shell, plc.address, source_address=source)
         assert connection.process(["SCADA[0]"])[0] == 0
         connection.close()
 
@@ -276,7 +284,9 @@ def test_one_thread_at_a_time_holds_a_connection_and_may_nest(plc: Simulator) ->
     connection.close()
 
 
-def test_operations_of_an_endless_generator_are_taken_as_needed(plc: Simulator) -> None:
+def test_operations_of_an_endless_generator_are_taken_as_needed(
+    connection: client.Connector,
+) -> None:
     taken = 0
 
     def endless() -> Iterator[str]:
@@ -285,14 +295,12 @@ def test_operations_of_an_endless_generator_are_taken_as_needed(plc: Simulator) 
             taken += 1
             yield "SCADA[0]"
 
-    connection = client.connector(*plc.address, timeout=PATIENCE_S)
     results = connection.pipeline(endless(), depth=3)
     for _ in range(10):
         assert next(results).ok
     results.close()  # type: ignore[attr-defined]
     assert taken <= 20  # ten taken, and what was in flight or had arrived
     assert connection.process(["SCADA[0]"])[0] == 0
-    connection.close()
 
 
 def test_discovery_lists_each_device_once(plc: Simulator) -> None:
@@ -304,18 +312,14 @@ def test_discovery_lists_each_device_once(plc: Simulator) -> None:
     assert found.plain()["vendor"] == 1
 
 
-def test_a_missing_target_is_said(plc: Simulator) -> None:
+def test_a_missing_target_is_said(shell: str) -> None:
     with pytest.raises(client.CommunicationCeased, match="refused"):
-        client.connector("127.0.0.1", 1, timeout=1.0)
+        connect(shell, ("127.0.0.1", 1), timeout=1.0)
 
 
-def test_slc_data_files_go_there_and_back() -> None:
-    with (
-        Simulator([], Settings(plc="slc500")) as slc,
-        client.connector(
-            *slc.address, timeout=PATIENCE_S, route_path=False, send_path=""
-        ) as connection,
-    ):
+def test_slc_data_files_go_there_and_back(shell: str) -> None:
+    with Simulator([], Settings(plc="slc500")) as slc:
+        connection = connect(shell, slc.address, route_path=False, send_path="")
         texts = ["N7:0=5", "N7:0", "N7:0/3=1", "N7:0", "N7:0/3", "F8:1=2.5", "F8:1"]
         failures, values = connection.process(client.pccc_operations(texts))
         assert failures == 0
@@ -328,35 +332,113 @@ def test_slc_data_files_go_there_and_back() -> None:
         connection.close()
 
 
-# -- the async twin -------------------------------------------------------------------------------
+def test_a_target_says_who_it_is_and_what_it_can(connection: client.Connector) -> None:
+    identity = connection.identity()
+    assert identity is not None
+    assert identity.product_name == "1756-L61/B LOGIX5561"
+    (service,) = connection.services(timeout=PATIENCE_S)
+    assert service["communications_service.service_name"] == "Communications"
+    assert connection.interfaces() == []
+    assert connection.list_command(0x04) == [service]
 
 
-@pytest.mark.parametrize("connected", [False, True])
-def test_the_async_client_does_the_same(plc: Simulator, connected: bool) -> None:
-    async def work() -> None:
-        async with await client.AsyncConnector.open(
-            *plc.address, timeout=PATIENCE_S, connected=connected
-        ) as connection:
-            assert await connection.process(["SCADA[1]=6", "SCADA[0-1]"], depth=2) == (
-                0,
-                [True, [pytest.approx(0, abs=2**15), 6]],
-            )
-            identity = await connection.list_identity()
-            assert identity is not None
-            tree = await connection.browse()
-            assert any(tag.name == "P" for tag in tree.tags)
-            plan = connection.prepare(["SCADA[1]", "Speed"])
-            values = [(await connection.read_plan(plan))[0] for _ in range(3)]
-            assert values == [6, 6, 6]
-            for _ in range(2):
-                assert (await connection.read_tags(["SCADA[1]", "Nowhere"])) == [6, None]
-            (service,) = await connection.list_services()
-            assert service["communications_service.service_name"] == "Communications"
-            assert await connection.list_interfaces() == []
-            descriptions = [r.description async for r in connection.synchronous(["Speed"])]
-            assert descriptions == ["Single Read  Tag  Speed"]
+def test_a_plan_is_read_again_and_again(connection: client.Connector) -> None:
+    values_of(connection, "SCADA[1]=6", "Speed=2.5")
+    plan = connection.prepare(["SCADA[1]", "Speed"])
+    assert [connection.read_plan(plan) for _ in range(3)] == [[6, 2.5]] * 3
+    with pytest.raises(EncodeError, match="only reads"):
+        connection.prepare(["SCADA[1]=6"])
 
-    asyncio.run(work())
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_what_was_written_is_given_where_it_is_asked_for(
+    connection: client.Connector, eager: bool
+) -> None:
+    texts = ["SCADA[1]=6", "SCADA[1]"]
+    plain = connection.pipeline(texts, depth=2, eager=eager)
+    assert [result.value for result in plain] == [True, [6]]
+    filled = connection.pipeline(texts, depth=2, validating=True, eager=eager)
+    assert [result.value for result in filled] == [[6], [6]]
+    assert [r.value for r in connection.synchronous(texts, validating=True)] == [[6], [6]]
+
+
+def test_a_line_is_printed_for_each_operation(
+    connection: client.Connector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list(connection.operate(["SCADA[1]=6", "SCADA[1]"], printing=True))
+    printed = capsys.readouterr().out
+    connection.process(["SCADA[1]=6", "SCADA[1]"], depth=2, printing=True)
+    assert capsys.readouterr().out == printed
+    assert printed.splitlines()[1].endswith("== [6]: 'OK'")
+
+
+def test_types_are_remembered_up_to_a_bound(
+    connection: client.Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "LEARNED_TYPES", 2)
+    connection.browse()
+    assert len(connection.types) == 2
+    values_of(connection, "T_STRING[0-2]", "T_STRING82[0-2]", "PA[0-2]")
+    assert len(connection.types) == 2
+
+
+def test_plans_are_remembered_by_carrier_and_up_to_a_bound(connection: client.Connector) -> None:
+    connection.read_tags(["Speed"])
+    travels = connection.carrier
+    target: Any = getattr(connection, "connector", connection)
+    target.carrier = Route(False, "").carrier
+    connection.read_tags(["Speed"])
+    assert [key[2] for key in connection._plans] == [travels, target.carrier]
+    for number in range(2 * core.CACHED_PLANS):
+        connection.read_tags([f"SCADA[{number}]"])
+    assert len(connection._plans) == core.CACHED_PLANS
+    target.carrier = travels
+
+
+def test_a_class_3_connection_is_asked_for_as_told_and_closed(plc: Simulator, shell: str) -> None:
+    connection: Any = connect(shell, plc.address, connected=True, T_O={"size": 500})
+    assert connection.carrier.connection.o_t_size == 498
+    connection.forward_close(timeout=PATIENCE_S)
+    assert connection.carrier.connection is None
+    assert connection.process(["SCADA[0]"])[0] == 0
+    connection.close()
+    assert connection.closed
+
+
+def test_a_closed_connection_says_so(plc: Simulator, shell: str) -> None:
+    connection: Any = connect(shell, plc.address)
+    end = connection.close if shell == "blocking" else connection.connection.close
+    loop = getattr(connection, "runner", None)
+    loop.run(end()) if loop else end()
+    for call in (
+        lambda: connection.process(["SCADA[0]"]),
+        lambda: connection.request(b"\x01\x02\x20\x01\x24\x01"),
+        connection.identity,
+        lambda: connection.read_tags(["SCADA[0]"]),
+    ):
+        with pytest.raises(client.CommunicationCeased, match=r"ended|closed"):
+            call()
+    connection.close()
+
+
+SAME = (
+    "synchronous pipeline operate results process prepare read_plan read_tags request command "
+    "browse identity services interfaces list_command exchange close forward_open forward_close"
+).split()
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_both_shells_have_the_same_calls(name: str) -> None:
+    one, other = getattr(client.Implicit, name), getattr(client.AsyncConnector, name)
+    assert inspect.signature(one).parameters == inspect.signature(other).parameters
+
+
+def test_the_async_shell_keeps_its_earlier_names(plc: Simulator) -> None:
+    connection: Any = connect("asyncio", plc.address)
+    assert connection.list_identity().vendor == 1
+    assert len(connection.list_services()) == 1
+    assert connection.list_interfaces() == []
+    connection.close()
 
 
 def test_several_tasks_share_one_async_connection(plc: Simulator) -> None:
@@ -368,5 +450,17 @@ def test_several_tasks_share_one_async_connection(plc: Simulator) -> None:
 
             everything = await asyncio.gather(*(read(number) for number in range(10)))
             assert all(len(values) == 20 for values in everything)
+
+    asyncio.run(work())
+
+
+def test_more_tasks_than_a_session_has_places_wait_for_one(plc: Simulator) -> None:
+    async def work() -> None:
+        async with await client.AsyncConnector.open(*plc.address, timeout=20.0) as connection:
+            both = [connection.process([f"Big[{n}]"] * 4, depth=4) for n in range(80)]
+            plans = [connection.read_tags([f"Big[{n}]"]) for n in range(300)]
+            assert {failures for failures, _ in await asyncio.gather(*both)} == {0}
+            assert len(await asyncio.gather(*plans)) == 300
+            assert connection.protocol.outstanding == 0
 
     asyncio.run(work())

@@ -10,22 +10,26 @@ import pytest
 from cpppod import client
 from cpppod.protocols.enip.encapsulation import Frame
 from tests.client.hostile_target import hostile_target, wrapped
+from tests.client.shells import SHELLS, connect
 from tests.patience import PATIENCE_S
 
 SEVEN = bytes.fromhex("cc000000c40007000000")
 
 
+pytestmark = pytest.mark.parametrize("shell", SHELLS)
+
+
 def read(
-    address: tuple[str, int], *texts: str, timeout: float = PATIENCE_S, **how: Any
+    shell: str, address: tuple[str, int], *texts: str, timeout: float = PATIENCE_S, **how: Any
 ) -> list[Any]:
-    connection = client.connector(*address, timeout=PATIENCE_S)
+    connection = connect(shell, address, timeout=PATIENCE_S)
     try:
         return connection.process(client.parse_operations(texts), timeout=timeout, **how)[1]
     finally:
         connection.close()
 
 
-def test_replies_out_of_order_reach_their_requests() -> None:
+def test_replies_out_of_order_reach_their_requests(shell: str) -> None:
     held: deque[tuple[Frame, bytes]] = deque()
 
     def answer(frame: Frame, request: bytes) -> bytes:
@@ -38,10 +42,10 @@ def test_replies_out_of_order_reach_their_requests() -> None:
         return replies
 
     with hostile_target(answer) as address:
-        assert read(address, "T1", "T2", "T3", "T4", depth=4) == [[1], [2], [3], [4]]
+        assert read(shell, address, "T1", "T2", "T3", "T4", depth=4) == [[1], [2], [3], [4]]
 
 
-def test_a_reply_in_pieces_is_put_together() -> None:
+def test_a_reply_in_pieces_is_put_together(shell: str) -> None:
     stream = bytearray()
     count = 0
 
@@ -55,10 +59,10 @@ def test_a_reply_in_pieces_is_put_together() -> None:
         return sent
 
     with hostile_target(answer) as address:
-        assert read(address, *["T"] * 5, depth=5) == [[7]] * 5
+        assert read(shell, address, *["T"] * 5, depth=5) == [[7]] * 5
 
 
-def test_a_late_reply_is_a_time_out_and_never_the_next_requests_value() -> None:
+def test_a_late_reply_is_a_time_out_and_never_the_next_requests_value(shell: str) -> None:
     late: list[bytes] = []
 
     def answer(frame: Frame, request: bytes) -> bytes:
@@ -68,7 +72,7 @@ def test_a_late_reply_is_a_time_out_and_never_the_next_requests_value() -> None:
         return late[0] + wrapped(frame, SEVEN)
 
     with hostile_target(answer) as address:
-        connection = client.connector(*address, timeout=PATIENCE_S)
+        connection = connect(shell, address, timeout=PATIENCE_S)
         with pytest.raises(client.ReplyTimeout):
             connection.process(["T"], timeout=0.2)
         assert connection.process(["T"]) == (0, [[7]])
@@ -90,7 +94,7 @@ ENDLESS = [
 
 
 @pytest.mark.parametrize(("name", "reply"), ENDLESS, ids=[name for name, _ in ENDLESS])
-def test_a_lying_target_gives_an_error_and_never_a_value(name: str, reply: Any) -> None:
+def test_a_lying_target_gives_an_error_and_never_a_value(shell: str, name: str, reply: Any) -> None:
     def answer(frame: Frame, request: bytes) -> bytes:
         data: bytes = reply(frame)
         if request[0] == 0x52:
@@ -99,21 +103,21 @@ def test_a_lying_target_gives_an_error_and_never_a_value(name: str, reply: Any) 
 
     tracemalloc.start()
     with hostile_target(answer) as address, pytest.raises(client.CommunicationCeased):
-        read(address, "T", timeout=1.0)
+        read(shell, address, "T", timeout=1.0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64_000_000  # the target's own ten megabytes, twice, and room
 
 
-def test_a_silent_target_is_a_time_out() -> None:
+def test_a_silent_target_is_a_time_out(shell: str) -> None:
     with (
         hostile_target(lambda frame, request: b"") as address,
         pytest.raises(client.ReplyTimeout, match="Communication ceased"),
     ):
-        read(address, "T", "T", timeout=0.2, depth=2)
+        read(shell, address, "T", "T", timeout=0.2, depth=2)
 
 
-def test_a_target_that_refuses_at_the_encapsulation_layer_says_so() -> None:
+def test_a_target_that_refuses_at_the_encapsulation_layer_says_so(shell: str) -> None:
     def answer(frame: Frame, request: bytes) -> bytes:
         return Frame(0x6F, b"", 0x01020304, 8, frame.context).encode()
 
@@ -121,4 +125,4 @@ def test_a_target_that_refuses_at_the_encapsulation_layer_says_so() -> None:
         hostile_target(answer) as address,
         pytest.raises(client.EnipStatusError, match="0x08"),
     ):
-        read(address, "T")
+        read(shell, address, "T")

@@ -6,7 +6,7 @@ import pytest
 
 from cpppod import client
 from cpppod.simulator import Settings, Simulator
-from tests.patience import PATIENCE_S
+from tests.client.shells import SHELLS, connect
 
 FILES = [
     ("N7:3=-5", "N7:3", [-5]),
@@ -25,15 +25,14 @@ DECLARED = [
 ]
 
 
+@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("plc", ["slc500", "plc5"])
-def test_every_kind_of_file_reads_what_was_written(plc: str) -> None:
+def test_every_kind_of_file_reads_what_was_written(plc: str, shell: str) -> None:
     settings = Settings(address="127.0.0.1:0", plc=plc)
     slc = plc == "slc500"
     tags = [*DECLARED, *(["L10=DINT[4]"] if slc else [])]
     with Simulator(tags, settings) as target:
-        connection = client.connector(
-            *target.address, timeout=PATIENCE_S, route_path=False, send_path=""
-        )
+        connection = connect(shell, target.address, route_path=False, send_path="")
         try:
             for write, read, expected in [*FILES, *(LONG if slc else [])]:
                 operations: Any = client.pccc_operations([write, read], plc5=not slc)

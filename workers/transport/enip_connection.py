@@ -9,10 +9,11 @@ sequence. Whatever breaks the protocol closes the connection, and everybody wait
 """
 
 import asyncio
+import contextlib
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import cast
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
@@ -21,7 +22,6 @@ from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.errors import (
     CommunicationCeased,
     EnipStatusError,
-    ForwardOpenRefused,
     ReplyTimeout,
 )
 from cpppod.protocols.enip.originator.exchange import Exchange
@@ -33,7 +33,7 @@ from cpppod.protocols.enip.originator.forward_open import (
 from cpppod.protocols.enip.originator.pipeline import (
     Message,
     Pipeline,
-    raise_trouble,
+    progress,
     trouble_of,
 )
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
@@ -87,6 +87,18 @@ class _Listener:
         self.receive = receive
 
 
+def new_opening(wanted: ConnectionRequest) -> ForwardOpenExchange:
+    """The attempts to open `wanted`, under numbers that nothing else of this process has."""
+    return ForwardOpenExchange(
+        numbered(
+            wanted,
+            serial=int.from_bytes(os.urandom(2), "little"),
+            originator_serial=os.getpid(),
+            t_o_id=int.from_bytes(os.urandom(4), "little") | 1,
+        )
+    )
+
+
 class OriginatorConnection(asyncio.Protocol):
     """One TCP connection; made by `connect`, of no further use once `closed` is true.
 
@@ -106,6 +118,7 @@ class OriginatorConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._writing = False
+        self._starved = False  # somebody found every place of the session taken
         self._wakers: dict[Pipeline, asyncio.Event] = {}
         self._writable = asyncio.Event()
         self._writable.set()
@@ -139,7 +152,9 @@ class OriginatorConnection(asyncio.Protocol):
         except OSError as error:
             if isinstance(error, CommunicationCeased):
                 raise
-            raise CommunicationCeased(str(error)) from None
+            if error.errno is None:
+                raise CommunicationCeased(str(error)) from None
+            raise CommunicationCeased(error.errno, os.strerror(error.errno)) from None
         return connection
 
     # -- asyncio.Protocol -------------------------------------------------------------------------
@@ -198,9 +213,7 @@ class OriginatorConnection(asyncio.Protocol):
     @property
     def carrier(self) -> Carrier:
         """The class 3 connection where one is open, else plain unconnected messages."""
-        if self.opening is not None and self.opening.connection is not None:
-            return Carrier(connection=self.opening.connection)
-        return Carrier()
+        return Carrier(connection=None if self.opening is None else self.opening.granted())
 
     async def register(self) -> None:
         """Register the session.
@@ -293,24 +306,28 @@ class OriginatorConnection(asyncio.Protocol):
             ForwardOpenRefused: neither is granted.
             CommunicationCeased, ReplyTimeout, EnipStatusError: no reply.
         """
-        opening = ForwardOpenExchange(
-            numbered(
-                wanted,
-                serial=int.from_bytes(os.urandom(2), "little"),
-                originator_serial=os.getpid(),
-                t_o_id=int.from_bytes(os.urandom(4), "little") | 1,
-            )
-        )
+        opening = new_opening(wanted)
         while not opening.done:
             reply, _ = await self.request(
                 opening.request(), timeout_s=timeout_s, carrier=Carrier(hop=hop)
             )
             opening.receive(reply)
-        if opening.connection is None:
-            assert opening.refused is not None
-            raise ForwardOpenRefused(opening.refused.status, opening.refused.extended)
-        self.session.opened(opening.connection, first_sequence=1)
+        self.session.opened(opening.granted())
         self.opening = opening
+
+    async def forward_close(self, *, timeout_s: float) -> None:
+        """Close the class 3 connection, if one is open.
+
+        Raises:
+            CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
+        """
+        opening, self.opening = self.opening, None
+        if opening is None or self.closed:
+            return
+        try:
+            await self.request(opening.closing(), timeout_s=timeout_s, carrier=Carrier())
+        finally:
+            self.session.closed(opening.granted())
 
     async def run(self, pipeline: Pipeline) -> list[Exchange]:
         """All results of a pipeline, in order.
@@ -318,9 +335,12 @@ class OriginatorConnection(asyncio.Protocol):
         Raises:
             as `results`.
         """
-        return [exchange async for exchange in self.results(pipeline)]
+        async with contextlib.aclosing(self.results(pipeline)) as exchanges:
+            return [exchange async for exchange in exchanges]
 
-    async def results(self, pipeline: Pipeline, *, eager: bool = True) -> AsyncIterator[Exchange]:
+    async def results(
+        self, pipeline: Pipeline, *, eager: bool = True
+    ) -> AsyncGenerator[Exchange, None]:
         """The pipeline's results as they arrive; `eager` sends on before it hands them out.
 
         Raises:
@@ -328,35 +348,24 @@ class OriginatorConnection(asyncio.Protocol):
             EncodeError: an operation that cannot be said; earlier results came first.
         """
         arrived = self._wakers[pipeline] = asyncio.Event()
+        steps = progress(pipeline, self, eager=eager)
         try:
-            while True:
-                while (exchange := pipeline.next_result()) is not None:
-                    yield exchange
-                await self._writable.wait()
-                if not self.closed:
-                    self._issue(pipeline)
-                if pipeline.done or self.closed:
-                    break
-                arrived.clear()
+            await self._writable.wait()
+            for step in steps:
+                if step is not None:
+                    yield step
+                    continue
                 await arrived.wait()
-                if eager and not self.closed:
-                    self._issue(pipeline)
-            while (exchange := pipeline.next_result()) is not None:
-                yield exchange
-            raise_trouble(pipeline, self.reason)
+                arrived.clear()
+                await self._writable.wait()
         finally:
             self._wakers.pop(pipeline, None)
-            if not pipeline.done:
-                pipeline.abandon()
+            steps.close()
 
     async def close(self) -> None:
         """End class 3 connection, session and socket; never raises."""
-        opening, self.opening = self.opening, None
-        if opening is not None and not self.closed:
-            try:
-                await self.request(opening.closing(), timeout_s=CLOSING_S, carrier=Carrier())
-            except (OSError, EnipStatusError):
-                pass
+        with contextlib.suppress(OSError, EnipStatusError):
+            await self.forward_close(timeout_s=CLOSING_S)
         if not self.closed:
             self.session.unregister()
             self._write()
@@ -367,9 +376,12 @@ class OriginatorConnection(asyncio.Protocol):
             raise CommunicationCeased(self.reason)
         return Waiter(self._loop.create_future())
 
-    def _issue(self, pipeline: Pipeline) -> None:
+    def issue(self, pipeline: Pipeline) -> None:
+        """Have the pipeline send what it may, and write that (called by `progress`)."""
         now = self._loop.time()
         pipeline.issue(now)
+        if not pipeline.waiting and not pipeline.done:
+            self._starved = True
         self._flush(now + pipeline.timeout_s)
 
     async def _answer(self, waiter: Waiter, deadline: float) -> Answer:
@@ -426,11 +438,15 @@ class OriginatorConnection(asyncio.Protocol):
             owner = answer.owner
             owner.receive(answer)
             if isinstance(owner, Message):
-                self._wake(owner.pipeline.root)
+                event = self._wakers.get(owner.pipeline.root)
+                if event is not None:
+                    event.set()
+        if self._starved:
+            self._starved = False
+            self._wake_all()
 
-    def _wake(self, pipeline: Pipeline) -> None:
-        event = self._wakers.get(pipeline)
-        if event is not None:
+    def _wake_all(self) -> None:
+        for event in self._wakers.values():
             event.set()
 
     def _fail(self, reason: str) -> None:
@@ -440,8 +456,7 @@ class OriginatorConnection(asyncio.Protocol):
             self._dispatch()
         except SessionViolated:
             pass  # what came before it closed: nobody trusts it any more
-        for event in self._wakers.values():
-            event.set()
+        self._wake_all()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

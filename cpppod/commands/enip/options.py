@@ -147,7 +147,7 @@ def route_of(options: argparse.Namespace) -> dict[str, Any]:
         "timeout_ticks": getattr(options, "timeout_ticks", None),
     }
     try:
-        _ = Route(**route).hop
+        _ = Route(**route).unconnected
     except OperationError as error:
         raise UsageError(f"--send-path: {error}") from None
     except ProtocolError as error:

@@ -17,6 +17,7 @@ from cpppod.protocols.cip.connection_manager import (
 )
 from cpppod.protocols.cip.epath import class_path
 from cpppod.protocols.cip.message_router import MessageRouterReply
+from cpppod.protocols.enip.originator.errors import ForwardOpenRefused
 from cpppod.protocols.enip.originator.session import Class3Connection, SessionViolated
 from cpppod.protocols.model.errors import DecodeError
 
@@ -37,7 +38,7 @@ class ConnectionRequest:
         connection_path: padded EPATH, ports first: `1/0/@2/1`.
         size: bytes each way; above 511 a Large Forward Open is tried.
         rpi_us: how often the originator promises to speak; it lives rpi x 4 x 2**multiplier.
-        connection_serial, originator_serial: with the vendor they name the connection for ever.
+        connection_serial, originator_serial: with the vendor they identify the connection.
         t_o_id: the id that replies carry, chosen by us.
     """
 
@@ -125,6 +126,17 @@ class ForwardOpenExchange:
             raise SessionViolated("Forward Open reply for another connection")
         usable = self._size - SEQUENCE_BYTES
         self.connection = Class3Connection(granted.ot_id, granted.to_id, usable, usable)
+
+    def granted(self) -> Class3Connection:
+        """The connection that was opened.
+
+        Raises:
+            ForwardOpenRefused: every attempt was refused.
+        """
+        if self.connection is None:
+            assert self.refused is not None, "asked once it is done"
+            raise ForwardOpenRefused(self.refused.status, self.refused.extended)
+        return self.connection
 
     def closing(self) -> bytes:
         """The Forward Close of the connection."""

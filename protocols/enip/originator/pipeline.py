@@ -9,7 +9,8 @@ Operations are taken one by one, when there is room for them: an endless generat
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from typing import Protocol
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus
@@ -107,6 +108,15 @@ class Pipeline:
         return not (self._order or self._held or self._source)
 
     @property
+    def may_send(self) -> bool:
+        """Whether the window, and the session that it shares with others, have a place free."""
+        return (
+            self._in_flight < self.depth
+            and self.trouble is None
+            and self.session.outstanding < MAX_OUTSTANDING
+        )
+
+    @property
     def waiting(self) -> int:
         """Messages without their reply."""
         return self._in_flight
@@ -125,7 +135,7 @@ class Pipeline:
 
     def issue(self, now: float) -> None:
         """Send as much as the window and the operations allow."""
-        while self._in_flight < self.depth and self.trouble is None:
+        while self.may_send:
             try:
                 parts, batch = self._next_message()
                 if not parts:
@@ -281,6 +291,52 @@ class Pipeline:
         self.index += 1
         self.sent += 1
         self._in_flight += 1
+
+
+class Shell(Protocol):
+    """What moves the messages of pipelines: the owner of a socket, blocking or not."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is of no further use."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is closed."""
+
+    def issue(self, pipeline: Pipeline) -> None:
+        """Have the pipeline send what it may, and write that."""
+
+
+def progress(
+    pipeline: Pipeline, shell: Shell, *, eager: bool = True
+) -> Generator[Exchange | None, None, None]:
+    """The exchanges as they finish, in order; None where the shell has to wait for replies.
+
+    Args:
+        eager: send on before handing out what has come.
+
+    Raises:
+        CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
+        EncodeError: an operation that cannot be said; earlier results came first.
+    """
+    try:
+        while True:
+            while (exchange := pipeline.next_result()) is not None:
+                yield exchange
+            if not shell.closed:
+                shell.issue(pipeline)
+            if pipeline.done or shell.closed:
+                break
+            yield None
+            if eager and not shell.closed:
+                shell.issue(pipeline)
+        while (exchange := pipeline.next_result()) is not None:
+            yield exchange
+        raise_trouble(pipeline, shell.reason)
+    finally:
+        if not pipeline.done:
+            pipeline.abandon()
 
 
 def trouble_of(answer: Answer, reason: str) -> Exception:

@@ -200,7 +200,7 @@ class PlanRun(Pipeline):
 
     def issue(self, now: float) -> None:
         """Send as much as the window allows."""
-        while self._to_send and self._in_flight < self.depth and self.trouble is None:
+        while self._to_send and self.may_send:
             packet = self._to_send.popleft()
             message = PlanMessage(self, packet)
             deadline = now + self.timeout_s

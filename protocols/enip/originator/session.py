@@ -72,6 +72,7 @@ class Answer:
         reply: Message Router reply, None for the other commands and where `trouble` says why.
         data: the Message Router reply as it came, or the data of a list command's reply.
         status: encapsulation status, not 0 where `trouble` is REFUSED.
+        frame: the encapsulation frame that brought it, None where none came.
     """
 
     owner: Any
@@ -79,6 +80,7 @@ class Answer:
     data: bytes = b""
     status: int = 0
     trouble: RequestFailure | None = None
+    frame: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +272,11 @@ class OriginatorSession:
             owner, Command.SEND_UNIT_DATA, request[0], key, deadline
         )
 
-    def opened(self, connection: Class3Connection, *, first_sequence: int = 0) -> None:
-        """A Forward Open succeeded: replies of this connection are expected from now on."""
+    def opened(self, connection: Class3Connection, *, first_sequence: int = 1) -> None:
+        """A Forward Open succeeded: replies of this connection are expected from now on.
+
+        The first sequence count is not 0: a target may take it for a repetition of what it holds.
+        """
         self._ends[connection.t_o_id] = connection
         self._aliases[connection.o_t_id] = connection.t_o_id
         self._aliases[connection.t_o_id] = connection.t_o_id
@@ -349,16 +354,19 @@ class OriginatorSession:
                     status=frame.status,
                     trouble=RequestFailure.REFUSED,
                     data=frame.data,
+                    frame=frame,
                 )
             )
         else:
-            self._answers.append(Answer(entry.owner, data=frame.data))
+            self._answers.append(Answer(entry.owner, data=frame.data, frame=frame))
 
     def _registered(self, entry: _Outstanding, frame: Frame) -> None:
         if frame.status:
             self.state = State.NEW
             self._answers.append(
-                Answer(entry.owner, status=frame.status, trouble=RequestFailure.REFUSED)
+                Answer(
+                    entry.owner, status=frame.status, trouble=RequestFailure.REFUSED, frame=frame
+                )
             )
             return
         if not frame.session:
@@ -375,10 +383,12 @@ class OriginatorSession:
         self._check_session(frame, entry)
         if frame.status:
             self._answers.append(
-                Answer(entry.owner, status=frame.status, trouble=RequestFailure.REFUSED)
+                Answer(
+                    entry.owner, status=frame.status, trouble=RequestFailure.REFUSED, frame=frame
+                )
             )
             return
-        self._answer(entry, frame.data)
+        self._answer(entry, frame, frame.data)
 
     def _receive_connected(self, frame: Frame) -> None:
         if frame.status:
@@ -392,14 +402,14 @@ class OriginatorSession:
             shown = f"0x{message.connection_id:08x}"
             raise SessionViolated(f"reply on connection {shown} answers nothing asked")
         self._check_session(frame, entry)
-        self._answer(entry, message.message)
+        self._answer(entry, frame, message.message)
 
     def _check_session(self, frame: Frame, entry: _Outstanding) -> None:
         if frame.session != self.session:
             self._outstanding[entry.key] = entry
             raise SessionViolated("reply with another session handle")
 
-    def _answer(self, entry: _Outstanding, data: bytes) -> None:
+    def _answer(self, entry: _Outstanding, frame: Frame, data: bytes) -> None:
         try:
             if entry.command == Command.SEND_RR_DATA:
                 data = UnconnectedMessage.decode(data).message
@@ -411,7 +421,7 @@ class OriginatorSession:
         except DecodeError:
             self._outstanding[entry.key] = entry  # so that `close` answers it
             raise
-        self._answers.append(Answer(entry.owner, reply, data))
+        self._answers.append(Answer(entry.owner, reply, data, 0, None, frame))
 
     def _abandon(self, key: Any, *, answer: bool = True) -> None:
         entry = self._outstanding.pop(key)

@@ -172,16 +172,16 @@ def test_connected_replies_are_matched_by_sequence() -> None:
     session.opened(connection)
     for owner in ("a", "b"):
         session.send_connected(connection, REQUEST, owner, deadline=1.0)
-    assert [frame.data[20:22] for frame in requests(session)] == [b"\0\0", b"\1\0"]
+    assert [frame.data[20:22] for frame in requests(session)] == [b"\1\0", b"\2\0"]
 
     def reply(sequence: int, t_o_id: int = 0xBBBB) -> bytes:
         data = struct.pack("<IHHHHIHHH", 0, 0, 2, 0xA1, 4, t_o_id, 0xB1, 2 + len(REPLY), sequence)
         return Frame(0x70, data + REPLY, SESSION).encode()
 
-    session.receive_data(reply(1) + reply(0))
+    session.receive_data(reply(2) + reply(1))
     assert [answered(session).owner, answered(session).owner] == ["b", "a"]
     with pytest.raises(SessionViolated):
-        session.receive_data(reply(2))
+        session.receive_data(reply(3))
 
 
 def test_a_sequence_comes_round_after_65535() -> None:

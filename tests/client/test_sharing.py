@@ -1,0 +1,207 @@
+"""One blocking connection in many hands: threads, forks, interruptions, targets that stop."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from cpppod import client
+from cpppod.protocols.enip.encapsulation import Frame
+from cpppod.simulator import Settings, Simulator
+from tests.client.hostile_target import hostile_target
+from tests.patience import PATIENCE_S
+
+THREADS = 8
+ROUNDS = 60
+ALL = [f"SCADA[{number}]" for number in range(1000)]
+
+
+@pytest.fixture(scope="module")
+def plc() -> Iterator[Simulator]:
+    with Simulator(["SCADA=INT[1000]", "Speed=REAL"], Settings(address="127.0.0.1:0")) as running:
+        running.target.image.variables["scada"].set(range(1000))
+        yield running
+
+
+@pytest.fixture(params=[client.connector, client.implicit], ids=["unconnected", "connected"])
+def connection(request: pytest.FixtureRequest, plc: Simulator) -> Iterator[client.Connector]:
+    opened = request.param(*plc.address, timeout=PATIENCE_S)
+    yield opened
+    opened.close()
+
+
+Read = Callable[[client.Connector, list[str]], list[Any]]
+READS: dict[str, Read] = {
+    "process": lambda c, tags: [value[0] for value in c.process(tags, depth=3)[1]],
+    "packets": lambda c, tags: [value[0] for value in c.process(tags, multiple=True)[1]],
+    "pipeline": lambda c, tags: [result.value[0] for result in c.pipeline(tags, depth=4)],
+    "synchronous": lambda c, tags: [result.value[0] for result in c.synchronous(tags)],
+    "plans": lambda c, tags: c.read_tags(tags),
+    "one plan for all": lambda c, tags: c.read_tags(ALL)[int(tags[0][6:-1]) :][:5],
+}
+
+
+def test_eight_threads_share_one_connection_and_each_gets_its_own_values(
+    connection: client.Connector,
+) -> None:
+    def work(number: int) -> int:
+        rights = 0
+        for turn in range(ROUNDS):
+            first = (number * 97 + turn * 7) % 990
+            tags = [f"SCADA[{first + step}]" for step in range(5)]
+            read = list(READS.values())[(number + turn) % len(READS)]
+            rights += read(connection, tags) == list(range(first, first + 5))
+        return rights
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert list(pool.map(work, range(THREADS))) == [ROUNDS] * THREADS
+
+
+def test_a_thread_that_holds_the_connection_keeps_the_others_out(
+    connection: client.Connector,
+) -> None:
+    with ThreadPoolExecutor(1) as pool, connection:
+        refused = pool.submit(connection.process, ["Speed"], timeout=0.05)
+        with pytest.raises(client.ReplyTimeout, match="another thread holds the connection"):
+            refused.result(10)
+        alone = pool.submit(connection.request, b"\x01\x02\x20\x01\x24\x01", timeout=0.05)
+        with pytest.raises(client.ReplyTimeout, match="another thread holds the connection"):
+            alone.result(10)
+        waits = pool.submit(connection.process, ["SCADA[5]"])
+        assert connection.process(["SCADA[6]"]) == (0, [[6]])
+        assert not waits.done()
+        connection.__exit__(None, None, None)
+        assert waits.result(10) == (0, [[5]])
+        connection.__enter__()
+
+
+def test_a_slow_reply_to_one_thread_does_not_hold_up_another() -> None:
+    asked = threading.Event()
+    slow: list[Frame] = []
+
+    def answer(frame: Frame, request: bytes) -> bytes:
+        if b"Slow" in request:
+            slow.append(frame)
+            asked.set()
+            return b""
+        return _reply(frame, 7)
+
+    with hostile_target(answer) as address, ThreadPoolExecutor(1) as pool:
+        connection = client.connector(*address, timeout=None)
+        waiting = pool.submit(connection.process, ["Slow"], timeout=0.5)
+        assert asked.wait(10)
+        assert connection.process(["Fast"], timeout=PATIENCE_S) == (0, [[7]])
+        assert not waiting.done()
+        with pytest.raises(client.ReplyTimeout):
+            waiting.result(10)
+        connection.close()
+
+
+def test_each_thread_has_its_own_time_out() -> None:
+    with hostile_target(lambda frame, request: b"") as address, ThreadPoolExecutor(2) as pool:
+        connection = client.connector(*address, timeout=None)
+        endless = pool.submit(connection.process, ["T"])
+        for _ in range(3):
+            with pytest.raises(client.ReplyTimeout):
+                pool.submit(connection.process, ["T"], timeout=0.05).result(10)
+        connection.close()
+        with pytest.raises(client.CommunicationCeased, match=r"ended|closed"):
+            endless.result(10)
+
+
+def test_a_fork_is_refused_by_name_and_leaves_its_parent_alone(
+    connection: client.Connector,
+) -> None:
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            connection.process(["Speed"])
+        except client.CommunicationCeased as error:
+            code = 0 if "open another one" in str(error) else 2
+            connection.close()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert connection.process(["SCADA[3]"]) == (0, [[3]])
+
+
+def test_an_interruption_loses_nothing_but_what_was_interrupted() -> None:
+    silent = True
+
+    def answer(frame: Frame, request: bytes) -> bytes:
+        return b"" if silent else _reply(frame, 7)
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with hostile_target(answer) as address:
+            connection = client.connector(*address, timeout=PATIENCE_S)
+            for call in (connection.process, lambda tags: list(connection.pipeline(tags))):
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                with pytest.raises(KeyboardInterrupt):
+                    call(["T"])
+            silent = False
+            assert connection.process(["T"], timeout=PATIENCE_S) == (0, [[7]])
+            connection.close()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_target_that_stops_reading_does_not_hold_the_writer() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    taken: list[socket.socket] = []
+
+    def register() -> None:
+        peer, _ = listener.accept()
+        taken.append(peer)
+        request = peer.recv(100)
+        peer.sendall(Frame(0x65, request[24:28], 5, 0, request[12:20]).encode())
+
+    thread = threading.Thread(target=register)
+    thread.start()
+    host, port = listener.getsockname()
+    connection = client.connector(host, port, timeout=PATIENCE_S)
+    thread.join()
+    begun = time.monotonic()
+    for _ in range(200):
+        connection.unconnected_send(bytes(60_000), send_path="")
+    with pytest.raises(client.ReplyTimeout):
+        connection.process(["T"], timeout=0.1)
+    assert time.monotonic() - begun < 5.0
+    connection.close()
+    for open_socket in (*taken, listener):
+        open_socket.close()
+
+
+def test_a_harvested_reply_tells_the_truth_about_its_frame(plc: Simulator) -> None:
+    connection = client.connector(*plc.address, timeout=PATIENCE_S)
+    connection.read("SCADA[0-1]", sender_context=b"mine")
+    reply, _ = client.await_response(connection, timeout=PATIENCE_S)
+    assert isinstance(reply, client.Response)
+    message = bytes.fromhex("d2000000c30000000100")
+    assert reply["enip.input"].endswith(message)
+    assert reply["enip.length"] == len(reply["enip.input"]) == 16 + len(message)
+    assert reply["enip.sender_context.input"] == b"mine\0\0\0\0"
+    assert reply["enip.session_handle"] == connection.session
+    connection.list_services(sender_context=b"services")
+    listed, _ = client.await_response(connection, timeout=PATIENCE_S)
+    assert isinstance(listed, client.Response)
+    assert listed["enip.sender_context.input"] == b"services"
+    assert listed["enip.length"] == len(listed.data) == 26
+    connection.close()
+
+
+def _reply(frame: Frame, value: int) -> bytes:
+    message = b"\xcc\0\0\0\xc4\0" + value.to_bytes(4, "little")
+    data = bytes(6) + b"\2\0\0\0\0\0\xb2\0" + len(message).to_bytes(2, "little") + message
+    return Frame(0x6F, data, frame.session, 0, frame.context).encode()
