@@ -13,6 +13,7 @@ import pytest
 from cpppod.workers.control import socket as control_socket
 from cpppod.workers.control.access import Peer, Right, group_rights, right_of
 from cpppod.workers.control.socket import Caller, ControlSocket, Refusal, Verb
+from tests.patience import PATIENCE_S
 
 
 async def echo(caller: Caller, arguments: dict[str, Any]) -> Any:
@@ -45,7 +46,7 @@ def talk(path: Path, talk_to: Talk) -> None:
         try:
             reader, writer = await asyncio.open_unix_connection(str(path), limit=1_000_000)
             try:
-                await asyncio.wait_for(talk_to(reader, writer), 10)
+                await asyncio.wait_for(talk_to(reader, writer), PATIENCE_S)
             finally:
                 writer.close()
         finally:
@@ -233,7 +234,7 @@ def test_supplementary_groups_decide_for_another_user(
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", AS_NOBODY, path, groups, stdout=asyncio.subprocess.PIPE
             )
-            output, _ = await asyncio.wait_for(process.communicate(), 20)
+            output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
             return output.decode()
         finally:
             await server.stop()
