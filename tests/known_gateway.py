@@ -139,7 +139,7 @@ class KnownGateway:
     def publish(self, **samples: tuple[Any, int]) -> None:
         """Have the boiler's group read now, with these changes."""
         topic, payload = self.block(**samples)
-        self.gateway.values.apply(topic, decode(payload))
+        self.gateway.read_backs.apply(topic, decode(payload))
 
     def publish_soon(self, **samples: tuple[Any, int]) -> None:
         """The same, from a test that runs beside the gateway's thread."""

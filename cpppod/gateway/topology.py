@@ -23,6 +23,7 @@ from typing import Any
 
 from cpppod.protocols.model.plant import Device, Line, Plant, Route, Worker, to_plain
 
+RELAYING = frozenset({"enip"})  # drivers that pass CIP requests on to their devices
 ALONE_UP_TO = 16  # TCP devices: up to here each has a worker of its own
 NAME_LENGTH = 40
 SETTINGS = "settings"
@@ -230,6 +231,8 @@ def _with_routed_devices(plant: Plant) -> tuple[tuple[Route, ...], tuple[Device,
                 description=f"target of routes to {route.address}",
             )
             route = replace(route, device=name)
+        elif route.device in devices:
+            route = replace(route, relayed=devices[route.device].driver in RELAYING)
         routes.append(route)
     return tuple(routes), tuple(devices.values())
 

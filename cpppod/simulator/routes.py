@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
+from cpppod.protocols.cip.failures import unrouted
 from cpppod.protocols.cip.request import ForwardNeeded
 from cpppod.protocols.cip.route_table import RouteTable
-from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
-from cpppod.protocols.cip.unconnected_send import routing_failure, timeout_s
+from cpppod.protocols.cip.status import CipError, ConnectionStatus
+from cpppod.protocols.cip.unconnected_send import timeout_s
 from cpppod.workers.transport.enip_forwarder import Forwarder, onward
 
 DEFAULT_PORT = 44_818
@@ -76,10 +76,7 @@ def _answer(command: ForwardNeeded, done: Callable[[Any], None], result: bytes |
 
 def failure(command: ForwardNeeded, extended: int) -> bytes:
     """The Connection Manager's refusal in the form that the request came in."""
-    if not command.connected:
-        return routing_failure(extended, command.route_path)
-    service = (command.request[0] if command.request else 0) | REPLY
-    return MessageRouterReply(service, GeneralStatus.CONNECTION_FAILURE, (extended,)).encode()
+    return unrouted(command.request, command.route_path, extended, connected=command.connected)
 
 
 def _forwarder(address: str) -> Forwarder:

@@ -137,6 +137,8 @@ class RouteRequest(Message):
             (the router removes it before it passes the request on).
         request: Message Router request (service, path, data), byte for byte.
         connection: 0, or the class 3 connection (an id that the asker chose) that it belongs to.
+        target: set by the router: the device to use.
+        capacity: bytes of the longest reply that the asker's client can be given; 0 for unknown.
     """
 
     KIND: ClassVar[int] = 6
@@ -148,7 +150,8 @@ class RouteRequest(Message):
     route_path: bytes
     request: bytes
     connection: int = 0
-    target: str = ""  # set by the router: the device that the owner is to use
+    target: str = ""
+    capacity: int = 0
 
 
 @dataclass(frozen=True, slots=True)

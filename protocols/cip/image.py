@@ -270,6 +270,12 @@ class Image:
             self.expire(now)
         return True
 
+    def advance(self, now: float) -> None:
+        """It is `now`: groups whose time has come turn stale."""
+        self.now = now
+        if now >= self.next_expiry:
+            self.expire(now)
+
     def expire(self, now: float) -> None:
         """Turn the groups stale that are older than their limit."""
         soonest = float("inf")

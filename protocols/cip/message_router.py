@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from cpppod.protocols.cip.status import CipError, GeneralStatus, describe
-from cpppod.protocols.model.errors import DecodeError, EncodeError, ProtocolError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 REPLY = 0x80  # bit of a service code that marks a reply
 
@@ -114,10 +114,3 @@ class MessageRouterReply(NamedTuple):
     def text(self) -> str:
         """The status in words."""
         return describe(self.status, self.extended)
-
-
-def refusal(service: int, error: ProtocolError) -> bytes:
-    """The reply that says why `service` was refused."""
-    extended: tuple[int, ...] = getattr(error, "extended", ())
-    data: bytes = getattr(error, "data", b"")
-    return MessageRouterReply(service, error.status, extended, data).encode()

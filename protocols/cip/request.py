@@ -42,7 +42,9 @@ class Origin:
 class ForwardNeeded:
     """Send `request` on along `route_path`, whose first segment chooses the way.
 
-    `connected` says that it came over a class 3 connection carried along that route.
+    Attributes:
+        capacity: bytes of the longest Message Router reply that the client can be given.
+        connected: it came over a class 3 connection carried along that route.
     """
 
     route_path: bytes
@@ -50,6 +52,7 @@ class ForwardNeeded:
     priority_tick: int
     timeout_ticks: int
     source: str
+    capacity: int = UNCONNECTED_CAPACITY
     connected: bool = False
 
 

@@ -109,6 +109,27 @@ class Allotment:
         return found
 
 
+class ScopedAllotment(Allotment):
+    """Ids out of `base` for the names of a scope of their own, such as the tags along a route."""
+
+    def __init__(self, base: Allotment, scope: str) -> None:
+        super().__init__()
+        self._base = base
+        self._scope = scope
+
+    def symbol(self, key: str) -> int:
+        """The instance id of the symbol `key` of this scope.
+
+        Raises:
+            CipError: all 65,535 are given out.
+        """
+        return self._base.symbol(f"{self._scope}/{key}")
+
+    def template(self, key: str) -> int:
+        """The template id of the layout `key`: layouts have no scope."""
+        return self._base.template(key)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a tag listing; `variable` is None for programs and tasks."""

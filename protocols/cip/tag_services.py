@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpppod.protocols.cip import types
+from cpppod.protocols.cip.failures import refusal
 from cpppod.protocols.cip.image import Image, Reply, Variable
-from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply, refusal
+from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
 from cpppod.protocols.cip.request import CallNeeded, Origin, Pending, WriteNeeded
 from cpppod.protocols.cip.status import CipError, GeneralStatus, TagStatus
 from cpppod.protocols.cip.structures import Structure

@@ -18,8 +18,9 @@ from typing import Any
 
 from cpppod.protocols.cip import epath, tag_services
 from cpppod.protocols.cip.epath import Logical, LogicalType, Segment, Symbol
+from cpppod.protocols.cip.failures import refusal, unrouted
 from cpppod.protocols.cip.image import Image, Reply, Variable
-from cpppod.protocols.cip.message_router import MessageRouterRequest, Service, refusal
+from cpppod.protocols.cip.message_router import MessageRouterRequest, Service
 from cpppod.protocols.cip.objects import interfaces, logix, multiple, symbol
 from cpppod.protocols.cip.objects.attributes import (
     Attribute,
@@ -48,7 +49,7 @@ from cpppod.protocols.cip.symbols import (
     Symbols,
     unknown,
 )
-from cpppod.protocols.cip.unconnected_send import UnconnectedSend, routing_failure
+from cpppod.protocols.cip.unconnected_send import UnconnectedSend
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 
 MESSAGE_ROUTER_CLASS = 0x02
@@ -77,14 +78,16 @@ class Target:
         identity: Identity | None = None,
         tcpip: Mapping[str, Any] | None = None,
         policy: RoutePolicy | None = None,
+        image: Image | None = None,
         allotment: Allotment | None = None,
         program_name: str = "cpppod",
         writable_identity: bool = False,
     ) -> None:
         self.personality = personality
+        self.clock_us = clock_us
         self.identity = identity or personality.identity
         self.policy = policy or RoutePolicy()
-        self.image = Image()
+        self.image = image or Image()
         self.symbols = Symbols(self.image, allotment)
         self.manager = ConnectionManager(self.identity, self.policy, random_u32)
         self.addressed: dict[tuple[int, int, int], Variable] = {}
@@ -199,6 +202,14 @@ class Target:
         except ProtocolError as error:
             self.refused[error.status] += 1
             return refusal(service, error)
+
+    def render(self, request: bytes, reply: Reply) -> bytes:
+        """The reply to `request` as it is now: its data, or why its tag is not fresh."""
+        try:
+            return reply.render()
+        except CipError as error:
+            self.refused[error.status] += 1
+            return refusal(request[0], error)
 
     def plain_read(self, message: bytes, room: int) -> Reply | None:
         """The reply to Read Tag of one element by a bare name, without looking at all else that a
@@ -383,7 +394,7 @@ class Target:
             if error.status != GeneralStatus.CONNECTION_FAILURE:
                 raise
             self.refused[error.status] += 1
-            return routing_failure(error.extended[0], wrapped.route_path)
+            return unrouted(wrapped.request, wrapped.route_path, error.extended[0])
         if way is RouteDecision.FORWARD:
             return self._forward(wrapped, origin)
         inner = Origin(
@@ -405,6 +416,7 @@ class Target:
             wrapped.priority_tick,
             wrapped.timeout_ticks,
             origin.address,
+            origin.capacity,
         )
         return Pending(command, lambda reply: reply, exclusive=False)
 

@@ -4,8 +4,7 @@
     tick   ticks  L       request  [00 if L]  route words  0      route path    (request data)
 
 The time allowed is 2**tick x ticks milliseconds. libplctag leaves out the route size too where it
-has no route. A failure of routing replies 0xD2 with the Connection Manager's status and the words
-of route left.
+has no route. What a failure of routing is answered with: `failures`.
 
 Source: CIP Networks Library Vol. 1, 3-5.5.4.
 """
@@ -14,12 +13,7 @@ import struct
 from dataclasses import dataclass
 
 from cpppod.protocols.cip.epath import class_path
-from cpppod.protocols.cip.message_router import (
-    REPLY,
-    UNCONNECTED_SEND,
-    MessageRouterReply,
-    MessageRouterRequest,
-)
+from cpppod.protocols.cip.message_router import UNCONNECTED_SEND, MessageRouterRequest
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 
 CONNECTION_MANAGER = 0x06
@@ -95,13 +89,3 @@ class UnconnectedSend:
     def timeout_s(self) -> float:
         """The time allowed in seconds, clamped."""
         return timeout_s(self.priority_tick, self.timeout_ticks)
-
-
-def routing_failure(extended: int, route_path: bytes) -> bytes:
-    """The reply of the Connection Manager for a request that could not be routed on."""
-    return MessageRouterReply(
-        UNCONNECTED_SEND | REPLY,
-        GeneralStatus.CONNECTION_FAILURE,
-        (extended,),
-        bytes((len(route_path) >> 1,)),
-    ).encode()

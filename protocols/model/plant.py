@@ -172,6 +172,8 @@ class Route:
         classes: CIP classes that may be addressed, () for all.
         sources: client networks that may use it (CIDR), () for all.
         limit: requests outstanding at once.
+        relayed: whether the device is asked; False where it relays no CIP, and the listener that
+            asks answers from its image.
     """
 
     path: str
@@ -181,6 +183,7 @@ class Route:
     classes: tuple[int, ...] = ()
     sources: tuple[str, ...] = ()
     limit: int = 64
+    relayed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

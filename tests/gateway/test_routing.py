@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -65,6 +66,57 @@ def test_path_without_a_route_is_refused_with_the_status_that_says_why(
 ) -> None:
     answer = routed(gateway, route_path, "Total")[0]
     assert (answer["status"], answer["extended"]) == (1, [extended])
+
+
+SLOW = """
+[[route]]
+path = "1/2"
+device = "slow"
+limit = 7
+
+[device.slow]
+driver = "modbus-tcp"
+address = "127.0.0.1:15020"
+
+[[device.slow.group]]
+name = "g"
+period = "20s"
+max_age = "1s"
+tags = [{ name = "level", address = 40040, type = "UINT", writable = true }]
+"""
+
+
+@pytest.fixture
+def slow(gateway: RunningGateway) -> Iterator[RunningGateway]:
+    """The gateway with a device that is polled seldom, at the end of route 1/2."""
+    before = gateway.configuration.read_text()
+    gateway.configuration.write_text(before + gateway.here(SLOW))
+    try:
+        assert gateway.ask("reload")["applied"]
+        gateway.wait_until_well()
+        yield gateway
+    finally:
+        gateway.configuration.write_text(before)
+        gateway.ask("reload")
+        gateway.wait_until_well()
+
+
+def test_old_value_is_as_stale_along_a_route_as_everywhere(slow: RunningGateway) -> None:
+    eventually(
+        lambda: slow.ask("read", tags=["slow.level"])["values"][0]["reason"].startswith("stale")
+    )
+    answers = [
+        *routed(slow, "1/2", "level", "slow.level"),
+        *routed(slow, "1/0", "slow.level"),
+    ]
+    assert [(each["status"], each["extended"][0]) for each in answers] == [(0xFF, 0x8002)] * 3
+    written = routed(slow, "1/2", "level=(UINT)77", "level")
+    assert [each["status"] for each in written] == [0, 0]
+    assert written[1]["value"] == [77]
+    assert slow.simulators["boiler"].tell("get 40040")["result"] == [77]
+    route = slow.ask("routes")["routes"][1]
+    assert (route["path"], route["device"], route["outstanding"]) == ("1/2", "slow", 0)
+    assert route["requests"] >= 4
 
 
 def test_routes_are_listed_with_the_state_of_what_they_lead_to(gateway: RunningGateway) -> None:

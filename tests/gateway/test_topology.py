@@ -99,6 +99,18 @@ def test_a_route_to_an_address_makes_an_unpolled_device_with_its_own_worker() ->
     ]
 
 
+def test_route_to_a_device_that_relays_no_cip_says_so() -> None:
+    devices = (
+        Device("press", "enip", "x:1"),
+        Device("boiler", "modbus-tcp", "y:502"),
+        Device("scale", "text", "z:99"),
+    )
+    paths = {"1/1": "press", "1/2": "boiler", "1/3": "scale"}
+    routes = tuple(Route(path, device) for path, device in paths.items())
+    told = by_name(Plant(devices=devices, routes=routes))["router"].routes
+    assert [route.relayed for route in told] == [True, False, False]
+
+
 def test_long_host_names_make_names_that_differ() -> None:
     one, two = ("a" * 60 + ".example:1", "a" * 60 + ".example:2")
     assert topology.routed_name(one) != topology.routed_name(two)

@@ -27,6 +27,25 @@ class RequestFailed(Exception):
         self.sent = sent
 
 
+class Replies:
+    """Replies on one DEALER: those of one turn of the loop leave together."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._leaving: list[bytes] = []
+
+    def post(self, message: Message) -> None:
+        """Send the reply at the end of this turn."""
+        if not self._leaving:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._leaving.append(message.encode())
+
+    def _flush(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        for portion in batched(leaving):
+            self._socket.send(together(portion))
+
+
 class Requests:
     """What is outstanding on one DEALER; `reply` is told every message that has arrived there.
 

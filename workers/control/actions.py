@@ -15,9 +15,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cpppod.protocols.bus.feed import ValueMessage, decode
 from cpppod.protocols.bus.messages import WriteReply
-from cpppod.protocols.model.errors import DecodeError
 from cpppod.workers.control.access import Right
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.queries import ADVICE_TAGS, text
@@ -30,7 +28,6 @@ from cpppod.workers.control.writing import NotWritable, target_of, values_of
 
 MAX_WRITES = 1_000  # tags in one request
 HISTORY_S = 20.0  # a query over months of one tag reads many files
-FEED_S = 1.0  # for the read-back block to come round by the feed
 LEVELS = ("debug", "info", "warning", "error")
 
 audit = logging.getLogger("cpppod.audit")
@@ -115,7 +112,7 @@ class Actions:
         before = gateway.values.reading(info, time.monotonic_ns() // 1000)
         reply = await self._send(info, source, first, values)
         if reply.payload:
-            await self._apply(reply.topic, reply.payload)
+            await gateway.read_backs.applied(reply.topic, reply.payload)
         after = gateway.values.reading(info, time.monotonic_ns() // 1000)
         outcome = "unknown" if reply.unknown else "failed" if reply.status else "done"
         audit.info(
@@ -162,25 +159,6 @@ class Actions:
             topic=told.get("topic", b""),
             payload=told.get("payload", b""),
         )
-
-    async def _apply(self, name: bytes, payload: bytes) -> None:
-        """Have the cache be as new as the block read back, so that who writes and reads sees it.
-
-        Blocks apply in order only: one that follows another still under way is waited for.
-        """
-        try:
-            message: ValueMessage = decode(payload)
-        except DecodeError:
-            return
-        values = self._gateway.values
-        deadline = time.monotonic() + FEED_S
-        wanted = (message.epoch, message.sequence)
-        while values.position(name) < wanted and time.monotonic() < deadline:
-            epoch, sequence = values.position(name)
-            if epoch == message.epoch and sequence == message.previous:
-                values.apply(name, message)
-                return
-            await asyncio.sleep(0.005)
 
     # Devices and workers
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from cpppod.protocols.bus.messages import WriteReply
 from cpppod.protocols.model.plant import Device, Worker
+from cpppod.workers.bus.subscription import ReadBacks
 from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.control.values import ValueCache
@@ -60,6 +61,7 @@ class Gateway:
         write_tags: (device, source, writes) -> the owner's reply, through the router.
         reloads: what came of the reloads asked for, by result.
         reloaded_at: wall time in seconds at which the present generation came into force.
+        read_backs: through which all blocks go into `values`.
     """
 
     settings: Worker
@@ -75,6 +77,10 @@ class Gateway:
     reloads: Counter[str] = field(default_factory=Counter)
     reloaded_at: float = field(default_factory=time.time)
     socket_counts: Counter[str] = field(default_factory=Counter)
+    read_backs: ReadBacks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.read_backs = ReadBacks(self.values.order_of, self.values.apply)
 
     @property
     def generation(self) -> int:

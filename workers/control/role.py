@@ -162,7 +162,7 @@ class Control:
 
     def _on_feed(self, event: Event) -> None:
         if isinstance(event, Updated):
-            self.gateway.values.apply(event.topic, event.message)
+            self.gateway.read_backs.apply(event.topic, event.message)
 
     def _on_router(self, frames: list[bytes]) -> None:
         message = decode_or_count(frames, self._router.counters)

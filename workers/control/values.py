@@ -18,7 +18,7 @@ from typing import Any
 
 from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
 from cpppod.protocols.bus.topics import LOCAL, topic
-from cpppod.protocols.model.freshness import Freshness
+from cpppod.protocols.model.freshness import BlockOrder, Freshness
 from cpppod.protocols.model.plant import Worker
 from cpppod.protocols.model.values import Quality, explain, is_bad
 
@@ -130,10 +130,9 @@ class ValueCache:
             for watcher in tuple(self._watchers):
                 watcher(infos)
 
-    def position(self, name: bytes) -> tuple[int, int]:
-        """(epoch, sequence) of the last block of topic `name`, (0, 0) for none."""
-        group = self._groups.get(name)
-        return (group.epoch, group.sequence) if group else (0, 0)
+    def order_of(self, name: bytes) -> BlockOrder | None:
+        """Which block of topic `name` was applied last; None where nothing is known of it."""
+        return self._groups.get(name)
 
     def reading(self, info: TagInfo, now_us: int) -> Reading:
         """What the tag is worth at `now_us` of the monotonic clock."""

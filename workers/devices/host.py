@@ -18,12 +18,11 @@ from cpppod.protocols.bus.messages import (
     RouteRequest,
     WriteReply,
     WriteRequest,
-    batched,
-    together,
 )
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.bus.publishing import Publishing
+from cpppod.workers.bus.requests import Replies
 from cpppod.workers.devices.block_publisher import BlockPublisher
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT
 from cpppod.workers.devices.device import Block, PolledDevice
@@ -79,8 +78,8 @@ class DeviceHost:
         self._journal: Journal | None = None
         self._historised: set[tuple[str, str]] = set()
         self._report: tuple[float, Report] | None = None
-        self._replies: list[bytes] = []
         self._router = process.bus.dealer("router", self._on_router, queue=ROUTER_QUEUE)
+        self._replies = Replies(self._router)
 
     # Settings
 
@@ -257,27 +256,15 @@ class DeviceHost:
 
     def _route(self, request: RouteRequest) -> None:
         def answer(reply: bytes) -> None:
-            if not self._replies:
-                asyncio.get_running_loop().call_soon(self._send_replies)
-            self._replies.append(RouteReply(request.id, reply).encode())
+            self._replies.post(RouteReply(request.id, reply))
 
         wire = self._wire_of.get(request.target)
         deadline_s = request.deadline_us / 1e6
         if wire is None:
             answer(error_reply(request.request, CONNECTION_FAILURE))
-        elif wire.devices[request.target].device.driver == "enip":
+        else:
             path = request.route_path
             wire.forward(request.target, request.request, path, deadline_s, answer)
-        else:
-            from cpppod.workers.devices.simple import SimpleTags  # few gateways need it: 2 MB
-
-            SimpleTags(wire, request.target).serve(request, deadline_s, answer)
-
-    def _send_replies(self) -> None:
-        """Replies to routed requests of one turn of the loop leave together."""
-        replies, self._replies = self._replies, []
-        for portion in batched(replies):
-            self._router.send(together(portion))
 
     # What is said of it
 

@@ -13,28 +13,29 @@ lie in the state directory.
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cpppod.protocols.bus import feed
 from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
 from cpppod.protocols.bus.feed_events import Event, Joined, Updated
 from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, WriteRequest
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.bus.topics import LOCAL, split
-from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
+from cpppod.protocols.cip.failures import unrouted
 from cpppod.protocols.cip.request import Command, ForwardNeeded, WriteNeeded
 from cpppod.protocols.cip.status import ConnectionStatus, GeneralStatus
 from cpppod.protocols.cip.symbols import Allotment
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.cip.unconnected_send import routing_failure, timeout_s
+from cpppod.protocols.cip.unconnected_send import timeout_s
 from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.freshness import BlockOrder
 from cpppod.protocols.model.plant import Listener, Worker
 from cpppod.workers.bus.publishing import Publishing
-from cpppod.workers.bus.requests import Requests
-from cpppod.workers.bus.subscription import FeedSubscription
+from cpppod.workers.bus.requests import Replies, Requests
+from cpppod.workers.bus.subscription import FeedSubscription, ReadBacks
 from cpppod.workers.listener.locals import LocalTags, plain
+from cpppod.workers.listener.routed import RoutedDevices
 from cpppod.workers.listener.state import ListenerState
 from cpppod.workers.listener.target import (
     add_device,
@@ -54,18 +55,7 @@ log = logging.getLogger("cpppod")
 JOIN_S = 2.0  # for the snapshot, before clients are served without one
 RETRY_S = 1.0  # between tries to bind an address that somebody else holds
 WRITE_S = 5.0  # for a device to take a write; clients give up after as long
-CATCH_UP_S = 1.0  # for blocks before a read-back block to come round by the feed
 _LIMIT_KEYS = {"max_clients": "connections", "max_clients_per_address": "per_address"}
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A write's answer that waits for the blocks before its own."""
-
-    group: tuple[str, str]
-    epoch: int
-    previous: int
-    finish: Any
 
 
 class ListenerRole:
@@ -82,8 +72,10 @@ class ListenerRole:
         self._discovery: Discovery | None = None
         self._router = process.bus.dealer("router", self._on_router)
         self._requests = Requests(self._router)
+        self._replies = Replies(self._router)
+        self._read_backs = ReadBacks(self._order_of, self._apply)
+        self._routed: RoutedDevices | None = None
         self._joined = asyncio.Event()
-        self._waiting: list[Waiting] = []
         self._problem = ""
         self._locals: LocalTags | None = None
 
@@ -131,6 +123,8 @@ class ListenerRole:
             if kept.get(tag.name) != tag:
                 self._locals.keep(tag.name, add_local(self._target, tag, known))
         self._change_devices(before, after)
+        if self._routed is not None:
+            self._routed.forget()
         self._save_ids()
         self._locals.publish_all()
 
@@ -192,6 +186,7 @@ class ListenerRole:
         )
         assert self._locals is not None
         self._locals.attach(self._target)
+        self._routed = RoutedDevices(self._target, self._perform_routed, self._process.now_us)
         self._save_ids()
 
     async def _bind(self) -> None:
@@ -255,7 +250,7 @@ class ListenerRole:
 
     def _on_feed(self, event: Event) -> None:
         if isinstance(event, Updated):
-            self._apply(event.topic, event.message)
+            self._read_backs.apply(event.topic, event.message)
         elif isinstance(event, Joined):
             self._joined.set()
 
@@ -287,21 +282,14 @@ class ListenerRole:
             qualities=block.qualities,
             now=asyncio.get_running_loop().time(),
         )
-        if self._waiting:
-            self._look_at_waiting((device, group))
 
-    def _look_at_waiting(self, key: tuple[str, str]) -> None:
-        for waiting in [item for item in self._waiting if item.group == key]:
-            if self._reached(waiting):
-                self._waiting.remove(waiting)
-                waiting.finish(True)
-
-    def _reached(self, waiting: Waiting) -> bool:
-        assert self._target is not None
-        group = self._target.image.groups.get(waiting.group)
-        if group is None:
-            return True
-        return (group.epoch, group.sequence) >= (waiting.epoch, waiting.previous)
+    def _order_of(self, topic: bytes) -> BlockOrder | None:
+        """Which block of a device's group the image has."""
+        try:
+            key = split(topic)
+        except DecodeError:
+            return None
+        return None if self._target is None else self._target.image.groups.get(key)
 
     # What must leave
 
@@ -323,22 +311,41 @@ class ListenerRole:
             route_path=command.route_path,
             request=command.request,
             connection=int(command.connected),
+            capacity=command.capacity,
         )
+
+        def failed(extended: int) -> None:
+            path, connected = command.route_path, command.connected
+            done(unrouted(command.request, path, extended, connected=connected))
 
         def answer(reply: Any) -> None:
             if isinstance(reply, RouteReply):
                 done(reply.reply)
             else:
-                done(_unrouted(command, ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT))
+                failed(ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT)
 
-        def unsent() -> None:
-            done(_unrouted(command, ConnectionStatus.NO_BUFFER_MEMORY))
-
+        unsent = partial(failed, ConnectionStatus.NO_BUFFER_MEMORY)
         # the router answers at the deadline; a little later nobody will
         self._requests.post(request, deadline + 100_000, answer, unsent)
 
-    def _write(self, command: WriteNeeded, done: Done) -> None:
+    def _serve_routed(self, request: RouteRequest) -> None:
+        """A route of ours leads to a device that relays no CIP: its tags are in the image."""
+        assert self._routed is not None
+        may_write = self._endpoint is not None and self._endpoint.may_write(request.source)
+
+        def answer(reply: bytes) -> None:
+            self._replies.post(RouteReply(request.id, reply))
+
+        self._routed.serve(request, answer, may_write=may_write)
+        self._save_ids()
+
+    def _perform_routed(self, command: Command, done: Done, deadline_us: int) -> None:
+        if isinstance(command, WriteNeeded):
+            self._write(command, done, deadline_us)
+
+    def _write(self, command: WriteNeeded, done: Done, deadline_us: int = 0) -> None:
         deadline = self._process.now_us() + int(WRITE_S * 1e6)
+        deadline = min(deadline, deadline_us) if deadline_us else deadline
         request = WriteRequest(0, command.device, command.source, deadline, command.writes)
         if not self._requests.send(request, deadline, partial(self._written, command, done)):
             words = [ConnectionStatus.NO_BUFFER_MEMORY]
@@ -362,37 +369,20 @@ class ListenerRole:
                 image.set_uncertain(command.device, tags)
             answer()
             return
-        try:
-            message = feed.decode(reply.payload)
-            key = split(reply.topic)
-        except DecodeError:
-            image.set_uncertain(command.device, tags)
-            answer()
-            return
 
         def finish(caught_up: bool) -> None:
-            if caught_up:
-                self._apply(reply.topic, message)
-            else:
+            if not caught_up:
                 image.set_uncertain(command.device, tags)
             answer()
 
-        waiting = Waiting(key, message.epoch, message.previous, finish)
-        if self._reached(waiting):
-            finish(True)
-            return
-        self._waiting.append(waiting)
-        asyncio.get_running_loop().call_later(CATCH_UP_S, self._give_up, waiting)
-
-    def _give_up(self, waiting: Waiting) -> None:
-        if waiting in self._waiting:
-            self._waiting.remove(waiting)
-            waiting.finish(False)
+        self._read_backs.apply_first(reply.topic, reply.payload, finish)
 
     def _on_router(self, frames: list[bytes]) -> None:
         for message in decode_all_or_count(frames, self._router.counters):
             if isinstance(message, RouteReply | WriteReply):
                 self._requests.reply(message)
+            elif isinstance(message, RouteRequest):
+                self._serve_routed(message)
 
     # What is said of it
 
@@ -426,14 +416,6 @@ class ListenerRole:
         if verb != "write" or self._locals is None:
             raise CommandError(f"{verb}: a listener knows no such command")
         return self._locals.write(arguments.get("writes", []))
-
-
-def _unrouted(command: ForwardNeeded, extended: int) -> bytes:
-    """The Connection Manager's refusal in the form that the request came in."""
-    if not command.connected:
-        return routing_failure(extended, command.route_path)
-    service = (command.request[0] if command.request else 0) | REPLY
-    return MessageRouterReply(service, GeneralStatus.CONNECTION_FAILURE, (extended,)).encode()
 
 
 def _lasting(listener: Listener) -> Listener:

@@ -20,7 +20,7 @@ from cpppod.protocols.cip.objects.identity import configured
 from cpppod.protocols.cip.personality import personality
 from cpppod.protocols.cip.route_table import RoutePolicy, networks, within
 from cpppod.protocols.cip.structures import Structure
-from cpppod.protocols.cip.symbols import Allotment, declare
+from cpppod.protocols.cip.symbols import Allotment, ScopedAllotment, declare
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 from cpppod.protocols.model.plant import Device, Listener, LocalTag, Tag
@@ -194,6 +194,30 @@ def add_device(target: Target, device: Device) -> Variable | None:
     flat_names = {tag.flat_name: tag.name for tag in tags if tag.flat_name}
     target.add_device(variable, groups, flat_names)
     return variable
+
+
+def route_target(base: Target, device: str) -> Target | None:
+    """What a request along a route to `device` is sent to: its tags, and no others of `base`.
+
+    Its memory is the image of `base`. None where the device has no tags there.
+    """
+    variable = base.image.devices.get(device)
+    if variable is None:
+        return None
+    target = Target(
+        random_u32=base.manager.random_u32,
+        clock_us=base.clock_us,
+        personality=base.personality,
+        identity=base.identity,
+        image=base.image,
+        allotment=ScopedAllotment(base.symbols.allotment, device.casefold()),
+        program_name=device,
+    )
+    target.refused = base.refused
+    target.symbols.add(variable)
+    for tag in variable.device_tags.values():
+        target.symbols.add_flat(tag.name, variable, tag.name)
+    return target
 
 
 def _fields(allotment: Allotment, device: str, tags: Sequence[Tag]) -> list[tuple[str, Kind, int]]:

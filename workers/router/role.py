@@ -2,6 +2,7 @@
 
     listener, control ── WriteRequest, RouteRequest ──► Forwarding ──► owners[device]
                       ◄─ WriteReply, RouteReply ──────             ◄──
+    a route to a device that relays no CIP: the owner of its requests is the listener that asks
 
     python -m cpppod.workers.router SETTINGS.json
 
@@ -27,10 +28,9 @@ from cpppod.protocols.bus.messages import (
     decode_all,
     together,
 )
-from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
+from cpppod.protocols.cip.failures import refused, unrouted
 from cpppod.protocols.cip.route_table import AllowList, RouteTable
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
-from cpppod.protocols.cip.unconnected_send import routing_failure
 from cpppod.protocols.model.errors import DecodeError, EncodeError, ProtocolError
 from cpppod.protocols.model.plant import Route, Worker
 from cpppod.workers.process.worker import CommandError, Process, Report
@@ -164,7 +164,7 @@ class Forwarding:
             failure = GeneralStatus.CONNECTION_FAILURE
             self._refuse(asker, request, failure, ConnectionStatus.NO_BUFFER_MEMORY)
             return
-        owner = self._owners.get(device)
+        owner = self._owners.get(device) if way.route.relayed else asker
         if owner is None:
             self._refuse_away(asker, request, way)
             return
@@ -201,11 +201,11 @@ class Forwarding:
 
     def _refuse(self, asker: bytes, request: RouteRequest, status: int, *extended: int) -> None:
         """Answer with the Connection Manager's status, in the form that the request came in."""
-        if status == GeneralStatus.CONNECTION_FAILURE and not request.connection:
-            reply = routing_failure(extended[0], request.route_path)
+        if status == GeneralStatus.CONNECTION_FAILURE:
+            connected = bool(request.connection)
+            reply = unrouted(request.request, request.route_path, extended[0], connected=connected)
         else:
-            service = (request.request[0] if request.request else 0) | REPLY
-            reply = MessageRouterReply(service, status, tuple(extended)).encode()
+            reply = refused(request.request, status, extended)
         self._answers.setdefault(asker, []).append(RouteReply(request.id, reply).encode())
 
     def _reply(self, owner: bytes, reply: RouteReply | WriteReply, now_us: int) -> None:

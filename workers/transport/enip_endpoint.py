@@ -387,9 +387,7 @@ class Endpoint:
                 self.rejected[reason] += 1
                 connection.abort()
         self.target.manager.expire(now)
-        if now >= self.target.image.next_expiry:
-            self.target.image.now = now
-            self.target.image.expire(now)
+        self.target.image.advance(now)
 
 
 def _keep_alive(sock: Any) -> None:

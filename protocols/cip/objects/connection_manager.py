@@ -82,7 +82,7 @@ class ConnectionManager:
         self.policy = policy
         self.connections: dict[int, Connection] = {}
         self.triads: dict[Triad, Connection] = {}
-        self._random_u32 = random_u32
+        self.random_u32 = random_u32
         self.opened = 0
 
     def forward_open(
@@ -184,9 +184,9 @@ class ConnectionManager:
         old = self.triads.get(asked.triad)
         if old is not None:
             self.drop(old)
-        ot_id = self._random_u32()
+        ot_id = self.random_u32()
         while not ot_id or ot_id in self.connections:
-            ot_id = self._random_u32()
+            ot_id = self.random_u32()
         timeout_s = asked.timeout_s
         connection = Connection(
             *(ot_id, asked.to_id, asked.triad, asked.to.size - 2, timeout_s),

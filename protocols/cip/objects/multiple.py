@@ -13,8 +13,9 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from cpppod.protocols.cip.failures import refusal
 from cpppod.protocols.cip.image import Reply, Variable
-from cpppod.protocols.cip.message_router import MessageRouterReply, Service, refusal
+from cpppod.protocols.cip.message_router import MessageRouterReply, Service
 from cpppod.protocols.cip.request import Origin, Pending
 from cpppod.protocols.cip.route_table import split_packet
 from cpppod.protocols.cip.status import CipError, GeneralStatus

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cpppod.protocols.cip.image import Reply
-from cpppod.protocols.cip.message_router import UNCONNECTED_SEND, refusal
+from cpppod.protocols.cip.message_router import UNCONNECTED_SEND
 from cpppod.protocols.cip.objects.connection_manager import Connection
 from cpppod.protocols.cip.reply_cache import (
     MAX_CONNECTION_COST,
@@ -439,7 +439,7 @@ class Session:
         self.target.now = now
         outcome = self.target.execute(item.message, self._origin)
         if isinstance(outcome, Reply):
-            message = self._render(item.message, outcome)
+            message = self.target.render(item.message, outcome)
             if self.target.remember and not item.extra:
                 self._cache.put(frame[20:], outcome)
                 if header[3] == 0:
@@ -452,13 +452,6 @@ class Session:
                 if header[3] == 0:
                     self._learn(frame, len(frame))
             self._settle(outcome, wrap, out)
-
-    def _render(self, request: bytes, reply: Reply) -> bytes:
-        try:
-            return reply.render()
-        except CipError as error:
-            self.target.refused[error.status] += 1
-            return refusal(request[0], error)
 
     def _settle(
         self, outcome: bytes | Pending, wrap: Callable[[bytes], bytes], out: list[bytes]
@@ -500,7 +493,7 @@ class Session:
         self.target.now = now
         outcome = self._execute_connected(connection, item.message)
         if isinstance(outcome, Reply):
-            message = self._render(item.message, outcome)
+            message = self.target.render(item.message, outcome)
             if self.target.remember and frame[40:42] == b"\xb1\0":
                 self._remember(connection, item.message, outcome, frame)
             connection.last_reply = message
@@ -525,6 +518,7 @@ class Session:
                 connection.priority_tick,
                 connection.timeout_ticks,
                 self.address,
+                connection.capacity,
                 connected=True,
             )
             return Pending(command, _same, exclusive=False)

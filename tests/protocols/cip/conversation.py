@@ -4,8 +4,9 @@ import struct
 from typing import Any
 
 from cpppod.protocols.cip import structures, types
+from cpppod.protocols.cip.failures import refusal
 from cpppod.protocols.cip.image import Reply, Variable
-from cpppod.protocols.cip.message_router import MessageRouterReply, refusal
+from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.request import Origin, Pending
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.cip.symbols import declare

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cpppod.protocols.cip.message_router import MessageRouterReply, MessageRouterRequest, refusal
+from cpppod.protocols.cip.failures import refusal
+from cpppod.protocols.cip.message_router import MessageRouterReply, MessageRouterRequest
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 

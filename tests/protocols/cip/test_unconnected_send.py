@@ -2,11 +2,11 @@
 
 import pytest
 
+from cpppod.protocols.cip.failures import refused, unrouted
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.cip.unconnected_send import (
     MAX_TIMEOUT_S,
     UnconnectedSend,
-    routing_failure,
     ticks_for,
     timeout_s,
 )
@@ -73,4 +73,13 @@ def test_wrapper_whose_lengths_claim_more_than_there_is_is_refused(data: str) ->
 
 
 def test_failure_of_routing_tells_how_much_of_the_route_was_left() -> None:
-    assert routing_failure(0x0312, b"\1\0\1\1") == bytes.fromhex("d2000101 1203 02")
+    assert unrouted(b"\x4c\0", b"\1\0\1\1", 0x0312) == bytes.fromhex("d2000101 1203 02")
+
+
+def test_failure_of_routing_on_a_connection_has_the_request_s_own_service() -> None:
+    refusal = unrouted(b"\x4c\0", b"\1\0", 0x0204, connected=True)
+    assert refusal == bytes.fromhex("cc000101 0402")
+
+
+def test_refusal_of_an_empty_request_is_a_reply_all_the_same() -> None:
+    assert refused(b"", 0x13) == bytes.fromhex("80001300")

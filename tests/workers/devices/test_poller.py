@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from cpppod.protocols.bus.messages import RouteRequest, WriteRequest
-from cpppod.protocols.cip import epath
 from cpppod.protocols.modbus.specs import parse_range
 from cpppod.protocols.model.plant import Device, Group, Line, Tag, Worker
 from cpppod.workers.simulators.modbus.simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
+from tests.enip_frames import read
 from tests.workers.devices.plant import ANSWERING_S, tcp_endpoint
 from tests.workers.worker_process import deadline_us, running, write_settings
 
@@ -154,25 +154,13 @@ def test_a_paused_device_is_bad_until_it_is_resumed(folder: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_routed_request_reads_a_modbus_tag_as_a_simple_device_would(folder: Path) -> None:
+def test_a_routed_request_to_a_device_that_relays_no_cip_is_refused(folder: Path) -> None:
     async def scenario() -> None:
         made, address = await simulator(plant_of("40001-40010=7"))
         async with running(settings(folder, device("d", address))) as (parties, _):
             await parties.until(lambda: "d.r0" in parties.tags)
-
-            async def ask(service: int, tag: str, data: bytes) -> bytes:
-                path = epath.encode(epath.parse_tag(tag))
-                request = bytes((service, len(path) // 2)) + path + data
-                message = RouteRequest(0, "test", deadline_us(), 5, 157, b"", request, target="d")
-                reply: bytes = (await parties.request(message)).reply
-                return reply
-
-            assert await ask(0x4C, "r0", b"\1\0") == bytes.fromhex("cc000000c3000700")
-            written = await ask(0x4D, "r0", bytes.fromhex("c30001000500"))
-            assert written == bytes.fromhex("cd000000")
-            assert await ask(0x4C, "d.r0", b"\1\0") == bytes.fromhex("cc000000c3000500")
-            assert (await ask(0x4C, "nothing", b"\1\0"))[2] == 0x05
-            assert (await ask(0x01, "r0", b""))[2] == 0x08
+            message = RouteRequest(0, "test", deadline_us(), 5, 157, b"", read("r0"), target="d")
+            assert (await parties.request(message)).reply == bytes.fromhex("cc000800")
         await made.close()
 
     asyncio.run(scenario())

@@ -1,5 +1,6 @@
 """The router's decisions: where requests go, what is refused, what nobody answers in time."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,6 +127,39 @@ def test_routed_request_loses_its_first_segment_and_its_reply_finds_its_asker() 
     bus.forwarding.receive(owner, RouteReply(onward.id, b"\xcc\0\0\0").encode(), 500)
     bus.forwarding.flush()
     assert bus.sent.pop() == (b"listener-main", RouteReply(7, b"\xcc\0\0\0"))
+
+
+METER = Route("1/2", "meter", relayed=False)
+
+
+def test_request_to_a_device_that_relays_no_cip_is_the_asking_listener_s_to_answer() -> None:
+    bus = Bus(METER)
+    bus.ask("1/2")
+    asker, onward = bus.sent.pop()
+    assert (asker, onward.target, onward.route_path) == (b"listener-main", "meter", b"")
+    way = bus.forwarding.ways[0]
+    assert (way.taken, way.outstanding) == (1, 1)
+    bus.forwarding.receive(asker, RouteReply(onward.id, b"\xcc\0\0\0").encode(), 500)
+    bus.forwarding.flush()
+    assert bus.sent.pop() == (b"listener-main", RouteReply(7, b"\xcc\0\0\0"))
+    assert (way.outstanding, way.answered, way.micro_s) == (0, 1, 500)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message", "status"),
+    [
+        ({"read_only": True}, write("level", 0xC4, bytes(4)), 0x0F),
+        ({"classes": (0x6C,)}, read("level"), 0x0F),
+        ({"sources": ("192.168.0.0/16",)}, read("level"), 0x0F),
+        ({"limit": 0}, read("level"), 0x01),
+    ],
+)
+def test_route_that_the_listener_answers_keeps_its_rights_and_its_limit(
+    settings: dict[str, Any], message: bytes, status: int
+) -> None:
+    bus = Bus(replace(METER, **settings))
+    bus.ask("1/2", message)
+    assert bus.refusal.status == status
 
 
 @pytest.mark.parametrize(("path", "extended"), [("2/1", 0x0311), ("1/9", 0x0312)])

@@ -1,0 +1,126 @@
+"""Routed requests to devices that relay no CIP: answered from the image, as the gateway's own tags.
+
+    client ─ Unconnected Send 1/2 ─► listener ─► router   rights, limit and account of the route
+             RouteRequest along 1/2 ◄────────────┘
+             execute ─ RouteReply ─► router ─► listener ─► client
+
+Along a route to `boiler` there are the tags of that device and nothing else, each as `level` and as
+`boiler.level`. They are the same memory, with the same freshness, as the gateway's own
+`boiler.level`, and a write takes the same way. While a client's write is out, its later requests
+to that device wait.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cpppod.protocols.bus.messages import RouteRequest
+from cpppod.protocols.cip.failures import unrouted
+from cpppod.protocols.cip.image import Reply
+from cpppod.protocols.cip.request import UNCONNECTED_CAPACITY, Command, Origin, Pending
+from cpppod.protocols.cip.status import ConnectionStatus
+from cpppod.protocols.cip.target import Target
+from cpppod.workers.listener.target import route_target
+
+Answer = Callable[[bytes], None]
+Perform = Callable[[Command, Callable[[Any], None], int], None]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One request, who may do what, and who waits for the reply."""
+
+    request: RouteRequest
+    may_write: bool
+    answer: Answer
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """Whose requests wait for each other's writes."""
+        return self.request.source, self.request.connection, self.request.target
+
+
+class RoutedDevices:
+    """Serves the devices of one listener's target along routes.
+
+    Args:
+        perform: does a command by a deadline (µs, monotonic) and calls back with its result.
+        now_us: the monotonic clock.
+    """
+
+    def __init__(self, base: Target, perform: Perform, now_us: Callable[[], int]) -> None:
+        self._base = base
+        self._perform = perform
+        self._now_us = now_us
+        self._targets: dict[str, Target] = {}
+        self._held: dict[tuple[str, int, str], deque[_Asked]] = {}
+
+    def forget(self) -> None:
+        """Devices have changed: what can be reached along routes is worked out anew."""
+        self._targets.clear()
+
+    def serve(self, request: RouteRequest, answer: Answer, *, may_write: bool) -> None:
+        """Answer the request; `answer` is called once, unless its deadline passes before that."""
+        asked = _Asked(request, may_write, answer)
+        held = self._held.get(asked.key)
+        if held is not None:
+            held.append(asked)
+        else:
+            self._execute(asked)
+
+    def _execute(self, asked: _Asked) -> None:
+        request = asked.request
+        target = self._target(request.target)
+        if target is None:
+            extended = ConnectionStatus.LINK_ADDRESS_NOT_VALID
+            path, connected = request.route_path, bool(request.connection)
+            asked.answer(unrouted(request.request, path, extended, connected=connected))
+            return
+        now = self._now_us() / 1e6
+        target.image.advance(now)
+        origin = Origin(
+            target.image,
+            request.source,
+            request.capacity or UNCONNECTED_CAPACITY,
+            connected=bool(request.connection),
+            may_write=asked.may_write,
+            wrapped=True,
+        )
+        self._settle(asked, target, target.execute(request.request, origin))
+
+    def _settle(self, asked: _Asked, target: Target, outcome: bytes | Reply | Pending) -> None:
+        if isinstance(outcome, Pending):
+            self._held.setdefault(asked.key, deque())
+            pending = outcome
+
+            def done(result: Any) -> None:
+                self._settle(asked, target, pending.resume(result))
+
+            self._perform(pending.command, done, asked.request.deadline_us)
+            return
+        if isinstance(outcome, Reply):
+            outcome = target.render(asked.request.request, outcome)
+        asked.answer(outcome)
+        self._go_on(asked.key)
+
+    def _go_on(self, key: tuple[str, int, str]) -> None:
+        """A write has been answered: what waited for it is done, less what came too late."""
+        held = self._held.pop(key, None)
+        while held:
+            asked = held.popleft()
+            if asked.request.deadline_us <= self._now_us():
+                continue  # the router has answered it
+            self._execute(asked)
+            if key in self._held:
+                self._held[key].extend(held)
+                return
+
+    def _target(self, device: str) -> Target | None:
+        """The target along a route to `device`; None where it has no tags here."""
+        target = self._targets.get(device)
+        if target is None:
+            target = route_target(self._base, device)
+            if target is not None:
+                self._targets[device] = target
+        return target
