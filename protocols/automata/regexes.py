@@ -20,7 +20,10 @@ from cpppod.protocols.automata.compiled import Compiled, Data, Run, compile
 from cpppod.protocols.automata.machines import dfa_base
 from cpppod.protocols.automata.minimise import REFUSED
 from cpppod.protocols.automata.states import INPUT, TEXT_TYPECODE, new_store, state, state_input
-from cpppod.protocols.automata.tables import TEXT, UTF8, Table, table, table_of
+from cpppod.protocols.automata.tables import BYTES, TEXT, UTF8, Table, table, table_of
+
+_PROBES = "a~\x00\x7fé\xffπ€\U0001f600"
+_NOT_ASCII = dict.fromkeys("é\xff", None)
 
 
 class regex(dfa_base):
@@ -30,9 +33,14 @@ class regex(dfa_base):
         name: the expression itself by default.
         initial: the regular expression, as text or as greenery's `Pattern` or `Fsm`.
         regex_states: the kind of state that takes each symbol (`state_drop`: nothing is stored).
-        regex_alphabet, regex_encoder, regex_typecode: `alphabet`, `encoder`, `typecode` of those.
+        regex_alphabet, regex_typecode: `alphabet`, `typecode` of those.
+        regex_encoder: writes a character as bytes; the machine then reads bytes. UTF-8, Latin-1
+            and ASCII are understood.
         regex_context: their context, below that of the machine.
         keywords: as for `dfa`.
+
+    Raises:
+        TypeError: no expression, or an encoder that writes neither UTF-8 nor Latin-1.
     """
 
     symbols = TEXT
@@ -50,6 +58,8 @@ class regex(dfa_base):
     ) -> None:
         if initial is None:
             raise TypeError("a regular expression is needed as `initial`")
+        if regex_encoder is not None:
+            self.symbols = _symbols_of(regex_encoder)
         self.table = (
             table(initial, self.symbols)
             if isinstance(initial, str)
@@ -90,6 +100,37 @@ class regex(dfa_base):
             held = new_store(self._typecode)
             data[where] = held
         held.extend(taken)
+
+
+def _symbols_of(encoder: Callable[[Any], Any]) -> str:
+    """Which bytes `encoder` writes for characters, by what it makes of some.
+
+    Raises:
+        TypeError: neither those of UTF-8 nor those of Latin-1 (ASCII writes these).
+    """
+    written = _spellings(encoder)
+    if written == _spellings(str.encode):
+        return UTF8
+    latin_1 = _spellings(lambda character: character.encode("latin-1"))
+    if written in (latin_1, latin_1 | _NOT_ASCII):
+        return BYTES
+    raise TypeError("regex_encoder: it writes neither UTF-8, Latin-1 nor ASCII")
+
+
+def _spellings(encoder: Callable[[Any], Any]) -> dict[str, bytes | None]:
+    """What `encoder` writes for characters that tell encodings apart; None where it cannot."""
+    return {character: _written(encoder, character) for character in _PROBES}
+
+
+def _written(encoder: Callable[[Any], Any], character: str) -> bytes | None:
+    try:
+        encoded = encoder(character)
+        if isinstance(encoded, int):
+            return bytes((encoded,))
+        parts = list(encoded)
+        return bytes(ord(part) if isinstance(part, str) else part for part in parts)
+    except (ValueError, TypeError):
+        return None
 
 
 class Stream:

@@ -16,7 +16,7 @@ import array
 import struct
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, Union
 
 from cpppod.protocols.automata.errors import NonTerminal
@@ -140,17 +140,20 @@ class state:
     def __getitem__(self, symbol: Any) -> Any:
         """The target on `symbol` (True: on any other; None: without a symbol).
 
+        A symbol is spelled by the state's encoder, as in `S[symbol] = T`; one of the input as it
+        is finds its target too.
+
         Raises:
             KeyError: no arrow.
         """
-        found, target = self._find(symbol)
+        found, target = self._spelled(symbol)
         if not found:
             raise KeyError(symbol)
         return target
 
     def get(self, symbol: Any, default: Any = None) -> Any:
         """The target on `symbol`, or `default` where there is no arrow."""
-        found, target = self._find(symbol)
+        found, target = self._spelled(symbol)
         return target if found else default
 
     def add_range(self, low: int, high: int, target: "state") -> None:
@@ -249,6 +252,27 @@ class state:
                 return True, target
         return False, None
 
+    def _spelled(self, symbol: Any) -> tuple[bool, Any]:
+        """`_find` for a symbol as its user writes it: spelled by the encoder, part by part."""
+        if self.encoder is None or symbol is None or symbol is True or isinstance(symbol, int):
+            return self._find(symbol)
+        at: Any = self
+        found = False
+        for part in self._parts(symbol):
+            if not isinstance(at, state):
+                return False, None
+            found, at = at._find(part)
+            if not found:
+                return False, None
+        return found, at
+
+    def _parts(self, symbol: Any) -> list[Any]:
+        """The symbols of the input that the encoder writes for `symbol`."""
+        encoded = symbol if self.encoder is None else self.encoder(symbol)
+        if isinstance(encoded, str | bytes):
+            return list(encoded)
+        return list(encoded) if isinstance(encoded, Iterable) else [encoded]
+
     def _by_range(self, symbol: Any) -> "state | None":
         reached = self._met.get(symbol)
         if reached is None:
@@ -262,8 +286,7 @@ class state:
         return reached
 
     def _set_encoded(self, symbol: Any, target: Any) -> None:
-        encoded = symbol if self.encoder is None else self.encoder(symbol)
-        parts = list(encoded) if isinstance(encoded, bytes | tuple | list) else [encoded]
+        parts = [symbol] if self.encoder is None else self._parts(symbol)
         if len(parts) > 1 and not isinstance(target, state):
             raise TypeError(f"{symbol!r} is {len(parts)} symbols: its target must be a state")
         at: state = self

@@ -325,6 +325,49 @@ def test_an_encoder_spells_one_symbol_as_several_of_the_input() -> None:
     assert machine.terminal
 
 
+def test_a_target_is_found_by_the_symbol_that_it_was_set_by_where_an_encoder_spells_it() -> None:
+    start = state("start", encoder=str.encode)
+    pi, a = state_input("pi", terminal=True), state_input("a", terminal=True)
+    start["π"], start["a"] = pi, a
+    assert start["π"] is pi
+    assert start["a"] is start[97] is start.get("a") is a
+    assert start.get("é") is None  # begins with another byte
+    with pytest.raises(KeyError):
+        start["ρ"]  # begins with the same byte
+
+
+@pytest.mark.parametrize(
+    ("encoder", "spelling"),
+    [
+        (str.encode, "utf-8"),
+        (lambda c: list(c.encode()), "utf-8"),
+        (lambda c: c.encode("latin-1"), "latin-1"),
+        (ord, "latin-1"),
+    ],
+)
+def test_a_regex_with_an_encoder_reads_what_the_encoder_writes(
+    encoder: Callable[[str], Any], spelling: str
+) -> None:
+    machine = regex(
+        initial="é+[a-z]",
+        terminal=True,
+        regex_alphabet=int,
+        regex_typecode="B",
+        regex_encoder=encoder,
+    )
+    data = dotdict()
+    with machine:
+        list(machine.run(source="ééz!".encode(spelling), data=data))
+    assert machine.terminal
+    assert bytes(data.input) == "ééz".encode(spelling)
+    assert machine.compiled().run().feed("ééz!".encode(spelling)) == len("ééz".encode(spelling))
+
+
+def test_a_regex_with_an_encoder_of_another_kind_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="neither UTF-8, Latin-1 nor ASCII"):
+        regex(initial="a+", regex_encoder=lambda c: c.encode("utf-16"))
+
+
 def test_a_machine_that_drops_its_first_symbol_runs_on_what_follows() -> None:
     start = state("start")
     quoted = dfa_drop("quoted", initial=regex(initial="[^']*", terminal=True), terminal=True)
