@@ -61,9 +61,9 @@ $(PEERS)/node/.installed: examples/package.json examples/package-lock.json
 	@cp examples/package.json examples/package-lock.json $(PEERS)/node/
 	@if ! command -v npm >/dev/null; then echo "make: npm not found: the test of the Node.js subscriber will say so"; \
 	else echo "$(PEERS)/node: the packages of examples/package-lock.json"; \
-	  cd $(PEERS)/node && npm ci --loglevel error --no-audit --no-fund >/dev/null \
-	  || { echo "make: npm could not install examples/package-lock.json: see its words above" >&2; exit 1; }; fi
-	@touch $@
+	  (cd $(PEERS)/node && npm ci --loglevel error --no-audit --no-fund --fetch-retry-mintimeout 2000 --fetch-retry-factor 2 >/dev/null) \
+	  || { echo "make: npm could not install examples/package-lock.json: see its words above" >&2; exit 1; }; \
+	  touch $@; fi
 
 run: $(VENV)/.run  ## the gateway in the foreground, on its demo plant; Ctrl-C stops it
 	@exec $(BIN)/cpppod --demo
@@ -75,9 +75,9 @@ flaky: $(VENV)/.dev peers $(PEERS)/flaky/.installed  ## the tests N times in ran
 	$(BIN)/python tests/flaky.py --plugins $(PEERS)/flaky --runs $(N) $(if $(filter-out 0,$(LOAD)),--load) \
 	  -- -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) $(TESTS)
 
-$(PEERS)/flaky/.installed: tests/flaky.txt | $(VENV)/.dev
-	@echo "$(PEERS)/flaky: the packages of tests/flaky.txt"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --upgrade --target $(PEERS)/flaky -r tests/flaky.txt
+$(PEERS)/flaky/.installed: tests/flaky.lock | $(VENV)/.dev
+	@echo "$(PEERS)/flaky: the packages of tests/flaky.lock"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --upgrade --target $(PEERS)/flaky -r tests/flaky.lock
 	@touch $@
 
 matrix: peers $(MATRIX:%=matrix-%)  ## the tests that differ by version of Python, on python3.12 and python3.13
@@ -129,6 +129,8 @@ lock:  ## pin the newest of what setup.cfg, pyproject.toml, the peers and the ex
 	$(LOCK) --extra postgresql -o requirements.lock setup.cfg
 	$(LOCK) --extra test --extra svg --extra build -c requirements.lock -o requirements-dev.lock setup.cfg
 	$(LOCK) --group lint -c requirements-dev.lock -o requirements-lint.lock
+	$(LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
+	$(LOCK) --group flaky --no-deps -o tests/flaky.lock
 	$(LOCK) --group fuzz -c requirements-dev.lock -o requirements-fuzz.lock
 	$(LOCK) -o tests/peers-cpppo.lock tests/peers-cpppo.txt
 	@rm -rf $(VENV)-lock

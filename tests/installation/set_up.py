@@ -23,7 +23,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DEVELOPMENT = ROOT / "requirements-dev.lock"  # names the setuptools that builds cpppod
+DEVELOPMENT = ROOT / "requirements-dev.lock"
+BUILD = ROOT / "requirements-build.lock"  # the setuptools that builds cpppod
 ONE_INDEX = {"PIP_EXTRA_INDEX_URL": " ", "PIP_FIND_LINKS": " "}  # a blank empties the list
 PATIENCE = ("--retries", "1", "--timeout", "15")  # for looking why, after an installation failed
 
@@ -175,12 +176,10 @@ def install_project(python: Path, folder: Path) -> None:
         SetUpError: it cannot be built or installed.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        one = Path(scratch) / "one.txt"
-        one.write_text(dict(pinned(DEVELOPMENT))["setuptools"])
         tools = str(Path(scratch) / "tools")
         words = ["--require-hashes", *wheels_alone(())]
-        if run_pip(python, "install", *words, "--target", tools, "-r", str(one)).returncode != 0:
-            raise SetUpError(why_not(python, DEVELOPMENT, words))
+        if run_pip(python, "install", *words, "--target", tools, "-r", str(BUILD)).returncode != 0:
+            raise SetUpError(why_not(python, BUILD, words))
         told = run_pip(
             python,
             "install",

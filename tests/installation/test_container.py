@@ -82,7 +82,17 @@ def test_the_image_has_a_healthcheck_and_the_documented_ports() -> None:
 
 def test_what_the_build_copies_is_not_ignored() -> None:
     allowed = (ROOT / ".dockerignore").read_text().split()
-    for name in ("cpppod", "protocols", "workers", "etc", "setup.cfg", "docker-entrypoint.sh"):
+    locks = re.findall(r"-r (\S+)", stages()[0])
+    assert locks == ["requirements.lock", "requirements-build.lock"]
+    for name in (
+        *locks,
+        "cpppod",
+        "protocols",
+        "workers",
+        "etc",
+        "setup.cfg",
+        "docker-entrypoint.sh",
+    ):
         assert f"!{name}" in allowed
         assert (ROOT / name).exists()
     assert "*" in allowed

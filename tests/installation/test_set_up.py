@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import tarfile
 import threading
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.installation.set_up import DEVELOPMENT, ROOT, make_environment, pinne
 from tests.test_packaging import setup
 
 RUNNING = ROOT / "requirements.lock"
-LOCKS = [*sorted(ROOT.glob("requirements*.lock")), ROOT / "tests" / "peers-cpppo.lock"]
+LOCKS = [*sorted(ROOT.glob("requirements*.lock")), *sorted((ROOT / "tests").glob("*.lock"))]
 WHEEL, SOURCE = "pure-1.0-py3-none-any.whl", "sealed-1.0.tar.gz"
 CLOSED = "http://127.0.0.1:9/simple"  # nobody listens at the port discard
 
@@ -69,6 +70,11 @@ def test_the_classifiers_name_the_versions_that_are_tested() -> None:
     (tested,) = re.findall(r"^MATRIX := (.*)$", makefile, re.MULTILINE)
     named = re.findall(r"Python :: (3\.\d+)", setup()["metadata"]["classifiers"])
     assert named == ["3.11", *tested.split()]
+
+
+def test_what_builds_the_package_is_locked_as_it_is_required() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["dependency-groups"]["build"] == project["build-system"]["requires"]
 
 
 def make(*words: str, **environment: str) -> tuple[int, str]:
