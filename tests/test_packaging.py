@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from cpppod.workers.outlets.spec import roles
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDERS = ("cpppod", "workers", "protocols")
 MAY_IMPORT = {  # folder -> the cpppod packages it may import
@@ -19,7 +21,7 @@ NO_IO = set(
     "asyncio logging multiprocessing os random secrets select selectors serial signal socket "
     "socketserver sqlite3 ssl subprocess threading time zmq".split()
 )
-ROLES = {"listener", "router", "poller", "serial", "feed", "historian", "control"}
+ROLES = {name for name, order in roles().items() if order.program}
 HEAVY = {"pydantic", "rich", "starlette", "uvicorn", "prometheus_client"}
 LINUX_ONLY = ("uvloop", "supervisor", "fcntl", "termios", "pwd", "grp", "resource", "pty")
 

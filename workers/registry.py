@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
 
 class Manifest(Protocol):
-    """What every manifest has: the name that a configuration calls it by."""
+    """What every manifest has: the name that a configuration calls it by, and where the model of
+    its settings is, as `package.module:Class`."""
 
     @property
     def name(self) -> str: ...
 
+    @property
+    def settings(self) -> str: ...
+
 
 Spec = TypeVar("Spec", bound=Manifest)
+Model = TypeVar("Model")
 
 
 class Registry(Generic[Spec]):
@@ -63,6 +68,21 @@ class Registry(Generic[Spec]):
         yield from self.ours()
         self._look()
         yield from (self._found[name] for name in sorted(self._found.keys() - self._ours.keys()))
+
+    def settings(self, base: type[Model]) -> dict[str, tuple[Spec, type[Model]]]:
+        """Name -> manifest and model of its settings, a `base`; for the configuration alone."""
+        found: dict[str, tuple[Spec, type[Model]]] = {}
+        for spec in self:
+            try:
+                model = load(spec.settings)
+            except (ImportError, AttributeError) as error:
+                self.failures[spec.name] = f"{spec.settings} cannot be imported: {error}"
+                continue
+            if isinstance(model, type) and issubclass(model, base):
+                found[spec.name] = (spec, model)
+            else:
+                self.failures[spec.name] = f"{spec.settings} is no {base.__name__}"
+        return found
 
     def _look(self) -> None:
         """Find others' manifests; once, for what is installed does not change under a process."""

@@ -12,7 +12,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -45,6 +45,19 @@ class Section(BaseModel):
     """A table of the file: unknown keys are mistakes, and a text is not a number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a key of a section, beside its type.
+
+    Attributes:
+        value: what stands there, None where something is missing.
+        expected: what should stand there.
+    """
+
+    key: str
+    value: Any
+    expected: str
 
 
 def expected(what: str) -> PydanticCustomError:
@@ -99,6 +112,11 @@ def split_host_port(address: str) -> tuple[str, int]:
     if not 1 <= int(port) <= 65_535 or _looks_wrong(host):
         raise ValueError(address)
     return host, int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach `address` (`a.b.c.d:port`)."""
+    return ipaddress.IPv4Address(split_host_port(address)[0]).is_loopback
 
 
 def _looks_wrong(host: str) -> bool:

@@ -38,8 +38,12 @@ def assemble(
             symbols.add(tag.get("name"), ("tag", index, "name"))
     device_tables.add_symbols(symbols)
     gateway = gateway or sections.Gateway()
-    options = _options(tables, devices, findings)
-    _check_addresses(listeners, options, findings)
+    taken = Names(findings, "TCP address")  # one serves one thing
+    for index, listener in enumerate(listeners):
+        taken.add(listener.address, ("listener", index, "address"))
+    outlets = _outlets(tables, devices, taken, findings)
+    validate(sections.Web, tables.get("web", {}), ("web",), findings)
+    control = validate(sections.Control, tables.get("control", {}), ("control",), findings)
     return plant.Plant(
         name=gateway.name,
         id=gateway.id,
@@ -50,10 +54,8 @@ def assemble(
         routes=routes,
         lines=lines,
         devices=devices,
-        feed=options["feed"],
-        history=options["history"],
-        metrics=options["metrics"],
-        control=options["control"],
+        outlets=outlets,
+        control=_control(control) if control else {},
     )
 
 
@@ -241,63 +243,40 @@ def _old_routes(old: Settings, covered: dict[str, str]) -> list[plant.Route]:
     return routes
 
 
-def _options(
-    tables: Tables, devices: tuple[plant.Device, ...], findings: Findings
-) -> dict[str, dict[str, Any]]:
-    """The maps of the sections that one role alone reads, as `plant.Worker.options` names them."""
-    feed = validate(sections.Feed, tables.get("feed", {}), ("feed",), findings)
-    history = validate(sections.History, tables.get("history", {}), ("history",), findings)
-    metrics = validate(sections.Metrics, tables.get("metrics", {}), ("metrics",), findings)
-    validate(sections.Web, tables.get("web", {}), ("web",), findings)
-    control = validate(sections.Control, tables.get("control", {}), ("control",), findings)
-    historised = any(group.history for device in devices for group in device.groups)
-    return {
-        "feed": _feed(feed, findings) if feed else {},
-        "history": _history(history, historised, findings) if history else {},
-        "metrics": {"address": metrics.address} if metrics and metrics.enabled else {},
-        "control": _control(control) if control else {},
-    }
+def _outlets(
+    tables: Tables, devices: tuple[plant.Device, ...], taken: Names, findings: Findings
+) -> tuple[plant.RunningOutlet, ...]:
+    """The outlets that run; the TCP addresses of theirs are added to those `taken`."""
+    found = []
+    for section, (spec, model) in sections.outlet_sections().items():
+        given = tables.get(section, {} if spec.always else None)
+        names = Names(findings, f"name of [[{section}]]")
+        for path, table in _each(section, given):
+            settings = validate(model, table, path, findings)
+            if (checked := settings or sound_part(model, table)) is not None:
+                for key, value, expected in checked.mistakes(devices):
+                    findings.add((*path, key), value, expected)
+            if settings is None:
+                continue
+            name = spec.name
+            if spec.many:
+                own = dict(settings)["name"]  # `outlet_sections` saw that there is one
+                names.add(own, (*path, "name"))
+                name = f"{name}-{own}"
+            if (options := settings.options(devices)) is None:
+                continue
+            addresses, places = settings.addresses(), settings.places()
+            for key, address in addresses.items():
+                taken.add(address, (*path, key))
+            found.append(plant.RunningOutlet(spec.name, name, section, options, addresses, places))
+    return tuple(found)
 
 
-def _feed(feed: sections.Feed, findings: Findings) -> dict[str, Any]:
-    if bool(feed.publish) != bool(feed.snapshot):
-        missing = "publish" if feed.snapshot else "snapshot"
-        findings.add(("feed", missing), None, "an address too: a subscriber needs both ports")
-    curve = bool(feed.secret_key_file and feed.client_keys_file)
-    for key, address in (("publish", feed.publish), ("snapshot", feed.snapshot)):
-        if address and not checks.is_loopback(address) and not curve:
-            wanted = "a loopback address, or secret_key_file and client_keys_file beside it"
-            findings.add(("feed", key), address, wanted)
-    return {
-        "publish": feed.publish,
-        "request": feed.snapshot,
-        "replay_bytes": feed.replay_size,
-        "replay_age_s": feed.replay_age,
-        "secret_key_file": feed.secret_key_file,
-        "client_keys_file": feed.client_keys_file,
-    }
-
-
-def _history(history: sections.History, historised: bool, findings: Findings) -> dict[str, Any]:
-    if history.store == "postgresql" and not history.dsn:
-        findings.add(("history", "dsn"), None, "a connection string for postgresql")
-    enabled = historised if history.enabled is None else history.enabled
-    if not enabled:
-        if historised:
-            findings.add(("history", "enabled"), False, "true: groups have history = true")
-        return {}
-    return {
-        "store": history.store,
-        "path": history.path,
-        "dsn": history.dsn,
-        "retention_s": history.retention,
-        "roll_up": history.roll_up,
-        "minutes_retention_s": history.minutes_retention,
-        "bytes": history.size,
-        "free_bytes": history.free,
-        "journal_bytes": history.journal_size,
-        "journal_age_s": history.journal_age,
-    }
+def _each(section: str, given: Any) -> list[tuple[KeyPath, Any]]:
+    """The tables of a section that is one or an array of them, each with its place."""
+    if isinstance(given, list):
+        return [((section, index), table) for index, table in enumerate(given)]
+    return [] if given is None else [((section,), given)]
 
 
 def _control(control: sections.Control) -> dict[str, Any]:
@@ -307,19 +286,3 @@ def _control(control: sections.Control) -> dict[str, Any]:
         "engineer": control.engineer_group,
     }
     return {"groups": groups}
-
-
-def _check_addresses(
-    listeners: tuple[plant.Listener, ...], options: dict[str, dict[str, Any]], findings: Findings
-) -> None:
-    """One TCP address serves one thing."""
-    taken = Names(findings, "TCP address")
-    for index, listener in enumerate(listeners):
-        taken.add(listener.address, ("listener", index, "address"))
-    for section, key, spelt in (
-        ("feed", "publish", "publish"),
-        ("feed", "request", "snapshot"),
-        ("metrics", "address", "address"),
-    ):
-        if address := options[section].get(key):
-            taken.add(address, (section, spelt))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from cpppod.workers.settings import CIP_TYPES, INTEGER_TYPES, split_host_port
+from cpppod.workers.settings import CIP_TYPES, INTEGER_TYPES
 
 WIDTHS = {  # bits of the types that a bit can be taken from
     **dict.fromkeys(("SINT", "USINT", "BYTE"), 8),
@@ -140,8 +140,3 @@ def _value_of(kind: str) -> str:
         low, high = _limits(kind)
         return f"whole numbers from {low} to {high}"
     return {"BOOL": "true or false", "REAL": "numbers", "LREAL": "numbers"}.get(kind, "text")
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach `address` (`a.b.c.d:port`)."""
-    return ipaddress.IPv4Address(split_host_port(address)[0]).is_loopback

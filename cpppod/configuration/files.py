@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.configuration.problems import Findings, KeyPath
-from cpppod.configuration.sections import LISTS, NAMED, SINGLE, File
+from cpppod.configuration.sections import kinds
+from cpppod.workers.outlets.spec import OUTLETS
 
 Tables = dict[str, Any]
 LARGEST_FILE = 16_000_000  # bytes: ten thousand tags take about one million
-SECTIONS = tuple(File.model_fields)
 
 
 def beside(path: Path) -> list[Path]:
@@ -51,7 +51,7 @@ def merge(paths: list[Path], findings: Findings) -> Tables:
 
 def _merge_section(merged: Tables, section: str, value: Any, file: str, findings: Findings) -> None:
     place: KeyPath = (section,)
-    kind = list if section in LISTS else dict if section in (*NAMED, *SINGLE) else None
+    kind = kinds().get(section)
     findings.origins.setdefault(place, (file, place))
     if kind is None:
         _refuse(section, value, file, findings)
@@ -69,8 +69,11 @@ def _merge_section(merged: Tables, section: str, value: Any, file: str, findings
 
 
 def _refuse(section: str, value: Any, file: str, findings: Findings) -> None:
-    close = difflib.get_close_matches(section, SECTIONS, 1)
-    meant = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(SECTIONS)}"
+    known = kinds()
+    close = difflib.get_close_matches(section, known, 1)
+    meant = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+    if section in OUTLETS.failures:
+        meant = f"; {OUTLETS.failures[section]}"
     findings.origins[(section, file)] = (file, (section,))
     findings.add((section, file), value, f"no such section{meant}")
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cpppod.configuration import Configuration, checks
+from cpppod.configuration import Configuration
 from cpppod.gateway import topology
-from cpppod.workers.settings import split_host_port
+from cpppod.workers.settings import is_loopback, split_host_port
 
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
@@ -56,17 +56,16 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     """What works, and yet should be known."""
     plant = configuration.plant
     addresses = [(f"listener {each.name}", each.address) for each in plant.listeners]
-    addresses += [(f"feed {key}", plant.feed.get(key, "")) for key in ("publish", "request")]
-    addresses += [("metrics", plant.metrics.get("address", ""))]
-    used = [(what, address) for what, address in addresses if address]
-    if ports := _unreserved({split_host_port(address)[1] for _what, address in used}):
+    for outlet in plant.outlets:
+        addresses += [(f"{outlet.section} {key}", each) for key, each in outlet.addresses.items()]
+    if ports := _unreserved({split_host_port(address)[1] for _what, address in addresses}):
         listed = ",".join(map(str, ports))
         yield (
             f"ports {listed} lie in the range of outgoing connections, one of which can hold them;"
             f" sysctl net.ipv4.ip_local_reserved_ports={listed} keeps them free"
         )
-    for what, address in used:
-        if not checks.is_loopback(address):
+    for what, address in addresses:
+        if not is_loopback(address):
             yield f"{what}: {address} can be reached from other machines"
     yield from _about_writes(configuration)
 
@@ -81,7 +80,7 @@ def _about_writes(configuration: Configuration) -> Iterator[str]:
         if tag.writable
     ]
     for listener in plant.listeners:
-        exposed = not checks.is_loopback(listener.address) and not listener.write_sources
+        exposed = not is_loopback(listener.address) and not listener.write_sources
         if exposed and writable:
             yield (
                 f"listener {listener.name}: every client may write {len(writable)} tags of devices"

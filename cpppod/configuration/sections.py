@@ -2,15 +2,19 @@
 
     [gateway]   [[listener]]   [[tag]]   [[structure]]   [[route]]   [line.NAME]
     [template.NAME]   [device.NAME] with [[device.NAME.group]] and its tags
-    [feed]   [history]   [metrics]   [web]   [control]
+    [web]   [control]   and the sections of outlets, from their manifests: [feed] [history] ...
 
 Field by field only; what takes two sections to see is in `cpppod.configuration.checks`.
 """
 
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, create_model
 
+from cpppod.workers.outlets.roles import CORE_ROLES
+from cpppod.workers.outlets.settings import OutletSection
+from cpppod.workers.outlets.spec import OUTLETS, OutletSpec
 from cpppod.workers.settings import (
     Duration,
     ListenAddress,
@@ -18,9 +22,7 @@ from cpppod.workers.settings import (
     Network,
     OptionalCipType,
     OptionalHostPort,
-    OptionalListenAddress,
     Section,
-    Size,
     TagAddress,
     Text,
     not_served_yet,
@@ -280,46 +282,6 @@ class Template(_DeviceKeys):
     )
 
 
-class Feed(Section):
-    """The value feed for programs."""
-
-    publish: OptionalListenAddress = Field(default="", description="TCP beside the ipc socket")
-    snapshot: OptionalListenAddress = Field(default="", description="snapshots and replay over TCP")
-    replay_size: Size = 8_000_000  # with it the feed stays within 30 MB; 30 s of 20,000 values/s
-    replay_age: Duration = 120.0
-    secret_key_file: Text = Field(default="", description="CURVE: the feed's own key")
-    client_keys_file: Text = Field(
-        default="", description="CURVE: public keys of the clients allowed"
-    )
-
-
-class History(Section):
-    """The store of the groups with `history = true`."""
-
-    enabled: bool | None = Field(default=None, description="default: when a group has history")
-    store: Literal["sqlite", "postgresql"] = "sqlite"
-    path: Text = Field(
-        default="", description="folder of the SQLite files; default in the state directory"
-    )
-    dsn: Text = Field(default="", description="PostgreSQL: connection string, without the password")
-    retention: Duration = Field(default=0.0, description="older days are removed; 0 keeps all")
-    minutes_retention: Duration = Field(
-        default=0.0, description="SQLite: roll-ups by the minute are kept longer; 0 keeps all"
-    )
-    size: Size = Field(default=0, description="SQLite: of all files; 0 is half the disk")
-    free: Size = Field(default=0, description="SQLite: what stays free; 0 is 5 %, at most 1 GB")
-    roll_up: bool = Field(default=True, description="minimum, mean, maximum of every minute")
-    journal_size: Size = 2_000_000_000
-    journal_age: Duration = 259_200.0
-
-
-class Metrics(Section):
-    """The page for Prometheus."""
-
-    enabled: bool = True
-    address: ListenAddress = "127.0.0.1:9880"
-
-
 class Web(Section):
     """The HTTP API and the dashboard: their section is kept for them, they are not there yet."""
 
@@ -335,8 +297,8 @@ class Control(Section):
     engineer_group: Text = "cpppod-engineer"
 
 
-class File(Section):
-    """The whole configuration file."""
+class _File(Section):
+    """The sections that are no outlet's."""
 
     model_config = ConfigDict(title="cpppod configuration")
 
@@ -348,13 +310,35 @@ class File(Section):
     line: dict[str, Line] = Field(default={})
     template: dict[str, Template] = Field(default={})
     device: dict[str, Device] = Field(default={})
-    feed: Feed = Feed()
-    history: History = History()
-    metrics: Metrics = Metrics()
     web: Web = Web()
     control: Control = Control()
 
 
-SINGLE = ("gateway", "feed", "history", "metrics", "web", "control")
-LISTS = ("listener", "tag", "structure", "route")
-NAMED = ("line", "template", "device")
+@cache
+def outlet_sections() -> dict[str, tuple[OutletSpec, type[OutletSection]]]:
+    """Section -> the manifest and the model of the outlet that it configures."""
+    found: dict[str, tuple[OutletSpec, type[OutletSection]]] = {}
+    for name, (spec, model) in OUTLETS.settings(OutletSection).items():
+        if spec.section in found or spec.section in _File.model_fields or name in CORE_ROLES:
+            OUTLETS.failures[name] = f"the section [{spec.section}] or the role {name} is taken"
+        elif spec.many and "name" not in model.model_fields:
+            OUTLETS.failures[name] = f"{spec.settings} has no key name"
+        else:
+            found[spec.section] = (spec, model)
+    return found
+
+
+@cache
+def whole_file() -> type[Section]:
+    """The whole configuration file."""
+    outlets: dict[str, Any] = {
+        section: (list[model], []) if spec.many else (model, model.model_construct())  # type: ignore[valid-type]
+        for section, (spec, model) in outlet_sections().items()
+    }
+    return create_model("File", __base__=_File, __doc__=whole_file.__doc__, **outlets)
+
+
+def kinds() -> dict[str, type[list[Any]] | type[dict[str, Any]]]:
+    """Section -> what TOML makes of it: `[[listener]]` is a list, `[gateway]` a table."""
+    fields = whole_file().model_fields.items()
+    return {name: list if get_origin(each.annotation) is list else dict for name, each in fields}

@@ -110,9 +110,7 @@ def where_it_listens(plant: Plant, directories: topology.Directories) -> list[st
         (f"EtherNet/IP ({listener.name})", f"{listener.address} TCP{' and UDP' * listener.udp}")
         for listener in plant.listeners
     ]
-    if plant.feed.get("publish"):
-        found.append(("value feed", f"{plant.feed['publish']}, replay {plant.feed['request']}"))
-    if plant.metrics.get("address"):
-        found.append(("metrics", f"http://{plant.metrics['address']}/metrics"))
+    for outlet in plant.outlets:
+        found += outlet.places.items()
     found.append(("control", f"{directories.runtime / 'control.sock'}"))
     return [f"cpppod: {what:<24} {where}" for what, where in found]

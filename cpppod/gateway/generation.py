@@ -27,6 +27,7 @@ from cpppod.gateway.topology import (
 )
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.plant import Worker, from_plain
+from cpppod.workers.outlets.spec import UNKNOWN, roles
 
 KEPT = 2  # generations: the one in force, and the one before for whoever is just reading it
 
@@ -120,7 +121,8 @@ def _settings(directories: Directories, generation: int) -> list[Worker]:
             found.append(from_plain(Worker, json.loads(path.read_text("utf-8"))))
         except (OSError, ValueError, DecodeError):
             continue  # removed or torn meanwhile: the steps that need it say so
-    return sorted(found, key=lambda worker: supervision.PRIORITIES[worker.role])
+    known = roles()
+    return sorted(found, key=lambda worker: known.get(worker.role, UNKNOWN).priority)
 
 
 def main(arguments: Sequence[str]) -> int:

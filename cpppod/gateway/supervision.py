@@ -19,21 +19,13 @@ from pathlib import Path
 
 from cpppod.gateway.topology import Directories
 from cpppod.protocols.model.plant import Worker
+from cpppod.workers.outlets.spec import UNKNOWN, roles
 
 STOP_WAIT_S = 2  # SIGTERM to SIGKILL: a worker that needs longer is stuck
 START_RETRIES = 1_000_000_000  # never FATAL: a worker backs off by itself, and for ever
 OPEN_FILES = 1024  # supervisord holds four a program
 MAX_SOCKET_PATH = 107  # bytes of sun_path, less its end
 LONGEST_SOCKET_NAME = "supervisor.sock.99999999"  # bound under its pid, then renamed
-PRIORITIES = {  # who others wait for starts first
-    "control": 10,
-    "feed": 20,
-    "router": 30,
-    "historian": 40,
-    "serial": 50,
-    "poller": 50,
-    "listener": 60,
-}
 BLANKED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID")
 
 
@@ -82,19 +74,13 @@ class Program:
 
 def worker_programs(workers: Iterable[Worker], directories: Directories) -> list[Program]:
     """A program for each worker."""
-    return [
-        Program(
-            worker.name,
-            (
-                sys.executable,
-                "-m",
-                f"cpppod.workers.{worker.role}",
-                str(directories.settings(worker.name)),
-            ),
-            PRIORITIES[worker.role],
-        )
-        for worker in workers
-    ]
+    known, found = roles(), []
+    for worker in workers:
+        order = known.get(worker.role, UNKNOWN)
+        settings = str(directories.settings(worker.name))
+        command = (sys.executable, "-m", order.program, settings)
+        found.append(Program(worker.name, command, order.priority))
+    return found
 
 
 def check_path(directories: Directories) -> None:

@@ -6,7 +6,8 @@
     poller     poller-DEVICE           one TCP device, up to 16 devices in all, or `isolate = true`
                poller-1, poller-2 ...  beyond that: a share of them, chosen by their names
     serial     serial-LINE             one line with every unit on it
-    feed, historian, control          one each; the historian where something is historised
+    control                           one
+    an outlet  feed, historian ...    one for its section; OUTLET-NAME for each of an array's tables
 
 Shares are stable: the name alone decides (highest random weight), so one more share moves few;
 and over a reload a device stays with the worker that has it as long as that worker is there.
@@ -21,7 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpppod.protocols.model.plant import Device, Line, Plant, Route, Worker, to_plain
+from cpppod.protocols.model.plant import Device, Line, Plant, Route, RunningOutlet, Worker, to_plain
+from cpppod.workers.outlets.roles import CORE_ROLES
+from cpppod.workers.outlets.spec import OUTLETS
 
 RELAYING = frozenset({"enip"})  # drivers that pass CIP requests on to their devices
 ALONE_UP_TO = 16  # TCP devices: up to here each has a worker of its own
@@ -79,17 +82,14 @@ def workers(
     all_owned = replace(base, devices=devices)
     outlines = tuple(replace(device, groups=()) for device in devices)
     outlined = replace(base, devices=outlines)  # who needs no tags reads a shorter file
+    before, after = _outlets(plant, all_owned, outlined)
     found = [
-        replace(outlined, name="feed", role="feed", options=plant.feed),
+        *before,
         replace(outlined, name="router", role="router", routes=routes),
         *_listeners(plant, all_owned),
         *_owners(plant, replace(base, owners={}), devices, owned),
+        *after,
     ]
-    if plant.history:
-        options = plant.history | {
-            "path": plant.history["path"] or str(directories.state / "history")
-        }
-        found.append(replace(outlined, name="historian", role="historian", options=options))
     control = replace(
         all_owned,
         name="control",
@@ -122,6 +122,22 @@ def _with_port(line: Line, directories: Directories) -> Line:
     return replace(line, port=str(directories.runtime / line.port))
 
 
+def _outlets(
+    plant: Plant, with_tags: Worker, outlined: Worker
+) -> tuple[list[Worker], list[Worker]]:
+    """The workers of outlets that start before the router, and of those that start after."""
+    before: list[Worker] = []
+    after: list[Worker] = []
+    for outlet in plant.outlets:
+        spec = OUTLETS.find(outlet.kind)
+        if spec is None or not spec.program:
+            continue
+        base = with_tags if spec.tags else outlined
+        worker = replace(base, name=outlet.name, role=outlet.kind, options=outlet.options)
+        (before if spec.priority < CORE_ROLES["router"].priority else after).append(worker)
+    return before, after
+
+
 def _listeners(plant: Plant, base: Worker) -> list[Worker]:
     return [
         replace(base, name=f"listener-{listener.name}", role="listener", listeners=(listener,))
@@ -134,10 +150,12 @@ def _owners(
 ) -> list[Worker]:
     """Pollers and serial workers, each with its devices; a line without a device needs none."""
     journal: dict[str, Any] = {}
-    if plant.history:  # each has its share of the room: together they keep to it
-        share = plant.history["journal_bytes"] // max(len(set(owned.values())), 1)
-        age_s = plant.history["journal_age_s"]
-        journal = {"journal_bytes": max(share, 1), "journal_age_s": age_s}
+    if history := plant.options("history"):  # each has its share: together they keep to it
+        share = history["journal_bytes"] // max(len(set(owned.values())), 1)
+        journal = {
+            "journal_bytes": max(share, 1),
+            "journal_age_s": history["journal_age_s"],
+        }
     base = replace(base, options=journal)
     lines = {f"serial-{line.name}": line for line in plant.lines}
     found = []
@@ -155,14 +173,23 @@ def _control_options(
 ) -> dict[str, Any]:
     return {
         **plant.control,
-        "metrics": plant.metrics.get("address", ""),
+        **_by_section(plant.outlets),
         "workers": {worker.name: worker.role for worker in found} | {"control": "control"},
         "supervisor": str(directories.supervisor),
         "files": list(files),
-        "feed": plant.feed,
-        "history": plant.history,
         "name": plant.name,
     }
+
+
+def _by_section(outlets: tuple[RunningOutlet, ...]) -> dict[str, Any]:
+    """Section -> its outlet's options; those of an array of tables by the names of the workers."""
+    found: dict[str, Any] = {}
+    for outlet in outlets:
+        if outlet.name == outlet.kind:
+            found[outlet.section] = outlet.options
+        else:
+            found.setdefault(outlet.section, {})[outlet.name] = outlet.options
+    return found
 
 
 def assign(

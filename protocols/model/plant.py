@@ -7,7 +7,8 @@ settings file per worker. What travels is this module's records as plain JSON: `
     Plant ─ Listener ─ LocalTag        a tag of a device is known to all as  device.tag
           ├ Route                      its block travels under the topic     device/group/
           ├ Line (one serial port)     a local tag's block under             local/<listener>/
-          └ Device ─ Group ─ Tag
+          ├ Device ─ Group ─ Tag
+          └ RunningOutlet
 
 Times are seconds (`_s`); names match `[A-Za-z_][A-Za-z0-9_]{0,39}`, unique without regard to case.
 """
@@ -218,6 +219,27 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningOutlet:
+    """An outlet that runs: the section of one, as its manifest's settings make it.
+
+    Attributes:
+        kind: name of its manifest, which is its worker's role.
+        name: of its worker.
+        section: where it is configured.
+        options: what its worker is told.
+        addresses: key of the section -> `host:port` that it listens at.
+        places: what -> where people find it.
+    """
+
+    kind: str
+    name: str
+    section: str
+    options: Any
+    addresses: dict[str, str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Plant:
     """The whole configuration, validated; `cpppod.gateway.topology` cuts it into `Worker`s.
 
@@ -225,7 +247,7 @@ class Plant:
         id: told apart by it from all other gateways; "" for the one that its state directory has.
         state_dir: durable state; "" lets the daemon choose.
         devices_per_worker: size of a poller's share once there are more than 16 TCP devices.
-        feed, history, metrics, control: those sections, with the keys of `Worker.options`.
+        control: that section, with the keys of `Worker.options`.
     """
 
     name: str = "cpppod"
@@ -237,10 +259,12 @@ class Plant:
     routes: tuple[Route, ...] = ()
     lines: tuple[Line, ...] = ()
     devices: tuple[Device, ...] = ()
-    feed: dict[str, Any] = field(default_factory=dict)
-    history: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    outlets: tuple[RunningOutlet, ...] = ()
     control: dict[str, Any] = field(default_factory=dict)
+
+    def options(self, section: str) -> Any:
+        """What the worker of an outlet's section is told; None where it does not run."""
+        return next((each.options for each in self.outlets if each.section == section), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,22 +272,20 @@ class Worker:
     """What one process is told at its start: the content of its settings file.
 
     Its options, by role (seconds, bytes; addresses are `host:port`, or "" for none):
-        feed: publish, request, replay_bytes, replay_age_s, secret_key_file, client_keys_file.
-        historian: store (`sqlite`, `postgresql`), path, dsn, retention_s and minutes_retention_s
-            (0: for ever), bytes, free_bytes (0: by the file system's size), roll_up,
-            journal_bytes, journal_age_s; poller and serial: the last two.
-        control: metrics (address), groups {role: Unix group}, workers {name: role}, supervisor
-            (its socket), files (of the configuration), feed, history (maps as above).
+        an outlet's: what `options` of its `settings.py` returns.
+        poller and serial: journal_bytes, journal_age_s.
+        control: groups {role: Unix group}, workers {name: role}, supervisor (its socket), files
+            (of the configuration), and every outlet's options under the name of its section.
 
     Attributes:
         name: unique in the gateway; also its publisher's name and its identity on the bus.
         gateway: the gateway's id: names are unique within it only.
-        role: `listener`, `router`, `poller`, `serial`, `feed`, `historian` or `control`.
+        role: `listener`, `router`, `poller`, `serial`, `control`, or the name of an outlet.
         bus_dir: folder of the ZeroMQ sockets (mode 0700).
         state_dir: durable state; `runtime_dir`: the control socket and this file's folder.
         generation: number of the configuration that this is part of.
-        devices: those it owns (poller, serial) or must know (listener, router, feed, control).
-        options: settings of its role alone, e.g. `[feed]`, `[history]`, `[metrics]`.
+        devices: those it owns (poller, serial) or must know (all others).
+        options: settings of its role alone.
     """
 
     name: str

@@ -58,8 +58,8 @@ def test_shipped_files_load_and_match_the_schema(path: Path) -> None:
 def test_an_empty_file_is_a_gateway_on_loopback(tmp_path: Path) -> None:
     plant = load(tmp_path, "").plant
     assert [listener.address for listener in plant.listeners] == ["127.0.0.1:44818"]
-    assert plant.metrics == {"address": "127.0.0.1:9880"}
-    assert (plant.history, plant.devices) == ({}, ())
+    assert plant.options("metrics") == "127.0.0.1:9880"
+    assert (plant.options("history"), plant.devices) == (None, ())
 
 
 def test_the_plant_survives_its_journey_as_json(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_a_feed_beyond_loopback_needs_keys(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, text)
     assert "feed.publish" in found
     keys = 'secret_key_file = "/k"\nclient_keys_file = "/c"\n'
-    assert load(tmp_path, text + keys).plant.feed["client_keys_file"] == "/c"
+    assert load(tmp_path, text + keys).plant.options("feed")["client_keys_file"] == "/c"
 
 
 def test_one_address_serves_one_thing(tmp_path: Path) -> None:
@@ -325,9 +325,9 @@ def test_one_address_serves_one_thing(tmp_path: Path) -> None:
 
 
 def test_history_starts_with_the_first_group_that_wants_it(tmp_path: Path) -> None:
-    assert load(tmp_path, DEVICE).plant.history == {}
+    assert load(tmp_path, DEVICE).plant.options("history") is None
     text = DEVICE.replace('period = "500ms"', 'period = "500ms"\nhistory = true')
-    assert load(tmp_path, text).plant.history["store"] == "sqlite"
+    assert load(tmp_path, text).plant.options("history")["store"] == "sqlite"
     (found,) = problems(tmp_path, text + "[history]\nenabled = false\n")
     assert "history.enabled" in found
 

@@ -27,9 +27,7 @@ PLAIN: list[type[Section]] = [
     sections.Tag,
 ]
 PREFIXED: dict[str, type[Section]] = {
-    "feed": sections.Feed,
-    "history": sections.History,
-    "metrics": sections.Metrics,
+    **{section: model for section, (_, model) in sections.outlet_sections().items()},
     "web": sections.Web,
     "control": sections.Control,
 }

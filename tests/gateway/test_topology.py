@@ -15,6 +15,7 @@ from cpppod.protocols.model.plant import (
     Listener,
     Plant,
     Route,
+    RunningOutlet,
     Tag,
     Worker,
     from_plain,
@@ -129,8 +130,9 @@ def test_a_historian_runs_where_there_is_history() -> None:
     history = {"store": "sqlite", "path": "", "journal_bytes": 1, "journal_age_s": 2.0}
     group = Group("g", 1.0, (Tag("t", "0"),), history=True)
     device = Device("d", "modbus-tcp", "h:502", groups=(group,))
-    found = by_name(Plant(devices=(device,), history=history))
-    assert found["historian"].options["path"] == "/var/lib/x/history"
+    outlet = RunningOutlet("historian", "historian", "history", history)
+    found = by_name(Plant(devices=(device,), outlets=(outlet,)))
+    assert found["historian"].options == found["control"].options["history"] == history
     assert found["poller-d"].options == {"journal_bytes": 1, "journal_age_s": 2.0}
     assert "historian" not in by_name(plant_of(1))
 
@@ -157,7 +159,7 @@ def test_workers_start_from_the_current_generation(directories: Directories) -> 
         topology.write_generation(workers, directories, generation)
         topology.make_current(directories, generation)
     assert topology.current_generation(directories) == 2
-    settings = json.loads(directories.settings("feed").read_text())
+    settings = json.loads(directories.settings("router").read_text())
     assert settings["generation"] == 2
 
 

@@ -107,7 +107,7 @@ def test_the_gateway_of_the_compose_example_is_well() -> None:
     for tag in device.groups[0].tags:
         assert re.search(rf'"{tag.address}={tag.type}"', compose)
     assert port == "44818"
-    assert plant.metrics["address"].split(":")[1] in (COMPOSE / "prometheus.yml").read_text()
+    assert plant.options("metrics").split(":")[1] in (COMPOSE / "prometheus.yml").read_text()
 
 
 def test_prometheus_accepts_the_example() -> None:

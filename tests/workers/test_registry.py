@@ -16,6 +16,7 @@ class Spec:
     """What these registries hold."""
 
     name: str
+    settings: str = ""
 
 
 OURS = Spec("ours")

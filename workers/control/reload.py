@@ -4,7 +4,7 @@
     prepare   every running worker that stays checks its own; one no: abort, discard
     switch    from here on whoever starts, starts from the new files
     add       programs of new workers are started
-    commit    owners of devices, then feed and historian, then router and listeners, then the rest
+    commit    owners of devices, then outlets, then router and listeners, then control
     remove    programs of workers that are gone are stopped
 
 A worker that does not commit is restarted, from the new files. Reading a configuration is the work
@@ -24,17 +24,12 @@ from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.plant import Worker, from_plain, to_plain
 from cpppod.workers.control.supervisor import Supervisor, SupervisorError
 from cpppod.workers.control.worker_commands import OrderFailed, WorkerCommands
+from cpppod.workers.outlets.roles import CommitPhase
+from cpppod.workers.outlets.spec import OUTLETS, UNKNOWN, roles
 
 PREPARE_S = 10.0  # a listener may have to lay out 10,000 tags
 PROGRAM_S = 30.0  # reading and validating 100 devices takes one; a busy machine ten times that
 PROGRAM = (sys.executable, "-m", "cpppod.generation")
-COMMIT_ORDER = (
-    ("poller", "serial"),
-    ("feed", "historian"),
-    ("router", "listener"),
-    ("control",),
-)
-SECTIONS = ("feed", "history", "metrics")
 
 log = logging.getLogger("cpppod")
 
@@ -77,7 +72,11 @@ def compare(old: Worker, new: Worker) -> Plan:
             {route.path: to_plain(route) for route in new.routes},
         ),
         workers=_difference(old_roles, new_roles),
-        sections=[name for name in SECTIONS if old.options.get(name) != new.options.get(name)],
+        sections=[
+            spec.section
+            for spec in OUTLETS
+            if (old.options.get(spec.section) or None) != (new.options.get(spec.section) or None)
+        ],
     )
 
 
@@ -176,9 +175,9 @@ class Reload:
         await self._prepare(plan, staying)
         await self._call("switch", str(plan.generation))
         await self._add(plan.workers["added"])
-        unwilling = []
-        for roles in COMMIT_ORDER:
-            names = [name for name in staying if new[name] in roles]
+        unwilling, known = [], roles()
+        for phase in CommitPhase:
+            names = [name for name in staying if known.get(new[name], UNKNOWN).phase is phase]
             unwilling += await self._commit(plan.generation, names)
         await self._remove(plan.workers["removed"])
         return unwilling

@@ -40,7 +40,7 @@ def store_at(url: str) -> StoreSpec:
     for spec in STORES:
         if scheme in spec.schemes:
             if missing := spec.missing():
-                raise StoreError(missing)
+                raise StoreError(f"{spec.name} needs {missing}")
             return spec
     raise StoreError(f"{url}: no store; expected {store_examples()}")
 

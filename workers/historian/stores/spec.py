@@ -57,7 +57,7 @@ class StoreSpec:
     def missing(self) -> str:
         """What must be installed before this store can be used; "" where nothing is."""
         absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
-        return f"{self.name} needs {', '.join(absent)}: {self.install}" if absent else ""
+        return f"{', '.join(absent)} installed: {self.install}" if absent else ""
 
 
 STORES = Registry(
