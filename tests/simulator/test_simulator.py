@@ -3,17 +3,19 @@
 import asyncio
 import importlib.util
 import pathlib
+import socket
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 from pycomm3 import CIPDriver, LogixDriver
 
 from cpppod.simulator import Attribute, CipError, Settings, Simulator, TagError
-from tests.enip_frames import REGISTER, read, reply_of, request, rr, write
+from tests.enip_frames import REGISTER, frames, read, reply_of, request, rr, write
 from tests.patience import PATIENCE_S
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
@@ -64,6 +66,20 @@ def test_fault_and_delay_come_and_go() -> None:
             assert time.monotonic() - begun >= 0.2  # registered and read
 
     asyncio.run(scenario())
+
+
+def test_delayed_replies_leave_in_order_and_before_the_end() -> None:
+    with (
+        Simulator(["N=DINT"], Settings(delay=(0.0, 0.05))) as plc,
+        socket.create_connection(plc.address, PATIENCE_S) as client,
+    ):
+        client.sendall(REGISTER)
+        session = int.from_bytes(client.recv(28, socket.MSG_WAITALL)[4:8], "little")
+        contexts = [b"number%02d" % number for number in range(20)]
+        client.sendall(b"".join(rr(read("N"), session, context) for context in contexts))
+        client.shutdown(socket.SHUT_WR)
+        came = b"".join(iter(partial(client.recv, 65_536), b""))
+    assert [reply[12:20] for reply in frames(came)] == contexts
 
 
 class Slow(Attribute):

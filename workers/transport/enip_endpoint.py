@@ -235,7 +235,10 @@ class EnipConnection(asyncio.Protocol):
         self.eof = True
         if self.session is not None and self.session.partial_since:
             self.endpoint.rejected["truncated"] += 1
-        return self.session is not None and bool(self.session.outstanding)
+        outstanding = self.session is not None and bool(self.session.outstanding)
+        if self._late and not outstanding:
+            self._close()  # once they have left
+        return outstanding or bool(self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and its CIP connections with it."""
