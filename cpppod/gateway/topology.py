@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.protocols.model.plant import Device, Line, Plant, Route, RunningOutlet, Worker, to_plain
+from cpppod.workers.devices.spec import DRIVERS, relays, shares_address
 from cpppod.workers.outlets.roles import CORE_ROLES
 from cpppod.workers.outlets.spec import OUTLETS
 
-RELAYING = frozenset({"enip"})  # drivers that pass CIP requests on to their devices
 ALONE_UP_TO = 16  # TCP devices: up to here each has a worker of its own
 NAME_LENGTH = 40
 SETTINGS = "settings"
@@ -218,19 +218,15 @@ def assign(
 
 
 def _first_at_address(devices: list[Device], owners: Mapping[str, str]) -> dict[str, Device]:
-    """Device -> the one that decides for it: units behind one Modbus address share a connection.
+    """Device -> the one that decides for it: units behind one address share a connection.
 
     It is the first of them that has an owner already, so that a new unit moves nobody.
     """
-    first: dict[str, Device] = {}
-    for device in sorted(devices, key=lambda each: each.name not in owners):
-        if device.driver == "modbus-tcp":
-            first.setdefault(device.address.lower(), device)
-    return {
-        device.name: first[device.address.lower()]
-        for device in devices
-        if device.driver == "modbus-tcp"
-    }
+    first: dict[tuple[str, str], Device] = {}
+    units = [device for device in devices if shares_address(device.driver)]
+    for device in sorted(units, key=lambda each: each.name not in owners):
+        first.setdefault((device.driver, device.address.lower()), device)
+    return {device.name: first[device.driver, device.address.lower()] for device in units}
 
 
 def _weight(device: str) -> Any:
@@ -252,14 +248,14 @@ def _with_routed_devices(plant: Plant) -> tuple[tuple[Route, ...], tuple[Device,
             name = routed_name(route.address)
             devices[name] = Device(
                 name=name,
-                driver="enip",
+                driver=next(spec.name for spec in DRIVERS.ours() if spec.relay),
                 address=route.address,
                 options={"routed": True},
                 description=f"target of routes to {route.address}",
             )
             route = replace(route, device=name)
         elif route.device in devices:
-            route = replace(route, relayed=devices[route.device].driver in RELAYING)
+            route = replace(route, relayed=relays(devices[route.device].driver))
         routes.append(route)
     return tuple(routes), tuple(devices.values())
 

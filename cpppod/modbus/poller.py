@@ -31,6 +31,7 @@ from cpppod.protocols.modbus.pdu import ModbusException, Request
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import is_bad
+from cpppod.workers.devices.driver import DeviceFrame
 from cpppod.workers.drivers.modbus.driver import ModbusDriver
 
 DEFAULT_PORT = 502
@@ -263,8 +264,8 @@ class Poller:
                 gap_registers=gap,
                 gap_coils=max(0, self.reach - 1),
             )
-            self._driver = ModbusDriver(device, model, self.client.exchange)
-            self._driver.between = self.client.give_way
+            frame = DeviceFrame(between=self.client.give_way)
+            self._driver = ModbusDriver(device, model, self.client.exchange, None, frame)
             self._group, self._planned_at = group, changes
         return group
 

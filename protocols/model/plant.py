@@ -99,17 +99,17 @@ class Device:
     """One device behind the gateway.
 
     Attributes:
-        driver: `modbus-tcp`, `modbus-rtu`, `enip` or `text`.
-        address: `host:port`; the name of a `Line` for `modbus-rtu` and serial `text` devices.
-        unit: Modbus unit id.
+        driver: name of its manifest (`workers.devices.spec.DRIVERS`).
+        address: `host:port`; the name of a `Line` where it is on one.
+        unit: its id among those that share its line or address.
         retries: further tries of a poll after a time-out; writes are never retried.
         delay_s: pause between two requests to it.
         demote_after: time-outs in a row from which it is demoted and only probed.
-        in_flight: requests outstanding at once (`enip`); other drivers have one.
+        in_flight: requests outstanding at once, where its driver can do that.
         route_path: from the device's own address on, e.g. `1/0`; "" for none (a simple device).
-        connected: `enip` only: talk over a class 3 connection (Forward Open).
+        connected: talk over a class 3 connection (Forward Open), where it speaks CIP.
         model: quirks, as `etc/models/*.toml` has them, already resolved.
-        options: what only its driver knows (frames of a `text` device ...).
+        options: what only its driver knows.
         enabled: False is configured but not polled.
         isolate: give it a worker of its own, however many devices there are.
     """

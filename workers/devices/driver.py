@@ -3,17 +3,14 @@
 A driver speaks one protocol to one device and knows nothing else: no bus, no schedule, no retry, no
 back-off, no scaling. The frame (`workers.devices.wire`) calls it like this:
 
-    make_driver(device, link) ─ open ─┬─ poll(group) ──► samples ─┬─ close ─ open ─ ...
+    make(device, link, frame) ─ open ─┬─ poll(group) ──► samples ─┬─ close ─ open ─ ...
                                       ├─ write(writes) ─► outcome ┤
-                                      └─ forward(...) ──► reply ──┘
+                                      └─ cip.forward(...) ► reply ┘
 
-Each driver module (`workers.devices.modbus`, `.enip`, `.text`) has a factory
-
-    def make_driver(device: Device, link: Link | None = None) -> Driver
-
-that does no I/O. `link` is None where the driver opens a connection of its own to
-`device.address`; otherwise it is the wire that several devices share, opened and closed by the
-frame: the driver's own `open` and `close` then only forget what it knew of the device.
+A driver is made by its manifest (`workers.devices.spec`), without I/O. `link` is None where it
+opens a connection of its own to `device.address`; otherwise it is the wire that several devices
+share, opened and closed by the frame: the driver's own `open` and `close` then only forget what it
+knew of the device. What the driver may ask of the frame is in `DeviceFrame`.
 
 Raw and scaled: a driver returns and takes values as the device holds them, in the tag's `type`
 (a `bit` is a bool, a string is str, an array a list, a structure bytes). `scale`, `offset`, the
@@ -132,24 +129,72 @@ class Link(Protocol):
         """Take everything that has arrived unasked (the late reply, noise), without waiting."""
 
 
+def _unrecorded(done: Transaction) -> None:
+    """Nobody listens."""
+
+
+async def _at_once() -> None:
+    """Nothing waits."""
+
+
+@dataclass(slots=True)
+class DeviceFrame:
+    """What a driver may ask of the frame; by itself, as in a test, it asks nobody.
+
+    Attributes:
+        on_transaction: the driver calls it for each request on the wire. A driver that never does
+            has its calls recorded instead, one entry a call.
+        between: a driver with concurrency 1 whose poll takes several requests awaits it between two
+            of them, so that a waiting write goes first.
+    """
+
+    on_transaction: Callable[[Transaction], None] = _unrecorded
+    between: Callable[[], Awaitable[None]] = _at_once
+
+
+class CipRelay(Protocol):
+    """The way of others' Message Router requests to a device that understands CIP."""
+
+    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
+        """The Message Router reply to `request`, byte for byte.
+
+        Raises:
+            DeviceError: no reply.
+        """
+
+    def relay(
+        self,
+        request: bytes,
+        route_path: bytes,
+        timeout_s: float,
+        done: Callable[[bytes | DeviceError], None],
+    ) -> bool:
+        """As `forward`, without a task: `done` gets the reply, or what there is instead.
+
+        False where nothing can be sent just now, and `done` is not called; `forward` then waits,
+        or says why.
+        """
+
+
 class Driver(Protocol):
     """One device's protocol. All calls come from one event loop; none may block it over 50 ms.
 
-    Up to `concurrency` calls of `poll`, `write` and `forward` are outstanding at once; a driver
-    with concurrency 1 is never called before its last call has ended, but by `between`. A call that
-    is cancelled leaves the driver usable or says so in its next call (`DeviceError` NOT_CONNECTED).
+    Up to `concurrency` calls of `poll`, `write` and `cip` are outstanding at once; a driver with
+    concurrency 1 is never called before its last call has ended, but by `between` of its frame. A
+    call that is cancelled leaves the driver usable or says so in its next call (`DeviceError`
+    NOT_CONNECTED).
 
     Attributes:
-        concurrency: calls outstanding at once (`enip`: the device's `in_flight`; others 1).
-        on_transaction: set by the frame; the driver calls it for each request on the wire. A driver
-            that never does has its calls recorded instead, one entry a call.
-        between: set by the frame; a driver with concurrency 1 whose poll takes several requests
-            awaits it between two of them, so that a waiting write goes first.
+        concurrency: calls outstanding at once.
+        frame: the one that it was made with; connected when the device is polled.
     """
 
     concurrency: int
-    on_transaction: Callable[[Transaction], None] | None
-    between: Callable[[], Awaitable[None]] | None
+    frame: DeviceFrame
+
+    @property
+    def cip(self) -> CipRelay | None:
+        """Where CIP requests go; None where the device understands none (`DriverSpec.relay`)."""
 
     async def open(self) -> None:
         """Connect (at most the device's `timeout_s`, name look-up included).
@@ -178,21 +223,9 @@ class Driver(Protocol):
         outcome.
         """
 
-    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
-        """The Message Router reply to `request`, byte for byte; `enip` only.
-
-        Raises:
-            DeviceError: no reply.
-            NotForwarded: this driver forwards nothing.
-        """
-
     def describe(self) -> dict[str, Any]:
         """What only this driver has to say of itself for `cpppoctl device`; cheap, plain types.
 
         Keys with a meaning for the metrics: `counters` {name: cumulative number} and `quarantined`
         [[tag, reason]].
         """
-
-
-class NotForwarded(Exception):
-    """This driver's devices understand no Message Router requests."""

@@ -3,7 +3,7 @@
     PollWork    driver.poll ──────────────────► block, or retry
     ProbeWork   driver.poll of one tag ───────► online again, or a longer back-off
     WriteWork   driver.write ─► driver.poll ──► answer with the block read back
-    ForwardWork driver.forward ───────────────► the reply, byte for byte
+    ForwardWork cip.forward ──────────────────► the reply, byte for byte
 
 Which job is next, and whether there is a connection, is for the wire to say (`.wire`).
 """
@@ -17,8 +17,8 @@ from typing import Any
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.device import Block, PolledDevice, PollWork, ProbeWork, Timestamp
 from cpppod.workers.devices.driver import (
+    CipRelay,
     DeviceError,
-    NotForwarded,
     Transaction,
     Write,
     WriteOutcome,
@@ -28,7 +28,6 @@ from cpppod.workers.devices.queue import Job
 
 CONNECTION_FAILURE, UNCONNECTED_TIMEOUT = 0x01, 0x0204  # CIP statuses for "it did not answer"
 LINK_ADDRESS_NOT_VALID = 0x0312  # ... and for "there is no connection to it"
-SERVICE_NOT_SUPPORTED = 0x08
 SILENCES_IN_A_ROW = 5  # of all devices on the wire: the connection may be half-open, make it anew
 
 log = logging.getLogger("cpppod")
@@ -65,6 +64,7 @@ class WriteWork:
 class ForwardWork:
     """A routed request, and who waits for the reply."""
 
+    cip: CipRelay
     request: bytes
     route_path: bytes
     answer: Callable[[bytes], None]
@@ -183,11 +183,9 @@ class JobRunner:
     async def _forward(self, device: PolledDevice, job: Job, started: Timestamp) -> None:
         work: ForwardWork = job.work
         timeout_s = max(0.001, job.deadline_s - started.mono_s)
-        forwarding = device.driver.forward(work.request, work.route_path, timeout_s)
+        forwarding = work.cip.forward(work.request, work.route_path, timeout_s)
         try:
             reply = await self._observed(device, "forward", forwarding, started)
-        except NotForwarded:
-            reply = error_reply(work.request, SERVICE_NOT_SUPPORTED)
         except DeviceError as error:
             if not error.connected:
                 self._note(device, error)
@@ -199,9 +197,6 @@ class JobRunner:
         self, device: PolledDevice, job: Job, started: Timestamp, ended: Callable[[], None]
     ) -> bool:
         """Do a routed request without a task, where its driver can; `ended` is called after it."""
-        relay = getattr(device.driver, "relay", None)
-        if relay is None:
-            return False
         work: ForwardWork = job.work
 
         def done(result: bytes | DeviceError) -> None:
@@ -211,8 +206,7 @@ class JobRunner:
                 ended()
 
         timeout_s = max(0.001, job.deadline_s - started.mono_s)
-        sent: bool = relay(work.request, work.route_path, timeout_s, done)
-        return sent
+        return work.cip.relay(work.request, work.route_path, timeout_s, done)
 
     def _relayed(
         self,

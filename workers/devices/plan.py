@@ -1,29 +1,20 @@
 """Which wires a worker's settings take, and what a change of the settings changes.
 
-    devices of a poller   one wire per address (modbus-tcp: units behind one gateway share it),
-                          one per device otherwise
+    devices of a poller   one wire per address where units share it, one per device otherwise
     devices of a line     one wire: the line
 
 A wire or device whose settings did not change is left alone by a reload, down to its connection and
 its place in the schedule.
 """
 
-import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.protocols.model.plant import Device, Line, Worker
-from cpppod.workers.devices.driver import Driver, Link
+from cpppod.workers.devices.driver import DeviceFrame, Driver, Link
+from cpppod.workers.devices.spec import DRIVERS, shares_address
 from cpppod.workers.transport.port import Blocking, TcpPort, make_port
-
-MODULES = {
-    "modbus-tcp": "cpppod.workers.drivers.modbus.driver",
-    "modbus-rtu": "cpppod.workers.drivers.modbus.driver",
-    "enip": "cpppod.workers.drivers.enip.driver",
-    "text": "cpppod.workers.drivers.text.driver",
-}
-SHARED_ADDRESS = frozenset({"modbus-tcp"})  # drivers of which several devices share a connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +34,12 @@ class WirePlan:
     @property
     def shared(self) -> bool:
         """Whether the connection is a link of the wire's, not the one driver's own."""
-        return self.line is not None or next(iter(self.devices.values())).driver in SHARED_ADDRESS
+        return self.line is not None or shares_address(self.driver)
+
+    @property
+    def driver(self) -> str:
+        """The driver of the wire's devices."""
+        return next(iter(self.devices.values())).driver
 
 
 def plan_wires(worker: Worker) -> tuple[dict[str, WirePlan], list[str]]:
@@ -52,8 +48,9 @@ def plan_wires(worker: Worker) -> tuple[dict[str, WirePlan], list[str]]:
     plans: dict[str, WirePlan] = {}
     problems = []
     for device in worker.devices:
-        if device.driver not in MODULES:
-            problems.append(f"device {device.name}: no driver {device.driver!r}")
+        if DRIVERS.find(device.driver) is None:
+            why = DRIVERS.failures.get(device.driver, "")
+            problems.append(f"device {device.name}: no driver {device.driver!r} {why}".rstrip())
             continue
         line = lines.get(device.address)
         if line is not None:
@@ -61,7 +58,7 @@ def plan_wires(worker: Worker) -> tuple[dict[str, WirePlan], list[str]]:
         elif worker.role == "serial":
             problems.append(f"device {device.name}: no line {device.address!r} here")
             continue
-        elif device.driver in SHARED_ADDRESS:
+        elif shares_address(device.driver):
             key = f"{device.driver} {device.address.lower()}"
             plan = WirePlan(key, (key, settle_s(device)), device.address)
         else:
@@ -85,7 +82,14 @@ def make_link(plan: WirePlan, blocking: Blocking) -> Any:
     if plan.line is not None:
         return make_port(plan.line, timeout_s=timeout_s, blocking=blocking)
     settle = max(settle_s(device) for device in plan.devices.values())
-    return TcpPort(plan.address, timeout_s=timeout_s, settle_s=settle, blocking=blocking)
+    spec = DRIVERS.find(plan.driver)
+    return TcpPort(
+        plan.address,
+        default_port=spec.default_port if spec else 0,
+        timeout_s=timeout_s,
+        settle_s=settle,
+        blocking=blocking,
+    )
 
 
 def make_drivers(
@@ -97,8 +101,9 @@ def make_drivers(
     for name in sorted(names):
         device = plan.devices[name]
         try:
-            module = importlib.import_module(MODULES[device.driver])
-            drivers[name] = module.make_driver(device, link)
+            spec = DRIVERS.find(device.driver)
+            assert spec is not None, "plan_wires leaves no device without"
+            drivers[name] = spec.make(device, link, DeviceFrame())
         except (ImportError, ValueError, KeyError, TypeError, ProtocolError) as error:
             problems.append(f"device {name}: {error}")
     return drivers, problems

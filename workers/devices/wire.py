@@ -48,7 +48,7 @@ from cpppod.workers.devices.samples import WriteRefused
 LOG_LINES, LOG_SPAN_S = 6, 60.0  # changes of one connection that are logged in so many seconds
 AFTER_ERROR_S = 1.0  # pause after an error of ours, so that it fills neither log nor processor
 SHORT_LIVED_S = 0.5  # a connection that was lost sooner is not opened again at once
-RESOURCE_UNAVAILABLE, STATE_CONFLICT = 0x02, 0x10  # CIP general statuses
+RESOURCE_UNAVAILABLE, SERVICE_NOT_SUPPORTED, STATE_CONFLICT = 0x02, 0x08, 0x10  # CIP statuses
 
 log = logging.getLogger("cpppod")
 
@@ -114,9 +114,9 @@ class Wire:
 
     def add(self, device: PolledDevice) -> None:
         """Poll this device too, from now on."""
-        driver = device.driver
-        driver.on_transaction = lambda done: device.counters.transaction(done, self._now().wall_us)
-        driver.between = self._between
+        frame = device.driver.frame
+        frame.on_transaction = lambda done: device.counters.transaction(done, self._now().wall_us)
+        frame.between = self._between
         self.devices[device.name] = device
         now = self._now()
         if not device.device.enabled:
@@ -168,8 +168,12 @@ class Wire:
             extended = UNCONNECTED_TIMEOUT if self._open else LINK_ADDRESS_NOT_VALID
             answer(error_reply(request, refused.status, extended))
             return
+        cip = device.driver.cip
+        if cip is None:
+            answer(error_reply(request, SERVICE_NOT_SUPPORTED))
+            return
         now_s = self._now().mono_s
-        work = ForwardWork(request, route_path, answer)
+        work = ForwardWork(cip, request, route_path, answer)
         job = Job(Urgency.FORWARD, name, now_s, work, deadline_s)
         job.dropped = lambda why: answer(error_reply(request, CONNECTION_FAILURE))
         if not self.queue.put(job):

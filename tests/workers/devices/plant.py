@@ -11,9 +11,10 @@ from cpppod.protocols.modbus.faults import parse_fault
 from cpppod.protocols.modbus.specs import parse_range
 from cpppod.protocols.model.plant import Device, Group, Line, Tag
 from cpppod.workers.devices.device import Block, PolledDevice
+from cpppod.workers.devices.driver import DeviceFrame
 from cpppod.workers.devices.jobs import WriteAnswer, clock
+from cpppod.workers.devices.spec import DRIVERS
 from cpppod.workers.devices.wire import Wire
-from cpppod.workers.drivers.modbus.driver import make_driver
 from cpppod.workers.simulators.modbus.simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
 from cpppod.workers.transport.port import TcpPort, make_port
 from tests.patience import PATIENCE_S
@@ -131,7 +132,9 @@ async def polled(
     link: Any = make_port(line) if line else TcpPort(address, timeout_s=devices[0].timeout_s)
     wire = Wire("wire", link, publish=published.take, address=address)
     for each in devices:
-        driver = make_driver(each, link)
+        spec = DRIVERS.find(each.driver)
+        assert spec is not None
+        driver = spec.make(each, link, DeviceFrame())
         wire.add(PolledDevice(each, driver, alone=len(devices) == 1, now=clock()))
     task = asyncio.create_task(wire.run())
     try:

@@ -6,7 +6,13 @@ from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Histogram
 from cpppod.workers.devices.device import PolledDevice, PollWork, Timestamp
-from cpppod.workers.devices.driver import DeviceError, Sample, Transaction, WriteOutcome
+from cpppod.workers.devices.driver import (
+    DeviceError,
+    DeviceFrame,
+    Sample,
+    Transaction,
+    WriteOutcome,
+)
 from cpppod.workers.devices.health import (
     GARBLED_PER_SILENT,
     PROBE_SHARE,
@@ -238,8 +244,8 @@ class Silent:
     """A driver that is never asked: these tests feed its answers in."""
 
     concurrency = 1
-    on_transaction = None
-    between = None
+    cip = None
+    frame = DeviceFrame()
 
     async def open(self) -> None: ...
 
@@ -251,16 +257,13 @@ class Silent:
     async def write(self, writes: object) -> WriteOutcome:
         return WriteOutcome()
 
-    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
-        return b""
-
     def describe(self) -> dict[str, object]:
         return {}
 
 
 def polled_device(now: Timestamp, **keys: object) -> PolledDevice:
     device = Device("d", "modbus-tcp", "x:1", groups=(group("g", 1.0),), **keys)  # type: ignore[arg-type]
-    return PolledDevice(device, Silent(), alone=True, now=now)  # type: ignore[arg-type]
+    return PolledDevice(device, Silent(), alone=True, now=now)
 
 
 def at(seconds: float) -> Timestamp:

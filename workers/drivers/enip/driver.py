@@ -11,7 +11,7 @@ a class 3 connection (`connected`) whose path begins with the route.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +37,9 @@ from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import (
     DeviceError,
+    DeviceFrame,
     Link,
     Sample,
-    Transaction,
     Write,
     WriteOutcome,
 )
@@ -78,9 +78,11 @@ class PolledGroup:
         )
 
 
-def make_driver(device: Device, link: Link | None = None) -> "EnipDriver":
+def make_driver(
+    device: Device, link: Link | None = None, frame: DeviceFrame | None = None
+) -> "EnipDriver":
     """The driver of `device`; `link` is not used, each device has a connection of its own."""
-    return EnipDriver(device)
+    return EnipDriver(device, frame or DeviceFrame())
 
 
 class EnipDriver:
@@ -90,12 +92,11 @@ class EnipDriver:
         concurrency: calls outstanding at once: the device's `in_flight`.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, frame: DeviceFrame) -> None:
         host, _, port = device.address.rpartition(":")
         self.device = device
         self.concurrency = max(1, device.in_flight)
-        self.on_transaction: Callable[[Transaction], None] | None = None
-        self.between: Callable[[], Awaitable[None]] | None = None
+        self.frame = frame
         self._host, self._port = (host, int(port)) if port.isdigit() else (device.address, PORT)
         self._route = encode_route_path(device.route_path)
         self._connection: OriginatorConnection | None = None
@@ -332,6 +333,11 @@ class EnipDriver:
         return None
 
     # -- forwarding -------------------------------------------------------------------------------
+
+    @property
+    def cip(self) -> "EnipDriver":
+        """Its devices understand CIP."""
+        return self
 
     async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
         """The target's reply to `request`; `route_path` is what is left of it here."""

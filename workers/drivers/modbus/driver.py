@@ -13,7 +13,6 @@ boundary of the plan.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cpppod.protocols.modbus import pdu
@@ -26,8 +25,8 @@ from cpppod.protocols.model.plant import Device, Group
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import (
     DeviceError,
+    DeviceFrame,
     Link,
-    NotForwarded,
     Sample,
     Transaction,
     Write,
@@ -45,7 +44,9 @@ GOOD = int(Quality.GOOD)
 PLANS_KEPT = 256  # groups, and parts of them that were asked again
 
 
-def make_driver(device: Device, link: Link | None = None) -> "ModbusDriver":
+def make_driver(
+    device: Device, link: Link | None = None, frame: DeviceFrame | None = None, *, rtu: bool = False
+) -> "ModbusDriver":
     """The driver of `device`, on `link` or on a TCP connection of its own.
 
     Raises:
@@ -57,7 +58,7 @@ def make_driver(device: Device, link: Link | None = None) -> "ModbusDriver":
         settle_s = float(device.model.get("pause_after_connect_s", 0.0))
         own = TcpPort(device.address, timeout_s=device.timeout_s, settle_s=settle_s)
         link = own
-    return ModbusDriver(device, model, exchange_on(link, rtu=device.driver == "modbus-rtu"), own)
+    return ModbusDriver(device, model, exchange_on(link, rtu=rtu), own, frame or DeviceFrame())
 
 
 def exchange_on(link: Any, *, rtu: bool) -> Exchange:
@@ -79,12 +80,17 @@ class ModbusDriver:
     """One unit; satisfies `Driver`."""
 
     concurrency = 1
+    cip = None
 
     def __init__(
-        self, device: Device, model: Model, exchange: Exchange, own: TcpPort | None = None
+        self,
+        device: Device,
+        model: Model,
+        exchange: Exchange,
+        own: TcpPort | None,
+        frame: DeviceFrame,
     ) -> None:
-        self.on_transaction: Callable[[Transaction], None] | None = None
-        self.between: Callable[[], Awaitable[None]] | None = None
+        self.frame = frame
         self._device = device
         self._model = model
         self._exchange = exchange
@@ -115,8 +121,8 @@ class ModbusDriver:
         parts: dict[str, bytearray] = {}
         silent = 0
         for block in self._cells.blocks(group):
-            if samples and self.between is not None:
-                await self.between()
+            if samples:
+                await self.frame.between()
             try:
                 if silent < 2:  # after two in a row the device itself is silent
                     await self._read_block(block, samples, parts)
@@ -189,8 +195,7 @@ class ModbusDriver:
             if divided is None:
                 continue
             for half in divided:
-                if self.between is not None:
-                    await self.between()
+                await self.frame.between()
                 try:
                     data = await self._read(half)
                 except ModbusException as error:
@@ -338,17 +343,12 @@ class ModbusDriver:
             ended_s = time.monotonic()
             if self._pause_s:
                 self._free_s = ended_s + self._pause_s
-            if self.on_transaction is not None:
-                text = f"unit {device.unit} {request}"
-                if detail and "CRC" in detail:
-                    result = "crc"
-                self.on_transaction(
-                    Transaction(operation, text, result, ended_s - started_s, detail, code, weight)
-                )
-
-    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
-        """Modbus devices understand no CIP."""
-        raise NotForwarded
+            text = f"unit {device.unit} {request}"
+            if detail and "CRC" in detail:
+                result = "crc"
+            self.frame.on_transaction(
+                Transaction(operation, text, result, ended_s - started_s, detail, code, weight)
+            )
 
     def describe(self) -> dict[str, Any]:
         """Counters of the wire, quarantined tags, what a cycle costs."""

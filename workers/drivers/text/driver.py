@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cpppod.protocols.model.plant import Device, Group, Tag
@@ -30,8 +29,8 @@ from cpppod.protocols.text.formats import (
 from cpppod.protocols.text.framer import Found, Framer
 from cpppod.workers.devices.driver import (
     DeviceError,
+    DeviceFrame,
     Link,
-    NotForwarded,
     Sample,
     Transaction,
     Write,
@@ -51,7 +50,9 @@ SHOWN = 60  # characters of a frame in a text for people
 _UNKNOWN: Sample = (None, int(Quality.NOT_YET_KNOWN))
 
 
-def make_driver(device: Device, link: Link | None = None) -> "TextDriver":
+def make_driver(
+    device: Device, link: Link | None = None, frame: DeviceFrame | None = None
+) -> "TextDriver":
     """The driver of `device`, on `link` or on a TCP connection of its own.
 
     Raises:
@@ -73,23 +74,24 @@ def make_driver(device: Device, link: Link | None = None) -> "TextDriver":
             if made.listen
             else TcpPort(device.address, default_port=0, timeout_s=device.timeout_s)
         )
-    return TextDriver(device, made, own or link, own)
+    return TextDriver(device, made, own or link, own, frame or DeviceFrame())
 
 
 class TextDriver:
     """One device that speaks text; satisfies `Driver`."""
 
     concurrency = 1
+    cip = None
 
     def __init__(
         self,
         device: Device,
         made: TextSettings,
         link: Any,
-        own: TcpPort | TcpListener | None = None,
+        own: TcpPort | TcpListener | None,
+        frame: DeviceFrame,
     ) -> None:
-        self.on_transaction: Callable[[Transaction], None] | None = None
-        self.between: Callable[[], Awaitable[None]] | None = None
+        self.frame = frame
         self._device = device
         self._settings = made
         self._link: Any = link
@@ -181,8 +183,8 @@ class TextDriver:
                 by_frame.setdefault(held[0].name, []).append((tag, held[1]))
         silent: list[str] = []
         for number, (name, wanted) in enumerate(by_frame.items()):
-            if number and self.between is not None:
-                await self.between()
+            if number:
+                await self.frame.between()
             frame = self._settings.frames[name]
             samples |= await self._frame(frame, wanted, silent)
         if by_frame and len(silent) == len(by_frame):
@@ -224,8 +226,7 @@ class TextDriver:
             found = await self._mailbox.take(name, max(0.0, min(left_s, WRITES_GO_S)))
             if found is not None or left_s <= 0:
                 return found
-            if self.between is not None:
-                await self.between()
+            await self.frame.between()
 
     async def _ask(self, frame: Frame) -> Found | Nothing | None:
         refusals = (*frame.refusals, *self._settings.refusals)
@@ -305,11 +306,11 @@ class TextDriver:
         finally:
             self._mailbox.expect(())
             self._asked_s = time.monotonic()
-            if self.on_transaction is not None:
-                text = _shown(request.encode())
-                spent_s = self._asked_s - started_s
-                done = Transaction(operation, text, result, spent_s, detail, code, weight)
-                self.on_transaction(done)
+            text = _shown(request.encode())
+            spent_s = self._asked_s - started_s
+            self.frame.on_transaction(
+                Transaction(operation, text, result, spent_s, detail, code, weight)
+            )
 
     async def _reply(self) -> Found | None:
         """The frame that is expected; read here where no reader task does."""
@@ -323,10 +324,6 @@ class TextDriver:
             if left_s <= 0:
                 return None
             await self._feed(await self._link.receive(left_s))
-
-    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
-        """Text devices understand no CIP."""
-        raise NotForwarded
 
     def describe(self) -> dict[str, Any]:
         """Counters of the stream, and the last frame."""

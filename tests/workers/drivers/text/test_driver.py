@@ -17,7 +17,7 @@ import uvloop
 
 from cpppod.protocols.model.plant import Device, Group, Line, Tag
 from cpppod.protocols.model.values import Quality, quality
-from cpppod.workers.devices.driver import DeviceError, NotForwarded, Transaction
+from cpppod.workers.devices.driver import DeviceError, DeviceFrame, Transaction
 from cpppod.workers.drivers.text.driver import TextDriver, make_driver
 from cpppod.workers.drivers.text.listener import TcpListener
 from cpppod.workers.simulators.text import Connection, Disturbance, Instrument, NmeaSource, Scale
@@ -255,7 +255,7 @@ def test_a_write_sends_the_command_and_a_refusal_is_its_outcome() -> None:
             served(scale) as (address, _),
             opened(make_driver(device("sics", address, TARE, ORDERS))) as driver,
         ):
-            driver.on_transaction = seen.append
+            driver.frame.on_transaction = seen.append
             assert (await driver.poll(ORDERS))["zero"] == (None, int(Quality.NOT_YET_KNOWN))
             assert (await driver.write([(tare, 0, [1.25])])).status == 0
             assert (await driver.poll(TARE))["tare"] == (1.25, GOOD)
@@ -273,8 +273,7 @@ def test_a_write_sends_the_command_and_a_refusal_is_its_outcome() -> None:
             assert (await driver.poll(ORDERS))["zero"] == (1, GOOD)
             not_set = await driver.write([(replace(tare, address="weight"), 0, [1])])
             assert not_set.status == 0x0E
-            with pytest.raises(NotForwarded):
-                await driver.forward(b"", b"", 1.0)
+            assert driver.cip is None
         results = [(done.operation, done.result) for done in seen]
         assert results == [
             ("write", "ok"),
@@ -351,7 +350,7 @@ def test_one_silent_frame_of_two_is_a_quality_of_its_tags() -> None:
         async with served(Script(b"S D      2.000 kg\r\n")) as (address, _):
             made = replace(device("sics", address, group), timeout_s=1.0)
             async with opened(make_driver(made)) as driver:
-                driver.between = between
+                driver.frame.between = between
                 samples = await driver.poll(group)
                 assert samples == {
                     "weight": (2.0, GOOD),
@@ -437,10 +436,10 @@ def test_a_write_goes_while_a_poll_waits_for_a_frame_that_comes_by_itself() -> N
             async with opened(make_driver(made)) as driver:
 
                 async def between() -> None:
-                    driver.between = None
+                    driver.frame.between = DeviceFrame().between
                     assert (await driver.write([(start, 0, [1])])).status == 0
 
-                driver.between = between
+                driver.frame.between = between
                 assert await driver.poll(group) == {"w": (7, GOOD)}
 
     run(test)

@@ -1,0 +1,129 @@
+"""What the rest of the gateway knows of a driver: its manifest, and the list of them.
+
+A driver is a folder of its own (`workers/drivers/NAME`): `spec.py` with its `DriverSpec`,
+`settings.py` with the keys of `[device.NAME]` that are its own, `driver.py` with its `Driver`.
+It is told to the gateway by a line in `DRIVERS`, or by an entry point `cpppod.drivers` of another
+package (docs/extending.md). Nobody else compares its name.
+
+    configuration   settings, check, check_tag, place      what a file may say
+    topology        shares_address, relay                  which worker owns the device
+    the frame       make, shares_address, default_port     the wire and the driver
+    people          title, simulator, counters             docs, and a device to try it with
+
+A manifest imports nothing but the standard library and this module at its top; what it needs to
+check or to make is imported when that is done.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from cpppod.protocols.model.plant import Device, Tag
+from cpppod.workers.devices.driver import DeviceFrame, Driver, Link
+from cpppod.workers.registry import Registry
+
+Mistake = tuple[str, Any, str]  # key (`frames.x.pattern` within tables), value found, expectation
+
+
+class Place(Enum):
+    """What a driver speaks over: a `host:port`, a serial line, or either."""
+
+    ADDRESS = "address"
+    LINE = "line"
+    EITHER = "either"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedDevice:
+    """A device to try the driver with.
+
+    Attributes:
+        module: run as `python -m MODULE ARGUMENTS`; it ends by SIGINT.
+        arguments: `{address}` in them is where it is to be: a free `host:port`, or the path of a
+            serial line.
+        configuration: TOML with one device and one of its groups or more, `{address}` likewise.
+    """
+
+    module: str
+    arguments: tuple[str, ...]
+    configuration: str
+
+
+def _anything_goes(device: Device) -> tuple[Any, list[Mistake]]:
+    return device.options, []
+
+
+def _any_tag(tag: Tag, settings: Any) -> Iterable[Mistake]:
+    return ()
+
+
+def _no_bit(address: str) -> int | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverSpec:
+    """The manifest of one driver.
+
+    Attributes:
+        name: what `driver` in a device's table calls it.
+        title: what it speaks to, for people.
+        place: where its devices may be.
+        make: (device, link, frame) -> its driver; no I/O. `link` is None where the driver opens a
+            connection of its own to `device.address`, else the wire that it shares.
+        default_port: of an address without one, 0 where there is none.
+        shares_address: several devices (units) at one address share its connection.
+        settings: `package.module:Class` of the keys that are its own (a `workers.settings.Section`;
+            only the configuration imports it). A key that `plant.Device` has is set there, every
+            other in its `options`. "": it has none.
+        from_model: those of its keys that a device model may give in the device's stead.
+        elsewhere: those that devices of other drivers may carry too, without an effect.
+        check: (device, without its groups) -> its settings as `check_tag` takes them, None where
+            they are of no use; and every mistake in them.
+        check_tag: (tag, settings) -> every mistake in it.
+        bit_of: (a tag's address) -> the bit that it names itself, None for none.
+        relay: its devices understand CIP: its drivers have a `cip`.
+        counters: names of what `Driver.describe` counts, on the metrics page `cpppod_NAME_total`.
+        simulator: a device to try it with.
+    """
+
+    name: str
+    title: str
+    place: Place
+    make: Callable[[Device, Link | None, DeviceFrame], Driver]
+    default_port: int = 0
+    shares_address: bool = False
+    settings: str = ""
+    from_model: frozenset[str] = frozenset()
+    elsewhere: frozenset[str] = frozenset()
+    check: Callable[[Device], tuple[Any, list[Mistake]]] = _anything_goes
+    check_tag: Callable[[Tag, Any], Iterable[Mistake]] = _any_tag
+    bit_of: Callable[[str], int | None] = _no_bit
+    relay: bool = False
+    counters: tuple[str, ...] = ()
+    simulator: SimulatedDevice | None = None
+
+
+DRIVERS = Registry(
+    DriverSpec,
+    "cpppod.drivers",
+    {
+        "modbus-tcp": "cpppod.workers.drivers.modbus.spec:TCP",
+        "modbus-rtu": "cpppod.workers.drivers.modbus.spec:RTU",
+        "enip": "cpppod.workers.drivers.enip.spec:SPEC",
+        "text": "cpppod.workers.drivers.text.spec:SPEC",
+    },
+)
+
+
+def shares_address(driver: str) -> bool:
+    """Whether devices of that driver at one address share a connection."""
+    spec = DRIVERS.find(driver)
+    return spec is not None and spec.shares_address
+
+
+def relays(driver: str) -> bool:
+    """Whether devices of that driver understand CIP."""
+    spec = DRIVERS.find(driver)
+    return spec is not None and spec.relay

@@ -1,0 +1,59 @@
+"""The manifest of the EtherNet/IP driver."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from cpppod.protocols.model.errors import ProtocolError
+from cpppod.protocols.model.plant import Device, Tag
+from cpppod.workers.devices.driver import DeviceFrame, Driver, Link
+from cpppod.workers.devices.spec import DriverSpec, Mistake, Place, SimulatedDevice
+
+CONFIGURATION = """\
+[device.controller]
+driver = "enip"
+address = "{address}"
+timeout = "500ms"
+
+[[device.controller.group]]
+name = "all"
+period = "1s"
+tags = [
+    { name = "level", address = "Level", type = "REAL" },
+    { name = "setpoint", address = "Setpoint", type = "DINT", writable = true },
+]
+"""
+
+
+def _make(device: Device, link: Link | None, frame: DeviceFrame) -> Driver:
+    from cpppod.workers.drivers.enip.driver import make_driver
+
+    return make_driver(device, link, frame)
+
+
+def _check_tag(tag: Tag, settings: Any) -> Iterator[Mistake]:
+    from cpppod.protocols.enip.originator.operations import parse_operations
+
+    try:
+        list(parse_operations([tag.address]))
+    except (ProtocolError, ValueError) as error:
+        yield "address", tag.address, f"a tag or attribute of a controller ({error})"
+
+
+SPEC = DriverSpec(
+    name="enip",
+    title="EtherNet/IP controllers and devices",
+    place=Place.ADDRESS,
+    make=_make,
+    default_port=44818,
+    settings="cpppod.workers.drivers.enip.settings:EnipSettings",
+    from_model=frozenset({"in_flight"}),
+    elsewhere=frozenset({"in_flight", "route_path", "connected"}),
+    check_tag=_check_tag,
+    relay=True,
+    counters=("polls", "messages", "write_requests", "forwards", "late"),
+    simulator=SimulatedDevice(
+        "cpppod.commands.enip_server",
+        ("-a", "{address}", "Level=REAL", "Setpoint=DINT"),
+        CONFIGURATION,
+    ),
+)
