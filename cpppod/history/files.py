@@ -25,6 +25,7 @@ from typing import IO, Any, cast
 
 from cpppod.history.timestamp import timestamp
 
+BYTE_ORDER_MARK = "\ufeff"  # what some editors put before the first line
 MAX_LINE = 16 * 1024 * 1024  # characters: a record of 200,000 registers; more is no history file
 
 _OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -58,10 +59,19 @@ class Record:
         Raises:
             DataError: it is no JSON.
         """
-        try:
-            return json.loads(self.text)
-        except ValueError as error:
-            raise DataError(f"no JSON data: {self.text[:80]!r}: {error}") from error
+        return parse_json(self.text)
+
+
+def parse_json(text: str) -> Any:
+    """The value of JSON text, however it is nested.
+
+    Raises:
+        DataError: it is no JSON, or nested deeper than the parser goes.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"no JSON data: {text[:80]!r}: {error}") from error
 
 
 def opener(path: str | os.PathLike[str], mode: str = "rb") -> IO[bytes]:
@@ -109,7 +119,7 @@ def parse_record(line: bytes) -> Record | None:
     Raises:
         DataError: not one of those, or without its line end: torn off while it was written.
     """
-    text = line.decode("utf-8", "surrogateescape")
+    text = line.decode("utf-8", "surrogateescape").removeprefix(BYTE_ORDER_MARK)
     stripped = text.lstrip()
     if not stripped or stripped.startswith("#"):
         return None
@@ -119,7 +129,7 @@ def parse_record(line: bytes) -> Record | None:
     if len(parts) != 3:
         raise DataError(f"no record: {stripped[:80]!r}")
     try:
-        return Record(timestamp(parts[0]), json.loads(parts[1]), parts[2])
+        return Record(timestamp(parts[0]), parse_json(parts[1]), parts[2])
     except ValueError as error:
         raise DataError(f"no record: {stripped[:80]!r}: {error}") from error
 

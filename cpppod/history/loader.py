@@ -13,18 +13,16 @@ INITIAL ──► STREAMING ──► AWAITING ──► (again)
 """
 
 import collections
-import json
 import os
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Any
 
-from cpppod.history.files import DataError, HistoryExhausted, IframeError
+from cpppod.history.files import DataError, HistoryExhausted, IframeError, parse_json
 from cpppod.history.reader import What, Where, reader
 from cpppod.history.timestamp import timestamp
 
 Event = dict[str, Any]
-AHEAD = 1_000  # events read ahead at most, however many are due
 
 
 class State(IntEnum):
@@ -46,7 +44,7 @@ class loader(reader):
     What was recorded before `historical` in its file comes first, as one event.
 
     Args:
-        lookahead: seconds (of real time) that `future` is filled ahead.
+        lookahead: seconds (of real time) that `load` is ahead of the moment reached.
         duration: end after so many seconds of history.
         values: registers and values to begin with, as of time 0.0.
 
@@ -99,11 +97,11 @@ class loader(reader):
         self,
         limit: int | None = None,
         upcoming: float | timestamp | None = None,
-        on_bad_iframe: int = FAIL,
+        on_bad_iframe: int = SUPPRESS,
         on_bad_data: int = SUPPRESS,
         encoding: str | None = None,
     ) -> tuple[timestamp, list[Event]]:
-        """The moment of history reached, and what has become due up to it, in order.
+        """The moment of history reached, and what is due up to it and `lookahead`, in order.
 
         Each event is {"timestamp": when, "command": "register", "values": {register: value}}.
 
@@ -117,12 +115,13 @@ class loader(reader):
             IframeError, DataError: as asked for by RAISE; the state is then FAILED.
         """
         current = self.advance() if upcoming is None else timestamp(upcoming)
+        due = current + (self.lookahead or 0.0) * self.factor if upcoming is None else current
         deadline = None if self.duration is None else self.historical + self.duration
-        if deadline is not None and current > deadline:
-            current = deadline
+        if deadline is not None:
+            current, due = min(current, deadline), min(due, deadline)
         events: list[Event] = []
         while limit is None or len(events) < limit:
-            event = self._next(current, on_bad_iframe, on_bad_data)
+            event = self._next(due, on_bad_iframe, on_bad_data)
             if event is None:
                 break
             self._apply(event)
@@ -228,10 +227,7 @@ def _values(when: timestamp | None, text: str | None) -> dict[str, Any] | None:
     """
     if when is None or text is None:
         raise DataError("no record")
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"no JSON data: {text[:80]!r}") from error
+    data = parse_json(text)
     if isinstance(data, str):
         return None
     if not isinstance(data, dict):

@@ -6,9 +6,10 @@
 In a file, data is {"device.tag": value}; where a value is not good, the record's serial is a map of
 tag to quality. What is not JSON (bytes, not a number) is null there, or text. What is imported
 twice is in the store once: a record's key is its file's name, the time of the first one, and its
-place.
+place. A name that no tag can have is left out and said; the rest goes on.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,10 +25,7 @@ from cpppod.workers.historian.stores.store import Batch, Reading
 
 BATCH = 2_000  # readings in one commit
 GROUP = "imported"
-
-
-class TransferError(ValueError):
-    """A recording that cannot go there; the text says why."""
+PUBLISHER_LENGTH = 96  # characters
 
 
 def export_history(
@@ -80,18 +78,20 @@ def import_history(
     device: str = "",
     since_us: int = 0,
     until_us: int = END_US,
+    left_out: dict[str, str] | None = None,
 ) -> int:
     """Put a recording into a store; how many readings are new there.
 
     Args:
         url: a store's folder or URL; made if it is not there.
         device: what registers and tags without a device belong to.
+        left_out: gets each name that no tag can have, and why; the others are put in.
 
     Raises:
         RecordingError: there is nothing at `source`.
-        TransferError: a tag without a device, and none was given.
         StoreError: the store cannot be used.
     """
+    refused = {} if left_out is None else left_out
     added = 0
     with closing(open_store(url, {"roll_up": False})) as store:
         store.open()
@@ -99,7 +99,7 @@ def import_history(
         publisher, epoch = f"import-{Path(source).name}"[:64], 0
         for sequence, moment in enumerate(moments(source, patterns, since_us, until_us), 1):
             epoch = epoch or max(moment.time_us // 1000, 1)
-            for name, samples in _by_device(moment, device).items():
+            for name, samples in _by_device(moment, device, refused).items():
                 batch.readings.append(
                     _reading(publisher, epoch, sequence, name, moment.time_us, samples)
                 )
@@ -110,16 +110,30 @@ def import_history(
     return added
 
 
-def _by_device(moment: RecordedChange, device: str) -> dict[str, dict[str, tuple[Any, int]]]:
+def _by_device(
+    moment: RecordedChange, device: str, left_out: dict[str, str]
+) -> dict[str, dict[str, tuple[Any, int]]]:
     found: dict[str, dict[str, tuple[Any, int]]] = {}
     for tag, sample in moment.samples.items():
         owner, dot, name = tag.partition(".")
         if not dot:
             owner, name = device, tag
-        if not owner:
-            raise TransferError(f"{tag}: of no device; name one with device=")
-        found.setdefault(owner, {})[name] = sample
+        if owner and name:
+            found.setdefault(owner, {})[name] = sample
+        elif tag not in left_out:
+            left_out[tag] = (
+                "no tag's name" if dot or not tag else "of no device: name one, --device"
+            )
     return found
+
+
+def _publisher(base: str, device: str) -> str:
+    """A publisher for each device, within what a store takes for a name."""
+    name = f"{base}:{device}"
+    if len(name) <= PUBLISHER_LENGTH:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{name[: PUBLISHER_LENGTH - len(digest) - 1]}~{digest}"
 
 
 def _reading(
@@ -134,7 +148,7 @@ def _reading(
     if not any(qualities):  # type: ignore[arg-type]
         qualities = int(Quality.GOOD)
     return Reading(
-        f"{publisher}:{device}"[:96],
+        _publisher(publisher, device),
         epoch,
         sequence,
         device,

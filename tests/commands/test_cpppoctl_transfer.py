@@ -36,6 +36,33 @@ def test_what_cannot_be_moved_is_said(
     plant: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["import", str(plant), str(tmp_path / "store")]) == 1
-    assert "cpppoctl: import: 40001" in capsys.readouterr().err
+    assert "cpppoctl: import: '40001' is left out: of no device" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "none"), str(tmp_path / "out.hst")]) == 1
     assert "cpppoctl: export:" in capsys.readouterr().err
+
+
+def test_one_bad_name_leaves_out_itself_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with logger(tmp_path / "plant.hst") as file:
+        for name in (".level", "pump.", "", "pump.speed", "40001"):
+            file.write({name: 1}, now=T0)
+    arguments = ["import", str(tmp_path / "plant.hst"), str(tmp_path / "store"), "--device", "x"]
+    assert main(arguments) == 1
+    told = capsys.readouterr()
+    assert told.out == "2 readings are new in the store\n"
+    assert [line.split(" is left out")[0] for line in told.err.splitlines()] == [
+        f"cpppoctl: import: {name!r}" for name in (".level", "pump.", "")
+    ]
+    assert "--device" not in told.err  # it was given
+    with history(str(tmp_path / "store")) as past:
+        assert past.tags() == ["pump.speed", "x.40001"]
+
+
+def test_long_device_names_that_begin_alike_keep_their_readings(tmp_path: Path) -> None:
+    long = "a" * 100
+    with logger(tmp_path / "plant.hst") as file:
+        file.write({f"{long}1.level": 1, f"{long}2.level": 2}, now=T0)
+    assert main(["import", str(tmp_path / "plant.hst"), str(tmp_path / "store")]) == 0
+    with history(str(tmp_path / "store")) as past:
+        assert past.tags() == [f"{long}1.level", f"{long}2.level"]

@@ -23,6 +23,7 @@ from cpppod.history import (
     timestamp,
 )
 from cpppod.history.files import Record, history_files, lines, parse_record
+from cpppod.history.recording import moments
 from tests import peers
 from tests.patience import PATIENCE_S
 
@@ -304,6 +305,42 @@ def test_a_corrupt_first_record_is_treated_as_asked(tmp_path: Path, action: int)
         assert len(events) == (1 if action == loader.SUPPRESS else 0)
     assert bool(history) is False
     assert (history.state == loader.FAILED) == (action != loader.SUPPRESS)
+
+
+def test_a_bad_first_line_or_a_byte_order_mark_hides_nothing(tmp_path: Path) -> None:
+    older = record(tmp_path / "plant.hst.0", (0, {"a": 0}))
+    older.write_bytes(b"not a record\n" + older.read_bytes())
+    newer = record(tmp_path / "plant.hst", (1, {"a": 1}))
+    newer.write_bytes("\ufeff".encode() + newer.read_bytes())
+    history = loader(tmp_path / "plant.hst", historical=T0, factor=1e9)
+    found = []
+    while history:
+        found += [event["values"]["a"] for event in history.load()[1]]
+    assert found == [0, 1]
+    assert history.corrupt == 1
+
+
+@pytest.mark.parametrize("where", [1, 2])
+def test_a_record_nested_beyond_reason_is_corrupt(tmp_path: Path, where: int) -> None:
+    path = record(tmp_path / "plant.hst", (0, {"a": 0}), (1, {"a": 1}))
+    parts = [timestamp(T0 + 0.5).render(ms=3).encode(), b"0", b"{}"]
+    parts[where] = b"[" * 100_000
+    first, rest = path.read_bytes().split(b"\n", 1)
+    path.write_bytes(first + b"\n" + b"\t".join(parts) + b"\n" + rest)
+    history = loader(path, historical=T0, factor=1e9)
+    assert [event["values"]["a"] for event in history.load()[1]] == [0, 1]
+    assert history.corrupt == 1
+    corrupt: list[str] = []
+    assert len(list(moments(str(path), corrupt=corrupt))) == 2
+    assert len(corrupt) == 1
+
+
+def test_what_is_due_within_the_lookahead_is_given_out(tmp_path: Path) -> None:
+    path = record(tmp_path / "plant.hst", *((n, {"a": n}) for n in range(10)))
+    far = time.time() + 3_600  # the moment reached lies before the recording
+    history = loader(path, historical=T0, basis=far, factor=2.0, lookahead=3_601.6)
+    found = [event["values"]["a"] for event in history.load()[1]]
+    assert found[:4] == [0, 1, 2, 3] and len(found) < 10
 
 
 def test_an_empty_newest_file_hides_nothing(tmp_path: Path) -> None:

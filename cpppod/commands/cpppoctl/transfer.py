@@ -12,10 +12,11 @@ from collections.abc import Callable
 from cpppod.history.files import COMPRESSIONS
 from cpppod.history.playback import moment_us
 from cpppod.history.recording import END_US, RecordingError
-from cpppod.history.transfer import TransferError, export_history, import_history
+from cpppod.history.transfer import export_history, import_history
 from cpppod.workers.historian.stores.opening import store_examples
 from cpppod.workers.historian.stores.store import StoreError
 
+NAMES_SHOWN = 20  # of those left out
 Add = Callable[..., argparse.ArgumentParser]
 
 
@@ -67,8 +68,9 @@ def export(given: argparse.Namespace) -> int:
 
 
 def bring_in(given: argparse.Namespace) -> int:
-    """`cpppoctl import`: the exit status."""
-    return _done(
+    """`cpppoctl import`: the exit status, 1 also where a name had to be left out."""
+    left_out: dict[str, str] = {}
+    status = _done(
         given,
         lambda: import_history(
             given.source,
@@ -77,15 +79,22 @@ def bring_in(given: argparse.Namespace) -> int:
             device=given.device,
             since_us=given.begin,
             until_us=given.end,
+            left_out=left_out,
         ),
         "readings are new in the store",
     )
+    for tag, reason in list(left_out.items())[:NAMES_SHOWN]:
+        print(f"cpppoctl: import: {tag!r} is left out: {reason}", file=sys.stderr)
+    if len(left_out) > NAMES_SHOWN:
+        more = len(left_out) - NAMES_SHOWN
+        print(f"cpppoctl: import: {more} more names are left out", file=sys.stderr)
+    return status or int(bool(left_out))
 
 
 def _done(given: argparse.Namespace, work: Callable[[], int], what: str) -> int:
     try:
         count = work()
-    except (RecordingError, TransferError, StoreError, OSError) as error:
+    except (RecordingError, StoreError, OSError) as error:
         print(f"cpppoctl: {given.command}: {error}", file=sys.stderr)
         return 1
     print(json.dumps({"count": count}) if given.json else f"{count} {what}")
