@@ -304,17 +304,26 @@ class Image:
     def carry_over(
         self, former: Variable, variable: Variable, groups: Mapping[str, GroupState]
     ) -> None:
-        """A device has been declared anew: what did not change keeps its value and quality."""
+        """A device has been declared anew: what did not change keeps its value and quality.
+
+        A tag that is in another group now is not known until that group is read: nothing would
+        say how old its value is.
+        """
         old, new = former.type, variable.type
         assert isinstance(old, Structure) and isinstance(new, Structure)
+        continued = {
+            id(before): self.groups.get((variable.device, name)) for name, before in groups.items()
+        }
         for member in new.members:
             known = old.member(member.name)
             sample = former.samples.get(member.name.casefold())
             if member.hidden or known is None or sample is None:
                 continue
-            if (known.type, known.length) == (member.type, member.length):
+            ours = variable.samples[member.name.casefold()]
+            same = (known.type, known.length) == (member.type, member.length)
+            if same and continued.get(id(sample.group)) is ours.group:
                 structures.store(variable.data, member, structures.load(former.data, known))
-                variable.samples[member.name.casefold()].quality = sample.quality
+                ours.quality = sample.quality
         for name, before in groups.items():
             group = self.groups.get((variable.device, name))
             if group is not None:

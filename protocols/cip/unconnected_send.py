@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cpppod.protocols.cip.epath import class_path
 from cpppod.protocols.cip.message_router import UNCONNECTED_SEND, MessageRouterRequest
 from cpppod.protocols.cip.status import CipError, GeneralStatus
+from cpppod.protocols.model.errors import EncodeError
 
 CONNECTION_MANAGER = 0x06
 CONNECTION_MANAGER_PATH = class_path(CONNECTION_MANAGER, 1)
@@ -49,7 +50,13 @@ class UnconnectedSend:
     timeout_ticks: int = 0x9D
 
     def encode_data(self) -> bytes:
-        """The service's data."""
+        """The service's data.
+
+        Raises:
+            EncodeError: a request longer than its length can say, or a route that is no path.
+        """
+        if len(self.request) > 0xFFFF or len(self.route_path) & 1 or len(self.route_path) > 510:
+            raise EncodeError(f"request of {len(self.request)} bytes to be routed", status=0x1A)
         return b"".join(
             (
                 _HEAD.pack(self.priority_tick, self.timeout_ticks, len(self.request)),

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cpppod.protocols.enip.encapsulation import Status
-from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
+MAX_MESSAGE = 65_489  # bytes: a frame's data without what stands around a connected message
 MAX_ITEMS = 4  # address, data, and two sockaddr items: no legal message has more
 INVALID_DATA = 0x0003  # encapsulation status for a malformed data part
 _PREFIX = struct.Struct("<IHH")
@@ -102,8 +103,14 @@ class UnconnectedMessage:
     extra: tuple[Item, ...] = ()
 
     def encode(self) -> bytes:
-        """The data of a SendRRData frame."""
+        """The data of a SendRRData frame.
+
+        Raises:
+            EncodeError: a message longer than an item can be.
+        """
         size = len(self.message)
+        if size > MAX_MESSAGE:
+            raise EncodeError(f"message of {size} bytes", status=Status.INVALID_LENGTH)
         if self.extra:
             items = (Item(0), Item(ItemType.UNCONNECTED_DATA, self.message), *self.extra)
             return struct.pack("<IH", 0, self.timeout) + encode_items(items)
@@ -143,7 +150,13 @@ class ConnectedMessage:
     timeout: int = 0
 
     def encode(self) -> bytes:
-        """The data of a SendUnitData frame."""
+        """The data of a SendUnitData frame.
+
+        Raises:
+            EncodeError: a message longer than an item can be.
+        """
+        if len(self.message) > MAX_MESSAGE:
+            raise EncodeError(f"message of {len(self.message)} bytes", status=Status.INVALID_LENGTH)
         head = _UNIT.pack(
             *(0, self.timeout, 2, ItemType.CONNECTED_ADDRESS, 4, self.connection_id),
             *(ItemType.CONNECTED_DATA, len(self.message) + 2, self.sequence),

@@ -10,6 +10,7 @@ Source: CIP Networks Library Vol. 2, 2-4; the legacy command as cpppo records it
 controllers.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -22,12 +23,13 @@ SUPPORTS_CLASS_0_1_UDP = 0x0100
 _SOCKADDR = struct.Struct(">HH4s8x")
 _IDENTITY = struct.Struct("<HHHBBHI")
 _SERVICE = struct.Struct("<HH16s")
+_OCTET = re.compile(r"[01]?[0-9]?[0-9]|2[0-4][0-9]|25[0-5]")
 
 
 def _address(text: str) -> bytes:
     """The four bytes of a dotted IPv4 address; zeros for any other text."""
     parts = text.split(".")
-    if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
+    if len(parts) != 4 or not all(_OCTET.fullmatch(part) for part in parts):
         return bytes(4)
     return bytes(int(part) for part in parts)
 
@@ -160,11 +162,4 @@ def decode_identities(data: bytes) -> list[IdentityItem]:
     """All identities in a ListIdentity reply's data."""
     return [
         IdentityItem.decode(item) for item in decode_items(data) if item.type == ItemType.IDENTITY
-    ]
-
-
-def decode_services(data: bytes) -> list[ServiceItem]:
-    """All services in a ListServices reply's data."""
-    return [
-        ServiceItem.decode(item) for item in decode_items(data) if item.type == ItemType.SERVICES
     ]

@@ -137,6 +137,14 @@ def format_target(operation: Operation) -> str:
     return f"{text}.{operation['bit']}" if "bit" in operation else text
 
 
+def _check_range(elements: int, offset: int) -> None:
+    """Refuse what a tag service cannot say: elements travel in a UINT, offsets in a UDINT."""
+    if not 0 < elements <= 0xFFFF:
+        raise EncodeError(f"{elements} elements", status=0x09)
+    if not 0 <= offset <= 0xFFFF_FFFF:
+        raise EncodeError(f"byte offset {offset}", status=0x09)
+
+
 class ReadTag(Exchange):
     """Read Tag, going on with Read Tag Fragmented; fragmented from the start with an offset."""
 
@@ -156,8 +164,7 @@ class ReadTag(Exchange):
         self.pieces: dict[int, bytes] = {}
         self.received = 0
         self.gaps: deque[tuple[int, int]] = deque()
-        if not 0 < self.elements <= 0xFFFF:
-            raise EncodeError(f"{self.elements} elements", status=0x09)
+        _check_range(self.elements, self.start)
 
     def estimate(self) -> int:
         return REPLY_HEAD + 2 + self.elements * GUESSED_ELEMENT
@@ -325,6 +332,7 @@ class WriteTag(Exchange):
         self.fragmented = offset is not None
         self.code = "Write Frag" if self.fragmented else "Write Tag "
         self.confirmed = 0
+        _check_range(self.elements, self.start + len(self.data))
 
     def next_part(self, room: MessageBudget) -> Part | None:
         end = self.start + len(self.data)

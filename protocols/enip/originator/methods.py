@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cpppod.protocols.cip.message_router import Service
+from cpppod.protocols.cip.message_router import REPLY, Service
 from cpppod.protocols.enip.originator.exchange import (
     Call,
     Exchange,
@@ -98,22 +98,39 @@ def _set_attributes_all(operation: Operation, path: bytes, layouts: Layouts) -> 
 
 def _get_attribute_list(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
     numbers = operation["attributes"]
-    data = struct.pack(f"<H{len(numbers)}H", len(numbers), *numbers)
+    data = _uints(len(numbers), *numbers)
     return Call(operation, path, Service.GET_ATTRIBUTE_LIST, data, code="G_A_L")
 
 
 def _set_attribute_list(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
     """`attributes` is [(number, data bytes) ...]."""
     items = operation["attributes"]
-    data = struct.pack("<H", len(items)) + b"".join(
-        struct.pack("<H", number) + bytes(value) for number, value in items
-    )
+    data = _uints(len(items)) + b"".join(_uints(number) + _raw(value) for number, value in items)
     return Call(operation, path, Service.SET_ATTRIBUTE_LIST, data, code="S_A_L")
 
 
 def _service_code(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
-    data: Any = operation.get("data") or b""
-    return Call(operation, path, int(operation["code"]), bytes(data))
+    code = int(operation["code"])
+    if not 0 <= code < REPLY:
+        raise EncodeError(f"service 0x{code:x}: 0 to 0x7f", status=0x08)
+    data = _attribute_data(operation) if operation.get("data") else b""
+    return Call(operation, path, code, data)
+
+
+def _uints(*values: int) -> bytes:
+    try:
+        return struct.pack(f"<{len(values)}H", *values)
+    except struct.error as error:
+        raise EncodeError(f"attribute list: {error}", status=0x09) from None
+
+
+def _raw(value: Any) -> bytes:
+    """Bytes as they are, or a list of them."""
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if isinstance(value, list | tuple):
+        return pack(_USINT, value)
+    raise EncodeError(f"attribute value {value!r}: expected bytes", status=0x09)
 
 
 def _attribute_data(operation: Operation) -> bytes:
@@ -123,8 +140,12 @@ def _attribute_data(operation: Operation) -> bytes:
         return bytes(data)
     code = operation.get("tag_type")
     if code is None:
-        return pack(_USINT, [value & 0xFF if -128 <= value < 0 else value for value in data])
+        return pack(_USINT, [_unsigned(value) for value in data])
     return pack(code, data)
+
+
+def _unsigned(value: Any) -> Any:
+    return value & 0xFF if isinstance(value, int) and -128 <= value < 0 else value
 
 
 _MAKERS: dict[str, _Maker] = {

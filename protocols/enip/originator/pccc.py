@@ -21,6 +21,7 @@ from typing import Any
 from cpppod.protocols.cip.epath import class_path
 from cpppod.protocols.cip.message_router import MessageRouterReply, Service
 from cpppod.protocols.cip.status import GeneralStatus
+from cpppod.protocols.cip.types import characters
 from cpppod.protocols.enip.originator.carrier import MessageBudget
 from cpppod.protocols.enip.originator.exchange import Exchange, Part
 from cpppod.protocols.enip.originator.operation_values import OperationError, Text, parse_values
@@ -166,6 +167,9 @@ def parse_address(text: str, end: int | None = None) -> PcccAddress:
         raise OperationError(text, found.start("count"), f"1 to {MAX_ELEMENTS} elements")
     bit = int(found["bit"]) if found["bit"] else None
     sub = _sub_element(text, found)
+    if count > 1 and (bit is not None or sub is not None):
+        reason = "a range is of whole elements, not of bits or sub-elements"
+        raise OperationError(text, found.start("count"), reason)
     return PcccAddress(
         name,
         int(found["file"]) if found["file"] else kind.default_file or 0,
@@ -230,11 +234,11 @@ class PcccExchange(Exchange):
         letter = "h" if address.size == 2 else address.kind.letter
         if not letter:
             raise EncodeError(f"{address}: write its sub-elements, .PRE or .ACC", status=0x20)
-        if letter == "h":
-            values = [value - 65_536 if 32_767 < value < 65_536 else value for value in values]
         try:
+            if letter == "h":
+                values = [value - 65_536 if 32_767 < value < 65_536 else value for value in values]
             return struct.pack(f"<{len(values)}{letter}", *values)
-        except struct.error as error:
+        except (struct.error, OverflowError, TypeError) as error:
             raise EncodeError(f"{address}: {error}", status=0x09) from None
 
     def next_part(self, room: MessageBudget) -> Part | None:
@@ -331,7 +335,7 @@ def _field(value: int) -> bytes:
 
 
 def _encode_string(value: Any) -> bytes:
-    raw = str(value).encode("iso-8859-1", "replace")
+    raw = characters("ST", value if isinstance(value, bytes) else str(value))
     if len(raw) > STRING_BYTES - 2:
         raise EncodeError(f"a string of {len(raw)} characters", status=0x15)
     return struct.pack("<H", len(raw)) + _swapped(raw.ljust(STRING_BYTES - 2, b"\0"))

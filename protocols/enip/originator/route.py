@@ -31,6 +31,7 @@ _LOGICAL = {
     "element": LogicalType.ELEMENT,
     "connection": LogicalType.CONNECTION_POINT,
 }
+_PORT_KEYS = frozenset(("port", "link"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def encode_path(path: str | bytes | Iterable[Mapping[str, Any]]) -> bytes:
 
 def _encode(segment: Mapping[str, Any]) -> bytes:
     name = segment.get("symbolic")
-    if name is not None:
+    if isinstance(name, str) and len(segment) == 1:
         return epath.encode_symbol(name)
     return epath.encode((_segment(segment),))
 
@@ -114,9 +115,11 @@ def encode_route_path(route_path: RoutePath) -> bytes:
 
 
 def _segment(segment: Mapping[str, Any]) -> Segment:
-    if "port" in segment:
-        return Port(int(segment["port"]), segment.get("link", 0))
-    for key, value in segment.items():
+    port, link = segment.get("port"), segment.get("link", 0)
+    if isinstance(port, int) and isinstance(link, int | str) and segment.keys() <= _PORT_KEYS:
+        return Port(port, link)
+    if len(segment) == 1:
+        ((key, value),) = segment.items()
         kind = _LOGICAL.get(key)
         if kind is not None and isinstance(value, int):
             return Logical(kind, value)

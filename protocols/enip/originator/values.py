@@ -11,7 +11,7 @@ from typing import Any
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.cip.structures import STRING, Structure
-from cpppod.protocols.cip.types import BY_CODE, STRUCTURE, DataType
+from cpppod.protocols.cip.types import BY_CODE, STRUCTURE
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 TRUE = 0xFF  # what controllers show and other clients write for a true BOOL
@@ -123,8 +123,3 @@ def _numbers(values: Sequence[Any]) -> Sequence[Any]:
         if not isinstance(value, int):
             raise EncodeError(f"{value!r} is no integer", status=0x09)
     return values
-
-
-def type_of(code: int) -> DataType | None:
-    """The elementary type with this code."""
-    return BY_CODE.get(code)

@@ -202,3 +202,121 @@ def test_device_s_strings_are_logix_strings() -> None:
 def test_variable_of_unreasonable_dimensions_is_refused() -> None:
     with pytest.raises(EncodeError, match="dimensions"):
         Variable("big", types.SINT, (5_000_000,))
+
+
+@pytest.mark.parametrize(("count", "fits"), [(4_000_000, True), (4_000_001, False), (0, False)])
+def test_largest_tag_is_held_and_one_element_more_is_not(count: int, fits: bool) -> None:
+    if fits:
+        assert len(Variable("big", types.SINT, (count,)).data) == count
+        return
+    with pytest.raises(EncodeError):
+        Variable("big", types.SINT, (count,))
+
+
+def test_tag_of_four_dimensions_is_refused() -> None:
+    assert Variable("cube", types.SINT, (2, 2, 2)).length == 8
+    with pytest.raises(EncodeError):
+        Variable("tesseract", types.SINT, (2, 2, 2, 2))
+
+
+def test_elements_outside_the_tag_are_not_set() -> None:
+    variable = Variable("a", types.INT, (4,))
+    for values, first in (([1], -1), ([1], 4), ([1, 2], 3), ([1] * 5, 0)):
+        with pytest.raises(EncodeError):
+            variable.set(values, first)
+    assert variable.get() == [0] * 4
+
+
+def test_value_that_does_not_fit_leaves_the_elements_before_it_alone() -> None:
+    for kind, values in ((types.SINT, [1, 200]), (types.SSTRING, ["a", 5])):
+        variable = Variable("a", kind, (2,))
+        before = variable.value
+        with pytest.raises(EncodeError):
+            variable.set(values)
+        assert variable.value == before
+
+
+def test_strings_are_told_one_by_one_and_as_a_whole() -> None:
+    variable = Variable("s", types.SSTRING, (3,))
+    variable.set(["a", "bc"], 1)
+    assert (variable.value, variable.get(1, 1)) == (["", "a", "bc"], ["a"])
+
+
+def test_whoever_publishes_is_told_once_until_it_has_taken_note() -> None:
+    image, told = Image(), []
+    first, second = image.add(Variable("a", types.INT)), image.add(Variable("b", types.INT))
+    image.notify = lambda: told.append(dict(image.written))
+    first.set([1])
+    second.set([2])
+    assert [list(item) for item in told] == [["a"]]
+    assert list(image.written) == ["a", "b"]
+    image.written.clear()
+    second.set([3])
+    assert len(told) == 2
+
+
+def test_value_that_the_structure_cannot_hold_is_out_of_range_and_none_is_bad() -> None:
+    image = device_image()
+    block(image, 1, pressure=2.5, burner=True)
+    block(image, 2, pressure="high", burner=None, unheard_of=1)
+    pressure, burner = refused(image, "pressure"), refused(image, "burner")
+    assert pressure is not None and burner is not None
+    assert (pressure.extended[0], burner.extended[0]) == (0x8016, 0x8010)
+
+
+def test_write_of_unknown_outcome_makes_nothing_known_that_was_not() -> None:
+    image = device_image()
+    image.set_uncertain("boiler", ["pressure", "unheard_of"])
+    image.set_uncertain("nobody", ["pressure"])
+    error = refused(image, "pressure")
+    assert error is not None
+    assert error.extended[0] == 0x8011
+
+
+def test_device_that_is_forgotten_takes_no_block_any_more() -> None:
+    image = device_image()
+    assert set(image.groups_of("boiler")) == {"fast", "slow"}
+    image.forget_device("boiler")
+    image.forget_device("boiler")
+    assert not image.groups_of("boiler")
+    variable = next(item for item in image.variables.values() if item.device)
+    image.remove(variable)
+    assert not image.apply_block(
+        "boiler", "fast", publisher="poller-a", epoch=1, sequence=1, read_at=1.0,
+        tags=[], values=[], qualities=0, now=1.0,
+    )  # fmt: skip
+
+
+def test_group_that_comes_too_late_is_stale_at_once() -> None:
+    image = device_image()
+    image.apply_block(
+        "boiler", "fast", publisher="poller-a", epoch=1, sequence=1, read_at=90.0,
+        tags=["pressure"], values=[2.5], qualities=[0], now=100.0,
+    )  # fmt: skip
+    error = refused(image, "pressure", 100.0)
+    assert error is not None
+    assert error.extended == (0x8002, 10)
+
+
+def test_member_of_another_type_or_in_another_group_is_not_known_before_it_is_read() -> None:
+    image = device_image()
+    block(image, 1, pressure=2.5, burner=True)
+    former, groups = image.devices["boiler"], image.groups_of("boiler")
+    changed = Device(
+        "boiler",
+        "modbus-tcp",
+        "x:1",
+        groups=(
+            Group("fast", 0.5, (Tag("pressure", "1", "LREAL"),)),
+            Group("other", 0.5, (Tag("burner", "1", "BOOL"),)),
+        ),
+    )
+    listener = Listener("main")
+    target = make_target(listener, [], Allotment(), random_u32=lambda: 1, clock_us=lambda: 0)
+    variable = add_device(target, changed)
+    assert variable is not None
+    target.image.carry_over(former, variable, groups)
+    for name in ("pressure", "burner"):
+        error = variable.samples[name].refuse(100.0)
+        assert error is not None
+        assert error.extended[0] == 0x8011

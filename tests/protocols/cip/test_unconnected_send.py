@@ -10,6 +10,7 @@ from cpppod.protocols.cip.unconnected_send import (
     ticks_for,
     timeout_s,
 )
+from cpppod.protocols.model.errors import EncodeError
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,10 @@ def test_failure_of_routing_on_a_connection_has_the_request_s_own_service() -> N
 
 def test_refusal_of_an_empty_request_is_a_reply_all_the_same() -> None:
     assert refused(b"", 0x13) == bytes.fromhex("80001300")
+
+
+def test_request_longer_than_its_length_can_say_is_refused() -> None:
+    assert len(UnconnectedSend(bytes(65535)).encode_data()) == 4 + 65536 + 2
+    for message, route in ((bytes(65536), b""), (b"\x4c\0", b"\1"), (b"\x4c\0", bytes(512))):
+        with pytest.raises(EncodeError):
+            UnconnectedSend(message, route).encode_data()

@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 
+from cpppod.protocols.cip import types
+from cpppod.protocols.cip.message_router import MessageRouterReply
+from cpppod.protocols.enip.originator.carrier import MessageBudget
+from cpppod.protocols.enip.originator.exchange import Exchange, Part, format_target
+from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import parse_operations
 from cpppod.protocols.enip.originator.session import SessionViolated
 from cpppod.protocols.model.errors import EncodeError
@@ -198,6 +203,143 @@ def test_a_bit_beyond_the_word_is_a_type_mismatch() -> None:
         list(parse_operations(["W.17=1"])), lambda r: read_reply(r[0], b"\0\0", kind=b"\xc3\0")
     )
     assert (result.status, result.extended) == (0xFF, (0x2107,))
+
+
+def test_bit_of_what_is_no_integer_is_a_type_mismatch() -> None:
+    for kind, data in ((b"\xca\0", b"\0\0\0\0"), (b"\xc1\0", b"\xff"), (b"\xda\0", b"\1a")):
+        operation = next(parse_operations(["W.0=1"]))
+        (written,) = perform([operation], lambda r, k=kind, d=data: read_reply(r[0], d, kind=k))  # type: ignore[misc]
+        assert (written.value, written.extended) == (None, (0x2107,))
+    read = next(parse_operations(["W.8"]))
+    (result,) = perform([read], lambda r: read_reply(r[0], b"\0", kind=b"\xc2\0"))
+    assert (result.value, result.extended) == (None, (0x2107,))
+
+
+def test_word_of_a_bit_that_cannot_be_read_or_changed_is_its_status() -> None:
+    (operation,) = parse_operations(["W.0=1"])
+    (result,) = perform([operation], lambda r: bytes((r[0] | 0x80, 0, 5, 1, 0, 0)))
+    assert (result.value, result.status) == (None, 5)
+
+    def refusing(request: bytes) -> bytes:
+        if request[0] == 0x4E:
+            return b"\xce\0\x0f\0"
+        return read_reply(request[0], b"\0\0\0\0")
+
+    (result,) = perform([operation], refusing)
+    assert (result.value, result.status) == (None, 0x0F)
+
+
+def test_word_of_a_bit_that_comes_late_is_asked_for_again() -> None:
+    replies = iter((b"\xcc\0\6\0", read_reply(0x52, b"\0\0\0\0"), b"\xce\0\0\0"))
+    (operation,) = parse_operations(["W.0=1"])
+    (result,) = perform([operation], lambda _: next(replies))
+    assert result.value is True
+
+
+def test_write_that_is_refused_on_its_way_is_over_and_later_replies_change_nothing() -> None:
+    count = 0
+
+    def respond(request: bytes) -> bytes:
+        nonlocal count
+        count += 1
+        return bytes((request[0] | 0x80, 0, 0x0F if count == 2 else 0, 0))
+
+    operation = {"method": "write", "path": "Big", "tag_type": 0xC4, "data": VALUES}
+    (result,) = perform([operation], respond, depth=50)
+    assert (result.value, result.status) == (None, 0x0F)
+
+
+def test_read_that_failed_takes_no_later_fragment() -> None:
+    count = 0
+
+    def respond(request: bytes) -> bytes:
+        nonlocal count
+        count += 1
+        return bytes((request[0] | 0x80, 0, 0x0F, 0)) if count == 2 else fragmenting(request)
+
+    (result,) = perform(READ, respond, depth=50)
+    assert (result.value, result.status) == (None, 0x0F)
+
+
+def test_strings_and_unknown_structures_come_together_one_fragment_after_the_other() -> None:
+    pieces = [types.STRING.pack(["ab", "cd"]), types.STRING.pack(["ef"])]
+    offsets: list[int] = []
+
+    def respond(request: bytes) -> bytes:
+        offset = struct.unpack("<I", request[-4:])[0] if request[0] == 0x52 else 0
+        offsets.append(offset)
+        status = 6 if not offset else 0
+        return read_reply(request[0], pieces[bool(offset)], status=status, kind=b"\xd0\0")
+
+    (result,) = perform([{"path": "T", "elements": 3}], respond, depth=10)
+    assert result.value == ["ab", "cd", "ef"]
+    assert offsets == [0, len(pieces[0])]
+
+
+def test_elements_that_lack_at_the_end_are_no_value() -> None:
+    with pytest.raises(SessionViolated, match="2 elements, 3 asked"):
+        perform(
+            [{"path": "T", "elements": 3}],
+            lambda r: read_reply(r[0], types.STRING.pack(["a", "b"]), kind=b"\xd0\0"),
+        )
+
+
+def test_read_of_more_than_any_tag_holds_is_given_up() -> None:
+    piece = bytes(60_000)
+    with pytest.raises(SessionViolated, match="bytes of one tag"):
+        perform(
+            [{"path": "T", "elements": 65535}],
+            lambda r: read_reply(r[0], piece, status=6, kind=b"\xa0\2\x34\x12"),
+        )
+
+
+def test_fragment_of_a_read_that_was_given_an_offset_is_what_lies_behind_it() -> None:
+    (result,) = perform([{"path": "Big", "elements": 1000, "offset": 3600}], fragmenting)
+    assert result.value == VALUES[900:]
+
+
+def test_write_for_which_there_is_no_room_at_all_is_refused() -> None:
+    operation = {"path": "T", "tag_type": 0xC4, "data": [1, 2]}
+    exchange = make_exchange(operation, {})
+    with pytest.raises(EncodeError, match="room"):
+        exchange.next_part(MessageBudget(14, 500))
+
+
+def test_element_larger_than_a_message_is_written_in_parts_of_it() -> None:
+    memory = Memory()
+    operation = {"path": "T", "data": [bytes(range(200)) * 4], "tag_type": 0x02A0, "handle": 0x1234}
+    exchange = make_exchange(operation, {})
+    sent = []
+    while (part := exchange.next_part(MessageBudget(100, 500))) is not None:
+        sent.append(part.request)
+        exchange.receive(part, MessageRouterReply(0xD3))
+    assert b"".join(request[16:] for request in sent) == bytes(range(200)) * 4
+    assert exchange.value is True
+    assert not memory.services
+
+
+def test_exchange_that_has_no_requests_of_its_own_says_so() -> None:
+    exchange = Exchange({"path": [{"symbolic": "T"}]}, b"")
+    part = Part(exchange, b"", 0, 0)
+    with pytest.raises(TypeError):
+        exchange.next_part(MessageBudget(1, 1))
+    with pytest.raises(TypeError):
+        exchange.receive(part, MessageRouterReply(0xCC))
+
+
+@pytest.mark.parametrize(
+    ("operation", "shown"),
+    [
+        ({"path": "as typed[3]"}, "as typed[3]"),
+        ({"path": b"\x20\x01"}, "2001"),
+        ({"path": [{"symbolic": "A"}, {"element": 3}], "elements": 4}, "A[3-6]"),
+        ({"path": [{"symbolic": "A"}, {"element": 3}]}, "A[3]"),
+        ({"path": [{"symbolic": "A"}], "bit": 5}, "A.5"),
+        ({"path": []}, ""),
+    ],
+)
+def test_operation_is_named_by_its_path_and_range(operation: dict[str, Any], shown: str) -> None:
+    assert format_target(operation) == shown
 
 
 # -- Multiple Service Packets ---------------------------------------------------------------------

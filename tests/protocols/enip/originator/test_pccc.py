@@ -8,6 +8,7 @@ import pytest
 from cpppod.protocols.enip.originator.operation_values import OperationError
 from cpppod.protocols.enip.originator.pccc import REQUESTER, parse_address, pccc_operations
 from cpppod.protocols.enip.originator.session import SessionViolated
+from cpppod.protocols.model.errors import EncodeError
 from tests.protocols.enip.originator.scripted_target import perform
 
 HEAD = 6 + len(REQUESTER)  # service and path, requester id
@@ -116,3 +117,117 @@ def test_a_wrong_address_is_pointed_at(text: str, position: int) -> None:
 def test_addresses_are_shown_as_typed() -> None:
     for text in ("N7:3", "T4:0.2", "N7:0/5", "F8:1*10"):
         assert str(parse_address(text)) == text
+
+
+@pytest.mark.parametrize("text", ["N7:0/3*2", "T4:0.ACC*3", "N7:0/3*2=1,0", "R6:0.POS*2"])
+def test_range_of_bits_or_sub_elements_is_refused(text: str) -> None:
+    """What lies behind an element's ACC is the next one's CTL."""
+    with pytest.raises(OperationError, match="whole elements"):
+        list(pccc_operations([text]))
+
+
+def test_bits_of_a_plc5_are_set_and_cleared_by_masks() -> None:
+    assert asked("N7:1/3=1", plc5=True).hex() == "0f000100" + "26060701" + "ffff0800"
+    assert asked("N7:1/3=0", plc5=True).hex() == "0f000100" + "26060701" + "f7ff0000"
+    assert asked("T4:2.ACC", plc5=True, data=b"\7\0").hex() == (
+        "0f000100" + "01" + "00000100" + "0e040202" + "02"
+    )
+    assert asked("N7:1=5", plc5=True).hex() == "0f000100" + "00" + "00000100" + "060701" + "0500"
+
+
+def test_strings_are_written_word_by_word_with_their_bytes_swapped() -> None:
+    message = asked('ST9:0="abc"')
+    assert message.hex().startswith("0f000100" + "aa54098d0000" + "0300" + "6261" + "0063")
+    assert len(message) == 4 + 6 + 84
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("T4:0=5", "sub-elements"),
+        ("F8:0=1e39", "F8:0"),
+        ('ST9:0="' + "x" * 83 + '"', "83 characters"),
+        ('ST9:0="10 Ω"', "ST"),
+        ("N7:0=65536", "N7:0"),
+        ("N7:0*2=1", "1 values for 2"),
+        ("N7:0*1001", "1000"),
+    ],
+)
+def test_value_that_a_data_file_cannot_hold_is_refused(text: str, why: str) -> None:
+    with pytest.raises(EncodeError, match=why):
+        perform(list(pccc_operations([text])), lambda request: answer(request, b""))
+
+
+def test_word_beyond_its_sign_is_written_as_its_bits() -> None:
+    assert asked("N7:1=65535").hex().endswith("ffff")
+
+
+def test_counters_and_controls_are_dicts_of_their_parts() -> None:
+    for text, parts in (
+        ("C5:0", {"CU": True, "CD": False, "DN": True, "OV": False, "UN": False}),
+        ("R6:0", {"EN": True, "EU": False, "DN": True}),
+    ):
+        names = ("LEN", "POS") if text[0] == "R" else ("PRE", "ACC")
+        data = struct.pack("<Hhh", 0xA000, 10, -1)
+        (result,) = perform(list(pccc_operations([text])), lambda r, d=data: answer(r, d))  # type: ignore[misc]
+        assert result.value == [{**parts, names[0]: 10, names[1]: -1}]
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (b"\xcb\0\x08\0", "service not supported"),
+        (b"\xcb\0\x05\1\0\0", "path destination unknown"),
+    ],
+)
+def test_target_without_data_files_says_so_in_cip(reply: bytes, text: str) -> None:
+    (result,) = perform(list(pccc_operations(["N7:0"])), lambda _: reply)
+    assert result.value is None
+    assert text in result.text
+
+
+@pytest.mark.parametrize(
+    ("status", "data", "text"),
+    [
+        (0x10, b"", "illegal command"),
+        (0xF0, b"\x0a", "beyond the file"),
+        (0xF0, b"\x99", "refused (0xf0, 0x99)"),
+        (0xF0, b"", "refused (0xf0, 0x00)"),
+        (0x99, b"", "refused (0x99, 0x00)"),
+    ],
+)
+def test_refusal_of_the_processor_is_told_in_words(status: int, data: bytes, text: str) -> None:
+    operations = list(pccc_operations(["N7:0"]))
+    (result,) = perform(operations, lambda request: answer(request, data, status=status))
+    assert text in result.text
+
+
+@pytest.mark.parametrize("change", [(HEAD, 0x4E), (HEAD + 2, 9)])
+def test_reply_to_another_command_or_transaction_gives_no_value(change: tuple[int, int]) -> None:
+    def lie(request: bytes) -> bytes:
+        reply = bytearray(answer(request, b"\1\0"))
+        place, value = change
+        reply[place - 2] = value
+        return bytes(reply)
+
+    with pytest.raises(SessionViolated, match="another command"):
+        perform(list(pccc_operations(["N7:0"])), lie)
+
+
+def test_string_longer_than_its_place_gives_no_value() -> None:
+    data = struct.pack("<H", 83) + bytes(82)
+    with pytest.raises(SessionViolated, match="83 characters"):
+        perform(list(pccc_operations(["ST9:0"])), lambda request: answer(request, data))
+
+
+def test_operations_as_dicts_pass_with_what_is_added_to_all() -> None:
+    given = {"path": "N7:0", "method": "pccc_read", "pccc": parse_address("N7:0")}
+    assert list(pccc_operations([given], route_path="1/0")) == [{**given, "route_path": "1/0"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("s:1", "S2:1"), ("o:0/3", "O0:0/3"), ("t4:1.pre", "T4:1.1"), ("I:2", "I1:2")],
+)
+def test_files_without_a_number_are_those_that_every_processor_has(text: str, shown: str) -> None:
+    assert str(parse_address(text)) == shown

@@ -5,7 +5,9 @@ import struct
 import pytest
 
 from cpppod.protocols.enip.encapsulation import Frame
+from cpppod.protocols.enip.originator.route import UnconnectedRoute
 from cpppod.protocols.enip.originator.session import (
+    MAX_ABANDONED,
     MAX_OUTSTANDING,
     MAX_UNASKED,
     Answer,
@@ -209,3 +211,157 @@ def test_forgetting_an_owner_drops_its_reply() -> None:
     session.receive_data(rr_reply(frame, REPLY))
     assert session.next_answer() is None
     assert session.late == 1
+
+
+def connected() -> tuple[OriginatorSession, Class3Connection]:
+    session, connection = registered(), Class3Connection(0xAAAA, 0xBBBB, 498, 498)
+    session.opened(connection)
+    return session, connection
+
+
+def unit_reply(sequence: int, t_o_id: int = 0xBBBB, **how: int) -> bytes:
+    data = struct.pack("<IHHHHIHHH", 0, 0, 2, 0xA1, 4, t_o_id, 0xB1, 2 + len(REPLY), sequence)
+    return Frame(0x70, data + REPLY, how.get("session", SESSION), how.get("status", 0)).encode()
+
+
+def test_late_reply_on_a_connection_is_dropped_and_its_sequence_used_anew_later() -> None:
+    session, connection = connected()
+    session.send_connected(connection, REQUEST, "late", deadline=1.0)
+    session.expire(1.0)
+    assert answered(session).trouble is RequestFailure.TIMEOUT
+    session.receive_data(unit_reply(0))
+    assert (session.next_answer(), session.late) == (None, 1)
+    with pytest.raises(SessionViolated):
+        session.receive_data(unit_reply(0))
+
+
+def test_peer_that_replies_with_our_own_connection_id_is_understood() -> None:
+    session, connection = connected()
+    session.send_connected(connection, REQUEST, "asked", deadline=1.0)
+    session.receive_data(unit_reply(0, 0xAAAA))
+    assert answered(session).owner == "asked"
+
+
+@pytest.mark.parametrize("how", [{"status": 1}, {"session": SESSION + 1}])
+def test_status_or_another_session_on_a_connection_is_a_violation(how: dict[str, int]) -> None:
+    session, connection = connected()
+    session.send_connected(connection, REQUEST, "asked", deadline=1.0)
+    with pytest.raises(SessionViolated):
+        session.receive_data(unit_reply(0, **how))
+    assert answered(session).trouble is RequestFailure.CLOSED
+
+
+def test_nothing_is_sent_on_a_connection_that_is_closed() -> None:
+    session, connection = connected()
+    session.closed(connection)
+    with pytest.raises(EncodeError):
+        session.send_connected(connection, REQUEST, None, deadline=1.0)
+    session.opened(connection)
+    session.send_connected(connection, REQUEST, None, deadline=1.0)
+
+
+def test_sequence_that_is_still_out_is_not_used_a_second_time() -> None:
+    session, connection = connected()
+    session.send_connected(connection, REQUEST, None, deadline=1.0)
+    session.opened(connection)
+    with pytest.raises(EncodeError, match="sequence"):
+        session.send_connected(connection, REQUEST, None, deadline=1.0)
+
+
+def test_list_commands_are_answered_in_order_and_their_refusal_is_an_answer() -> None:
+    session = OriginatorSession()
+    session.send_command(0x63, "first", deadline=1.0)
+    session.send_command(0x04, "second", deadline=1.0, context=b"abc")
+    session.receive_data(Frame(0x04, b"services", 0, 0, b"abc\0\0\0\0\0").encode())
+    session.receive_data(Frame(0x63, b"", 0, 1).encode())
+    services, identity = answered(session), answered(session)
+    assert (services.owner, services.data) == ("second", b"services")
+    assert (identity.owner, identity.trouble, identity.status) == (
+        "first",
+        RequestFailure.REFUSED,
+        1,
+    )
+
+
+def test_late_list_reply_is_dropped_and_one_of_another_context_is_a_violation() -> None:
+    session = OriginatorSession()
+    session.send_command(0x63, "late", deadline=1.0)
+    session.expire(1.0)
+    session.receive_data(Frame(0x63, b"").encode())
+    assert session.late == 1
+    session.send_command(0x63, "asked", deadline=1.0, context=b"mine")
+    with pytest.raises(SessionViolated, match="context"):
+        session.receive_data(Frame(0x63, b"", 0, 0, b"theirs\0\0").encode())
+
+
+def test_refused_registration_is_an_answer_and_may_be_tried_again() -> None:
+    session = OriginatorSession()
+    session.register("me", deadline=1.0)
+    with pytest.raises(EncodeError):
+        session.register("again", deadline=1.0)
+    session.receive_data(Frame(0x65, b"\1\0\0\0", 0, 0x69).encode())
+    refused = answered(session)
+    assert (refused.owner, refused.trouble, refused.status) == (
+        "me",
+        RequestFailure.REFUSED,
+        0x69,
+    )
+    session.register("again", deadline=1.0)
+    session.receive_data(Frame(0x65, b"\1\0\0\0", 5).encode())
+    assert session.session == 5
+
+
+def test_end_of_a_session_is_told_to_the_target_once() -> None:
+    session = registered()
+    ask(session, "asked")
+    session.unregister()
+    assert [frame.command for frame in requests(session)] == [0x66]
+    assert answered(session).trouble is RequestFailure.CLOSED
+    session.unregister()
+    session.close()
+    session.receive_data(b"ignored")
+    assert session.data_to_send() == b""
+    with pytest.raises(EncodeError):
+        session.send_command(0x63, None, deadline=1.0)
+
+
+def test_context_is_as_long_as_the_header_holds() -> None:
+    session = registered()
+    session.send_unconnected(REQUEST, None, deadline=1.0, context=b"12345678")
+    with pytest.raises(EncodeError):
+        session.send_unconnected(REQUEST, None, deadline=1.0, context=b"123456789")
+
+
+def test_one_command_beyond_the_limit_is_refused() -> None:
+    session = registered()
+    for _ in range(MAX_OUTSTANDING):
+        session.send_command(0x63, None, deadline=1.0)
+    with pytest.raises(EncodeError):
+        session.send_command(0x63, None, deadline=1.0)
+
+
+def test_so_many_requests_given_up_are_known_and_the_oldest_is_forgotten() -> None:
+    session = registered()
+    first = ask(session, None, deadline=0.5)
+    session.expire(0.5)
+    for _ in range(MAX_ABANDONED // MAX_OUTSTANDING):
+        for _ in range(MAX_OUTSTANDING):
+            session.send_unconnected(REQUEST, None, deadline=1.0)
+        session.data_to_send()
+        session.expire(1.0)
+    with pytest.raises(SessionViolated):
+        session.receive_data(rr_reply(first, REPLY))
+
+
+def test_wrapped_request_that_did_not_reach_its_target_is_answered_by_who_routes() -> None:
+    session = registered()
+    session.send_unconnected(REQUEST, "asked", deadline=1.0, hop=UnconnectedRoute())
+    (frame,) = requests(session)
+    session.receive_data(rr_reply(frame, bytes.fromhex("d200010111030000")))
+    reply = answered(session).reply
+    assert reply is not None
+    assert (reply.status, reply.extended) == (1, (0x0311,))
+    session.send_unconnected(REQUEST, "asked", deadline=1.0, hop=UnconnectedRoute())
+    (frame,) = requests(session)
+    with pytest.raises(SessionViolated):
+        session.receive_data(rr_reply(frame, b"\xd2\0\0\0"))
