@@ -229,16 +229,16 @@ def test_late_reply_on_a_connection_is_dropped_and_its_sequence_used_anew_later(
     session.send_connected(connection, REQUEST, "late", deadline=1.0)
     session.expire(1.0)
     assert answered(session).trouble is RequestFailure.TIMEOUT
-    session.receive_data(unit_reply(0))
+    session.receive_data(unit_reply(1))
     assert (session.next_answer(), session.late) == (None, 1)
     with pytest.raises(SessionViolated):
-        session.receive_data(unit_reply(0))
+        session.receive_data(unit_reply(1))
 
 
 def test_peer_that_replies_with_our_own_connection_id_is_understood() -> None:
     session, connection = connected()
     session.send_connected(connection, REQUEST, "asked", deadline=1.0)
-    session.receive_data(unit_reply(0, 0xAAAA))
+    session.receive_data(unit_reply(1, 0xAAAA))
     assert answered(session).owner == "asked"
 
 
@@ -247,7 +247,7 @@ def test_status_or_another_session_on_a_connection_is_a_violation(how: dict[str,
     session, connection = connected()
     session.send_connected(connection, REQUEST, "asked", deadline=1.0)
     with pytest.raises(SessionViolated):
-        session.receive_data(unit_reply(0, **how))
+        session.receive_data(unit_reply(1, **how))
     assert answered(session).trouble is RequestFailure.CLOSED
 
 
