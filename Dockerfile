@@ -2,8 +2,9 @@
 #   docker build -t cpppod .
 #   docker run --network host -v /etc/cpppod:/etc/cpppod:ro -v cpppod:/var/lib/cpppod cpppod
 #   docker run -p 44818:44818 cpppod enip_server          a simulated controller with SCADA=DINT[1000]
+# The state is on a named volume (-v cpppod:...): an anonymous one goes with its container.
 
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS build
 WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /opt/cpppod \
@@ -13,7 +14,7 @@ COPY . .
 RUN python -m pip wheel --no-cache-dir --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir /wheels . \
  && /opt/cpppod/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps /wheels/*.whl
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 LABEL org.opencontainers.image.title="cpppod" \
       org.opencontainers.image.description="Industrial gateway for EtherNet/IP, Modbus and text devices" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -71,6 +71,27 @@ def test_the_image_is_slim_and_runs_without_root() -> None:
     assert instructions.index("USER") > last_root
 
 
+def test_the_base_is_named_by_digest_and_every_package_is_checked_against_a_hash() -> None:
+    for stage in stages():
+        assert re.match(r"FROM \S+@sha256:[0-9a-f]{64}(?: AS \w+)?$", stage.splitlines()[0])
+    build, final = stages()
+    for command in re.findall(r"pip (?:install|wheel) [^&\n]*", build):
+        hashed = "--require-hashes" in command
+        own = "--no-deps" in command and re.search(
+            r"(?:/wheels/\*\.whl|--no-build-isolation.* \.)", command
+        )
+        assert hashed or own, command
+    assert not re.search(r"apt-get|curl|wget|pip install", final)
+
+
+def test_the_state_is_on_a_named_volume() -> None:
+    compose = (COMPOSE / "compose.yaml").read_text()
+    (name,) = re.findall(r"- (\w+):/var/lib/cpppod\b", compose)
+    assert re.search(rf"(?m)^volumes:\n(?:  \w+:\n)*  {name}:$", compose)
+    assert "-v cpppod:/var/lib/cpppod" in DOCKERFILE
+    assert configuration.load([COMPOSE / "cpppod.toml"], old_files=[]).plant.id == "compose"
+
+
 def test_the_image_has_a_healthcheck_and_the_documented_ports() -> None:
     final = stages()[1]
     assert re.search(r"HEALTHCHECK .*\[\"docker-entrypoint.sh\", \"healthy\"\]", final)
