@@ -128,6 +128,7 @@ class Player:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `play` to its parser."""
     add = parser.add_argument
+    add("--gateway", default=None, metavar="ID", help="whose, where several fill the store")
     add("source", metavar="SOURCE", help=f"a history file, {store_examples()}")
     add("--tags", action="append", default=[], metavar="PATTERN", help="boiler.*; all tags")
     add("--factor", type=float, default=1.0, metavar="N", help="times as fast as it was; 1")
@@ -185,7 +186,9 @@ async def _play(given: argparse.Namespace) -> None:
 
     def recording() -> Iterator[RecordedChange]:
         end = min(given.end, given.begin + given.span) if given.span and given.begin else given.end
-        found = moments(given.source, given.tags, given.begin, end, corrupt=corrupt)
+        found = moments(
+            given.source, given.tags, given.begin, end, corrupt=corrupt, gateway=given.gateway
+        )
         return _limited(found, 0 if given.begin else given.span)
 
     sinks = _sinks(given)

@@ -9,6 +9,8 @@
     buckets(tag, since, until, step)   min, time-weighted mean and max of equal spans
     gaps(since, until)                 what is missing, and why
 
+A store that several gateways fill is asked for one of them: `history(url, gateway="press-7")`.
+
 Times are whatever `timestamp` takes; steps are seconds or text such as `1h30m`.
 """
 
@@ -63,8 +65,9 @@ class History:
         StoreError: there is no store at `url`, or it cannot be read; so do all questions.
     """
 
-    def __init__(self, url: str) -> None:
-        self._reader = open_reader(url)
+    def __init__(self, url: str, gateway: str | None = None) -> None:
+        self._reader = open_reader(url, gateway)
+        self._shared = self._reader.shared() if gateway is None else {}
 
     def __enter__(self) -> "History":
         return self
@@ -81,6 +84,16 @@ class History:
         """Let go of files and connections."""
         self._reader.close()
 
+    def gateways(self) -> list[str]:
+        """The ids of the gateways that fill the store; one that was adopted is its heir's."""
+        return self._reader.gateways()
+
+    def _one(self, tag: str) -> str:
+        """The tag, if it is one gateway's; theirs are different tags, whatever they are called."""
+        if owners := self._shared.get(tag.lower()):
+            raise QuestionError(f"{tag}: of several gateways, name one: {', '.join(owners)}")
+        return tag
+
     def tags(self) -> list[str]:
         """Every tag with history, as `device.tag`, sorted."""
         return self._reader.tags()
@@ -93,7 +106,9 @@ class History:
         Raises:
             QuestionError: not `device.tag`.
         """
-        found = questions.ask_range(self._reader, tag, microseconds(since, 0), microseconds(until))
+        found = questions.ask_range(
+            self._reader, self._one(tag), microseconds(since, 0), microseconds(until)
+        )
         return map(_sample, found)
 
     def last(self, tag: str, at: Time | None = None) -> Sample | None:
@@ -102,7 +117,7 @@ class History:
         Raises:
             QuestionError: not `device.tag`.
         """
-        found = questions.ask_last(self._reader, tag, microseconds(at))
+        found = questions.ask_last(self._reader, self._one(tag), microseconds(at))
         return None if found is None else _sample(found)
 
     def step(self, tag: str, since: Time, until: Time, step: float | str) -> Iterator[Sample]:
@@ -112,7 +127,9 @@ class History:
             QuestionError: not `device.tag`, or no step that makes sense.
         """
         span = (microseconds(since), microseconds(until))
-        return map(_sample, questions.ask_steps(self._reader, tag, *span, _step_us(step)))
+        return map(
+            _sample, questions.ask_steps(self._reader, self._one(tag), *span, _step_us(step))
+        )
 
     def buckets(self, tag: str, since: Time, until: Time, step: float | str) -> Iterator[Bucket]:
         """Min, mean and max of each `step` from `since` until `until`.
@@ -121,7 +138,7 @@ class History:
             QuestionError: not `device.tag`, or no step that makes sense.
         """
         span = (microseconds(since), microseconds(until))
-        return questions.ask_buckets(self._reader, tag, *span, _step_us(step))
+        return questions.ask_buckets(self._reader, self._one(tag), *span, _step_us(step))
 
     def gaps(
         self, since: Time | None = None, until: Time | None = None, device: str = ""
@@ -130,13 +147,16 @@ class History:
         return self._reader.gaps(device, microseconds(since, 0), microseconds(until))
 
 
-def history(url: str) -> History:
+def history(url: str, gateway: str | None = None) -> History:
     """The store at `url`: a folder of SQLite files, `sqlite:///folder`, `postgresql://...`.
+
+    Args:
+        gateway: whose history, with what that one adopted; None: whatever is there.
 
     Raises:
         StoreError: there is none.
     """
-    return History(url)
+    return History(url, gateway)
 
 
 def _sample(found: StoredSample) -> Sample:

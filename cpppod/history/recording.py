@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from cpppod.history.files import DataError, history_files, lines, opener, parse_record
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.historian.stores.opening import open_reader
-from cpppod.workers.historian.stores.store import StoreError
+from cpppod.workers.historian.stores.store import StoreError, StoreReader
 
 END_US = 2**52
 
@@ -47,6 +47,7 @@ def moments(
     until_us: int = END_US,
     *,
     corrupt: list[str] | None = None,
+    gateway: str | None = None,
 ) -> Iterator[RecordedChange]:
     """The recording in order of time, from what was known at `since_us` on.
 
@@ -54,13 +55,14 @@ def moments(
         source: a history file, a store's folder or URL.
         patterns: tags wanted, `boiler.*`; none: all.
         corrupt: gets each line of a history file that is no record.
+        gateway: whose tags, where several gateways fill the store.
 
     Raises:
         RecordingError: there is nothing at `source`.
     """
     wanted = _matcher(patterns)
     if is_store(source):
-        return _stored(source, wanted, since_us, until_us)
+        return _stored(source, wanted, since_us, until_us, gateway)
     files = history_files(source)
     if not files:
         raise RecordingError(f"{source}: neither a history file nor a store of history")
@@ -73,10 +75,12 @@ def _matcher(patterns: Sequence[str]) -> "re.Pattern[str]":
 
 
 def _stored(
-    url: str, wanted: "re.Pattern[str]", since_us: int, until_us: int
+    url: str, wanted: "re.Pattern[str]", since_us: int, until_us: int, gateway: str | None
 ) -> Iterator[RecordedChange]:
     try:
-        with closing(open_reader(url)) as reader:
+        with closing(open_reader(url, gateway)) as reader:
+            if gateway is None:
+                _check_owners(reader, wanted)
             known: dict[str, tuple[Any, int]] = {}
             if since_us:
                 for tag in filter(wanted.fullmatch, reader.tags()):
@@ -96,6 +100,13 @@ def _stored(
                     yield RecordedChange(reading.source_us, samples)
     except StoreError as error:
         raise RecordingError(str(error)) from error
+
+
+def _check_owners(reader: StoreReader, wanted: "re.Pattern[str]") -> None:
+    """Tags of one name that are several gateways' are no one recording."""
+    for tag, owners in reader.shared().items():
+        if wanted.fullmatch(tag):
+            raise RecordingError(f"{tag}: of several gateways, name one: {', '.join(owners)}")
 
 
 def _filed(

@@ -37,6 +37,7 @@ def export_history(
     *,
     compress: str = "",
     precision: int = 6,
+    gateway: str | None = None,
 ) -> int:
     """Write a recording as a history file; how many records.
 
@@ -44,6 +45,7 @@ def export_history(
         source: a store's folder or URL, or another history file.
         path: the file; it is appended to.
         compress: `gz`, `bz2` or `xz`: the file gets that suffix, behind `.0`.
+        gateway: whose tags, where several gateways fill the store.
 
     Raises:
         RecordingError: there is nothing at `source`.
@@ -51,7 +53,7 @@ def export_history(
     """
     count = 0
     with logger(path, precision=precision, compress=compress) as out:
-        for moment in moments(source, patterns, since_us, until_us):
+        for moment in moments(source, patterns, since_us, until_us, gateway=gateway):
             qualities = {tag: quality for tag, (_, quality) in moment.samples.items() if quality}
             data = {tag: _plain(value) for tag, (value, _) in moment.samples.items()}
             if not out.write(data, now=timestamp(moment.time_us / 1e6), serial=qualities or None):

@@ -30,6 +30,9 @@ def add_commands(add: Add) -> None:
     )
     command.add_argument("source", metavar="SOURCE", help=store_examples())
     command.add_argument("file", metavar="FILE", help="the history file (.hst); appended to")
+    command.add_argument(
+        "--gateway", default=None, metavar="ID", help="whose, where several fill the store"
+    )
     command.add_argument("--compress", choices=COMPRESSIONS, default="", help="as FILE.0.gz ...")
     _add_choice(command)
     command = add(
@@ -62,6 +65,7 @@ def export(given: argparse.Namespace) -> int:
             given.begin,
             given.end,
             compress=given.compress,
+            gateway=given.gateway,
         ),
         "records written",
     )

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from cpppod.history.query import QuestionError, history
+from cpppod.history.recording import RecordingError, moments
 from cpppod.protocols.bus.journal import Kind, encode_record
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.workers.historian.collector import Collector
@@ -213,8 +215,18 @@ def test_two_gateways_fill_one_store_and_their_tags_are_apart(tmp_path: Path, ur
     assert stored(url, "gw-b") == [*range(11, 21), *range(31, 41)]
     assert {gap.reason for gap in gaps(url)} == {"stopped"}
     assert all(gap.gateway == "gw-a" for gap in gaps(url, "gw-a"))
-    with closing(open_reader(url)) as reader:
-        assert reader.gateways() == ["gw-a", "gw-b"]
+    with history(url) as past:
+        assert past.gateways() == ["gw-a", "gw-b"]
+        with pytest.raises(QuestionError, match="of several gateways, name one: gw-a, gw-b"):
+            past.last("Boiler.n")
+    with history(url, gateway="gw-b") as past:
+        last = past.last("boiler.n")
+        assert last is not None and last.value == 40
+    with pytest.raises(RecordingError, match="of several gateways"):
+        list(moments(url))
+    assert [change.samples["boiler.n"][0] for change in moments(url, gateway="gw-a")] == [
+        *range(1, 11), *range(21, 31),
+    ]  # fmt: skip
 
 
 def test_two_living_gateways_of_one_id_are_told_apart(tmp_path: Path, url: str) -> None:

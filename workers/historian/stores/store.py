@@ -8,7 +8,7 @@ besides, so that what comes twice is stored once. Stores block: they belong on a
 in a command.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -181,6 +181,30 @@ def family(gateway: str, adoptions: Iterable[tuple[str, str]]) -> frozenset[str]
     return frozenset(found)
 
 
+def heirs(gateways: Iterable[str], adoptions: Iterable[tuple[str, str]]) -> list[str]:
+    """Who has these gateways' histories now: each itself, or the one that adopted it."""
+    by = {adopted: gateway for gateway, adopted in adoptions}
+    found: dict[str, None] = {}
+    for gateway in gateways:
+        while gateway in by:
+            gateway = by[gateway]
+        found[gateway] = None
+    return list(found)
+
+
+def shared_tags(
+    owners: Mapping[str, Iterable[str]], adoptions: Iterable[tuple[str, str]]
+) -> dict[str, list[str]]:
+    """The tags that are several gateways', with those.
+
+    Args:
+        owners: tag -> whose there is something stored of.
+    """
+    links = list(adoptions)
+    found = {tag: heirs(sorted(set(known) - {NO_GATEWAY}), links) for tag, known in owners.items()}
+    return {tag: known for tag, known in found.items() if len(known) > 1}
+
+
 def check_adoption(
     gateway: str,
     adopted: str,
@@ -289,6 +313,9 @@ class StoreReader(Protocol):
 
     def gateways(self) -> list[str]:
         """Gateways with a history of their own: those that no other adopted."""
+
+    def shared(self) -> dict[str, list[str]]:
+        """Tags that several gateways have under one name, with those gateways."""
 
     def tags(self) -> list[str]:
         """All tags with history, as `device.tag`, sorted."""

@@ -6,7 +6,16 @@ from typing import Any
 import psycopg
 
 from cpppod.workers.historian.stores.postgresql.store import CONNECT_S, value_of
-from cpppod.workers.historian.stores.store import Gap, Minute, Reading, Sample, StoreError, family
+from cpppod.workers.historian.stores.store import (
+    Gap,
+    Minute,
+    Reading,
+    Sample,
+    StoreError,
+    family,
+    heirs,
+    shared_tags,
+)
 
 STATEMENT_S = 60  # a question over years may take this long
 ROWS = 5_000  # fetched at a time
@@ -64,9 +73,20 @@ class PostgresqlReader:
     def gateways(self) -> list[str]:
         if not self._owned:
             return []
-        gone = {adopted for _, adopted in self._links()}
         rows = self._rows("SELECT id FROM history.gateway ORDER BY since", ())
-        return [gateway for (gateway,) in rows if gateway not in gone]
+        return heirs([gateway for (gateway,) in rows], self._links())
+
+    def shared(self) -> dict[str, list[str]]:
+        if len(self.gateways()) < 2:
+            return {}
+        found: dict[str, set[str]] = {}
+        known, values = self._known()
+        query = (
+            f"SELECT DISTINCT lower(device || '.' || name), gateway FROM history.tag WHERE {known}"
+        )
+        for tag, gateway in self._rows(query, values):
+            found.setdefault(tag, set()).add(gateway)
+        return shared_tags(found, self._links())
 
     def _of(self, table: str = "") -> str:
         """What the gateway of a row is called in a query."""

@@ -25,6 +25,8 @@ from cpppod.workers.historian.stores.store import (
     SchemaError,
     StoreError,
     family,
+    heirs,
+    shared_tags,
 )
 
 READINGS, MINUTES = "readings-", "minutes-"
@@ -222,9 +224,16 @@ class SqliteReader:
             database.close()
 
     def gateways(self) -> list[str]:
-        known, links = self._links()
-        gone = {adopted for _, adopted in links}
-        return [gateway for gateway in known if gateway not in gone]
+        return heirs(*self._links())
+
+    def shared(self) -> dict[str, list[str]]:
+        if len(self.gateways()) < 2:
+            return {}
+        found: dict[str, set[str]] = {}
+        for reader in self._over(list(day_files(self.folder).values())):
+            for gateway, tag in reader.tags():
+                found.setdefault(tag.lower(), set()).add(gateway)
+        return shared_tags(found, self._links()[1])
 
     def close(self) -> None:
         """Nothing is held between questions."""
