@@ -28,6 +28,7 @@ import uvloop
 
 from cpppod.protocols.modbus import pdu
 from cpppod.protocols.modbus.specs import parse_range
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.workers.drivers.modbus.driver import exchange_on, make_driver
 from cpppod.workers.simulators.modbus.simulator import Plant, Simulator, TcpEndpoint
@@ -193,7 +194,7 @@ def serve_plant() -> None:
         ports = []
         for _ in range(DEVICES):
             address = await everything.serve(TcpEndpoint(made, "127.0.0.1", 0))
-            ports.append(int(address.rpartition(":")[2]))
+            ports.append(socket_address(address).port)
         print(json.dumps(ports), flush=True)
         number = 0
         while True:

@@ -29,6 +29,7 @@ from cpppod.protocols.bus.feed_events import (
     Updated,
 )
 from cpppod.protocols.bus.topics import prefix, split
+from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.values import Quality, explain, is_bad
 from cpppod.workers.bus.access import CurveClient
 from cpppod.workers.bus.subscription import FeedSubscription
@@ -300,10 +301,13 @@ def _endpoints(url: str, requests: str) -> tuple[str, str]:
     """Where blocks are published, and where snapshots are asked for."""
     if url.startswith("ipc://"):
         return f"{url.rstrip('/')}/feed.pub", f"{url.rstrip('/')}/feed.req"
-    address, colon, port = url.rpartition(":")
-    if not url.startswith("tcp://") or not colon or not port.isdecimal():
-        raise FeedError(f"{url!r}: expected tcp://host:port or ipc:///run/cpppod/bus")
-    return url, requests or f"{address}:{int(port) + 1}"
+    try:
+        if not url.startswith("tcp://"):
+            raise AddressError(url)
+        publish = socket_address(url.removeprefix("tcp://"))
+    except AddressError:
+        raise FeedError(f"{url!r}: expected tcp://host:port or ipc:///run/cpppod/bus") from None
+    return url, requests or f"tcp://{publish._replace(port=publish.port + 1)}"
 
 
 def main(argv: list[str]) -> int:

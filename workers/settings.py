@@ -17,6 +17,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from cpppod.protocols.model.addresses import ipv4_address, socket_address
 from cpppod.protocols.model.plant import NAME_PATTERN
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)")
@@ -38,7 +39,6 @@ CIP_TYPES = (
     "LWORD",
 )
 PREDEFINED_STRUCTURES = ("STRING82", "ASCIISTRING82", "TIMER", "COUNTER", "CONTROL")
-HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 
 
 class Section(BaseModel):
@@ -100,41 +100,11 @@ def name(value: Any) -> str:
     raise expected("a name: a letter or _, then up to 39 letters, digits or _")
 
 
-def split_host_port(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    host, separator, port = address.rpartition(":")
-    if not (separator and HOST.fullmatch(host) and port.isascii() and port.isdigit()):
-        raise ValueError(address)
-    if not 1 <= int(port) <= 65_535 or _looks_wrong(host):
-        raise ValueError(address)
-    return host, int(port)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach `address` (`a.b.c.d:port`)."""
-    return ipaddress.IPv4Address(split_host_port(address)[0]).is_loopback
-
-
-def _looks_wrong(host: str) -> bool:
-    """Whether `host` is written as an IPv4 address that cannot be."""
-    if not re.fullmatch(r"[\d.]+", host):
-        return False
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return True
-    return False
-
-
 def host_port(value: Any) -> str:
     """An address to connect to or to listen on, as `host:port`."""
     if isinstance(value, str):
         try:
-            split_host_port(value)
+            socket_address(value)
         except ValueError:
             pass
         else:
@@ -146,8 +116,8 @@ def ipv4_port(value: Any) -> str:
     """An address to listen on, as `a.b.c.d:port`; a name is refused, for its meaning can change."""
     if isinstance(value, str):
         try:
-            host, _port = split_host_port(value)
-            ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host)
+            socket_address(value)  # which wants a host
+            ipv4_address(value)
         except ValueError:
             pass
         else:

@@ -26,6 +26,7 @@ from cpppod.protocols.enip.originator.session import (
     SessionViolated,
     State,
 )
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.errors import DecodeError
 
 RECEIVE_BYTES = 262_144
@@ -410,8 +411,7 @@ def source_of(source: str | Address | None) -> Address | None:
         return None
     if not isinstance(source, str):
         return source
-    host, _, port = source.partition(":")
-    return host, int(port or 0)
+    return socket_address(source, port=0, any_port=True)
 
 
 def harvest(connection: Client, timeout: float) -> Iterable[Response]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cpppod.configuration import Configuration
 from cpppod.gateway import topology
-from cpppod.workers.settings import is_loopback, split_host_port
+from cpppod.protocols.model.addresses import is_loopback, socket_address
 
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
@@ -58,7 +58,7 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     addresses = [(f"listener {each.name}", each.address) for each in plant.listeners]
     for outlet in plant.outlets:
         addresses += [(f"{outlet.section} {key}", each) for key, each in outlet.addresses.items()]
-    if ports := _unreserved({split_host_port(address)[1] for _what, address in addresses}):
+    if ports := _unreserved({socket_address(address).port for _what, address in addresses}):
         listed = ",".join(map(str, ports))
         yield (
             f"ports {listed} lie in the range of outgoing connections, one of which can hold them;"
@@ -80,8 +80,8 @@ def _about_writes(configuration: Configuration) -> Iterator[str]:
         if tag.writable
     ]
     for listener in plant.listeners:
-        exposed = not is_loopback(listener.address) and not listener.write_sources
-        if exposed and writable:
+        alone = is_loopback(listener.address)
+        if writable and not alone and not listener.write_sources:
             yield (
                 f"listener {listener.name}: every client may write {len(writable)} tags of devices"
                 f" ({', '.join(writable[:3])}{' ...' * (len(writable) > 3)});"

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from cpppod.history.durations import parse_seconds
 from cpppod.history.recording import END_US, RecordedChange, RecordingError, moments
 from cpppod.history.timestamp import timestamp
+from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.values import explain
 from cpppod.workers.historian.stores.opening import store_examples
 
@@ -235,10 +236,10 @@ def _sinks(given: argparse.Namespace) -> list[Sink]:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65_535:
-        raise PlaybackError(f"{text}: expected HOST:PORT, for example 127.0.0.1:1502")
-    return host or "127.0.0.1", int(port)
+    try:
+        return socket_address(text, host="127.0.0.1", any_port=True)
+    except AddressError:
+        raise PlaybackError(f"{text}: expected HOST:PORT, for example 127.0.0.1:1502") from None
 
 
 def _limited(found: Iterable[RecordedChange], span: int) -> Iterator[RecordedChange]:

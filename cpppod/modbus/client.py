@@ -83,8 +83,6 @@ class Client:
         self.timeout_s = timeout_s
         self.is_serial = "/" in address and not address.startswith(RTU_OVER_TCP)
         self.is_rtu = self.is_serial or address.startswith(RTU_OVER_TCP)
-        if not self.is_rtu and address.startswith(":"):
-            address = f"127.0.0.1{address}"
         self._thread = LoopThread(f"modbus {address}")
         self._port: Any
         if self.is_rtu:

@@ -6,6 +6,7 @@ from typing import Any
 from cpppod.modbus.client import SERIAL_DEFAULTS, LoopThread
 from cpppod.protocols.modbus.address import from_number
 from cpppod.protocols.modbus.specs import parse_range
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.plant import Line
 from cpppod.workers.simulators.modbus.simulator import (
     Plant,
@@ -40,14 +41,14 @@ class Server:
         if address.startswith("pty:"):
             endpoint = PtyEndpoint(self.plant, address.removeprefix("pty:"))
         elif address.startswith(RTU_OVER_TCP):
-            host, _, port = address.removeprefix(RTU_OVER_TCP).rpartition(":")
-            endpoint = TcpEndpoint(self.plant, host, int(port), rtu=True)
+            listen = socket_address(address.removeprefix(RTU_OVER_TCP), host="", any_port=True)
+            endpoint = TcpEndpoint(self.plant, *listen, rtu=True)
         elif "/" in address:
             line = Line("line", address, **(SERIAL_DEFAULTS | settings))
             endpoint = PortEndpoint(self.plant, line)
         else:
-            host, _, port = address.rpartition(":")
-            endpoint = TcpEndpoint(self.plant, host, int(port))
+            listen = socket_address(address, host="", any_port=True)
+            endpoint = TcpEndpoint(self.plant, *listen)
         try:
             self.address = self._thread.call(lambda: self._simulator.serve(endpoint))
         except BaseException:

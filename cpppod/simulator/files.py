@@ -18,10 +18,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 from cpppod.protocols.cip.structures import Structure
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator.tags import Declaration, TagError, parse_declaration
 from cpppod.workers.transport.enip_endpoint import Limits
 
+PORT = 44_818
 MAX_RANGE = 4_096  # addresses of one range
 _TABLES = {"identity", "tcpip", "routes"}
 
@@ -32,16 +34,12 @@ def addresses(text: str) -> list[str]:
     Raises:
         TagError: not an address, or a range that runs backwards or too far.
     """
-    host, colon, port = text.strip().rpartition(":")
-    if not colon:
-        host, port = text.strip(), ""
+    first, dash, rest = text.strip().partition("-")
     try:
-        number = int(port) if port else 44_818
-        first, dash, last = host.partition("-")
-        if not 0 <= number < 1 << 16:
-            raise ValueError(f"port {number}")
         if not dash:
+            host, number = socket_address(first.replace("*", ""), host="", port=PORT, any_port=True)
             return [f"{_ipv4(host)}:{number}"]
+        last, number = socket_address(rest, port=PORT, any_port=True)
         low, high = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
     except ValueError as error:
         raise TagError(f"address {text!r}: {error}; expected [host][:port], IPv4") from None
@@ -51,7 +49,7 @@ def addresses(text: str) -> list[str]:
 
 
 def _ipv4(host: str) -> str:
-    if not host or host == "*":
+    if not host:
         return "0.0.0.0"
     if host.lower() == "localhost":
         return "127.0.0.1"

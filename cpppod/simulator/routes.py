@@ -16,6 +16,7 @@ from cpppod.protocols.cip.request import ForwardNeeded
 from cpppod.protocols.cip.route_table import RouteTable
 from cpppod.protocols.cip.status import CipError, ConnectionStatus
 from cpppod.protocols.cip.unconnected_send import timeout_s
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.workers.transport.enip_forwarder import Forwarder, onward
 
 DEFAULT_PORT = 44_818
@@ -80,5 +81,4 @@ def failure(command: ForwardNeeded, extended: int) -> bytes:
 
 
 def _forwarder(address: str) -> Forwarder:
-    host, _, port = address.rpartition(":")
-    return Forwarder(host or address, int(port) if host and port else DEFAULT_PORT)
+    return Forwarder(*socket_address(address, host="127.0.0.1", port=DEFAULT_PORT))

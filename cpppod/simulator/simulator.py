@@ -34,6 +34,7 @@ from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.cip.symbols import declare
 from cpppod.protocols.cip.target import Target
+from cpppod.protocols.model.addresses import ipv4_address
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.simulator.attribute import Attribute
 from cpppod.simulator.tags import (
@@ -43,7 +44,7 @@ from cpppod.simulator.tags import (
     parse_declaration,
     parse_movement,
 )
-from cpppod.workers.listener.target import declare_structures, kind_of, set_value, split_address
+from cpppod.workers.listener.target import declare_structures, kind_of, set_value
 from cpppod.workers.transport.enip_discovery import Discovery
 from cpppod.workers.transport.enip_endpoint import Done, Endpoint, Limits, random_u32
 
@@ -316,7 +317,7 @@ class Simulator:
             limits=self.settings.limits,
             may_write=_may_write(self.settings.write_sources),
         )
-        host, port = split_address(self.settings.address)
+        host, port = ipv4_address(self.settings.address, any_port=True)
         if self.settings.routes and self._routes is None:
             from cpppod.simulator.routes import Routes
 
@@ -388,7 +389,7 @@ class Simulator:
         """Listen again, on the same address."""
         if self._endpoint is not None and self.disabled:
             self.disabled = False
-            host, _ = split_address(self.settings.address)
+            host, _ = ipv4_address(self.settings.address, any_port=True)
             await self._listen(self._endpoint, host, self.address[1])
 
     async def __aenter__(self) -> "Simulator":

@@ -140,6 +140,7 @@ def test_addresses_may_leave_host_or_port_out() -> None:
     assert address("plc") == ("plc", 44818)
     assert address(":4000") == ("localhost", 4000)
     assert address("plc:4000") == ("plc", 4000)
+    assert address("[::1]") == ("::1", 44818)
     with pytest.raises(UsageError):
         address("plc:70000")
 

@@ -91,6 +91,14 @@ def test_a_poll_that_cannot_be_says_why(arguments: list[str], code: int, words: 
     assert "Traceback" not in done.stderr
 
 
+def test_a_device_at_an_ipv6_address_is_polled() -> None:
+    with Server("[::1]:0", "40001=77") as server:
+        assert server.address.startswith("[::1]:")
+        done = command("modbus_poll", "-a", server.address, "--once", "40001")
+    assert done.returncode == 0, done.stderr
+    assert "77" in done.stderr
+
+
 def test_a_single_poll_that_nobody_answers_ends_and_says_so() -> None:
     with Server("127.0.0.1:0", "1:40001=1") as server:
         done = command("modbus_poll", "-a", server.address, "-u", "9", "--once", "40001")

@@ -251,12 +251,18 @@ def test_tags_that_cannot_be_are_refused(tmp_path: Path, tag: str, wanted: str) 
     assert wanted in found
 
 
+def test_a_device_may_have_an_ipv6_address(tmp_path: Path) -> None:
+    text = '[device.x]\ndriver = "modbus-tcp"\naddress = "[2001:db8::7]:502"\n'
+    assert load(tmp_path, text).plant.devices[0].address == "[2001:db8::7]:502"
+
+
 @pytest.mark.parametrize(
     ("keys", "wanted"),
     [
         ('driver = "modbus-tcp"', "its address: modbus-tcp needs one"),
         ('driver = "modbus-tcp"\naddress = "plc"', "an address host:port"),
         ('driver = "modbus-tcp"\naddress = "10.0.0.256:502"', "an address host:port"),
+        ('driver = "modbus-tcp"\naddress = "::1:502"', "an address host:port"),
         ('driver = "modbus-tcp"\naddress = "plc:502"\nunit = 300', "255 or less"),
         ('driver = "modbus-rtu"\nline = "none"', "the name of a line: hall"),
         ('driver = "modbus-rtu"\nline = "hall"\nunit = 248', "1 to 247"),

@@ -33,6 +33,7 @@ import zmq
 import zmq.utils.z85
 
 from cpppod.protocols.bus.codec import MAX_MESSAGE
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.workers.bus.access import AccessPolicy, CurveClient
 
 MAX_A_TURN = 256  # messages of one socket per turn of the loop: about 5 ms at 20 us each
@@ -578,13 +579,14 @@ def _listening(socket: "zmq.Socket[bytes]", endpoint: str) -> int:
     Its own bind first asks for the names of all interfaces, over netlink, and aborts the process
     where a unit's RestrictAddressFamilies= refuses that.
     """
-    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    text = endpoint.removeprefix("tcp://").replace("*:", ":").replace(":*", ":0")
+    host, port = socket_address(text, host="", any_port=True)
     with TcpSocket(AF_INET, SOCK_STREAM) as listening:
         listening.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
         for ours, option in ((SO_RCVBUF, zmq.RCVBUF), (SO_SNDBUF, zmq.SNDBUF)):
             if (size := int(socket.getsockopt(option))) >= 0:
                 listening.setsockopt(SOL_SOCKET, ours, size)
-        listening.bind(("" if host == "*" else host, 0 if port == "*" else int(port)))
+        listening.bind((host, port))
         listening.listen(BACKLOG)
         return listening.detach()
 

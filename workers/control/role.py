@@ -24,6 +24,7 @@ from cpppod.protocols.bus.messages import (
     WriteRequest,
     decode_but_metrics,
 )
+from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.bus.requests import RequestFailed, Requests
@@ -82,8 +83,11 @@ class Control:
         """Problems with these settings."""
         self._next = worker
         address = str(worker.options.get("metrics", ""))
-        if address and not address.rpartition(":")[2].isdigit():
-            return [f"metrics address {address!r}: expected host:port"]
+        try:
+            if address:
+                socket_address(address, host="", any_port=True)
+        except AddressError as error:
+            return [f"metrics address {error}"]
         return []
 
     def commit(self) -> None:
@@ -193,10 +197,10 @@ class Control:
             self._metrics, self._metrics_address = None, ""
         if not wanted:
             return
-        host, _, port = wanted.rpartition(":")
+        host, port = socket_address(wanted, host="", any_port=True)
         server = MetricsServer(lambda: page(self.gateway.table, self.gateway, time.monotonic()))
         try:
-            await server.start(host, int(port))
+            await server.start(host, port)
         except OSError as error:
             trouble = f"address={wanted} why={error.strerror}"
             if trouble != self._metrics_trouble:

@@ -6,7 +6,6 @@
 Without a secret key (loopback only) everybody who can connect is welcome, within the limits.
 """
 
-import ipaddress
 import os
 import stat
 from collections import OrderedDict
@@ -26,15 +25,6 @@ KEY_LENGTH = 40
 
 class KeyFileError(Exception):
     """A key file cannot be used; the text says which, and why."""
-
-
-def is_loopback(endpoint: str) -> bool:
-    """Whether `host:port` (IPv4, or [IPv6]) is reached from this machine alone."""
-    host = endpoint.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def read_secret_key(path: str | os.PathLike[str]) -> bytes:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.bus.feed_requests import Refused
+from cpppod.protocols.model.addresses import is_loopback
 from cpppod.workers.bus.zeromq import Bus, BusError, Socket
 from cpppod.workers.feed.access import (
     FeedDoor,
     KeyFileError,
     RequestRate,
-    is_loopback,
     read_client_keys,
     read_secret_key,
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from cpppod.protocols.model.addresses import is_loopback
 from cpppod.protocols.model.plant import Device
 from cpppod.workers.outlets.settings import OutletSection
 from cpppod.workers.settings import (
@@ -13,7 +14,6 @@ from cpppod.workers.settings import (
     OptionalListenAddress,
     Size,
     Text,
-    is_loopback,
 )
 
 

@@ -28,6 +28,7 @@ from cpppod.protocols.cip.status import ConnectionStatus, GeneralStatus
 from cpppod.protocols.cip.symbols import Allotment
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.cip.unconnected_send import timeout_s
+from cpppod.protocols.model.addresses import SocketAddress, ipv4_address
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.freshness import BlockOrder
 from cpppod.protocols.model.plant import Listener, Worker
@@ -43,7 +44,6 @@ from cpppod.workers.listener.target import (
     declare_structures,
     make_target,
     problems_of,
-    split_address,
     write_check,
 )
 from cpppod.workers.process.worker import CommandError, Process, Report, decode_all_or_count
@@ -191,7 +191,7 @@ class ListenerRole:
 
     async def _bind(self) -> None:
         assert self._target is not None and self._discovery is not None
-        host, port = split_address(self._listener.address)
+        host, port = ipv4_address(self._listener.address, any_port=True)
         endpoint = Endpoint(
             self._target,
             self._perform,
@@ -404,7 +404,7 @@ class ListenerRole:
             for status, count in target.refused.items():
                 text = labels | {"status": f"0x{status:02x}"}
                 metrics.append(["cpppod_enip_refused_total", text, count])
-        extra = {"address": "{}:{}".format(*endpoint.address)} if endpoint is not None else {}
+        extra = {"address": str(SocketAddress(*endpoint.address))} if endpoint is not None else {}
         return Report(overdue=overdue, metrics=metrics, extra=extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:

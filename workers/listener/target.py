@@ -8,7 +8,6 @@ new id and what clients have cached of the old one stays unambiguous. A device's
 places over reloads: new ones come last, one that goes leaves a hidden one.
 """
 
-import ipaddress
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from cpppod.protocols.cip.route_table import RoutePolicy, networks, within
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Allotment, ScopedAllotment, declare
 from cpppod.protocols.cip.target import Target
+from cpppod.protocols.model.addresses import ipv4_address
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 from cpppod.protocols.model.plant import Device, Listener, LocalTag, Tag
 
@@ -276,22 +276,7 @@ def problems_of(listener: Listener, devices: Sequence[Device], allotment: Allotm
             clock_us=lambda: 0,
         )
         write_check(listener.write_sources)
-        split_address(listener.address)
+        ipv4_address(listener.address, any_port=True)
     except (ProtocolError, KeyError, ValueError, TypeError) as error:
         return [f"listener {listener.name}: {error}"]
     return []
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`; the host is IPv4.
-
-    Raises:
-        EncodeError: neither.
-    """
-    host, _, port = address.rpartition(":")
-    try:
-        if host and host != "localhost":
-            ipaddress.IPv4Address(host)
-        return ("127.0.0.1" if host == "localhost" else host), int(port)
-    except ValueError:
-        raise EncodeError(f"address {address!r}: expected host:port, IPv4", status=0) from None

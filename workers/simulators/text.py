@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
+from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.protocols.text.checksums import digits
 
 LINE_LIMIT = 200  # bytes of a command; a scale's are far shorter
@@ -292,23 +293,21 @@ async def serve(instrument: Instrument, options: argparse.Namespace) -> None:
         await _connecting(make, options)
     else:
         loop = asyncio.get_running_loop()
-        host, _, port = options.tcp.rpartition(":")
-        server = await loop.create_server(
-            lambda: _Socket(make, options.period), host or "127.0.0.1", int(port)
-        )
+        host, port = socket_address(options.tcp, host="127.0.0.1", any_port=True)
+        server = await loop.create_server(lambda: _Socket(make, options.period), host, port)
         where = server.sockets[0].getsockname()
-        print(f"{options.instrument} listening at {where[0]}:{where[1]}", flush=True)
+        print(f"{options.instrument} listening at {SocketAddress(*where[:2])}", flush=True)
         await server.serve_forever()
 
 
 async def _connecting(make: Callable[..., Connection], options: argparse.Namespace) -> None:
     """Connect to whoever listens, again and again."""
     loop = asyncio.get_running_loop()
-    host, _, port = options.connect.rpartition(":")
+    host, port = socket_address(options.connect, host="127.0.0.1")
     while True:
         with contextlib.suppress(OSError):
             _, socket = await loop.create_connection(
-                lambda: _Socket(make, options.period), host, int(port)
+                lambda: _Socket(make, options.period), host, port
             )
             print(f"{options.instrument} connected to {options.connect}", flush=True)
             await socket.lost.wait()

@@ -43,6 +43,7 @@ from cpppod.protocols.enip.originator.session import (
     SessionViolated,
     State,
 )
+from cpppod.protocols.model.addresses import SocketAddress
 
 KEEPALIVE_S = 10  # idle time after which the system asks a silent peer
 KEEPALIVE_INTERVAL_S = 2
@@ -143,12 +144,18 @@ class OriginatorConnection(asyncio.Protocol):
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await loop.create_connection(
-                    cls, host, port, family=socket.AF_INET, local_addr=source_address
+                    cls,
+                    host,
+                    port,
+                    family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+                    local_addr=source_address,
                 )
                 if register:
                     await connection.register()
         except TimeoutError:
-            raise ReplyTimeout(f"no connection to {host}:{port} in {timeout_s} s") from None
+            raise ReplyTimeout(
+                f"no connection to {SocketAddress(host, port)} in {timeout_s} s"
+            ) from None
         except OSError as error:
             if isinstance(error, CommunicationCeased):
                 raise

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.protocols.modbus.rtu import character_s, silence_s
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.plant import Line
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.driver import DeviceError
@@ -38,21 +39,6 @@ _BY_ID = Path("/dev/serial/by-id")
 def not_connected(text: str, *, sent: bool = True) -> DeviceError:
     """The error of a port that is gone or cannot be had."""
     return DeviceError(Quality.NOT_CONNECTED, text, sent=sent)
-
-
-def split_address(address: str, default_port: int) -> tuple[str, int]:
-    """Host and port of `host:port`; an empty host is this machine.
-
-    Raises:
-        ValueError: the port is no number within 1..65535.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon:
-        host, port = address, str(default_port)
-    number = int(port) if port.isdecimal() else 0
-    if not 1 <= number <= 65_535:
-        raise ValueError(f"{address!r} is no host:port")
-    return host.strip("[]") or "127.0.0.1", number
 
 
 class _Received:
@@ -149,12 +135,12 @@ class TcpPort:
         self,
         address: str,
         *,
-        default_port: int = 502,
+        default_port: int | None = 502,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         settle_s: float = 0.0,
         blocking: Blocking | None = None,
     ) -> None:
-        self._host, self._port = split_address(address, default_port)
+        self._address = socket_address(address, host="127.0.0.1", port=default_port)
         self._timeout_s = timeout_s
         self._settle_s = settle_s
         self._blocking = blocking or asyncio.to_thread
@@ -166,12 +152,12 @@ class TcpPort:
     async def open(self) -> None:
         """Connect within the time-out; then wait as long as the device needs before it listens."""
         await self.close()
-        where = f"{self._host}:{self._port}"
+        where = self._address
         try:
             async with asyncio.timeout(self._timeout_s):
                 host = await self._resolve()
                 loop = asyncio.get_running_loop()
-                _, self._stream = await loop.create_connection(_Stream, host, self._port)
+                _, self._stream = await loop.create_connection(_Stream, host, where.port)
         except TimeoutError:
             raise not_connected(f"{where} did not accept within {self._timeout_s:g} s") from None
         except OSError as error:
@@ -210,11 +196,10 @@ class TcpPort:
 
     async def _resolve(self) -> str:
         """The address behind the host name; looked up off the loop."""
-        if all(part.isdecimal() for part in self._host.split(".")) or ":" in self._host:
-            return self._host
-        found = await self._blocking(
-            socket.getaddrinfo, self._host, self._port, type=socket.SOCK_STREAM
-        )
+        host, port = self._address
+        if all(part.isdecimal() for part in host.split(".")) or ":" in host:
+            return host
+        found = await self._blocking(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         found.sort(key=lambda entry: entry[0] != socket.AF_INET)
         return str(found[0][4][0])
 

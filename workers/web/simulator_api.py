@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import fnmatch
 import html
-import ipaddress
 import json
 import socket
 import time
@@ -27,6 +26,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from cpppod.protocols.model.addresses import is_loopback
 
 MAX_BODY = 65_536  # bytes of a request: URLs say it all
 HEADERS = {"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"}
@@ -118,10 +119,10 @@ class WebApi:
         if not self._loopback:
             return ""
         host = request.url.hostname or ""
-        if not _is_loopback(host):
+        if not is_loopback(host):
             return f"403: {host[:60]} is not this machine; use localhost, or bind an address"
         origin = request.headers.get("origin", "")
-        if request.method == "POST" and origin and not _is_loopback(_host_of(origin)):
+        if request.method == "POST" and origin and not is_loopback(_host_of(origin)):
             return "403: another site's page may not change anything here"
         return ""
 
@@ -215,15 +216,6 @@ def _host_of(origin: str) -> str:
         return urllib.parse.urlsplit(origin).hostname or ""
     except ValueError:
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def as_current(current: Any, text: str) -> Any:

@@ -13,6 +13,7 @@ from cpppod import __version__
 from cpppod.client import OperationError, OriginatorError
 from cpppod.client.route import Route
 from cpppod.protocols.enip.discovery import PORT
+from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import ProtocolError
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -117,12 +118,10 @@ def address(text: str, default_port: int = PORT) -> tuple[str, int]:
     Raises:
         UsageError: the port is none.
     """
-    host, separator, port = text.rpartition(":")
-    if not separator:
-        host, port = text, ""
-    if port and not (port.isdigit() and 0 < int(port) < 65_536):
-        raise UsageError(f"address {text!r}: {port!r} is no port")
-    return host or "localhost", int(port) if port else default_port
+    try:
+        return socket_address(text, host="localhost", port=default_port)
+    except AddressError as error:
+        raise UsageError(f"address {error}") from None
 
 
 def seconds(text: str) -> float:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from cpppod.protocols.cip.image import Variable
+from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.simulator import Simulator
 from cpppod.simulator.tags import TagError
@@ -242,12 +243,9 @@ def web_address(text: str) -> tuple[str, int]:
     Raises:
         TagError: the port is no number.
     """
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        host, port = text, ""
     try:
-        return host or "127.0.0.1", int(port) if port else 80
-    except ValueError:
+        return socket_address(text, host="127.0.0.1", port=80, any_port=True)
+    except AddressError:
         raise TagError(f"--web {text!r}: expected [host]:[port]") from None
 
 

@@ -21,6 +21,7 @@ from cpppod.protocols.modbus.faults import Fault, parse_fault
 from cpppod.protocols.modbus.motion import parse_motion
 from cpppod.protocols.modbus.rtu import character_s
 from cpppod.protocols.modbus.specs import parse_range
+from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Line
 from cpppod.workers.simulators.modbus.control import SimulatorControl, tell
@@ -209,12 +210,10 @@ def _first_endpoint(plant: Plant, options: argparse.Namespace) -> Endpoint:
 
 
 def _split(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    if not colon:
-        host, port = address, "502"
-    if not port.isdecimal() or int(port) > 65_535:
-        raise Refused(f"-a {address}: no port; try -a {host or '127.0.0.1'}:1502")
-    return host, int(port)
+    try:
+        return socket_address(address, host="", port=502, any_port=True)
+    except AddressError as error:
+        raise Refused(f"-a {error}; try -a 127.0.0.1:1502") from None
 
 
 async def _run(plant: Plant, endpoint: Endpoint, options: argparse.Namespace) -> int:

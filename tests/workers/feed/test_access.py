@@ -14,28 +14,10 @@ from cpppod.workers.feed.access import (
     FeedDoor,
     KeyFileError,
     RequestRate,
-    is_loopback,
     read_client_keys,
     read_secret_key,
 )
 from cpppod.workers.feed.public import read_settings
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("127.0.0.1:44880", True),
-        ("127.1.2.3:1", True),
-        ("localhost:44880", True),
-        ("[::1]:44880", True),
-        ("0.0.0.0:44880", False),
-        ("192.168.1.5:44880", False),
-        ("*:44880", False),
-        ("plant.example:44880", False),
-    ],
-)
-def test_loopback_is_told_from_the_rest(address: str, expected: bool) -> None:
-    assert is_loopback(address) is expected
 
 
 def secret_file(folder: pathlib.Path) -> pathlib.Path:

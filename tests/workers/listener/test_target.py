@@ -15,7 +15,7 @@ from cpppod.protocols.model.errors import ProtocolError
 from cpppod.protocols.model.plant import Device, Group, Listener, LocalTag, Tag
 from cpppod.workers.listener.locals import plain, restore
 from cpppod.workers.listener.state import ListenerState
-from cpppod.workers.listener.target import make_target, problems_of, split_address, write_check
+from cpppod.workers.listener.target import make_target, problems_of, write_check
 from tests.enip_frames import read
 
 STRUCTURES: dict[str, Any] = {
@@ -120,7 +120,6 @@ def test_addresses_that_may_write_are_those_of_the_networks() -> None:
     assert allowed("10.0.0.7")
     assert not allowed("10.0.1.7")
     assert write_check(())("192.168.0.1")
-    assert split_address("localhost:44818") == ("127.0.0.1", 44818)
 
 
 def offsets(allotment: Allotment, *tags: Tag) -> dict[str, int]:

@@ -13,7 +13,7 @@ from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.lock import OwnedConnection
 from cpppod.workers.simulators.modbus.simulator import PtyEndpoint
 from cpppod.workers.transport import port as ports
-from cpppod.workers.transport.port import SerialPort, TcpPort, make_port, split_address
+from cpppod.workers.transport.port import SerialPort, TcpPort, make_port
 from tests.patience import PATIENCE_S
 from tests.workers.devices.plant import make_plant
 
@@ -135,23 +135,29 @@ def test_a_peer_that_sends_without_end_is_cut_off() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("10.0.0.5:502", ("10.0.0.5", 502)),
-        (":1502", ("127.0.0.1", 1502)),
-        ("plc", ("plc", 502)),
-        ("[::1]:502", ("::1", 502)),
-    ],
-)
-def test_addresses_are_split(text: str, expected: tuple[str, int]) -> None:
-    assert split_address(text, 502) == expected
+def test_device_is_reached_at_an_ipv6_address() -> None:
+    async def scenario() -> None:
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"hello")
+            await writer.drain()
+
+        server = await asyncio.start_server(greet, "::1", 0)
+        number = server.sockets[0].getsockname()[1]
+        port = TcpPort(f"[::1]:{number}")
+        await port.open()
+        assert await port.receive(PATIENCE_S) == b"hello"
+        await port.close()
+        server.close()
+        with pytest.raises(DeviceError, match=rf"\[::1\]:{number}: "):
+            await TcpPort(f"[::1]:{number}").open()
+
+    asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("text", ["10.0.0.5:", "10.0.0.5:0", "10.0.0.5:70000", "10.0.0.5:x"])
+@pytest.mark.parametrize("text", ["10.0.0.5:0", "10.0.0.5:70000", "10.0.0:502", "10.0.0.5:x"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
-        split_address(text, 502)
+        TcpPort(text)
 
 
 def test_a_line_is_a_path_or_a_socket() -> None:

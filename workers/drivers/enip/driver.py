@@ -32,6 +32,7 @@ from cpppod.protocols.enip.originator.pipeline import Pipeline, trouble_of
 from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, encode_route_path
 from cpppod.protocols.enip.originator.session import Answer
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.errors import DecodeError, ProtocolError
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, quality
@@ -93,11 +94,10 @@ class EnipDriver:
     """
 
     def __init__(self, device: Device, frame: DeviceFrame) -> None:
-        host, _, port = device.address.rpartition(":")
         self.device = device
         self.concurrency = max(1, device.in_flight)
         self.frame = frame
-        self._host, self._port = (host, int(port)) if port.isdigit() else (device.address, PORT)
+        self._host, self._port = socket_address(device.address, host="127.0.0.1", port=PORT)
         self._route = encode_route_path(device.route_path)
         self._connection: OriginatorConnection | None = None
         self._access: dict[Tag, TagAccess | ProtocolError] = {}

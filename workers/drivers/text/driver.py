@@ -72,7 +72,7 @@ def make_driver(
         own = (
             TcpListener(device.address, timeout_s=device.timeout_s, sources=made.sources)
             if made.listen
-            else TcpPort(device.address, default_port=0, timeout_s=device.timeout_s)
+            else TcpPort(device.address, default_port=None, timeout_s=device.timeout_s)
         )
     return TextDriver(device, made, own or link, own, frame or DeviceFrame())
 

@@ -13,7 +13,8 @@ import ipaddress
 import logging
 from typing import Any, cast
 
-from cpppod.workers.transport.port import not_connected, split_address
+from cpppod.protocols.model.addresses import SocketAddress, socket_address
+from cpppod.workers.transport.port import not_connected
 
 KEPT_BOUND_S = 40.0  # longer than the longest back-off between two tries to open
 BUFFER_LIMIT = 65_536  # bytes not read yet, from which on the device has to wait
@@ -90,7 +91,7 @@ class TcpListener:
     character_s = 0.0
 
     def __init__(self, address: str, *, timeout_s: float, sources: tuple[str, ...] = ()) -> None:
-        self._host, self._port = _split(address)
+        self._host, self._port = socket_address(address, host="127.0.0.1", any_port=True)
         self._timeout_s = timeout_s
         self._sources = [ipaddress.ip_network(source, strict=False) for source in sources]
         self._server: asyncio.Server | None = None
@@ -114,7 +115,7 @@ class TcpListener:
                 async with asyncio.timeout(self._timeout_s):
                     await self._came.wait()
             except TimeoutError:
-                where = f"{self._host}:{self._port}"
+                where = f"{SocketAddress(self._host, self._port)}"
                 raise not_connected(f"no device has connected to {where} yet") from None
 
     async def close(self) -> None:
@@ -188,7 +189,9 @@ class TcpListener:
                 lambda: _Connection(self), self._host, self._port, backlog=1
             )
         except OSError as error:
-            raise not_connected(f"cannot listen at {self._host}:{self._port}: {error}") from None
+            raise not_connected(
+                f"cannot listen at {SocketAddress(self._host, self._port)}: {error}"
+            ) from None
         if self._port:
             _bound[key] = self
 
@@ -200,10 +203,3 @@ class TcpListener:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.end(why)
-
-
-def _split(address: str) -> tuple[str, int]:
-    """Host and port to bind; port 0 takes any that is free."""
-    if address.endswith(":0"):
-        return address[:-2] or "127.0.0.1", 0
-    return split_address(address, 0)

@@ -19,6 +19,7 @@ from typing import Any
 
 from cpppod.protocols.modbus.faults import parse_fault
 from cpppod.protocols.modbus.specs import parse_range
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.workers.simulators.modbus.simulator import PortTaken, Simulator
 
@@ -50,9 +51,9 @@ class SimulatorControl:
                 )
                 os.chmod(address, 0o600)
             else:
-                host, _, port = address.rpartition(":")
+                host, port = socket_address(address, host="127.0.0.1", any_port=True)
                 self._server = await asyncio.start_server(
-                    self._converse, host or "127.0.0.1", int(port), limit=LINE_LIMIT
+                    self._converse, host, port, limit=LINE_LIMIT
                 )
         except (OSError, ValueError) as error:
             raise PortTaken(f"--control {address}: {error}") from None
@@ -167,8 +168,7 @@ def tell(address: str, order: str) -> dict[str, Any]:
         target: Any = address
     else:
         peer = socket.socket()
-        host, _, port = address.rpartition(":")
-        target = (host or "127.0.0.1", int(port))
+        target = socket_address(address, host="127.0.0.1")
     with peer:
         peer.settimeout(ANSWER_S)
         peer.connect(target)

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from cpppod.protocols.modbus.server import RtuRequests
 from cpppod.protocols.modbus.tcp import MbapStream
+from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.plant import Line
 from cpppod.workers.devices.driver import DeviceError
@@ -119,7 +120,7 @@ class TcpEndpoint:
     @property
     def address(self) -> str:
         """`host:port` as it was asked for, with the port that it has."""
-        return f"{self._host}:{self._port}"
+        return str(SocketAddress(self._host, self._port))
 
     async def open(self) -> None:
         """Listen; an asked-for port 0 becomes a real one, and stays so."""
