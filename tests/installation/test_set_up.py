@@ -20,7 +20,10 @@ import pytest
 
 from tests.coverage_gate import judge
 from tests.installation.set_up import DEVELOPMENT, ROOT, make_environment, pinned, set_up
+from tests.patience import INSTALL_S
 from tests.test_packaging import setup
+
+pytestmark = pytest.mark.timeout(INSTALL_S)
 
 RUNNING = ROOT / "requirements.lock"
 LOCKS = [*sorted(ROOT.glob("requirements*.lock")), *sorted((ROOT / "tests").glob("*.lock"))]
@@ -87,7 +90,7 @@ def make(*words: str, **environment: str) -> tuple[int, str]:
         check=False,
         cwd=ROOT,
         env={**kept, **environment},
-        timeout=120,
+        timeout=INSTALL_S,
     )
     lines = [line for line in told.stderr.splitlines() if not line.startswith("make: ***")]
     return told.returncode, lines[-1] if lines else told.stdout
@@ -169,7 +172,7 @@ def refusal(environment: Path, lock: Path, index: str) -> str:
         check=False,
         cwd=ROOT,
         env={**kept, **settings},
-        timeout=120,
+        timeout=INSTALL_S,
     )
     assert told.returncode == 1, told.stdout
     assert told.stdout.splitlines() == [f"environment: the packages of {lock.name}"]

@@ -16,9 +16,11 @@ import pytest
 
 from cpppod.control_client import ControlClient
 from tests import peers
-from tests.patience import PATIENCE_S, within
+from tests.patience import INSTALL_S, PATIENCE_S, within
 from tests.supervision.supervised import is_alive, until
 from tests.supervision.test_foreground import family, lines_until
+
+pytestmark = pytest.mark.timeout(INSTALL_S)
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("cpppod", "protocols", "workers", "etc", "setup.cfg", "pyproject.toml")
@@ -42,7 +44,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(source, copy / name)
     out = tmp_path_factory.mktemp("wheel")
     words = ["wheel", "--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", str(out)]
-    subprocess.run([sys.executable, "-m", "pip", *words, str(copy)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "pip", *words, str(copy)], check=True, timeout=INSTALL_S)
     (built,) = out.glob("cpppod-*.whl")
     return built
 
@@ -54,7 +56,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
     python = home / "bin" / "python"
     words = ["--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run([sys.executable, "-m", "pip", *words], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True, timeout=INSTALL_S)
     packages = sysconfig.get_path("purelib", vars={"base": str(home)})
     # A plain path: the .pth files over there, the checkout's among them, are not obeyed.
     (Path(packages) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
