@@ -26,6 +26,7 @@ OUTPUT = ROOT / "build" / "flaky"
 LOOPS_PER_CORE = 2
 LOAD_S = 6 * 3600  # a busy loop ends by itself after this long
 RUN_S = 2 * 3600  # a run that lasts longer hangs
+END_S = 60  # for an orderly end of the tests
 
 # Ends with the process that started it, however that ended
 BUSY = """
@@ -69,17 +70,25 @@ def run(number: int, seed: int, plugins: Path, words: list[str]) -> tuple[int, d
             [*command, *words],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            process_group=0,
         )
         try:
             return pytest.wait(RUN_S), failures(report)
         except BaseException:
-            pytest.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                pytest.wait(60)
-            pytest.kill()
+            end(pytest)
             raise
+
+
+def end(pytest: "subprocess.Popen[bytes]") -> None:
+    """End pytest, its workers and what they have started, as Ctrl-C at a terminal does."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pytest.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pytest.wait(END_S)
 
 
 def failures(report: Path) -> dict[str, str]:
@@ -132,4 +141,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the tests and what ran beside them have ended")
