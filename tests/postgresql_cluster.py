@@ -44,6 +44,11 @@ class Cluster:
             return {}
         return {"user": self._user.pw_uid, "group": self._user.pw_gid}
 
+    def own(self, folder: Path) -> None:
+        """Let the server keep tables in `folder`."""
+        if self._user is not None:
+            os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command = [peers.postgresql("postgres"), "-D", str(self.folder / "data")]

@@ -18,5 +18,5 @@ def gateway() -> Iterator[RunningGateway]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests here run in one worker of pytest-xdist, for they share the gateway."""
     for item in items:
-        if "/tests/gateway/" in str(item.path):
+        if item.path.match("tests/gateway/*") or item.path.match("tests/contract/test_outlets.py"):
             item.add_marker(pytest.mark.xdist_group("gateway"))

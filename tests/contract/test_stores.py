@@ -1,8 +1,15 @@
-"""What every store does alike: SQLite's files and a PostgreSQL server of the test's own."""
+"""What every registered store does: repeats, full disks, reopenings, gaps, and every question.
+
+A store that keeps files is given a folder; one with a server of its own has a line in `SERVERS`.
+"""
 
 import math
+import os
+import random
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +17,8 @@ import pytest
 
 from cpppod.workers.historian.stores.opening import open_reader, open_store
 from cpppod.workers.historian.stores.questions import ask_buckets, ask_steps
+from cpppod.workers.historian.stores.settings import StoreSection
+from cpppod.workers.historian.stores.spec import STORES
 from cpppod.workers.historian.stores.store import (
     Batch,
     Cursor,
@@ -18,8 +27,10 @@ from cpppod.workers.historian.stores.store import (
     Reading,
     Sample,
     Store,
+    StoreError,
     StoreReader,
 )
+from cpppod.workers.registry import load
 from tests.postgresql_cluster import Cluster, running_cluster
 
 T0 = 1_700_000_000_000_000
@@ -46,23 +57,76 @@ def cluster() -> Iterator[Cluster]:
         yield found
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "history")
-    found: Cluster = request.getfixturevalue("cluster")
+@contextmanager
+def on_server(request: pytest.FixtureRequest, folder: Path | None) -> Iterator[str]:
+    """URL of an empty database; its tables are in `folder`, where that is given."""
     import psycopg
 
-    with psycopg.connect(found.url) as connection:
+    found: Cluster = request.getfixturevalue("cluster")
+    with psycopg.connect(found.url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA IF EXISTS history CASCADE")
-    return found.url
+        if folder is None:
+            yield found.url
+            return
+        found.own(folder)
+        connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+        connection.execute("ALTER DATABASE postgres SET default_tablespace = small")
+        yield found.url
+        connection.execute("ALTER DATABASE postgres RESET default_tablespace")
+        connection.execute("DROP SCHEMA history CASCADE")
+        connection.execute("DROP TABLESPACE small")
+
+
+SERVERS = {"postgresql": on_server}
+
+
+@contextmanager
+def empty_place(name: str, request: pytest.FixtureRequest, folder: Path | None) -> Iterator[str]:
+    """URL of an empty store; in `folder`, where that is given."""
+    if name in SERVERS:
+        with SERVERS[name](request, folder) as found:
+            yield found
+        return
+    spec = STORES.find(name)
+    assert spec is not None
+    settings = load(spec.settings)()
+    assert isinstance(settings, StoreSection)
+    yield spec.url(settings.options(), str(folder or request.getfixturevalue("tmp_path")))
+
+
+@pytest.fixture(params=[spec.name for spec in STORES])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def url(name: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    with empty_place(name, request, None) as found:
+        yield found
+
+
+def opened(url: str) -> Store:
+    return open_store(url, {"free_bytes": 1})
 
 
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
-    with closing(open_store(url, {"free_bytes": 1})) as found:
+    with closing(opened(url)) as found:
         found.open()
         yield found
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 8 MB of its own, which a database's user reaches as well."""
+    folder = Path(tempfile.mkdtemp(prefix="cpppod-disk-"))
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(folder)]
+    if os.getuid() or subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode:
+        folder.rmdir()
+        pytest.skip("a file system can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
 
 
 def reading(sequence: int, values: dict[str, Any], *, at_s: float = 0.0, **fields: Any) -> Reading:
@@ -121,7 +185,7 @@ def test_cursors_survive_reopening(store: Store, url: str) -> None:
     store.commit(Batch(cursors={"poller-1": first, "poller-2": first}))
     store.commit(Batch(cursors={"poller-1": second}))
     store.close()
-    with closing(open_store(url, {"free_bytes": 1})) as again:
+    with closing(opened(url)) as again:
         assert again.open() == {"poller-1": second, "poller-2": first}
 
 
@@ -175,7 +239,7 @@ def test_a_writer_that_was_restarted_still_knows_values_of_long_ago(store: Store
     store.commit(Batch([reading(1, {"a": 1, "b": 1}, members=2)]))
     for day in range(1, 4):
         store.close()
-        with closing(open_store(url, {"free_bytes": 1})) as again:
+        with closing(opened(url)) as again:
             again.open()
             batch = [
                 reading(day * 1_000 + n, {"b": n}, at_s=86_400 * day + n, members=2)
@@ -232,9 +296,54 @@ def test_every_reading_of_a_time_comes_back(store: Store, url: str) -> None:
     assert found == readings[1:]
 
 
-def test_an_unreachable_store_says_so(tmp_path: Path) -> None:
-    from cpppod.workers.historian.stores.store import StoreError
+def bulky(number: int) -> Batch:
+    """A batch of 100 kB that no store can make smaller."""
+    filler = random.Random(number).randbytes(50_000).hex()
+    return Batch([reading(number, {"a": number, "filler": filler}, at_s=number)])
 
+
+def filled(store: Store) -> tuple[int, StoreError | None]:
+    """How many batches it took, and what it said then."""
+    for stored in range(200):
+        try:
+            store.commit(bulky(stored + 1))
+        except StoreError as error:
+            return stored, error
+    return 200, None
+
+
+def test_a_full_disk_is_said_and_costs_nothing_once_there_is_room(
+    name: str, request: pytest.FixtureRequest, small_disk: Path
+) -> None:
+    folder = small_disk / "store"
+    folder.mkdir()
+    with empty_place(name, request, folder) as url, closing(opened(url)) as store:
+        store.open()
+        stored, error = filled(store)
+        assert error is not None and error.full
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+        store.close()  # as the historian does after every error
+        store.open()
+        for number in range(stored, stored + 3):  # what was stored last, and what was not
+            store.commit(bulky(number))
+        store.close()
+        assert [sample.value for sample in samples(url)] == list(range(1, stored + 3))
+
+
+def test_everything_survives_reopening(store: Store, url: str) -> None:
+    gap = Gap("poller-1", 1, "boiler", "fast", 3, 5, 3, 30, "why", T0 + 20, T0 + 30)
+    cursor = Cursor(1, 100, 1, 2, T0)
+    first = Batch([reading(1, {"a": 1}), reading(2, {"a": 2}, at_s=1)], [gap])
+    first.cursors["poller-1"] = cursor
+    store.commit(first)
+    store.close()
+    assert store.open() == {"poller-1": cursor}
+    assert store.commit(first) == (0, 2)
+    assert [sample.value for sample in samples(url)] == [1, 2]
+    assert ask(url, lambda reader: reader.gaps("", 0, 2**52)) == [gap]
+
+
+def test_an_unreachable_store_says_so(tmp_path: Path) -> None:
     for url in (str(tmp_path / "none"), "postgresql://127.0.0.1:1/none", "mysql://there"):
         with pytest.raises(StoreError):
             open_reader(url)
