@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from cpppod.protocols.modbus.pdu import Request
 from cpppod.protocols.model.plant import Line
+from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.health import RECONNECT_FIRST_S, Backoff
 from cpppod.workers.drivers.modbus.driver import exchange_on
@@ -105,6 +106,23 @@ class Client:
             PlcOffline: it did not answer.
         """
         return self._thread.call(lambda: self.ask(unit, request))
+
+    def broadcast(self, request: Request) -> None:
+        """Send a write to every unit (unit 0). None answers; a device that does is not waited for
+        longer than the time-out.
+
+        Raises:
+            ModbusException: a device answered, and refused.
+            PlcOffline: there is no connection.
+        """
+        self._thread.call(lambda: self.use(lambda: self._broadcast(request), at_once=True))
+
+    async def _broadcast(self, request: Request) -> None:
+        try:
+            await self.exchange.transact(0, request, self.timeout_s, counts=Counter())
+        except DeviceError as error:
+            if error.quality != Quality.TIMEOUT:
+                raise
 
     def close(self) -> None:
         """Disconnect and end the thread."""

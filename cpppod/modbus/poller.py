@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from cpppod.modbus.client import Client, PlcOffline
 from cpppod.modbus.server import Server
@@ -28,9 +28,10 @@ from cpppod.protocols.modbus import pdu
 from cpppod.protocols.modbus.address import Address, Table, from_number, to_number
 from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.pdu import ModbusException, Request
+from cpppod.protocols.modbus.registers import codec
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Group, Tag
-from cpppod.protocols.model.values import is_bad
+from cpppod.protocols.model.values import REAL_TYPES, explain, is_bad
 from cpppod.workers.devices.driver import DeviceFrame
 from cpppod.workers.drivers.modbus.driver import ModbusDriver
 
@@ -55,6 +56,14 @@ class ParameterException(ValueError):
     """An address that cannot be written, or a value that does not fit."""
 
 
+class ValueKind(TypedDict, total=False):
+    """How a value lies in registers: a CIP type, and its orders (big, little)."""
+
+    type: str
+    word_order: str
+    byte_order: str
+
+
 class Poller:
     """Polls the addresses it was told of, over and over; see the module.
 
@@ -63,7 +72,7 @@ class Poller:
         client: a connection to share; else it makes one to `host`:`port`, where `host` may also be
             the path of a serial port.
         reach: cells closer than this are read in one request.
-        unit: 0 over TCP and 1 on a line where none is given.
+        unit: 1 where none is given.
         rate: seconds between polls; None: 1 s.
     """
 
@@ -90,14 +99,15 @@ class Poller:
                 address = f"{address}:{port or DEFAULT_PORT}"
             client = Client(address, timeout_s=timeout_s, **settings)
         self.client = client
-        self.unit = (1 if client.is_rtu else 0) if unit is None else unit
+        self.unit = 1 if unit is None else unit
         self.online = False
         self.counter = 0
         self.duration = 0.0
         self._load = [0.0] * len(LOAD_SPANS_S)
         self._tags: dict[Address, Tag] = {}
         self._values: dict[Address, Any] = {}
-        self._failing: set[Address] = set()
+        self._refused: dict[Address, str] = {}
+        self.trouble = ""
         self._changes = 0  # of the addresses, by the callers' threads; the plan follows
         self._planned_at = -1
         self._group: Group | None = None
@@ -109,47 +119,65 @@ class Poller:
 
     # What programs call
 
-    def poll(self, address: int, rate: float | None = None) -> None:
+    def poll(self, address: int, rate: float | None = None, **how: Unpack[ValueKind]) -> None:
         """Poll `address` from now on; the rate of all becomes `rate` if that is faster.
 
+        Args:
+            how: `type` of the value that begins at a register (UINT, INT, DINT, REAL, LREAL ...),
+                its `word_order` and `byte_order` (big, little). Coils and inputs are BOOL.
+
         Raises:
-            EncodeError: there is no such address.
+            EncodeError: there is no such address or type.
         """
         cell = from_number(address)
         if rate is not None:
             self.rate = min(self.rate, float(rate))
-        if cell not in self._tags:
-            kind = "BOOL" if cell.table.has_bits else "UINT"
-            self._tags[cell] = Tag(str(cell), str(cell), type=kind)
-            self._changes += 1
-            self._again()
+        known = self._tags.get(cell)
+        if known is None or how:
+            tag = _tag(cell, how)
+            if tag != known:
+                self._tags[cell] = tag
+                self._changes += 1
+                self._again()
 
-    def read(self, address: int) -> int | bool | None:
+    def read(self, address: int) -> int | float | bool | None:
         """The value last polled; None until then and while offline. Polls `address` from now on."""
         self.poll(address)
-        value: int | bool | None = self._values.get(from_number(address))
+        value: int | float | bool | None = self._values.get(from_number(address))
         return value
 
-    def write(self, address: int, value: Any) -> None:
+    def reason(self, address: int) -> str:
+        """Why the last poll brought no value of `address`; "" where it did, or was none yet."""
+        return self._refused.get(from_number(address), "")
+
+    def write(self, address: int, value: Any, **how: Unpack[ValueKind]) -> None:
         """Write a value, or a list of values from `address` on; returns when it is answered.
+
+        Args:
+            how: as for `poll`; by default what `address` is polled as.
 
         Raises:
             ParameterException: no coil or holding register, or a value that does not fit.
             PlcOffline: no answer; whether the device took it is not known.
             ModbusException: the device refused.
         """
-        cell = from_number(address)
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        request = _write_request(cell, values, several=isinstance(value, list | tuple))
-        self.client.transact(self.unit, request)
+        self.client.transact(self.unit, self._write_request(address, value, how))
         self._again()
+
+    def broadcast(self, address: int, value: Any, **how: Unpack[ValueKind]) -> None:
+        """As `write`, but to every unit of the line at once (unit 0); none of them answers.
+
+        Raises:
+            ParameterException, PlcOffline, ModbusException: as `write`.
+        """
+        self.client.broadcast(self._write_request(address, value, how))
 
     def forget(self, address: int) -> None:
         """Poll `address` no more."""
         cell = from_number(address)
         self._tags.pop(cell, None)
         self._values.pop(cell, None)
-        self._failing.discard(cell)
+        self._refused.pop(cell, None)
         self._changes += 1
 
     def stop(self) -> None:
@@ -179,7 +207,7 @@ class Poller:
     @property
     def failing(self) -> set[tuple[int, int]]:
         """The ranges whose last poll failed."""
-        return set(self._ranges(self._failing))
+        return set(self._ranges(list(self._refused)))
 
     @property
     def load(self) -> tuple[float, float, float]:
@@ -201,7 +229,9 @@ class Poller:
     # Its loop
 
     def _ranges(self, cells: Iterable[Address]) -> list[tuple[int, int]]:
-        return merge([(to_number(cell), 1) for cell in list(cells)], self.reach)
+        tags = self._tags
+        held = [(cell, tags[cell]) for cell in list(cells) if cell in tags]
+        return merge([(to_number(cell), _width(cell, tag)) for cell, tag in held], self.reach)
 
     def _again(self) -> None:
         """Poll soon: there is something new."""
@@ -232,17 +262,31 @@ class Poller:
         assert driver is not None
         try:
             samples = await self.client.use(lambda: driver.poll(group))
-        except PlcOffline:
-            self.online = False
+        except PlcOffline as error:
+            self.online, self.trouble = False, str(error)
             self._values.clear()
-            self._failing = set(self._tags)
+            self._refused = dict.fromkeys(self._tags, self.trouble)
             return
         good = {name: value for name, (value, quality) in samples.items() if not is_bad(quality)}
         cells = {tag.name: cell for cell, tag in list(self._tags.items())}
-        self._failing = {cells[name] for name in samples if name not in good and name in cells}
+        self._refused = {
+            cells[name]: _reason(quality)
+            for name, (_, quality) in samples.items()
+            if name not in good and name in cells
+        }
         self._values = {cells[name]: value for name, value in good.items() if name in cells}
-        self.online = bool(good)
+        self.online, self.trouble = bool(good), ""
         self.counter += 1
+
+    def _write_request(self, address: int, value: Any, how: ValueKind) -> Request:
+        cell = from_number(address)
+        several = isinstance(value, list | tuple)
+        values = list(value) if several else [value]
+        try:
+            tag = _tag(cell, how) if how else self._tags.get(cell, _tag(cell, {}))
+            return _write_request(cell, tag, values, several=several)
+        except (EncodeError, ValueError, TypeError, OverflowError) as error:
+            raise ParameterException(f"{cell}: {error}") from None
 
     def _planned(self) -> Group:
         """The group of all addresses; made anew when they changed."""
@@ -276,23 +320,62 @@ class Poller:
             self._load[index] += weight * (share - self._load[index])
 
 
-def _write_request(cell: Address, values: Sequence[Any], *, several: bool) -> Request:
+def _tag(cell: Address, how: ValueKind) -> Tag:
+    """The tag of an address, of the kind that its caller named.
+
+    Raises:
+        EncodeError: a type that cannot lie there.
+    """
+    if cell.table.has_bits:
+        if how.get("type", "BOOL") != "BOOL":
+            raise EncodeError(f"{cell}: a coil or input is BOOL, not {how['type']}", status=3)
+        return Tag(str(cell), str(cell), type="BOOL")
+    tag = Tag(str(cell), str(cell), **{"type": "UINT", **how})  # type: ignore[arg-type]
+    codec(tag)
+    return tag
+
+
+def _width(cell: Address, tag: Tag) -> int:
+    return 1 if cell.table.has_bits else codec(tag).registers
+
+
+def _reason(quality: int) -> str:
+    """Why a sample is bad: the device's exception where it gave one."""
+    status = quality >> 8 & 0xFF
+    return str(ModbusException(status)) if status else explain(quality)
+
+
+def _write_request(cell: Address, tag: Tag, values: Sequence[Any], *, several: bool) -> Request:
     if not cell.table.writable or not values:
-        raise ParameterException(f"{cell}: inputs cannot be written")
-    try:
-        if cell.table == Table.COILS:
-            bits = [bool(value) for value in values]
-            return (
-                pdu.write_coils(cell.offset, bits)
-                if several
-                else pdu.write_coil(cell.offset, bits[0])
-            )
-        words = [int(value) for value in values]
-        if several:
-            return pdu.write_registers(cell.offset, words)
-        return pdu.write_register(cell.offset, words[0])
-    except (EncodeError, ValueError, TypeError) as error:
-        raise ParameterException(f"{cell}: {error}") from None
+        raise ValueError("inputs cannot be written")
+    if cell.table == Table.COILS:
+        bits = [bool(value) for value in values]
+        return (
+            pdu.write_coils(cell.offset, bits) if several else pdu.write_coil(cell.offset, bits[0])
+        )
+    encode = codec(tag).encode
+    assert encode is not None  # only a single bit has none
+    whole = tag.type not in REAL_TYPES
+    words = [
+        word
+        for value in values
+        for word in pdu.unpack_registers(encode(_integer(value) if whole else float(value)))
+    ]
+    if several or len(words) > 1:
+        return pdu.write_registers(cell.offset, words)
+    return pdu.write_register(cell.offset, words[0])
+
+
+def _integer(value: Any) -> int:
+    """A whole number, also where it is written as a float.
+
+    Raises:
+        ValueError: it has a fraction: a register would lose it.
+    """
+    number = int(value)
+    if isinstance(value, float) and number != value:
+        raise ValueError(f"{value!r} is no whole number: name a type, such as REAL")
+    return number
 
 
 def merge(

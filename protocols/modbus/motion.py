@@ -7,7 +7,8 @@
     walk      low=0 high=1000 step=10 every=1        a random walk between two walls
     replay    file=PATH[@TAG] speed=1               a recorded history (by whoever reads the file)
 
-`type=REAL` and the other CIP types lay the value into registers as a tag of that type has it.
+`type=REAL` and the other CIP types lay the value into registers as a tag of that type has it, in
+the order of `word_order=little` and `byte_order=little` where these are given.
 """
 
 import math
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.modbus.pdu import unpack_registers
-from cpppod.protocols.modbus.registers import codec
+from cpppod.protocols.modbus.registers import Codec, codec
 from cpppod.protocols.modbus.specs import RegisterRange, parse_range
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Tag
@@ -40,6 +41,8 @@ class Motion:
     value: Value
     file: str = ""
     speed: float = 1.0
+    word_order: str = "big"
+    byte_order: str = "big"
 
     def cells(self, seconds: float) -> list[int]:
         """What the cells hold at that time; empty where the value cannot be said."""
@@ -47,12 +50,17 @@ class Motion:
         if self.where.first.table.has_bits:
             return [int(value != 0)]
         number: Any = value if self.type in ("REAL", "LREAL") else round(value)
-        made = codec(Tag("value", "HR:0", type=self.type))
+        made = _codec(self)
         assert made.encode is not None
         try:
             return unpack_registers(made.encode(number))
         except EncodeError:
             return []
+
+
+def _codec(motion: Motion) -> Codec:
+    orders = motion.word_order, motion.byte_order
+    return codec(Tag("value", "HR:0", type=motion.type, word_order=orders[0], byte_order=orders[1]))
 
 
 _KEYS = {
@@ -61,6 +69,7 @@ _KEYS = {
     "walk": {"low": 0.0, "high": 1000.0, "step": 10.0, "every": 1.0},
     "replay": {"speed": 1.0},
 }
+_WORDS = {"type": "UINT", "file": "", "word_order": "big", "byte_order": "big"}
 
 
 def parse_motion(text: str, *, chance: Callable[[], float]) -> Motion:
@@ -74,7 +83,7 @@ def parse_motion(text: str, *, chance: Callable[[], float]) -> Motion:
     known = _KEYS.get(kind)
     if not equals or known is None:
         raise EncodeError(f"motion {text!r:.60}: ADDRESS=counter, sine, walk or replay", status=3)
-    numbers, words = dict(known), {"type": "UINT", "file": ""}
+    numbers, words = dict(known), dict(_WORDS)
     for option in options:
         key, _, value = option.partition("=")
         if key in words:
@@ -85,7 +94,9 @@ def parse_motion(text: str, *, chance: Callable[[], float]) -> Motion:
             except ValueError:
                 raise EncodeError(f"motion {text!r:.60}: {option!r}", status=3) from None
         else:
-            raise EncodeError(f"motion {kind}: no {key!r}; {', '.join(known)}, type", status=3)
+            raise EncodeError(
+                f"motion {kind}: no {key!r}; {', '.join([*known, *_WORDS])}", status=3
+            )
     if any(numbers.get(key, 1.0) <= 0 for key in ("every", "period", "speed")):
         raise EncodeError(f"motion {text!r:.60}: every, period and speed are above 0", status=3)
     if kind == "replay" and not words["file"]:
@@ -97,8 +108,10 @@ def parse_motion(text: str, *, chance: Callable[[], float]) -> Motion:
         _value(kind, numbers, words["type"], chance),
         words["file"],
         numbers.get("speed", 1.0),
+        words["word_order"],
+        words["byte_order"],
     )
-    codec(Tag("value", "HR:0", type=motion.type))
+    _codec(motion)
     return motion
 
 

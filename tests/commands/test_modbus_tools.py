@@ -103,7 +103,114 @@ def test_a_single_poll_that_nobody_answers_ends_and_says_so() -> None:
     with Server("127.0.0.1:0", "1:40001=1") as server:
         done = command("modbus_poll", "-a", server.address, "-u", "9", "--once", "40001")
     assert done.returncode == 1
-    assert "nothing was read; try" in done.stderr
+    assert "40001: exception 11: gateway target device failed to respond" in done.stderr
+
+
+def test_a_poll_tells_a_refused_register_connection_and_an_unknown_host_apart() -> None:
+    with Server("127.0.0.1:0", "40001-40002=5") as server:
+        partly = command(
+            "modbus_poll", "-a", server.address, "-t", "20", "-1", "30001", "40001-40004"
+        )
+        nowhere = server.address
+    assert partly.returncode == 1
+    assert "40001 ==     5 (was: None)" in partly.stderr
+    assert f"{nowhere}: 30001, 40003-40004: exception 2: illegal data address" in partly.stderr
+    refused = command("modbus_poll", "-a", nowhere, "-1", "40001")
+    unknown = command("modbus_poll", "-a", "no-such-host.invalid:502", "-1", "40001")
+    assert (refused.returncode, unknown.returncode) == (1, 1)
+    assert "refused" in refused.stderr and "exception" not in refused.stderr
+    assert "no-such-host.invalid" in unknown.stderr and "refused" not in unknown.stderr
+
+
+def test_polling_on_says_why_a_register_has_no_value_and_that_the_device_went() -> None:
+    server = Server("127.0.0.1:0", "40001=5")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cpppod.commands.modbus_poll", "-a", server.address,
+         "-R", "0.1", "-t", "20", "40001-40002"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        first = {process.stderr.readline().split("main       ")[1] for _ in range(2)}
+        assert first == {
+            "40001 ==     5 (was: None)\n",
+            "40002: exception 2: illegal data address\n",
+        }
+        server.stop()
+        assert server.address in process.stderr.readline()
+        assert process.stderr.readline().endswith("40001 ==  None (was: 5)\n")
+    finally:
+        process.kill()
+        process.communicate()
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written", "shown"),
+    [
+        (["--type", "REAL", "40001=1.5"], [0x3FC0, 0], "40001 ==   1.5"),
+        (["--type", "REAL", "--word-order", "little", "40001=1.5"], [0, 0x3FC0], "40001 ==   1.5"),
+        (["--type", "INT", "40001=-2,7"], [0xFFFE, 7], "40001 ==    -2"),
+        (["--type", "DINT", "40001-40004=-70000"], [0xFFFE, 0xEE90] * 2, "40003 == -70000"),
+        (["--type", "INT", "--byte-order", "little", "40001=1"], [0x100], "40001 ==     1"),
+    ],
+)
+def test_values_are_written_and_shown_as_the_type_that_is_named(
+    arguments: list[str], written: list[int], shown: str
+) -> None:
+    with Server("127.0.0.1:0", "40001-40010=0") as server:
+        done = command("modbus_poll", "-a", server.address, "-t", "20", "-1", *arguments)
+        assert [server.get(40001 + at) for at in range(len(written))] == written
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-u", "0", "40001=1"],
+        ["--broadcast", "40001"],
+        ["--type", "FANCY", "40001"],
+        ["--type", "REAL", "1-8"],
+        ["--type", "REAL", "40001-40001"],
+        ["--type", "INT", "40001=1.5"],
+    ],
+)
+def test_what_would_be_something_else_is_refused_before_a_byte_leaves(arguments: list[str]) -> None:
+    done = command("modbus_poll", "-a", "127.0.0.1:1", "-1", *arguments)
+    assert done.returncode == 2
+    assert "refused" not in done.stderr  # nothing was connected to
+
+
+def test_a_write_is_for_unit_1_unless_told_and_for_all_only_by_broadcast() -> None:
+    with Server("127.0.0.1:0", "1:40001=0", "2:40001=0") as server:
+        done = command("modbus_poll", "-a", server.address, "-t", "20", "-1", "40001=7")
+        assert done.returncode == 0, done.stderr
+        assert [server.get(40001, unit=unit) for unit in (1, 2)] == [7, 0]
+    with Server("rtu-over-tcp://127.0.0.1:0", "1:40001=0", "2:40001=0") as server:
+        address = f"rtu-over-tcp://{server.address.removeprefix('rtu-over-tcp://')}"
+        done = command("modbus_poll", "-a", address, "--broadcast", "40001=9")
+        assert done.returncode == 0, done.stderr
+        assert [server.get(40001, unit=unit) for unit in (1, 2)] == [9, 9]
+
+
+def test_a_program_polls_and_writes_floats_and_signed_values() -> None:
+    with Server("127.0.0.1:0", "40001-40010=0") as server, poller(server) as plc:
+        plc.poll(40001, type="REAL", word_order="little")
+        plc.poll(40005, type="INT")
+        plc.write(40001, 2.5)
+        plc.write(40005, -3)
+        while (plc.read(40001), plc.read(40005)) != (2.5, -3):
+            plc.wait(PATIENCE_S)
+        assert [server.get(40001), server.get(40002)] == [0, 0x4020]
+        with pytest.raises(ParameterException, match="no whole number"):
+            plc.write(40007, 1.5)
+        plc.poll(40100)
+        while not plc.reason(40100):
+            plc.wait(PATIENCE_S)
+        assert plc.reason(40100) == "exception 2: illegal data address"
+        assert plc.reason(40001) == ""
 
 
 def test_a_value_is_none_until_it_is_polled_and_while_offline() -> None:

@@ -114,6 +114,12 @@ def test_values_move_as_asked() -> None:
     assert sine.cells(15.0) == [900]
     walk = parse_motion("40003=walk,low=0,high=10,step=100", chance=lambda: 1.0)
     assert walk.cells(5.0) == [10]
+    turned = parse_motion("40013=counter,type=DINT,low=-2,word_order=little", chance=lambda: 0.5)
+    assert (turned.cells(0.0), turned.cells(2.0)) == ([0xFFFE, 0xFFFF], [0, 0])
+    swapped = parse_motion("40015=counter,type=INT,low=1,byte_order=little", chance=lambda: 0.5)
+    assert swapped.cells(0.0) == [0x0100]
+    with pytest.raises(EncodeError, match="big or little"):
+        parse_motion("40015=counter,word_order=middle", chance=lambda: 0.5)
     real = parse_motion("40011=sine,type=REAL,offset=1,amplitude=0", chance=lambda: 0.5)
     assert real.cells(0.0) == [0x3F80, 0]
     coil = parse_motion("1=counter,high=1", chance=lambda: 0.5)
