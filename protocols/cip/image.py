@@ -2,7 +2,8 @@
 
     Variable  a tag's memory; a device is one variable, a structure whose members are its tags
     Sample    quality of one device's tag, under the GroupState that says when it goes stale
-    Reply     a remembered reply; its variables drop it when they change
+    Reply     a remembered reply; what it is made of (its sources) drops it on changing: one tag's
+              Sample, else the Variable
 
 A read is a slice. `apply_block` takes what a device's owner published, in sequence order only;
 `expire` turns groups stale and is due when `now` reaches `next_expiry`.
@@ -24,24 +25,66 @@ Kind = DataType | Structure
 
 
 class Reply:
-    """A remembered reply: `tail` is valid until one of `variables` changes.
+    """A remembered reply: `tail` is valid until one of `sources` changes.
 
     Attributes:
         head: command and length, the first four bytes of its frame; `lead` is what stands before
             the sequence count of a connected reply.
+        lasts: whether what was rendered last is right until a source changes; a refusal that tells
+            an age is not.
     """
 
-    __slots__ = ("cost", "head", "lead", "render", "tail", "variables")
+    __slots__ = ("cost", "head", "lasts", "lead", "render", "sources", "tail")
 
-    def __init__(
-        self, render: Callable[[], bytes], variables: Sequence["Variable"], cost: int
-    ) -> None:
+    def __init__(self, render: Callable[[], bytes], sources: Sequence["Source"], cost: int) -> None:
         self.head = b""
         self.lead = b""
         self.tail: bytes | None = None
+        self.lasts = True
         self.render = render
-        self.variables = tuple(variables)
+        self.sources = tuple(sources)
         self.cost = cost
+
+
+_NOBODY: frozenset[Reply] = frozenset()  # most tags have no reader: a set each would be megabytes
+
+
+class Source:
+    """What remembered replies are made of: a variable, or one tag of a device's variable.
+
+    Attributes:
+        image: the image that it belongs to, None before.
+        readers: the replies to drop when it changes.
+    """
+
+    __slots__ = ("image", "readers")
+
+    def __init__(self) -> None:
+        self.image: Image | None = None
+        self.readers: set[Reply] | frozenset[Reply] = _NOBODY
+
+    def keep(self, reply: Reply) -> None:
+        """Drop `reply` on the next change."""
+        if isinstance(self.readers, set):
+            self.readers.add(reply)
+        else:
+            self.readers = {reply}
+
+    def let_go(self, reply: Reply) -> None:
+        """Nobody remembers `reply` any more."""
+        if isinstance(self.readers, set):
+            self.readers.discard(reply)
+        if self.image is not None:
+            self.image.version += 1
+
+    def changed(self) -> None:
+        """Drop the replies that were made of the old bytes."""
+        if self.readers:
+            for reply in self.readers:
+                reply.tail = None
+            self.readers = _NOBODY
+            if self.image is not None:
+                self.image.version += 1
 
 
 class GroupState(Freshness):
@@ -60,12 +103,13 @@ class GroupState(Freshness):
         self.variable: Variable | None = None
 
 
-class Sample:
+class Sample(Source):
     """How good a device's tag is; `fresh` is quality GOOD within its group's limit."""
 
     __slots__ = ("group", "quality")
 
     def __init__(self, group: GroupState) -> None:
+        super().__init__()
         self.group = group
         self.quality = int(Quality.NOT_YET_KNOWN)
 
@@ -85,7 +129,7 @@ class Sample:
         return CipError(status=GeneralStatus.GENERAL_ERROR, extended=words)
 
 
-class Variable:
+class Variable(Source):
     """A tag's memory.
 
     Attributes:
@@ -101,11 +145,11 @@ class Variable:
 
     __slots__ = (
         *("address", "attribute", "data", "device", "device_tags", "dimensions", "error"),
-        *("image", "length", "name", "readers", "samples", "strings", "type", "writable"),
-        *("program", "retain"),
+        *("length", "name", "program", "retain", "samples", "strings", "type", "writable"),
     )
 
     def __init__(self, name: str, kind: Kind, dimensions: tuple[int, ...] = ()) -> None:
+        super().__init__()
         length = 1
         for size in dimensions:
             length *= size
@@ -121,7 +165,6 @@ class Variable:
             self.strings = [kind.pack([""])] * length
         self.samples: dict[str, Sample] = {}
         self.device_tags: dict[str, Any] = {}
-        self.readers: set[Reply] = set()
         self.writable = True
         self.error = 0
         self.attribute: Any = None
@@ -129,16 +172,19 @@ class Variable:
         self.program = ""
         self.retain = False
         self.address: tuple[int, int, int] | None = None
-        self.image: Image | None = None
 
     def changed(self) -> None:
-        """Drop the replies that were made of the old bytes."""
-        if self.readers:
-            for reply in self.readers:
-                reply.tail = None
-            self.readers.clear()
-            if self.image is not None:
-                self.image.version += 1
+        """Drop every reply that was made of the old bytes, of any of a device's tags too."""
+        super().changed()
+        for sample in self.samples.values():
+            sample.changed()
+
+    def tags_changed(self, samples: Sequence["Sample"]) -> None:
+        """Tags of a device changed: drop the replies made of them, and of the device as a whole."""
+        for sample in samples:
+            sample.changed()
+        if samples:
+            super().changed()
 
     def written(self) -> None:
         """A client or the user wrote it: drop replies, and tell those who publish."""
@@ -224,6 +270,7 @@ class Image:
             group.variable = variable
             for tag in tags:
                 sample = Sample(group)
+                sample.image = self
                 group.samples.append(sample)
                 variable.samples[tag.casefold()] = sample
             self.groups[variable.device, name] = group
@@ -255,16 +302,16 @@ class Image:
         again = group.is_at(publisher, epoch, sequence)
         group.take(publisher, epoch, sequence)
         variable = self.devices[device]
-        assert isinstance(variable.type, Structure)
-        if group.marked:
-            _restore(group)
+        changed = _restore(group) if group.marked else []
         group.read_at = read_at
         for position, tag in enumerate(tags):
-            quality = qualities if isinstance(qualities, int) else qualities[position]
-            if again and _is_doubtful(variable, tag):
+            sample = variable.samples.get(tag.casefold())
+            if sample is None or (again and sample.quality & 0xFF == Quality.UNCERTAIN):
                 continue
-            _apply(variable, variable.type, tag, values[position], quality)
-        variable.changed()
+            quality = qualities if isinstance(qualities, int) else qualities[position]
+            _apply(variable, sample, tag, values[position], quality)
+            changed.append(sample)
+        variable.tags_changed(changed)
         self.next_expiry = min(self.next_expiry, group.expires)
         if group.is_stale(now):
             self.expire(now)
@@ -284,11 +331,15 @@ class Image:
                 soonest = min(soonest, group.expires)
                 continue
             group.marked = True
-            for sample in group.samples:
-                if not is_bad(sample.quality) and sample.quality & 0xFF != Quality.STALE:
-                    sample.quality = int(Quality.STALE)
+            gone = [
+                sample
+                for sample in group.samples
+                if not is_bad(sample.quality) and sample.quality & 0xFF != Quality.STALE
+            ]
+            for sample in gone:
+                sample.quality = int(Quality.STALE)
             if group.variable is not None:
-                group.variable.changed()
+                group.variable.tags_changed(gone)
         self.next_expiry = soonest
 
     def groups_of(self, device: str) -> dict[str, GroupState]:
@@ -337,29 +388,26 @@ class Image:
         variable = self.devices.get(device)
         if variable is None:
             return
-        for tag in tags:
-            sample = variable.samples.get(tag.casefold())
-            if sample is not None and not is_bad(sample.quality):
-                sample.quality = int(Quality.UNCERTAIN)
-        variable.changed()
+        named = [variable.samples.get(tag.casefold()) for tag in tags]
+        doubtful = [item for item in named if item is not None and not is_bad(item.quality)]
+        for sample in doubtful:
+            sample.quality = int(Quality.UNCERTAIN)
+        variable.tags_changed(doubtful)
 
 
-def _is_doubtful(variable: Variable, tag: str) -> bool:
-    sample = variable.samples.get(tag.casefold())
-    return sample is not None and sample.quality & 0xFF == Quality.UNCERTAIN
-
-
-def _restore(group: GroupState) -> None:
+def _restore(group: GroupState) -> list[Sample]:
     """The group is read again: what only age had made stale is good, being unchanged."""
     group.marked = False
-    for sample in group.samples:
-        if sample.quality & 0xFF == Quality.STALE:
-            sample.quality = int(Quality.GOOD)
+    restored = [item for item in group.samples if item.quality & 0xFF == Quality.STALE]
+    for sample in restored:
+        sample.quality = int(Quality.GOOD)
+    return restored
 
 
-def _apply(variable: Variable, kind: Structure, tag: str, value: Any, quality: int) -> None:
-    sample, member = variable.samples.get(tag.casefold()), kind.member(tag)
-    if sample is None or member is None:
+def _apply(variable: Variable, sample: Sample, tag: str, value: Any, quality: int) -> None:
+    assert isinstance(variable.type, Structure)
+    member = variable.type.member(tag)
+    if member is None:
         return
     sample.quality = quality
     if value is None or is_bad(quality):

@@ -1,13 +1,14 @@
 """Remembered replies: from a request's bytes to a `Reply`, bounded by what they cost in memory.
 
     put    the oldest go where the sum of costs passes the limit
-    drop   a reply that goes is taken out of its variables' `readers`
+    drop   a reply that goes is taken out of its sources' `readers`
 
 Clients repeat themselves: what a request means is worked out once.
 """
 
 from cpppod.protocols.cip.image import Reply
 from cpppod.protocols.cip.request import Pending
+from cpppod.protocols.cip.status import CipError
 
 MAX_COST = 4_194_304  # bytes for all requests without connection: 8,000 polls of 100 elements
 MAX_CONNECTION_COST = 131_072  # bytes for one connection
@@ -26,16 +27,17 @@ class ReplyCache:
         self.cost = 0
         self.limit = limit
 
-    def put(self, key: bytes, reply: Reply) -> None:
-        """Remember `reply`; a key or reply out of all proportion is not."""
+    def put(self, key: bytes, reply: Reply) -> bool:
+        """Remember `reply`; False for a key or reply out of all proportion, which is not."""
         reply.cost += len(key) + ENTRY
         if len(key) > MAX_KEY or reply.cost > self.limit // 4:
-            return
+            return False
         self.drop(key)
         self.entries[key] = reply
         self.cost += reply.cost
         while self.cost > self.limit:
             self.drop(next(iter(self.entries)))
+        return True
 
     def drop(self, key: bytes) -> None:
         """Forget what `key` gave."""
@@ -70,20 +72,24 @@ class ForwardCache:
 
 
 def forget(reply: Reply) -> None:
-    """Take a reply out of its variables; what was made of it is worth nothing any more."""
-    for variable in reply.variables:
-        variable.readers.discard(reply)
-        if variable.image is not None:
-            variable.image.version += 1
+    """Take a reply out of its sources; what was made of it is worth nothing any more."""
+    for source in reply.sources:
+        source.let_go(reply)
 
 
-def refresh(reply: Reply) -> bytes:
-    """Render a reply anew and have its variables drop it when they change.
+def hold(reply: Reply) -> None:
+    """A reply has just been rendered and is remembered: its sources drop it when they change."""
+    for source in reply.sources:
+        source.keep(reply)
 
-    Raises:
-        CipError: a tag is not fresh; nothing is remembered.
-    """
-    message = reply.render()
-    for variable in reply.variables:
-        variable.readers.add(reply)
+
+def refresh(reply: Reply) -> bytes | None:
+    """Render a reply anew and have its sources drop it when they change; None: not fresh."""
+    try:
+        message = reply.render()
+    except CipError:
+        return None
+    if not reply.lasts:
+        return None
+    hold(reply)
     return message

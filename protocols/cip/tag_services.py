@@ -205,7 +205,8 @@ def _memory_reply(
 
     if reference.samples:
         render = _checked(render, reference, origin.image)
-    return Reply(render, (variable,), len(prefix) + length)
+    source = reference.samples[0] if len(reference.samples) == 1 else variable
+    return Reply(render, (source,), len(prefix) + length)
 
 
 def _checked(

@@ -209,6 +209,7 @@ class Target:
             return reply.render()
         except CipError as error:
             self.refused[error.status] += 1
+            reply.lasts = False
             return refusal(request[0], error)
 
     def plain_read(self, message: bytes, room: int) -> Reply | None:

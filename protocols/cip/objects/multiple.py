@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from cpppod.protocols.cip.failures import refusal
-from cpppod.protocols.cip.image import Reply, Variable
+from cpppod.protocols.cip.image import Reply, Source
 from cpppod.protocols.cip.message_router import MessageRouterReply, Service
 from cpppod.protocols.cip.request import Origin, Pending
 from cpppod.protocols.cip.route_table import split_packet
@@ -124,17 +124,26 @@ def _finish(members: Sequence[bytes], done: Sequence[bytes | Reply]) -> bytes | 
     replies = [item for item in done if isinstance(item, Reply)]
     if len(replies) < len(done):
         return _packet([item for item in _rendered(members, done) if isinstance(item, bytes)])
-    variables: dict[int, Variable] = {}
+    sources: dict[int, Source] = {}
     for reply in replies:
-        for variable in reply.variables:
-            variables[id(variable)] = variable
+        for source in reply.sources:
+            sources[id(source)] = source
     cost = sum(reply.cost + 2 for reply in replies) + 6
     renders: list[tuple[bytes, Reply]] = list(zip(members, replies, strict=True))
 
     def render() -> bytes:
-        return _packet([_render(*item) for item in renders])
+        packet.lasts = True
+        rendered = []
+        for member, reply in renders:
+            try:
+                rendered.append(reply.render())
+            except CipError as error:
+                rendered.append(refusal(member[0], error))
+                packet.lasts = False
+        return _packet(rendered)
 
-    return Reply(render, tuple(variables.values()), cost)
+    packet = Reply(render, tuple(sources.values()), cost)
+    return packet
 
 
 def _packet(replies: Sequence[bytes]) -> bytes:

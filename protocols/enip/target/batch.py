@@ -11,10 +11,11 @@ came is what was expected, the replies are right. They hold as long as nothing i
 """
 
 from cpppod.protocols.cip.objects.connection_manager import Connection
+from cpppod.protocols.enip.target.reply_frames import CONTEXT, MESSAGE, OPTIONS, SEQUENCE
 
 MAX_REQUESTS = 64  # of one batch: more are hardly ever in flight
-_CONTEXT = tuple(range(12, 20))
-_SEQUENCE = (44, 45)
+_CONTEXT_BYTES = tuple(range(CONTEXT, OPTIONS))
+_SEQUENCE_BYTES = (SEQUENCE, SEQUENCE + 1)
 _COUNTING = bytes(range(256)) * 2  # low bytes of sequence counts that go up by one
 
 
@@ -48,7 +49,7 @@ class Batch:
         self._version = version
         self._connection = connection
         self._last = last
-        self._places = _CONTEXT if connection is None else _SEQUENCE
+        self._places = _CONTEXT_BYTES if connection is None else _SEQUENCE_BYTES
         self._data = data
         self._replies = replies
         self._expected = bytearray(data)
@@ -70,11 +71,15 @@ class Batch:
         if expected != data:
             return None
         if connection is not None:
-            low = data[44::total]
+            low = data[SEQUENCE::total]
             fresh = low in _COUNTING or len(set(low)) == self.count
-            if not fresh or connection.deadline < now or data[44:46] == connection.last_sequence:
+            if (
+                not fresh
+                or connection.deadline < now
+                or data[SEQUENCE:MESSAGE] == connection.last_sequence
+            ):
                 return None
-            connection.last_sequence = data[-total + 44 : -total + 46]
+            connection.last_sequence = data[SEQUENCE - total : MESSAGE - total]
             connection.last_reply = self._last
             connection.deadline = now + connection.timeout_s
         return bytes(prepared)

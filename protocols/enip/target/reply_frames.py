@@ -25,6 +25,10 @@ KNOWN_COMMANDS = frozenset(
         *(REGISTER, UNREGISTER, SEND_RR_DATA, SEND_UNIT_DATA),
     )
 )
+# Offsets in a request's frame; the last four only where it is on a connection
+CONTEXT, OPTIONS, TIMEOUT, ITEMS = 12, 20, 28, 30
+DATA_ITEM, DATA_LENGTH, SEQUENCE, MESSAGE = 40, 42, 44, 46
+
 _RR = struct.Struct("<IIHHHHHH")
 _UNIT = struct.Struct("<IIHHHHIHH")
 _HEAD = struct.Struct("<HH")
@@ -36,13 +40,14 @@ _UNIT_OVERHEAD = 22
 @lru_cache(256)
 def shape(total: int) -> struct.Struct:
     """A frame of `total` bytes: command to status, sender context, and what it means."""
-    return struct.Struct(f"12s8s{total - 20}s")
+    return struct.Struct(f"{CONTEXT}s{OPTIONS - CONTEXT}s{total - OPTIONS}s")
 
 
 @lru_cache(256)
 def unit_shape(total: int) -> struct.Struct:
     """The same for a request on a connection: its address, sequence count and message apart."""
-    return struct.Struct(f"12s8s24s2s{total - 46}s")
+    address = SEQUENCE - OPTIONS
+    return struct.Struct(f"{CONTEXT}s{OPTIONS - CONTEXT}s{address}s2s{total - MESSAGE}s")
 
 
 def error_frame(header: Header, status: int) -> bytes:

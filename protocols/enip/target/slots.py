@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from cpppod.protocols.cip.request import Pending
 
+MAX_OUTSTANDING = 64  # requests of one session that wait for the outside
+
 
 @dataclass(slots=True)
 class Slot:

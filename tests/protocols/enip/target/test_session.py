@@ -17,7 +17,8 @@ from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.symbols import Allotment, declare
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.target.list_commands import answer_datagram
-from cpppod.protocols.enip.target.session import MAX_OUTSTANDING, Session
+from cpppod.protocols.enip.target.session import Session
+from cpppod.protocols.enip.target.slots import MAX_OUTSTANDING
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.workers.listener.target import add_device
 from tests.enip_frames import (
@@ -567,6 +568,85 @@ def test_batch_goes_stale_with_its_device() -> None:
         assert {reply_of(item).status for item in fresh} == {0}
     stale = frames(client.session.receive_data(data, 99.0))
     assert {reply_of(item).extended[0] for item in stale} == {0x8002}
+
+
+def whole_answers(client: Client, data: bytes, now: float = 1.0) -> set[bytes]:
+    """The values that two requests known as a whole are answered with."""
+    return {reply_of(item).data[2:] for item in frames(client.session.receive_data(data, now))}
+
+
+def test_first_reply_is_kept_and_not_rendered_again() -> None:
+    client = Client()
+    feed(client, pressure=2.5, limit=10, pump=True)
+    link = client.open()
+    messages = read("N"), read("boiler.limit"), packet((read("N"), read("boiler.pump")))
+    for sequence, message in enumerate(messages, 1):
+        first = client.ask(message, 1.0)
+        (known,) = (r for key, r in client.target.replies.entries.items() if key.endswith(message))
+        assert known.tail is not None
+        assert known.tail.endswith(first.data)
+        assert client.ask_unit(message, link, sequence, 1.0).data == first.data
+        assert client.target.manager.connections[link].replies[message].tail == known.tail[20:]
+    client.target.image.variables["n"].set([7])
+    assert client.ask(read("N"), 1.0).data == b"\xc4\0\7\0\0\0"
+
+
+def test_block_drops_the_replies_of_the_tags_that_it_names_and_no_others() -> None:
+    client = Client()
+    feed(client, pressure=2.5, limit=10, pump=True)
+    messages = {tag: read(f"boiler.{tag}") for tag in ("pressure", "limit", "pump")}
+    messages |= {"both": packet((read("boiler.pump"), read("boiler.limit"))), "all": read("boiler")}
+
+    def kept() -> set[str]:
+        entries = client.target.replies.entries.items()
+        return {
+            name
+            for name, message in messages.items()
+            for key, reply in entries
+            if key.endswith(message) and reply.tail is not None
+        }
+
+    def ask_all() -> None:
+        for message in messages.values():
+            client.ask(message, 1.1)
+
+    ask_all()
+    assert kept() == set(messages)
+    feed(client, sequence=2, now=1.2)
+    assert kept() == set(messages), "a block that names no tag"
+    feed(client, sequence=3, now=1.2, limit=11)
+    assert kept() == {"pressure", "pump"}
+    assert client.ask(messages["limit"], 1.2).data[2:] == b"\x0b\0\0\0"
+    assert client.ask(messages["both"], 1.2).data[-4:] == b"\x0b\0\0\0"
+    ask_all()
+    client.target.image.set_uncertain("boiler", ["pump"])
+    assert kept() == {"pressure", "limit"}
+    client.target.image.expire(99.0)
+    assert kept() == set()
+
+
+def test_requests_known_as_a_whole_stay_known_while_other_tags_of_the_device_change() -> None:
+    client = Client()
+    feed(client, pressure=2.5, limit=10, pump=True)
+    data = batch_of(client, 1, read("boiler.limit"), read("boiler.limit"))
+    for _ in range(3):
+        assert whole_answers(client, data) == {b"\x0a\0\0\0"}
+    version = client.target.image.version
+    feed(client, sequence=2, now=1.2, pressure=3.5)
+    assert client.target.image.version == version
+    assert whole_answers(client, data, 1.2) == {b"\x0a\0\0\0"}
+    feed(client, sequence=3, now=1.3, limit=12)
+    assert whole_answers(client, data, 1.3) == {b"\x0c\0\0\0"}
+
+
+def test_packet_that_refuses_a_tag_for_its_age_tells_the_age_anew() -> None:
+    client = Client()
+    feed(client, pressure=2.5, limit=10, pump=True)
+    message = packet((read("N"), read("boiler.pump")))
+    ages = [client.ask(message, now).data[-6:] for now in (60.0, 61.0, 70.0, 70.0, 71.0)]
+    assert [int.from_bytes(data[4:], "little") for data in ages] == [59, 60, 69, 69, 70]
+    feed(client, sequence=2, now=72.0, pump=False)
+    assert client.ask(message, 72.0).data.endswith(bytes.fromhex("cc000000c10000"))
 
 
 def test_pipelined_requests_on_a_connection_are_known_too_and_repetitions_replayed() -> None:

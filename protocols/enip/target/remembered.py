@@ -1,0 +1,286 @@
+"""What a session answers without understanding it anew: requests whose bytes it has seen before.
+
+    whole     all the bytes of one read from the socket, as they came the last time (`Batch`)
+    answer    frame by frame: a known head (command, length, our session, status 0), then by
+              what follows the sender context, or by the message on a class 3 connection
+    leaving   frame by frame: requests known to leave, which only need a slot
+
+    offset  0        12              20        28       30           40         44        46
+            head     sender context  options   timeout  CPF items    data item  sequence  message
+            └─same─┘ └───copied────┘ └────── same: the key of a reply; with a sequence the
+                                             part before it names the connection ──────────┘
+
+A frame's length is positive for SendRRData, negative for SendUnitData (what stands at 44 and 46
+exists there alone). Anything unusual ends the fast way: the session takes over from that frame on.
+"""
+
+from typing import Any
+
+from cpppod.protocols.cip.image import Image, Reply
+from cpppod.protocols.cip.objects.connection_manager import Connection
+from cpppod.protocols.cip.reply_cache import (
+    MAX_CONNECTION_COST,
+    ForwardCache,
+    ReplyCache,
+    hold,
+    refresh,
+)
+from cpppod.protocols.cip.request import Command, Pending
+from cpppod.protocols.enip.target.batch import MAX_REQUESTS, Batch
+from cpppod.protocols.enip.target.reply_frames import (
+    CONTEXT,
+    DATA_ITEM,
+    DATA_LENGTH,
+    ITEMS,
+    MESSAGE,
+    OPTIONS,
+    SEND_RR_DATA,
+    SEQUENCE,
+    TIMEOUT,
+    rr_head,
+    rr_tail,
+    rr_wrap,
+    shape,
+    unit_head,
+    unit_lead,
+    unit_shape,
+)
+from cpppod.protocols.enip.target.slots import MAX_OUTSTANDING, Slots
+
+MAX_LEARNT = 64  # heads and connections that a session remembers
+CONNECTED_ITEM = b"\xb1\0"
+
+
+class RememberedReplies:
+    """One session's memory; replies without a connection are those of its target.
+
+    Attributes:
+        forwards: requests that leave, by their bytes from the options on.
+        handle: the session's, 0 before it is registered.
+    """
+
+    def __init__(self, image: Image, replies: ReplyCache) -> None:
+        self.handle = 0
+        self.forwards = ForwardCache()
+        self._image = image
+        self._cache = replies
+        self._replies = replies.entries
+        self._forwards = self.forwards.entries
+        self._ours = bytes(8)  # session and status in our replies
+        self._lengths: dict[bytes, int] = {}
+        self._links: dict[bytes, Connection] = {}
+        self._batch: Batch | None = None
+        self._seen: tuple[Any, ...] = ()
+
+    def registered(self, handle: int) -> None:
+        """The session has its handle."""
+        self.handle = handle
+        self._ours = handle.to_bytes(4, "little") + bytes(4)
+
+    def clear(self) -> None:
+        """The session is over: let its connections go."""
+        self._links.clear()
+        self._batch = None
+
+    # -- learning ---------------------------------------------------------------------------------
+
+    def learn(self, frame: bytes, reply: Reply, message: bytes) -> None:
+        """Remember the reply to a SendRRData frame, which has just been rendered as `message`."""
+        if self._cache.put(frame[OPTIONS:], reply):
+            _set_unconnected(reply, message, frame[TIMEOUT:ITEMS])
+            hold(reply)
+        self._know(frame, len(frame))
+
+    def learn_connected(
+        self, frame: bytes, reply: Reply, message: bytes, connection: Connection
+    ) -> None:
+        """The same for a SendUnitData frame, if it is laid out as all clients do."""
+        if frame[DATA_ITEM:DATA_LENGTH] != CONNECTED_ITEM:
+            return
+        if connection.cache is None:
+            connection.cache = ReplyCache(MAX_CONNECTION_COST)
+            connection.replies = connection.cache.entries
+        if connection.cache.put(frame[MESSAGE:], reply):
+            _set_connected(reply, message, connection)
+            hold(reply)
+        self._know(frame, -len(frame))
+        if len(self._links) >= MAX_LEARNT:
+            self._links.clear()
+        self._links[frame[OPTIONS:SEQUENCE]] = connection
+
+    def learn_forward(self, frame: bytes, pending: Pending) -> None:
+        """Remember that a SendRRData frame leaves."""
+        self.forwards.put(frame[OPTIONS:], pending)
+        self._know(frame, len(frame))
+
+    def _know(self, frame: bytes, total: int) -> None:
+        head = frame[:CONTEXT]
+        if len(self._lengths) < MAX_LEARNT and head[8:] == bytes(4):  # status 0
+            self._lengths[head] = total
+
+    # -- answering --------------------------------------------------------------------------------
+
+    def whole(self, data: bytes, now: float) -> tuple[bytes, int] | None:
+        """(replies, how many) to requests that are known as a whole."""
+        batch = self._batch
+        if batch is None or batch.size != len(data):
+            return None
+        replies = batch.answer(data, self._image.version, now)
+        return None if replies is None else (replies, batch.count)
+
+    def answer(self, data: bytes, now: float, out: list[bytes]) -> tuple[int, int]:
+        """(offset of the first frame that is not known, how many were answered)."""
+        lengths = self._lengths
+        at, size, count = 0, len(data), 0
+        total = lengths.get(data[:CONTEXT])
+        if total is not None and size > abs(total) and not size % total:
+            at = self._alike(data, total, now, out)
+            count = at // abs(total)
+            if at == size:
+                self._know_batch(data, total, out)
+        while True:
+            total = lengths.get(data[at : at + CONTEXT])
+            if total is None:
+                break
+            if total > 0:
+                end = at + total
+                reply = self._replies.get(data[at + OPTIONS : end])
+                if reply is None or end > size:
+                    break
+                tail = reply.tail
+                if tail is None:
+                    tail = _refreshed(reply, data[at + TIMEOUT : at + ITEMS])
+                    if tail is None:
+                        break
+                out += (reply.head, self._ours, data[at + CONTEXT : at + OPTIONS], tail)
+            else:
+                end = at - total
+                if end > size or not self._answer_connected(data, at, end, now, out):
+                    break
+            count += 1
+            at = end
+        if count == 1 and at == size:
+            self._know_batch(data, size if data[0] == SEND_RR_DATA else -size, out)
+        return at, count
+
+    def _alike(self, data: bytes, total: int, now: float, out: list[bytes]) -> int:
+        """The same for pipelined frames of one length, cut apart in one go."""
+        first, ours, replies = data[:CONTEXT], self._ours, self._replies
+        at = 0
+        if total > 0:
+            for head, context, key in shape(total).iter_unpack(data):
+                reply = replies.get(key)
+                if reply is None or head != first:
+                    break
+                tail = reply.tail
+                if tail is None:
+                    tail = _refreshed(reply, key[TIMEOUT - OPTIONS : ITEMS - OPTIONS])
+                    if tail is None:
+                        break
+                out += (reply.head, ours, context, tail)
+                at += total
+            return at
+        address = data[OPTIONS:SEQUENCE]
+        connection = self._links.get(address)
+        if connection is None or connection.deadline < now:
+            return 0
+        known, last, tail = connection.replies, connection.last_sequence, connection.last_reply
+        for head, context, link, sequence, message in unit_shape(-total).iter_unpack(data):
+            reply = known.get(message)
+            if reply is None or reply.tail is None or sequence == last:
+                break
+            if head != first or link != address:
+                break
+            last, tail = sequence, reply.tail
+            out += (reply.head, ours, context, reply.lead, sequence, tail)
+            at -= total
+        connection.last_sequence, connection.last_reply = last, tail
+        connection.deadline = now + connection.timeout_s
+        return at
+
+    def _answer_connected(
+        self, data: bytes, at: int, end: int, now: float, out: list[bytes]
+    ) -> bool:
+        """Answer one request on a class 3 connection."""
+        connection = self._links.get(data[at + OPTIONS : at + SEQUENCE])
+        if connection is None or connection.deadline < now:
+            return False
+        reply = connection.replies.get(data[at + MESSAGE : end])
+        sequence = data[at + SEQUENCE : at + MESSAGE]
+        if reply is None or sequence == connection.last_sequence:
+            return False
+        tail = reply.tail
+        if tail is None:
+            tail = refresh(reply)
+            if tail is None:
+                return False
+            _set_connected(reply, tail, connection)
+        connection.last_sequence = sequence
+        connection.last_reply = tail
+        connection.deadline = now + connection.timeout_s
+        context = data[at + CONTEXT : at + OPTIONS]
+        out += (reply.head, self._ours, context, reply.lead, sequence, tail)
+        return True
+
+    def _know_batch(self, data: bytes, total: int, out: list[bytes]) -> None:
+        """Remember requests that come for the second time while nothing changes."""
+        version = self._image.version
+        first = data[OPTIONS:total] if total > 0 else data[MESSAGE:-total]
+        seen = (len(data), total, version, first, data[-8:])
+        if seen != self._seen:
+            self._seen = seen
+            return
+        connection = self._links.get(data[OPTIONS:SEQUENCE]) if total < 0 else None
+        each = 4 if connection is None else 6
+        lengths = {sum(map(len, out[at : at + each])) for at in range(0, len(out), each)}
+        if len(lengths) == 1 and len(data) <= MAX_REQUESTS * abs(total):
+            self._batch = Batch(
+                data,
+                b"".join(out),
+                total=abs(total),
+                version=version,
+                connection=connection,
+                last=out[-1],
+            )
+
+    # -- leaving ----------------------------------------------------------------------------------
+
+    def forward(self, frame: bytes) -> Pending | None:
+        """What a SendRRData frame that is known to leave waits for."""
+        return self._forwards.get(frame[OPTIONS:])
+
+    def leaving(
+        self, data: bytes, at: int, slots: Slots, commands: list[tuple[int, Command]]
+    ) -> int:
+        """Give slots to known requests that leave; the offset of the first other frame."""
+        forwards, lengths, handle = self._forwards, self._lengths, self.handle
+        size = len(data)
+        while forwards and not slots.held and len(slots) < MAX_OUTSTANDING:
+            total = lengths.get(data[at : at + CONTEXT], 0)
+            end = at + total
+            pending = forwards.get(data[at + OPTIONS : end])
+            if total <= 0 or end > size or pending is None:
+                break
+            timeout = int.from_bytes(data[at + TIMEOUT : at + ITEMS], "little")
+            wrap = rr_wrap(data[at + CONTEXT : at + OPTIONS], handle, timeout)
+            commands.append((slots.reserve(wrap, pending), pending.command))
+            at = end
+        return at
+
+
+def _refreshed(reply: Reply, timeout: bytes) -> bytes | None:
+    """The remembered reply rendered anew; None where its tag is not fresh."""
+    message = refresh(reply)
+    return None if message is None else _set_unconnected(reply, message, timeout)
+
+
+def _set_unconnected(reply: Reply, message: bytes, timeout: bytes) -> bytes:
+    tail = rr_tail(message, int.from_bytes(timeout, "little"))
+    reply.head, reply.tail = rr_head(len(message)), tail
+    return tail
+
+
+def _set_connected(reply: Reply, message: bytes, connection: Connection) -> None:
+    reply.head = unit_head(len(message))
+    reply.lead = unit_lead(connection.to_id, len(message))
+    reply.tail = message
