@@ -46,43 +46,27 @@ class Reply:
         self.cost = cost
 
 
-_NOBODY: frozenset[Reply] = frozenset()  # most tags have no reader: a set each would be megabytes
-
-
 class Source:
     """What remembered replies are made of: a variable, or one tag of a device's variable.
 
     Attributes:
         image: the image that it belongs to, None before.
-        readers: the replies to drop when it changes.
+        readers: the replies to drop when it changes; None where there never was one.
     """
 
     __slots__ = ("image", "readers")
 
     def __init__(self) -> None:
         self.image: Image | None = None
-        self.readers: set[Reply] | frozenset[Reply] = _NOBODY
-
-    def keep(self, reply: Reply) -> None:
-        """Drop `reply` on the next change."""
-        if isinstance(self.readers, set):
-            self.readers.add(reply)
-        else:
-            self.readers = {reply}
-
-    def let_go(self, reply: Reply) -> None:
-        """Nobody remembers `reply` any more."""
-        if isinstance(self.readers, set):
-            self.readers.discard(reply)
-        if self.image is not None:
-            self.image.version += 1
+        self.readers: set[Reply] | None = None
 
     def changed(self) -> None:
         """Drop the replies that were made of the old bytes."""
-        if self.readers:
-            for reply in self.readers:
+        readers = self.readers
+        if readers:
+            for reply in readers:
                 reply.tail = None
-            self.readers = _NOBODY
+            readers.clear()
             if self.image is not None:
                 self.image.version += 1
 
@@ -175,9 +159,11 @@ class Variable(Source):
 
     def changed(self) -> None:
         """Drop every reply that was made of the old bytes, of any of a device's tags too."""
-        super().changed()
-        for sample in self.samples.values():
-            sample.changed()
+        if self.readers:
+            Source.changed(self)
+        if self.samples:
+            for sample in self.samples.values():
+                sample.changed()
 
     def tags_changed(self, samples: Sequence["Sample"]) -> None:
         """Tags of a device changed: drop the replies made of them, and of the device as a whole."""

@@ -74,13 +74,19 @@ class ForwardCache:
 def forget(reply: Reply) -> None:
     """Take a reply out of its sources; what was made of it is worth nothing any more."""
     for source in reply.sources:
-        source.let_go(reply)
+        if source.readers is not None:
+            source.readers.discard(reply)
+        if source.image is not None:
+            source.image.version += 1
 
 
 def hold(reply: Reply) -> None:
     """A reply has just been rendered and is remembered: its sources drop it when they change."""
     for source in reply.sources:
-        source.keep(reply)
+        if source.readers is None:
+            source.readers = {reply}
+        else:
+            source.readers.add(reply)
 
 
 def refresh(reply: Reply) -> bytes | None:
@@ -91,5 +97,9 @@ def refresh(reply: Reply) -> bytes | None:
         return None
     if not reply.lasts:
         return None
-    hold(reply)
+    for source in reply.sources:  # as `hold`, once a call cheaper
+        if source.readers is None:
+            source.readers = {reply}
+        else:
+            source.readers.add(reply)
     return message

@@ -49,6 +49,7 @@ from cpppod.protocols.enip.target.slots import MAX_OUTSTANDING, Slots
 
 MAX_LEARNT = 64  # heads and connections that a session remembers
 CONNECTED_ITEM = b"\xb1\0"
+NO_STATUS = bytes(4)
 
 
 class RememberedReplies:
@@ -84,12 +85,19 @@ class RememberedReplies:
 
     # -- learning ---------------------------------------------------------------------------------
 
-    def learn(self, frame: bytes, reply: Reply, message: bytes) -> None:
-        """Remember the reply to a SendRRData frame, which has just been rendered as `message`."""
+    def learn(self, frame: bytes, reply: Reply, message: bytes) -> bytes:
+        """Remember what a SendRRData frame is answered with, just rendered as `message`.
+
+        Returns:
+            The reply's frame.
+        """
+        tail = rr_tail(message, int.from_bytes(frame[TIMEOUT:ITEMS], "little"))
+        reply.head = rr_head(len(message))
         if self._cache.put(frame[OPTIONS:], reply):
-            _set_unconnected(reply, message, frame[TIMEOUT:ITEMS])
+            reply.tail = tail
             hold(reply)
         self._know(frame, len(frame))
+        return reply.head + self._ours + frame[CONTEXT:OPTIONS] + tail
 
     def learn_connected(
         self, frame: bytes, reply: Reply, message: bytes, connection: Connection
@@ -114,9 +122,9 @@ class RememberedReplies:
         self._know(frame, len(frame))
 
     def _know(self, frame: bytes, total: int) -> None:
-        head = frame[:CONTEXT]
-        if len(self._lengths) < MAX_LEARNT and head[8:] == bytes(4):  # status 0
-            self._lengths[head] = total
+        head, lengths = frame[:CONTEXT], self._lengths
+        if head not in lengths and len(lengths) < MAX_LEARNT and head.endswith(NO_STATUS):
+            lengths[head] = total
 
     # -- answering --------------------------------------------------------------------------------
 
@@ -271,12 +279,11 @@ class RememberedReplies:
 def _refreshed(reply: Reply, timeout: bytes) -> bytes | None:
     """The remembered reply rendered anew; None where its tag is not fresh."""
     message = refresh(reply)
-    return None if message is None else _set_unconnected(reply, message, timeout)
-
-
-def _set_unconnected(reply: Reply, message: bytes, timeout: bytes) -> bytes:
+    if message is None:
+        return None
+    reply.head = rr_head(len(message))
     tail = rr_tail(message, int.from_bytes(timeout, "little"))
-    reply.head, reply.tail = rr_head(len(message)), tail
+    reply.tail = tail
     return tail
 
 

@@ -269,19 +269,19 @@ class Session:
             self._reject("cpf")
             self._emit(error_frame(header, error.status), out)
             return
-        wrap = rr_wrap(header[4], self.handle, item.timeout)
         self.target.now = now
         outcome = self.target.execute(item.message, self._origin)
         if isinstance(outcome, Reply):
             message = self.target.render(item.message, outcome)
             if outcome.lasts and self.target.remember and not item.extra:
-                self._remembered.learn(frame, outcome, message)
-            self._emit(wrap(message), out)
-        else:
-            command = outcome.command if isinstance(outcome, Pending) else None
-            if isinstance(command, ForwardNeeded) and item.message[0] == UNCONNECTED_SEND:
+                self._emit(self._remembered.learn(frame, outcome, message), out)
+                return
+            outcome = message
+        elif isinstance(outcome, Pending) and item.message[0] == UNCONNECTED_SEND:
+            command = outcome.command
+            if isinstance(command, ForwardNeeded):
                 self._remembered.learn_forward(frame, Pending(command, _same, exclusive=False))
-            self._settle(outcome, wrap, out)
+        self._settle(outcome, rr_wrap(header[4], self.handle, item.timeout), out)
 
     def _settle(
         self, outcome: bytes | Pending, wrap: Callable[[bytes], bytes], out: list[bytes]
