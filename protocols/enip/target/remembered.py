@@ -1,6 +1,6 @@
 """What a session answers without understanding it anew: requests whose bytes it has seen before.
 
-    whole     all the bytes of one read from the socket, as they came the last time (`Batch`)
+    batch     all the bytes of one read from the socket, as they came the last time
     answer    frame by frame: a known head (command, length, our session, status 0), then by
               what follows the sender context, or by the message on a class 3 connection
     leaving   frame by frame: requests known to leave, which only need a slot
@@ -58,6 +58,7 @@ class RememberedReplies:
     Attributes:
         forwards: requests that leave, by their bytes from the options on.
         handle: the session's, 0 before it is registered.
+        batch: requests known as a whole, None while there are none.
     """
 
     def __init__(self, image: Image, replies: ReplyCache) -> None:
@@ -70,7 +71,7 @@ class RememberedReplies:
         self._ours = bytes(8)  # session and status in our replies
         self._lengths: dict[bytes, int] = {}
         self._links: dict[bytes, Connection] = {}
-        self._batch: Batch | None = None
+        self.batch: Batch | None = None
         self._seen: tuple[Any, ...] = ()
 
     def registered(self, handle: int) -> None:
@@ -81,7 +82,7 @@ class RememberedReplies:
     def clear(self) -> None:
         """The session is over: let its connections go."""
         self._links.clear()
-        self._batch = None
+        self.batch = None
 
     # -- learning ---------------------------------------------------------------------------------
 
@@ -127,14 +128,6 @@ class RememberedReplies:
             lengths[head] = total
 
     # -- answering --------------------------------------------------------------------------------
-
-    def whole(self, data: bytes, now: float) -> tuple[bytes, int] | None:
-        """(replies, how many) to requests that are known as a whole."""
-        batch = self._batch
-        if batch is None or batch.size != len(data):
-            return None
-        replies = batch.answer(data, self._image.version, now)
-        return None if replies is None else (replies, batch.count)
 
     def answer(self, data: bytes, now: float, out: list[bytes]) -> tuple[int, int]:
         """(offset of the first frame that is not known, how many were answered)."""
@@ -242,7 +235,7 @@ class RememberedReplies:
         each = 4 if connection is None else 6
         lengths = {sum(map(len, out[at : at + each])) for at in range(0, len(out), each)}
         if len(lengths) == 1 and len(data) <= MAX_REQUESTS * abs(total):
-            self._batch = Batch(
+            self.batch = Batch(
                 data,
                 b"".join(out),
                 total=abs(total),

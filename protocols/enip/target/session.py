@@ -134,10 +134,12 @@ class Session:
         at, count = 0, 0
         remembered = self._remembered
         if not self._slots:
-            known = remembered.whole(data, now)
-            if known is not None:
-                self.requests += known[1]
-                return known[0]
+            batch = remembered.batch
+            if batch is not None and batch.size == len(data):
+                replies = batch.answer(data, image.version, now)
+                if replies is not None:
+                    self.requests += batch.count
+                    return replies
             at, count = remembered.answer(data, now, out)
         if at < len(data):
             before = len(self.commands)
