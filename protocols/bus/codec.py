@@ -75,7 +75,10 @@ def unpack_fields(frame: bytes, skipped: frozenset[int]) -> list[Any]:
     unpacker.feed(frame)
     fields: list[Any] = []
     try:
-        for index in range(unpacker.read_array_header()):
+        count = unpacker.read_array_header()
+        if count > MAX_ITEMS:
+            raise ValueError(count)
+        for index in range(count):
             if index in skipped:
                 unpacker.skip()
                 fields.append(None)
@@ -83,6 +86,8 @@ def unpack_fields(frame: bytes, skipped: frozenset[int]) -> list[Any]:
                 fields.append(unpacker.unpack())
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise DecodeError(f"not msgpack: {type(error).__name__}", status=0) from None
+    if unpacker.tell() != len(frame):
+        raise DecodeError("bytes behind the array", status=0)
     check_depth(fields, MAX_DEPTH)
     return fields
 

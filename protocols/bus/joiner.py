@@ -346,7 +346,7 @@ class Joiner:
             except DecodeError:
                 self.counters.malformed += 1
                 continue
-            if message.sequence <= stream.last:
+            if message.kind != Kind.BLOCK or message.sequence <= stream.last:
                 continue
             self._lose(stream, self._predecessor(message), now, events)
             stream.last = message.sequence

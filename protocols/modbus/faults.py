@@ -25,6 +25,7 @@ from cpppod.protocols.model.errors import EncodeError
 
 DEFAULT_LATE_S = 5.0
 DEFAULT_NOISE = 8  # bytes
+MAX_NOISE = 65_536  # bytes: hundreds of frames, and no memory to speak of
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,8 @@ def parse_fault(text: str) -> Fault:
     fault = Fault(kind, argument, **given)  # type: ignore[arg-type]
     probe = Message(b"\x01\x03\0\0\0\x01", 1, b"\x03\x02\0\0", (1, 0, None), b"x")
     try:
-        _KINDS[kind](probe, argument, lambda: 0.5)
-    except (ValueError, IndexError):
+        _KINDS[kind](probe, argument, lambda: 0.5).encode()
+    except (ValueError, IndexError, struct.error):
         raise EncodeError(f"fault {kind}: {argument!r} is no argument of it", status=3) from None
     return fault
 
@@ -267,7 +268,10 @@ def _no_code(message: Message, argument: str, chance: Chance) -> Message:
 
 def _noise(argument: str, chance: Chance) -> bytes:
     if argument.isdecimal() or not argument:
-        return bytes(int(chance() * 256) for _ in range(int(argument or DEFAULT_NOISE)))
+        count = int(argument or DEFAULT_NOISE)
+        if count > MAX_NOISE:
+            raise ValueError(count)
+        return bytes(int(chance() * 256) for _ in range(count))
     return bytes.fromhex(argument)
 
 

@@ -50,14 +50,6 @@ class Block:
         """The address after its last cell."""
         return self.address + self.count
 
-    @property
-    def wasted(self) -> int:
-        """Cells that no item wants."""
-        wanted: set[int] = set()
-        for item in self.items:
-            wanted.update(range(max(item.address, self.address), min(item.end, self.end)))
-        return self.count - len(wanted)
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -17,7 +17,9 @@ from cpppod.protocols.modbus.pdu import ExceptionCode, Function, exception_reply
 
 READ_DEVICE_IDENTIFICATION = 14  # MEI type of function 43
 CONFORMITY_BASIC_STREAM = 0x01
-MAX_OBJECTS_LENGTH = 240
+MAX_OBJECTS_LENGTH = 240  # bytes of the objects in one reply: a PDU has 253
+ONE_OBJECT = 4  # read code: a single object; the others are streams up to these objects:
+_LAST_OBJECTS = {1: 0x02, 2: 0x7F, 3: 0xFF}  # basic, regular, extended
 
 
 class Refusal(Exception):
@@ -254,23 +256,31 @@ def _server_id(unit: Unit, request: bytes) -> bytes:
 
 
 def _identification(unit: Unit, request: bytes) -> bytes:
-    """Device identification, basic objects, as a stream or one of them."""
+    """Device identification, as a stream or one object of it; whole objects, and where to go on."""
     if len(request) != 4 or request[1] != READ_DEVICE_IDENTIFICATION:
         raise Refusal(ExceptionCode.ILLEGAL_FUNCTION)
     code, first = request[2], request[3]
-    if code not in (1, 2, 3, 4):
+    if code not in (*_LAST_OBJECTS, ONE_OBJECT):
         raise Refusal(ExceptionCode.ILLEGAL_DATA_VALUE)
-    objects = [(number, text.encode()) for number, text in enumerate(unit.identification)]
-    if code == 4:
+    objects = list(enumerate(unit.identification))
+    if code == ONE_OBJECT:
         objects = [item for item in objects if item[0] == first]
         if not objects:
             raise Refusal(ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    elif first < len(objects):
-        objects = objects[first:]
+    else:
+        objects = objects[: _LAST_OBJECTS[code] + 1]
+        objects = objects[first:] or objects
+    body, count = b"", 0
+    for number, text in objects:
+        raw = text.encode()[: MAX_OBJECTS_LENGTH - 2]
+        if len(body) + 2 + len(raw) > MAX_OBJECTS_LENGTH:
+            break
+        body += bytes((number, len(raw))) + raw
+        count += 1
+    following = objects[count][0] if count < len(objects) else 0
+    more = 0xFF if count < len(objects) else 0
     conformity = CONFORMITY_BASIC_STREAM | 0x80
-    head = bytes((request[0], request[1], code, conformity, 0, 0, len(objects)))
-    body = b"".join(bytes((number, len(text))) + text for number, text in objects)
-    return head + body[:MAX_OBJECTS_LENGTH]
+    return bytes((*request[:3], conformity, more, following, count)) + body
 
 
 _ANSWERS: dict[int, Callable[[Unit, bytes], bytes]] = {

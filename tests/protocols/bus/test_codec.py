@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpppod.protocols.bus.codec import MAX_DEPTH, MAX_ITEMS, MAX_MESSAGE, pack, unpack
+from cpppod.protocols.bus.codec import (
+    MAX_DEPTH,
+    MAX_ITEMS,
+    MAX_MESSAGE,
+    pack,
+    unpack,
+    unpack_fields,
+)
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 BAD_FRAMES = {
@@ -100,3 +107,31 @@ def test_any_bytes_are_decoded_or_refused(frame: bytes) -> None:
     except DecodeError:
         return
     assert unpack(pack(value)) == value or value != value or "nan" in repr(value)
+
+
+def test_skipped_elements_are_none_and_the_others_as_they_are() -> None:
+    frame = pack([1, {"a": [2]}, "b", b"c"])
+    assert unpack_fields(frame, frozenset((1, 3))) == [1, None, "b", None]
+    assert unpack_fields(frame, frozenset()) == unpack(frame)
+
+
+NO_ARRAYS = (b"\x80", b"\x01", b"\x93\x01\x02", b"\x91\x01\x01")
+
+
+@pytest.mark.parametrize("frame", [*BAD_FRAMES.values(), *NO_ARRAYS])
+def test_frame_that_is_no_whole_array_is_refused_where_parts_are_skipped(frame: bytes) -> None:
+    with pytest.raises(DecodeError):
+        unpack_fields(frame, frozenset())
+
+
+def test_depth_of_what_is_not_skipped_is_limited() -> None:
+    frame = pack([nested(MAX_DEPTH), 1])
+    with pytest.raises(DecodeError):
+        unpack_fields(frame, frozenset())
+    assert unpack_fields(frame, frozenset((0,))) == [None, 1]
+
+
+def test_as_many_elements_as_may_be_pass_and_one_more_does_not() -> None:
+    assert len(unpack_fields(pack([None] * MAX_ITEMS), frozenset((1,)))) == MAX_ITEMS
+    with pytest.raises(DecodeError):
+        unpack_fields(pack([None] * (MAX_ITEMS + 1)), frozenset())

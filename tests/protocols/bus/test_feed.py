@@ -17,6 +17,7 @@ from cpppod.protocols.bus.feed import (
     Kind,
     ValueMessage,
     decode,
+    gateway_of,
     mark_unjournalled,
 )
 from cpppod.protocols.bus.feed_requests import decode_reply, decode_request
@@ -148,3 +149,31 @@ def test_any_change_to_a_message_is_decoded_or_refused(data: st.DataObject) -> N
         return
     if message.kind in (Kind.BLOCK, Kind.REPEAT):
         assert len(message.body.samples()) == len(message.body.tags)
+
+
+def test_gateway_stands_behind_the_flags_and_the_flag_can_be_set_later() -> None:
+    plain, named = BLOCK.encode(), BLOCK.encode("plant-1")
+    assert (gateway_of(plain), gateway_of(named)) == ("", "plant-1")
+    assert decode(named) == decode(plain)
+    marked = mark_unjournalled(named, "plant-1")
+    assert (gateway_of(marked), decode(marked).flags) == ("plant-1", UNJOURNALLED)
+    assert decode(mark_unjournalled(plain)).flags == UNJOURNALLED
+
+
+@pytest.mark.parametrize("gateway", ["", "other"])
+def test_flag_is_set_once_and_only_on_a_block_of_that_gateway(gateway: str) -> None:
+    named = BLOCK.encode("plant-1")
+    with pytest.raises(EncodeError):
+        mark_unjournalled(named, gateway)
+    with pytest.raises(EncodeError):
+        mark_unjournalled(mark_unjournalled(named, "plant-1"), "plant-1")
+    with pytest.raises(EncodeError):
+        mark_unjournalled(mark_unjournalled(BLOCK.encode()))
+
+
+@pytest.mark.parametrize(
+    "body", [["2", ["a"], [1], 0], [2, "a", [1], 0], [2, ["a"], 1, 0], [2, ["a"], [1]], {}]
+)
+def test_block_of_the_wrong_types_is_refused(body: object) -> None:
+    with pytest.raises(DecodeError):
+        decode(pack(changed(9, body)))

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpppod.protocols.bus import joiner as joiner_module
+from cpppod.protocols.bus.codec import pack
 from cpppod.protocols.bus.feed import Kind
 from cpppod.protocols.bus.feed_events import (
     Ask,
@@ -21,6 +22,14 @@ from cpppod.protocols.bus.feed_events import (
     Lost,
     PublisherChanged,
     Updated,
+)
+from cpppod.protocols.bus.feed_requests import (
+    Refused,
+    ReplayPage,
+    ReplayRequest,
+    SnapshotPage,
+    SnapshotRequest,
+    decode_request,
 )
 from cpppod.protocols.bus.joiner import REPLY_TIMEOUT_S, SILENT_AFTER_S, TRIES, Joiner
 from cpppod.protocols.bus.publisher import Publisher
@@ -520,3 +529,153 @@ def test_filtered_subscriber_has_the_right_values_and_no_undeclared_loss(
             numbers.setdefault(event.topic, []).append(number)
     for handed_on in numbers.values():
         assert handed_on == sorted(set(handed_on))
+
+
+# Replies of a feed that is newer, refuses, or brings what nobody can read
+
+
+def asked(events: list[Event]) -> SnapshotRequest | ReplayRequest:
+    """The one question among the events."""
+    (event,) = [event for event in events if isinstance(event, Ask)]
+    return decode_request(event.frame)
+
+
+def value(sequence: int, previous: int, kind: int = Kind.BLOCK, epoch: int = 1001) -> bytes:
+    body: Any = [1, ["a"], [sequence], 0] if kind in (Kind.BLOCK, Kind.REPEAT) else {}
+    return pack([1, "p", epoch, sequence, previous, 1, 2, 3, int(kind), body])
+
+
+TOPIC = b"boiler/g/"
+BEGINNING: dict[str, list[int]] = {"p": [1001, 5, 1]}
+
+
+def begun(last: int = 5) -> Joiner:
+    """A subscriber to everything that has joined after `last` of publisher p."""
+    joiner = Joiner()
+    request = asked(joiner.start(100.0))
+    page = SnapshotPage(request.id, 1000, {"p": [1001, last, 1]}, [])
+    joiner.receive_reply(page.encode(), 100.0)
+    assert joiner.joined
+    return joiner
+
+
+def test_refusal_and_a_kind_of_reply_from_the_future_are_waited_past() -> None:
+    joiner = Joiner()
+    request = asked(joiner.start(100.0))
+    assert joiner.receive_reply(Refused(request.id, "busy").encode(), 100.0) == []
+    assert joiner.receive_reply(pack([1, 9, request.id, "new"]), 100.0) == []
+    assert joiner.receive_reply(b"\xc1", 100.0) == []
+    assert joiner.counters.malformed == 1
+    assert joiner.tick(100.0 + REPLY_TIMEOUT_S) == []
+    assert asked(joiner.tick(100.1 + REPLY_TIMEOUT_S)).id > request.id
+
+
+def test_snapshot_of_several_pages_is_asked_for_page_by_page_and_applied_whole() -> None:
+    joiner = Joiner()
+    first = asked(joiner.start(100.0))
+    late = value(5, 4, Kind.REPEAT)
+    page = SnapshotPage(first.id, 1000, BEGINNING, [(TOPIC, late)], b"boiler/g/")
+    second = asked(joiner.receive_reply(page.encode(), 100.0))
+    assert isinstance(second, SnapshotRequest)
+    assert second.after == b"boiler/g/"
+    assert joiner.receive_reply(page.encode(), 100.0) == []  # the first page once more
+    assert not joiner.joined
+    last = SnapshotPage(second.id, 1000, BEGINNING, [(b"boiler/h/", late)])
+    events = joiner.receive_reply(last.encode(), 100.0)
+    assert [event.topic for event in events if isinstance(event, Updated)] == [TOPIC, b"boiler/h/"]
+    assert Joined() in events
+
+
+def test_last_value_that_cannot_be_read_or_is_none_is_passed_over() -> None:
+    joiner = Joiner()
+    request = asked(joiner.start(100.0))
+    given = [(TOPIC, b"\xc1"), (TOPIC, value(5, 4)), (TOPIC, value(5, 4, Kind.HEARTBEAT))]
+    events = joiner.receive_reply(SnapshotPage(request.id, 1000, BEGINNING, given).encode(), 100.0)
+    assert not any(isinstance(event, Updated) for event in events)
+    assert joiner.counters.malformed == 1
+
+
+def test_replay_of_several_pages_brings_what_was_missed_in_order() -> None:
+    joiner = begun()
+    request = asked(joiner.receive(TOPIC, value(9, 8), 100.0))
+    assert isinstance(request, ReplayRequest)
+    assert (request.first, request.last) == (6, 8)
+    page = ReplayPage(request.id, 1000, "p", 1001, 1, 9, [(TOPIC, value(6, 5))], following=7)
+    events = joiner.receive_reply(page.encode(), 100.0)
+    following = asked(events)
+    assert isinstance(following, ReplayRequest)
+    assert following.first == 7
+    stale = joiner.receive_reply(page.encode(), 100.0)
+    assert stale == []
+    rest = [(TOPIC, value(number, number - 1)) for number in (6, 7, 8)]
+    page = ReplayPage(following.id, 1000, "p", 1001, 1, 9, rest)
+    events = joiner.receive_reply(page.encode(), 100.0)
+    told = [event.message.sequence for event in events if isinstance(event, Updated)]
+    assert told == [7, 8, 9]
+    assert not any(isinstance(event, Lost) for event in events)
+
+
+def test_replayed_message_that_is_no_block_is_declared_lost() -> None:
+    joiner = begun()
+    request = asked(joiner.receive(TOPIC, value(9, 8), 100.0))
+    given = [(TOPIC, b"\xc1"), (TOPIC, value(7, 6, Kind.HEARTBEAT)), (TOPIC, value(8, 7, 77))]
+    page = ReplayPage(request.id, 1000, "p", 1001, 1, 9, given)
+    events = joiner.receive_reply(page.encode(), 100.0)
+    lost = [event for event in events if isinstance(event, Lost)]
+    assert [(item.first, item.last, item.count) for item in lost] == [(6, 8, 3)]
+    assert joiner.counters.malformed == 1
+
+
+def test_loss_while_a_snapshot_is_under_way_asks_for_another_one() -> None:
+    joiner = begun()
+    renewed = asked(joiner.receive(b"$/feed/", feed_heartbeat(1002), 100.0))
+    request = asked(joiner.receive(TOPIC, value(9, 8), 100.0))
+    events = joiner.receive_reply(ReplayPage(request.id, 1002, "p", 1001, 9, 9, []).encode(), 100.0)
+    assert not any(isinstance(event, Ask) for event in events)
+    page = SnapshotPage(renewed.id, 1002, BEGINNING, [])
+    assert isinstance(asked(joiner.receive_reply(page.encode(), 100.0)), SnapshotRequest)
+
+
+def feed_heartbeat(epoch: int) -> bytes:
+    return pack([1, "feed", epoch, 1, 0, 1, 2, 3, int(Kind.HEARTBEAT), {}])
+
+
+def test_end_of_an_epoch_that_the_feed_does_not_know_is_lost_without_a_number() -> None:
+    joiner = begun()
+    request = asked(joiner.receive(TOPIC, value(1, 0, epoch=1002), 100.0))
+    assert isinstance(request, ReplayRequest)
+    assert (request.epoch, request.first) == (1001, 6)
+    page = ReplayPage(request.id, 1000, "p", 1001, 0, 0, [])
+    events = joiner.receive_reply(page.encode(), 100.0)
+    (lost,) = [event for event in events if isinstance(event, Lost)]
+    assert (lost.epoch, lost.first, lost.last, lost.count) == (1001, 6, 0, None)
+    told = [event.message[1:3] for event in events if isinstance(event, Updated)]
+    assert told == [(1002, 1)]
+
+
+def test_end_of_an_epoch_that_is_never_answered_is_given_up_after_so_many_tries() -> None:
+    joiner = begun()
+    joiner.receive(TOPIC, value(1, 0, epoch=1002), 100.0)
+    now, events = 100.0, []
+    for _ in range(TRIES):
+        now += REPLY_TIMEOUT_S + 0.1
+        events = joiner.tick(now)
+    lost = [event for event in events if isinstance(event, Lost)]
+    assert [(item.first, item.last) for item in lost] == [(6, 0)]
+    assert joiner.counters.lost_unknown == 1
+
+
+def test_repeat_before_any_block_of_an_older_publisher_begins_no_chain() -> None:
+    joiner = begun()
+    repeat = pack([1, "q", 900, 7, 6, 1, 2, 3, int(Kind.REPEAT), [1, ["a"], [1], 0]])
+    events = joiner.receive(b"pump/g/", repeat, 100.0)
+    assert any(isinstance(event, Updated) for event in events)
+    block = pack([1, "q", 900, 9, 8, 1, 2, 3, int(Kind.BLOCK), [1, ["a"], [1], 0]])
+    events = joiner.receive(b"pump/g/", block, 100.0)
+    assert not any(isinstance(event, Ask) for event in events)
+
+
+def test_kind_from_the_future_is_counted_and_changes_nothing() -> None:
+    joiner = begun()
+    events = joiner.receive(TOPIC, value(6, 5, 77), 100.0)
+    assert not any(isinstance(event, Updated | Ask | Lost) for event in events)

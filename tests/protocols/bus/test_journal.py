@@ -4,6 +4,7 @@ import zlib
 
 import pytest
 
+from cpppod.protocols.bus.codec import pack
 from cpppod.protocols.bus.journal import (
     HEAD,
     MAX_BODY,
@@ -14,7 +15,9 @@ from cpppod.protocols.bus.journal import (
     Segment,
     decode_hole,
     decode_segment,
+    decode_stop,
     encode_record,
+    encode_stop,
     scan,
 )
 from cpppod.protocols.model.errors import DecodeError, EncodeError
@@ -95,3 +98,27 @@ def test_a_gap_is_read_back() -> None:
     for body in (b"\x90", b"\x01", b"", b"\x97\xa1a\xa1b\x01\x01\xa1c\x01\x01"):
         with pytest.raises(DecodeError):
             decode_hole(body)
+
+
+def test_segment_without_its_head_or_of_others_is_refused() -> None:
+    whole = Segment(7, 8).encode()
+    assert decode_segment(whole) == Segment(7, 8)
+    for data in (b"", whole[:-1], b"x" + whole[1:]):
+        with pytest.raises(DecodeError):
+            decode_segment(data)
+
+
+def test_segment_names_its_gateway_in_its_first_record() -> None:
+    named = Segment(7, 8, gateway="plant-1")
+    assert decode_segment(named.encode()) == named
+    assert decode_segment(named.encode() + RECORDS[0]) == named
+    damaged = bytearray(named.encode())
+    damaged[-1] ^= 1
+    assert decode_segment(bytes(damaged)).gateway == ""
+
+
+def test_end_of_a_life_is_a_time_and_anything_else_is_refused() -> None:
+    assert decode_stop(encode_stop(1_700_000_000_000_000)) == 1_700_000_000_000_000
+    for plain in ([], 5, ["5"], [None], {}):
+        with pytest.raises(DecodeError):
+            decode_stop(pack(plain))

@@ -128,3 +128,66 @@ def test_values_move_as_asked() -> None:
                  "40001=replay", "40001=counter,step=x"):  # fmt: skip
         with pytest.raises(EncodeError):
             parse_motion(text, chance=lambda: 0.5)
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(1, "CO:0"), (10_001, "DI:0"), (39_999, "IR:9998"), (40_001, "HR:0"), (465_536, "HR:65535")],
+)
+def test_cell_is_shown_by_its_table_and_found_by_its_shortest_number(
+    number: int, shown: str
+) -> None:
+    address = from_number(number)
+    assert str(address) == shown
+    assert to_number(address) == number
+    assert parse_address(shown) == address
+
+
+def test_cell_beyond_the_short_numbers_has_a_long_one() -> None:
+    assert to_number(parse_address("HR:59999")) == 460_000
+    assert to_number(parse_address("HR:59998")) == 99_999
+    assert to_number(parse_address("IR:9999")) == 310_000
+    assert to_number(parse_address("CO:9999")) == 10_000
+    assert str(parse_address("HR:3.15")) == "HR:3.15"
+
+
+def test_only_coils_and_holding_registers_can_be_written() -> None:
+    assert [table.name for table in Table if table.writable] == ["COILS", "HOLDING_REGISTERS"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["000000", "065537", "20001", "0", "465537", "HR:65536", "HR:-1", "XX:0", "40001.16", "40001.",
+     "40001.x", "1.0", "10001.3", "HR:", ""],
+)  # fmt: skip
+def test_address_of_no_cell_is_refused(text: str) -> None:
+    with pytest.raises(EncodeError):
+        parse_address(text)
+
+
+def test_six_digits_with_a_leading_zero_are_coils() -> None:
+    assert str(parse_address("000001")) == "CO:0"
+    assert str(parse_address("065536")) == "CO:65535"
+    assert str(parse_address("000000", zero_based=True)) == "CO:0"
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("40001=on,OFF,true,False", [1, 0, 1, 0]),
+        ("40001-40003", [0, 0, 0]),
+        ("40001-40005=1,2", [1, 2, 1, 2, 1]),
+        ("40001=-1,0xff", [65535, 255]),
+    ],
+)
+def test_cells_without_a_value_are_zero_and_values_go_round(text: str, filled: list[int]) -> None:
+    assert parse_range(text).filled == filled
+
+
+def test_range_ends_with_its_table_and_units_with_255() -> None:
+    assert parse_range("HR:65535").count == 1
+    assert parse_range("HR:0-9").count == 10
+    assert parse_range("255:40001").unit == 255
+    for text in ("HR:65535=1,2", "256:40001", "40001=65536", "40001=-32769", "40001=maybe"):
+        with pytest.raises(EncodeError):
+            parse_range(text)

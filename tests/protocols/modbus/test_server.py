@@ -4,8 +4,13 @@ import pytest
 
 from cpppod.protocols.modbus import rtu
 from cpppod.protocols.modbus.address import Table
+from cpppod.protocols.modbus.diagnostics import (
+    decode_identification,
+    read_device_identification,
+)
 from cpppod.protocols.modbus.faults import Faults, Message, parse_fault
-from cpppod.protocols.modbus.server import RtuRequests, Unit
+from cpppod.protocols.modbus.pdu import decode_reply
+from cpppod.protocols.modbus.server import RtuRequests, Unit, request_length
 from cpppod.protocols.model.errors import EncodeError
 
 
@@ -146,3 +151,78 @@ def test_faults_strike_by_unit_function_rate_and_times() -> None:
 def test_a_fault_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(EncodeError):
         parse_fault(text)
+
+
+# Functions that need little: diagnostics, event counter, server id, identification
+
+
+@pytest.mark.parametrize(
+    ("request_hex", "reply_hex"),
+    [
+        ("08", "8803"),
+        ("0800", "8803"),
+        ("080001", "8801"),
+        ("2b0e0100", "2b0e01810000 03 0006637070706f64 010a6d6f646275735f73696d 020131"),
+        ("2b0e0102", "2b0e01810000 01 020131"),
+        ("2b0e0109", "2b0e01810000 03 0006637070706f64 010a6d6f646275735f73696d 020131"),
+        ("2b0e0402", "2b0e04810000 01 020131"),
+        ("2b0e0403", "ab02"),
+        ("2b0e0500", "ab03"),
+        ("2b0e0000", "ab03"),
+        ("2b0d0100", "ab01"),
+        ("2b0e01", "ab01"),
+        ("11", "110b6d6f646275735f73696dff"),
+        ("", "8001"),
+    ],
+)
+def test_rarer_function_is_answered_or_refused(
+    unit: Unit, request_hex: str, reply_hex: str
+) -> None:
+    assert unit.respond(bytes.fromhex(request_hex)) == bytes.fromhex(reply_hex)
+
+
+def test_event_counter_counts_what_was_answered(unit: Unit) -> None:
+    for count in (1, 2):
+        assert unit.respond(b"\x0b") == bytes((0x0B, 0, 0, 0, count))
+    unit.requests = 65_535
+    assert unit.respond(b"\x0b") == bytes((0x0B, 0, 0, 0, 0))
+
+
+def test_basic_identification_is_the_first_three_objects_and_regular_has_all(unit: Unit) -> None:
+    unit.identification = ("v", "p", "r", "url")
+    assert unit.respond(bytes.fromhex("2b0e0100")).endswith(b"\2\1r")
+    assert unit.respond(bytes.fromhex("2b0e0200")).endswith(b"\3\3url")
+
+
+def test_objects_that_do_not_fit_one_reply_are_told_whole_and_the_rest_is_asked_for(
+    unit: Unit,
+) -> None:
+    unit.identification = ("v" * 100, "p" * 100, "r" * 100, "u" * 300)
+    found, first = {}, 0
+    for _ in range(9):
+        request = read_device_identification(2, first)
+        answer = unit.respond(request.pdu)
+        assert len(answer) <= 253
+        part = decode_identification(request, decode_reply(request, answer))
+        found |= part.objects
+        if part.next_object is None:
+            break
+        first = part.next_object
+    assert found == {0: "v" * 100, 1: "p" * 100, 2: "r" * 100, 3: "u" * 238}
+
+
+def test_whoever_listens_is_told_which_cells_were_written(unit: Unit) -> None:
+    seen: list[tuple[Table, int, int]] = []
+    unit.written = lambda table, offset, count: seen.append((table, offset, count))
+    unit.respond(bytes.fromhex("1000050002040001000b"))
+    unit.respond(bytes.fromhex("10ffff000204000b000c"))
+    assert seen == [(Table.HOLDING_REGISTERS, 5, 2)]
+
+
+@pytest.mark.parametrize(
+    ("pdu", "length"),
+    [("", None), ("03", 5), ("0f", None), ("0f0000000801", 7), ("0f00000008", None), ("41", 0)],
+)
+def test_length_of_a_request_is_known_as_soon_as_it_can_be(pdu: str, length: int | None) -> None:
+    assert request_length(bytes.fromhex(pdu)) == length
+    assert request_length(b"\1" + bytes.fromhex(pdu), 1) == length

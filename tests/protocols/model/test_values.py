@@ -1,0 +1,37 @@
+"""Qualities as one integer, and in words."""
+
+import pytest
+
+from cpppod.protocols.model.values import Quality, explain, is_bad, quality
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (quality(Quality.GOOD), "good"),
+        (quality(Quality.DEVICE_STATUS, status=2), "device refused (status 0x02)"),
+        (
+            quality(Quality.DEVICE_STATUS, status=0xFF, extended=0x2105),
+            "device refused (status 0xff, extended 0x2105)",
+        ),
+        (
+            quality(Quality.DEVICE_STATUS, extended=7),
+            "device refused (status 0x00, extended 0x0007)",
+        ),
+        (quality(Quality.TIMEOUT), "device did not answer in time"),
+        (200, "bad"),
+        (200 | 3 << 8, "bad (status 0x03)"),
+    ],
+)
+def test_quality_is_told_in_words_with_the_devices_status(given: int, text: str) -> None:
+    assert explain(given) == text
+
+
+def test_status_and_extended_status_stay_in_their_bits() -> None:
+    assert quality(Quality.DEVICE_STATUS, status=0x1FF, extended=0x1FFFF) == 0xFFFFFF14
+
+
+@pytest.mark.parametrize("code", list(Quality))
+def test_no_value_goes_with_what_is_bad_whatever_its_status(code: Quality) -> None:
+    assert is_bad(quality(code, status=0xFF)) is (code >= Quality.BAD)
+    assert explain(code)
