@@ -119,6 +119,6 @@ def test_segment_names_its_gateway_in_its_first_record() -> None:
 
 def test_end_of_a_life_is_a_time_and_anything_else_is_refused() -> None:
     assert decode_stop(encode_stop(1_700_000_000_000_000)) == 1_700_000_000_000_000
-    for plain in ([], 5, ["5"], [None], {}):
+    for frame in (pack([]), pack(5), pack(["5"]), pack([None]), pack({})):
         with pytest.raises(DecodeError):
-            decode_stop(pack(plain))
+            decode_stop(frame)

@@ -198,7 +198,8 @@ def test_objects_that_do_not_fit_one_reply_are_told_whole_and_the_rest_is_asked_
     unit: Unit,
 ) -> None:
     unit.identification = ("v" * 100, "p" * 100, "r" * 100, "u" * 300)
-    found, first = {}, 0
+    found: dict[int, str] = {}
+    first = 0
     for _ in range(9):
         request = read_device_identification(2, first)
         answer = unit.respond(request.pdu)
