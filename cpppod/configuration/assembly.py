@@ -113,6 +113,7 @@ def _listeners(tables: Tables, old: Settings, findings: Findings) -> tuple[plant
                 structures=structures,
                 write_sources=tuple(listener.write_sources),
                 limits=limits,
+                lenient_types=listener.lenient_types,
             )
         )
     return tuple(listeners)

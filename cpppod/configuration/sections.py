@@ -123,6 +123,11 @@ class Listener(Section):
     tcpip: TcpIp = TcpIp()
     write_sources: list[Network] = Field(default=[], description="client networks that may write")
     limits: Limits = Limits()
+    lenient_types: bool = Field(
+        default=False,
+        description="take writes of another type too, where no value changes by it; without, they "
+        "are refused with 0xFF/0x2107 as controllers do",
+    )
 
 
 class LocalTag(Section):

@@ -75,6 +75,8 @@ class Settings:
         attribute_class: answers reads and writes of the tags (`Attribute`).
         moves: `NAME=counter`, `NAME=sine,...`, `NAME=walk,...`.
         write_sources: networks that may write, () for all.
+        lenient_types: take writes of another type too, where no value changes by it; a controller
+            refuses them with 0xFF/0x2107.
     """
 
     address: str = "127.0.0.1:0"
@@ -95,6 +97,7 @@ class Settings:
     writable_identity: bool = False
     write_sources: Sequence[str] = ()
     data_files: Sequence[str] = ()
+    lenient_types: bool = False
 
 
 class Simulator:
@@ -153,6 +156,7 @@ class Simulator:
             policy=RoutePolicy(local or None, simple, forwards=bool(settings.routes)),
             program_name=settings.name,
             writable_identity=settings.writable_identity,
+            lenient_types=settings.lenient_types,
         )
         if kind.pccc:
             from cpppod.protocols.cip.objects.pccc import pccc_class

@@ -26,6 +26,7 @@ from cpppod.protocols.cip.unconnected_send import CONNECTION_MANAGER_PATH
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 TRANSPORT_CLASS_3 = 0xA3  # server, application triggered, class 3
+MAX_MULTIPLIER = 7  # x 512; greater ones are reserved
 MIN_MULTIPLIER_S = 10.0  # a connection lives at least so long without its first packet
 _SMALL = struct.Struct("<BBIIHHIB3xIHIHBB")
 _LARGE = struct.Struct("<BBIIHHIB3xIIIIBB")
@@ -100,7 +101,7 @@ class ForwardOpen:
     @property
     def timeout_s(self) -> float:
         """How long it lives without a packet from its originator: RPI x 4 x 2**multiplier."""
-        return self.ot_rpi_us * (4 << min(self.multiplier, 7)) / 1e6
+        return self.ot_rpi_us * (4 << min(self.multiplier, MAX_MULTIPLIER)) / 1e6
 
     def encode_data(self) -> bytes:
         """The service's data."""

@@ -23,6 +23,7 @@ class Origin:
     Attributes:
         address: the peer's address as text.
         capacity: bytes of the Message Router reply.
+        slack: bytes that a Read Tag reply may have beyond those, for a client that miscounts.
         connected: whether it came over a class 3 connection.
         depth: wrappers already taken off (Unconnected Send, Multiple Service Packet).
         session: whose connections it may open and close.
@@ -36,6 +37,7 @@ class Origin:
     wrapped: bool = False
     packed: bool = False
     session: Any = None
+    slack: int = 0
 
 
 @dataclass(frozen=True, slots=True)

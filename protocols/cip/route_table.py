@@ -179,7 +179,9 @@ READ_ONLY_SERVICES = frozenset(
         Service.GET_INSTANCE_ATTRIBUTE_LIST,
     )
 )
-MAX_MEMBERS = 300  # of a Multiple Service Packet: libplctag packs 200
+# Members of a Multiple Service Packet, which its bytes bound too: 400 of the shortest reads fill a
+# connection of 4,000 bytes, our own client packs so many, and more would keep everybody waiting.
+MAX_MEMBERS = 1_024
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,8 @@ class ConnectionStatus(IntEnum):
     DEVICE_TYPE_MISMATCH = 0x0115
     REVISION_MISMATCH = 0x0116
     INVALID_APPLICATION_PATH = 0x0117
+    NULL_FORWARD_OPEN_NOT_SUPPORTED = 0x0132
+    INVALID_TIMEOUT_MULTIPLIER = 0x0133
     CONNECTION_TIMED_OUT = 0x0203
     UNCONNECTED_REQUEST_TIMED_OUT = 0x0204
     UNCONNECTED_SEND_PARAMETER_ERROR = 0x0205
@@ -144,6 +146,8 @@ CONNECTION_TEXTS: dict[int, str] = {
     0x0129: "invalid configuration path",
     0x012A: "invalid consuming path",
     0x012B: "invalid producing path",
+    0x0132: "null forward open not supported",
+    0x0133: "invalid connection timeout multiplier",
     0x0203: "connection timed out",
     0x0204: "unconnected request timed out",
     0x0205: "parameter error in unconnected request",

@@ -155,6 +155,7 @@ class Reference:
         bit: for a packed BOOL, else None.
         samples: what decides whether it is fresh; () for local tags.
         member: the device's tag that it lies in, or None.
+        array: whether what it lies in is one; `indexed`: whether one element of it is named.
     """
 
     variable: Variable
@@ -166,6 +167,8 @@ class Reference:
     member: Member | None = None
     first: int = 0
     whole: int = 1
+    array: bool = False
+    indexed: bool = False
 
 
 def unknown(what: str = "") -> CipError:
@@ -315,6 +318,7 @@ class Symbols:
         variable, rest = self._base(path)
         reference = Reference(variable, variable.type, available=variable.length)
         reference.whole = variable.length
+        reference.array = bool(variable.dimensions)
         position = _index(reference, variable.dimensions, rest, 0)
         depth = 0
         while position < len(rest):
@@ -387,6 +391,7 @@ def _index(
                 status=GeneralStatus.GENERAL_ERROR, extended=(TagStatus.ELEMENTS_BEYOND_END,)
             )
         linear = linear * size + index
+    reference.indexed = True
     reference.first = linear
     reference.at += linear * (reference.kind.size or 1)
     reference.available -= linear
@@ -403,6 +408,7 @@ def _descend(reference: Reference, name: str) -> Member:
     reference.kind = member.type
     reference.available = reference.whole = max(member.length, 1)
     reference.first = 0
+    reference.array, reference.indexed = bool(member.length), False
     return member
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cpppod.protocols.cip import types
+from cpppod.protocols.cip import structures, types
 from cpppod.protocols.cip.failures import refusal
 from cpppod.protocols.cip.image import Image, Reply, Variable
 from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
@@ -28,10 +28,7 @@ from cpppod.protocols.cip.types import DataType
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 
 Outcome = bytes | Reply | Pending
-READ_SLACK = (
-    8  # bytes a 0x4C reply may exceed a connection's size by: pycomm3 counts without headers
-)
-RMW_SIZES = (1, 2, 4, 8)
+MASK_SIZES = (1, 2, 4, 8, 12)  # 12: a TIMER, COUNTER or CONTROL as a whole
 _READ_SUCCESS = b"\xcc\0\0\0"
 _COUNT = struct.Struct("<H")
 _COUNT_OFFSET = struct.Struct("<HI")
@@ -96,7 +93,7 @@ def read(service: int, reference: Reference, data: bytes, origin: Origin) -> Out
     variable = reference.variable
     if variable.error:
         raise CipError(status=variable.error)
-    room = origin.capacity + (0 if fragmented or not origin.connected else READ_SLACK) - 4
+    room = origin.capacity + (0 if fragmented else origin.slack) - 4
     if count > reference.available:
         reference = _as_bools(reference, count)
     if variable.attribute is not None:
@@ -116,7 +113,8 @@ class _Bools(Reference):
 def _as_bools(reference: Reference, count: int) -> Reference:
     """The same request in single bits, where a packed BOOL array has so many."""
     there = 32 * reference.whole if reference.variable.attribute is None else 0
-    if reference.kind is not types.DWORD or reference.first + count > there:
+    packed = reference.kind is types.DWORD and reference.array
+    if not packed or reference.first + count > there:
         raise beyond_end()
     bools = _Bools(reference.variable, types.BOOL, at=reference.at - 4 * reference.first)
     bools.first = reference.first
@@ -188,6 +186,8 @@ def _memory_reply(
     header = kind.header
     size = 1 if reference.bit is not None else kind.size
     length, status = _cut(size, offset, count * size, room - len(header))
+    if status and not length and not origin.packed:  # a client would ask for ever
+        raise CipError(status=GeneralStatus.REPLY_DATA_TOO_LARGE)
     prefix = bytes((service | REPLY, 0, status, 0)) + header
     memory = variable.data
     render: Callable[[], bytes]
@@ -292,18 +292,26 @@ def _parse_write(service: int, data: bytes) -> _Write:
     return _Write(code, handle, count, offset, rest[layout.size :])
 
 
-def write(service: int, reference: Reference, data: bytes, origin: Origin) -> bytes | Pending:
-    """Write Tag (0x4D) or Write Tag Fragmented (0x53)."""
+def write(
+    service: int, reference: Reference, data: bytes, origin: Origin, *, lenient: bool = False
+) -> bytes | Pending:
+    """Write Tag (0x4D) or Write Tag Fragmented (0x53).
+
+    Args:
+        lenient: also values of another type are taken, where none of them changes by it.
+    """
     asked = _parse_write(service, data)
     variable = reference.variable
     check_writable(variable, origin)
     kind = reference.kind
-    if asked.code == types.BOOL.code and kind is types.DWORD:
+    if asked.code == types.BOOL.code and kind is types.DWORD and reference.array:
         return _write_bools(service, reference, asked)
     if isinstance(kind, Structure):
         if asked.code != types.STRUCTURE or asked.handle != kind.handle:
             raise _mismatch()
-    else:
+    elif asked.code != kind.code:
+        if not lenient:
+            raise _mismatch()
         asked = _converted(asked, kind)
     if asked.count > reference.available:
         raise beyond_end()
@@ -325,6 +333,51 @@ def write(service: int, reference: Reference, data: bytes, origin: Origin) -> by
         return _write_device(service, reference, raw, asked.offset, origin)
     store(reference, raw, asked.offset)
     return _success(service)
+
+
+def attribute_bytes(reference: Reference) -> bytes:
+    """What Get Attribute Single gives of a local tag, a member or an element: bytes, no type.
+
+    Raises:
+        CipError: the injected error of the tag.
+    """
+    variable = reference.variable
+    if variable.error:
+        raise CipError(status=variable.error)
+    if variable.strings is not None:
+        last = reference.at + (1 if reference.indexed else reference.available)
+        return b"".join(variable.strings[reference.at : last])
+    if reference.bit is not None:
+        held = variable.data[reference.at + reference.bit // 8]
+        return bytes((held >> reference.bit % 8 & 1,))
+    return bytes(variable.data[reference.at : reference.at + _attribute_size(reference)])
+
+
+def set_attribute_bytes(reference: Reference, data: bytes) -> None:
+    """What Set Attribute Single does with them: exactly as many as `attribute_bytes` gives.
+
+    Raises:
+        CipError: too few or too many; the tag is as it was.
+    """
+    variable = reference.variable
+    if variable.strings is not None:
+        values = variable.type.unpack(data)
+        if reference.indexed and len(values) != 1:
+            raise short() if not values else CipError(status=GeneralStatus.TOO_MUCH_DATA)
+        variable.set(values, reference.at)
+        return
+    size = _attribute_size(reference)
+    if len(data) < size:
+        raise short()
+    if len(data) > size:
+        raise CipError(status=GeneralStatus.TOO_MUCH_DATA)
+    store(reference, data, 0)
+
+
+def _attribute_size(reference: Reference) -> int:
+    if reference.bit is not None:
+        return 1
+    return reference.kind.size * (1 if reference.indexed else reference.available)
 
 
 def check_writable(variable: Variable, origin: Origin) -> None:
@@ -378,13 +431,11 @@ _SAME_BITS: dict[str, frozenset[str]] = {
 
 
 def _converted(asked: _Write, kind: DataType) -> _Write:
-    """The request in the tag's own type: equal, of equal bits, or wider without loss.
+    """The request in the tag's own type: of equal bits, or wider and of the very same values.
 
     Raises:
         CipError: type mismatch.
     """
-    if asked.code == kind.code:
-        return asked
     given = types.BY_CODE.get(asked.code)
     if given is None:
         raise _mismatch()
@@ -395,6 +446,8 @@ def _converted(asked: _Write, kind: DataType) -> _Write:
     whole = len(asked.payload) // given.size
     values = given.unpack(asked.payload, min(asked.count, whole))
     raw = kind.pack(values)
+    if given.kind != "float" and kind.unpack(raw) != values:
+        raise _mismatch()
     offset = asked.offset // given.size * kind.size
     return _Write(kind.code, 0, asked.count, offset, raw)
 
@@ -507,21 +560,25 @@ def device_write(
 def read_modify_write(
     service: int, reference: Reference, data: bytes, origin: Origin
 ) -> bytes | Pending:
-    """Read-Modify-Write (0x4E); pycomm3 sends an AND mask of 8 bytes whatever the size."""
+    """Read-Modify-Write (0x4E) of the first bytes of an element, or all of them.
+
+    pycomm3 sends an AND mask of 8 bytes whatever the size.
+    """
     if len(data) < 2:
         raise short()
     (size,) = _COUNT.unpack_from(data)
     masks = data[2:]
     kind, variable = reference.kind, reference.variable
     check_writable(variable, origin)
-    if isinstance(kind, Structure) or kind.kind not in ("int", "bool") or reference.bit is not None:
+    if reference.bit is not None or not _has_bits(kind):
         raise _mismatch()
-    if size not in RMW_SIZES or size != kind.size:
+    if size not in MASK_SIZES or size > kind.size:
         raise CipError(status=GeneralStatus.INVALID_PARAMETER_VALUE)
     if len(masks) < 2 * size:
         raise short()
-    old = variable.data[reference.at : reference.at + size]
-    new = bytes((byte | masks[at]) & masks[size + at] for at, byte in enumerate(old))
+    old = variable.data[reference.at : reference.at + kind.size]
+    new = bytes((byte | masks[at]) & masks[size + at] for at, byte in enumerate(old[:size]))
+    new += old[size:]
     if variable.device:
         _check_fresh(reference, origin.image)
         return _write_device(service, reference, new, 0, origin)
@@ -529,6 +586,13 @@ def read_modify_write(
         raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
     store(reference, new, 0)
     return _success(service)
+
+
+def _has_bits(kind: DataType | Structure) -> bool:
+    """Whether single bits of it mean something: not of text, REALs and types of the user."""
+    if isinstance(kind, Structure):
+        return kind in (structures.TIMER, structures.COUNTER, structures.CONTROL)
+    return kind.kind in ("int", "bool")
 
 
 def attribute_access(

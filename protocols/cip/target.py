@@ -67,6 +67,7 @@ class Target:
         observe: called with (kind, variable, first, count) after a tag was read or written by a
             request that was not remembered; for `--print`.
         refused: refusals by general status, for metrics.
+        lenient_types: whether a write of another type is converted where no value changes by it.
     """
 
     def __init__(
@@ -82,15 +83,17 @@ class Target:
         allotment: Allotment | None = None,
         program_name: str = "cpppod",
         writable_identity: bool = False,
+        lenient_types: bool = False,
     ) -> None:
         self.personality = personality
+        self.lenient_types = lenient_types
         self.clock_us = clock_us
         self.identity = identity or personality.identity
         self.policy = policy or RoutePolicy()
         self.image = image or Image()
         self.symbols = Symbols(self.image, allotment)
         self.manager = ConnectionManager(self.identity, self.policy, random_u32)
-        self.addressed: dict[tuple[int, int, int], Variable] = {}
+        self.addressed: dict[tuple[int, ...], Variable] = {}
         self._last_attribute = 0
         self.refused: Counter[int] = Counter()
         self.observe: Callable[[str, Variable, int, int], None] | None = None
@@ -244,19 +247,24 @@ class Target:
         self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
     ) -> Outcome:
         assert isinstance(path[0], Logical)
-        if service in _TAG_SERVICES and len(path) >= 3:
+        if (service in _TAG_SERVICES and len(path) >= 3) or self._names_element(service, path):
             return self._addressed(service, path, data, origin)
         found = self.classes.get(path[0].value)
         if found is None:
             raise unknown("class")
         return found.serve(service, path, data, origin)
 
+    def _names_element(self, service: int, path: Sequence[Segment]) -> bool:
+        """Whether an attribute service is sent to less than the whole of a tag at an address."""
+        if service not in (Service.GET_ATTRIBUTE_SINGLE, Service.SET_ATTRIBUTE_SINGLE):
+            return False
+        return len(path) > 3 and _numbers(path) in self.addressed
+
     def _addressed(
         self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
     ) -> Outcome:
         """A tag service on class/instance/attribute instead of a name."""
-        numbers = tuple(item.value for item in path[:3] if isinstance(item, Logical))
-        variable = self.addressed.get(numbers) if len(numbers) == 3 else None
+        variable = self.addressed.get(_numbers(path))
         if variable is None:
             raise unknown("attribute")
         return self._tag(service, (Symbol(variable.name), *path[3:]), data, origin, variable)
@@ -279,7 +287,7 @@ class Target:
             self._observe("read", reference, data, origin)
             return outcome
         if service in (Service.WRITE_TAG, Service.WRITE_TAG_FRAGMENTED):
-            done = tag_services.write(service, reference, data, origin)
+            done = tag_services.write(service, reference, data, origin, lenient=self.lenient_types)
             self._observe("write", reference, data, origin)
             return done
         if service == Service.READ_MODIFY_WRITE_TAG:
@@ -295,16 +303,17 @@ class Target:
             self.observe(kind, reference.variable, reference.first, count)
 
     def _raw(self, service: int, reference: Reference, data: bytes, origin: Origin) -> bytes:
-        """Get and Set Attribute Single of a tag by its name."""
+        """Get and Set Attribute Single of a tag, a member or an element, by its path."""
         variable = reference.variable
         if variable.device or variable.attribute is not None:
             raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
-        attribute = _tag_attribute(variable)
         if service == Service.GET_ATTRIBUTE_SINGLE:
-            return success(service, attribute.get()[: origin.capacity - 4])
+            raw = tag_services.attribute_bytes(reference)
+            if len(raw) + 4 > origin.capacity:
+                raise CipError(status=GeneralStatus.REPLY_DATA_TOO_LARGE)
+            return success(service, raw)
         tag_services.check_writable(variable, origin)
-        assert attribute.put is not None
-        attribute.put(data)
+        tag_services.set_attribute_bytes(reference, data)
         return success(service)
 
     def _listing(self, path: Sequence[Segment], data: bytes, origin: Origin) -> bytes:
@@ -422,30 +431,25 @@ class Target:
         return Pending(command, lambda reply: reply, exclusive=False)
 
 
+def _numbers(path: Sequence[Segment]) -> tuple[int, ...]:
+    """Class, instance and attribute that a path begins with."""
+    return tuple(item.value for item in path[:3] if isinstance(item, Logical))
+
+
 def _tag_attribute(variable: Variable) -> Attribute:
     """A tag as an attribute: its bytes without a type."""
 
+    whole = Reference(variable, variable.type, available=variable.length, whole=variable.length)
+
     def get() -> bytes:
-        if variable.error:
-            raise CipError(status=variable.error)
-        if variable.strings is not None:
-            return b"".join(variable.strings)
-        return bytes(variable.data)
+        return tag_services.attribute_bytes(whole)
 
     def put(data: bytes) -> None:
         if variable.error:
             raise CipError(status=variable.error)
         if not variable.writable:
             raise CipError(status=GeneralStatus.PRIVILEGE_VIOLATION)
-        if variable.strings is not None:
-            variable.set(variable.type.unpack(data))
-            return
-        if len(data) < len(variable.data):
-            raise CipError(status=GeneralStatus.NOT_ENOUGH_DATA)
-        if len(data) > len(variable.data):
-            raise CipError(status=GeneralStatus.TOO_MUCH_DATA)
-        variable.data[:] = data
-        variable.written()
+        tag_services.set_attribute_bytes(whole, data)
 
     if variable.attribute is not None:
         return Attribute(get, put, deferred=tag_services.attribute_access(variable))

@@ -203,6 +203,7 @@ class Listener:
         structures: name -> [{name, type, length}] of its members in order.
         write_sources: client networks that may write (CIDR), () for all.
         limits: max_clients, max_clients_per_address, idle_s.
+        lenient_types: take writes of another type too, where no value changes by it.
     """
 
     name: str
@@ -216,6 +217,7 @@ class Listener:
     structures: dict[str, Any] = field(default_factory=dict)
     write_sources: tuple[str, ...] = ()
     limits: dict[str, Any] = field(default_factory=dict)
+    lenient_types: bool = False
 
 
 @dataclass(frozen=True, slots=True)

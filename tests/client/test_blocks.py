@@ -19,7 +19,7 @@ MIXED = ["Tag001", "Text", "Many[0-9]", "Nowhere", "Tag002", "Big[0-2999]", "Man
 def plc() -> Iterator[Simulator]:
     tags = [f"{tag}=DINT" for tag in TAGS]
     tags += ["Text=SSTRING", "Many=INT[10]", "Big=REAL[3000]", "Flag=BOOL", "Float=REAL"]
-    with Simulator(tags, Settings(address="127.0.0.1:0")) as target:
+    with Simulator(tags, Settings(lenient_types=True)) as target:
         yield target
 
 

@@ -18,6 +18,7 @@ import pytest
 from pycomm3 import LogixDriver
 
 from cpppod.commands.enip.server import parser, simulators_of
+from cpppod.protocols.cip.request import Origin
 from cpppod.protocols.model.errors import ProtocolError
 from tests.enip_frames import REGISTER, frame, read, reply_of, routed, rr, write
 from tests.patience import PATIENCE_S
@@ -124,6 +125,21 @@ def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], expected: st
     with pytest.raises(ProtocolError) as caught:
         simulators_of(parser().parse_args(["--no-config", *arguments]))
     assert expected in str(caught.value)
+
+
+def test_types_differ_only_where_the_command_line_or_the_file_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "plant.toml"
+    path.write_text('[[controller]]\ntags = ["A=DINT"]\nlenient_types = true\n')
+    for arguments, lenient in (
+        (["A=DINT"], False),
+        (["--lenient", "A=DINT"], True),
+        (["-c", str(path)], True),
+    ):
+        (plc,) = simulators_of(parser().parse_args(["--no-config", *arguments]))
+        outcome = plc.target.execute(write("A", 0xC3, b"\5\0"), Origin(plc.target.image))
+        assert isinstance(outcome, bytes)
+        assert (outcome[2] == 0) is lenient
+        assert plc["A"] == (5 if lenient else 0)
 
 
 def test_error_is_one_line_with_what_to_try() -> None:

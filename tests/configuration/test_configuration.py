@@ -62,6 +62,14 @@ def test_an_empty_file_is_a_gateway_on_loopback(tmp_path: Path) -> None:
     assert (plant.options("history"), plant.devices) == (None, ())
 
 
+@pytest.mark.parametrize("lenient", ["false", "true"])
+def test_a_listener_takes_writes_of_another_type_only_if_told_so(
+    tmp_path: Path, lenient: str
+) -> None:
+    (listener,) = load(tmp_path, f"[[listener]]\nlenient_types = {lenient}\n").plant.listeners
+    assert listener.lenient_types is (lenient == "true")
+
+
 def test_the_plant_survives_its_journey_as_json(tmp_path: Path) -> None:
     plant = load(tmp_path, DEVICE).plant
     assert from_plain(Plant, json.loads(json.dumps(to_plain(plant)))) == plant

@@ -53,6 +53,7 @@ def make_target(
         policy=RoutePolicy(local=local, forwards=True),
         allotment=allotment,
         program_name=listener.name,
+        lenient_types=listener.lenient_types,
     )
     known = declare_structures(target, listener.structures)
     for tag in listener.tags:
@@ -212,6 +213,7 @@ def route_target(base: Target, device: str) -> Target | None:
         image=base.image,
         allotment=ScopedAllotment(base.symbols.allotment, device.casefold()),
         program_name=device,
+        lenient_types=base.lenient_types,
     )
     target.refused = base.refused
     target.symbols.add(variable)

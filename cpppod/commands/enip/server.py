@@ -85,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
     add("-S", "--simple", action="store_true", help="serve only requests without a route path")
     add("--plc", default="controllogix", choices=tuple(PERSONALITIES), help="which controller to "
         "pass for (default controllogix)")  # fmt: skip
+    add("--lenient", action="store_true", help="take writes of another type too, where no value "
+        "changes by it (default: refused, as a controller does)")  # fmt: skip
     add("--move", action="append", default=[], metavar="TAG=KIND", help=MOVE_HELP)
     add("--attribute-class", metavar="MODULE:CLASS", help="a class of yours that answers the tags")
     add("-b", "--config-basename", default="cpppo", metavar="NAME", help="read NAME.cfg")
@@ -217,6 +219,7 @@ def settings_of(
         attribute_class=attribute_class,
         moves=tuple(arguments.move),
         limits=limits,
+        lenient_types=arguments.lenient,
         tcp=arguments.tcp,
         udp=arguments.udp,
     )

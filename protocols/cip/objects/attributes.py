@@ -122,6 +122,8 @@ def _address(path: Sequence[Segment]) -> tuple[int, int | None]:
             attribute = segment.value
         elif segment.kind is not LogicalType.ELEMENT:
             raise CipError(status=GeneralStatus.PATH_SEGMENT_ERROR, extended=(0,))
+        elif segment.value:  # the first one of a single value is that value
+            raise CipError(status=GeneralStatus.PATH_DESTINATION_UNKNOWN, extended=(0,))
     return instance, attribute
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.connection_manager import (
+    MAX_MULTIPLIER,
     MIN_MULTIPLIER_S,
     ForwardClose,
     ForwardOpen,
@@ -39,6 +40,9 @@ CONNECTION_MANAGER_CLASS = 0x06
 MAX_CONNECTIONS = 512  # of a target, all sessions: twice the sessions it accepts
 MAX_PER_SESSION = 32  # a client opens one, a gateway one per device behind it
 MIN_SIZE = 8  # bytes: sequence, reply header and nothing else
+# Bytes of a Read Tag reply beyond a Large Forward Open's size: pycomm3 fills its 4,000 bytes with
+# data alone, and counts neither sequence, header nor type. A small one's size is never exceeded.
+READ_SLACK = 8
 _ROUTER_INSTANCE = (Logical(LogicalType.CLASS, 2), Logical(LogicalType.INSTANCE, 1))
 
 
@@ -47,7 +51,7 @@ class Connection:
     """A class 3 connection that is open.
 
     Attributes:
-        capacity: bytes of the longest Message Router reply.
+        capacity: bytes of the longest Message Router reply; `slack` more of a Read Tag's.
         route: route path that its requests leave along, b"" where they are served here.
         deadline: monotonic second at which it is dead.
         last_sequence: b"" before its first request; `last_reply` answers a repetition.
@@ -67,6 +71,7 @@ class Connection:
     cache: ReplyCache | None = None
     priority_tick: int = 0x05
     timeout_ticks: int = 0x9D
+    slack: int = 0
 
 
 class ConnectionManager:
@@ -92,6 +97,7 @@ class ConnectionManager:
         large = service == Service.LARGE_FORWARD_OPEN
         asked = ForwardOpen.decode(data, large=large)
         try:
+            _check_form(asked)
             route = self._way(asked)
             self._check(asked, origin)
         except CipError as error:
@@ -139,8 +145,6 @@ class ConnectionManager:
             raise CipError(status=GeneralStatus.PATH_SEGMENT_ERROR, extended=(0,))
         if rest and isinstance(rest[0], ElectronicKey):
             rest = rest[1:]
-        if asked.transport & 0x0F != 3 or asked.ot.kind == 0 or asked.to.kind == 0:
-            raise _refused(ConnectionStatus.TRANSPORT_NOT_SUPPORTED)
         way = self.policy.decide(ports)
         if tuple(rest) != _ROUTER_INSTANCE:
             raise _refused(ConnectionStatus.INVALID_APPLICATION_PATH)
@@ -195,6 +199,7 @@ class ConnectionManager:
             route=route,
             priority_tick=asked.priority_tick,
             timeout_ticks=asked.timeout_ticks,
+            slack=READ_SLACK if asked.large else 0,
         )
         self.connections[ot_id] = connection
         self.triads[asked.triad] = connection
@@ -236,6 +241,16 @@ class ConnectionManager:
         for connection in dead:
             self.drop(connection)
         return dead
+
+
+def _check_form(asked: ForwardOpen) -> None:
+    """What no connection of ours can be, wherever its path leads."""
+    if asked.ot.kind == asked.to.kind == 0:
+        raise _refused(ConnectionStatus.NULL_FORWARD_OPEN_NOT_SUPPORTED)
+    if asked.multiplier > MAX_MULTIPLIER:
+        raise _refused(ConnectionStatus.INVALID_TIMEOUT_MULTIPLIER)
+    if asked.transport & 0x0F != 3 or asked.ot.kind == 0 or asked.to.kind == 0:
+        raise _refused(ConnectionStatus.TRANSPORT_NOT_SUPPORTED)
 
 
 def _refused(extended: int) -> CipError:

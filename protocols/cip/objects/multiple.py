@@ -4,7 +4,8 @@
     the reply likewise; status 0x1E where any of them failed
 
 Members run one after another: one that must leave is waited for before the next. A packet of reads
-alone is remembered like a read. Each gets the space that remains; nested packets are refused.
+alone is remembered like a read. Each gets the space that remains; nested packets are refused, and
+on a connection those whose shortest replies would not fit its size.
 
 Source: CIP Networks Library Vol. 1, 5-3.6; Logix 5000 Data Access (1756-PM020).
 """
@@ -43,6 +44,8 @@ def serve(executor: Executor, data: bytes, origin: Origin) -> Outcome:
     """
     members = split_packet(data)
     room = origin.capacity - 6 - 2 * len(members)
+    if origin.connected and room < LEAST_REPLY * len(members):
+        raise CipError(status=GeneralStatus.REPLY_DATA_TOO_LARGE)
     return _advance(executor, members, [], room, origin)
 
 
@@ -53,7 +56,8 @@ def _advance(
     room: int,
     origin: Origin,
 ) -> Outcome:
-    """Execute what remains of the members; those already done stand in `done`."""
+    """Execute what remains of the members; those already done stand in `done`, as bytes."""
+    settled = len(done)  # before it all are bytes
     while len(done) < len(members):
         kept = LEAST_REPLY * (len(members) - len(done) - 1)
         plain = executor.plain_read(members[len(done)], room - kept)
@@ -73,7 +77,8 @@ def _advance(
         )
         member = members[len(done)]
         if member[0] not in _READS:
-            done[:] = _rendered(members, done)
+            done[settled:] = _rendered(members[settled:], done[settled:])
+            settled = len(done)
         outcome = executor.execute(member, inner)
         if isinstance(outcome, Pending):
             return _wait(executor, members, _rendered(members, done), room, origin, outcome)
@@ -114,9 +119,11 @@ def _rendered(members: Sequence[bytes], done: Sequence[bytes | Reply]) -> list[b
 
 
 def _render(member: bytes, reply: Reply) -> bytes:
+    """Its bytes, or why its tag is not fresh in as many words as its place in the packet holds."""
     try:
         return reply.render()
     except CipError as error:
+        error.extended = error.extended[: max(reply.cost - 4, 2) // 2]
         return refusal(member[0], error)
 
 

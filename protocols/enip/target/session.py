@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from cpppod.protocols.cip.failures import refused
 from cpppod.protocols.cip.image import Reply
 from cpppod.protocols.cip.message_router import UNCONNECTED_SEND
 from cpppod.protocols.cip.objects.connection_manager import Connection
@@ -28,6 +29,7 @@ from cpppod.protocols.cip.request import (
     Origin,
     Pending,
 )
+from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import HEADER, MAX_DATA
@@ -325,17 +327,18 @@ class Session:
         self.target.now = now
         outcome = self._execute_connected(connection, item.message)
         if isinstance(outcome, Reply):
-            message = self.target.render(item.message, outcome)
+            message = _fitting(connection, self.target.render(item.message, outcome))
             if outcome.lasts and self.target.remember:
                 self._remembered.learn_connected(frame, outcome, message, connection)
             connection.last_reply = message
             self._emit(wrap(message), out)
         elif isinstance(outcome, bytes):
-            connection.last_reply = outcome
-            self._emit(wrap(outcome), out)
+            connection.last_reply = _fitting(connection, outcome)
+            self._emit(wrap(connection.last_reply), out)
         else:
 
             def keep(message: bytes) -> bytes:
+                message = _fitting(connection, message)
                 if connection.last_sequence == sequence:
                     connection.last_reply = message
                 return wrap(message)
@@ -361,6 +364,7 @@ class Session:
             connected=True,
             may_write=self._origin.may_write,
             session=self,
+            slack=connection.slack,
         )
         return self.target.execute(message, origin)
 
@@ -391,6 +395,13 @@ class Session:
         self._slots.clear()
         self._buffer.clear()
         self.commands.clear()
+
+
+def _fitting(connection: Connection, message: bytes) -> bytes:
+    """The reply, or instead of one longer than the connection's size that it is too large."""
+    if len(message) <= connection.capacity + connection.slack:
+        return message
+    return refused(message, GeneralStatus.REPLY_DATA_TOO_LARGE)
 
 
 def _same(message: Any) -> bytes:

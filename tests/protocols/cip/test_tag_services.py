@@ -164,16 +164,56 @@ def test_fragment_of_more_strings_than_were_announced_leaves_the_rest_alone() ->
         ("Count", 0xC3, words(0xFFFE), [-2]),
         ("Count", 0xC7, words(0xFFFE), [65534]),
         ("Count", 0xD3, bytes.fromhex("ffffffff"), [-1]),
-        ("Motor.Speed", 0xC4, bytes.fromhex("05000000"), None),
+        ("Wide", 0xC4, bytes.fromhex("00000001"), [16777216.0]),
+        ("Long", 0xC5, bytes.fromhex("00000000 00002000"), [9007199254740992.0]),
+        ("Long", 0xCA, bytes.fromhex("0000c07f"), None),
     ],
 )
-def test_value_of_a_narrower_type_or_of_equal_bits_is_taken(
-    tag: str, code: int, raw: bytes, found: list[int] | None
+def test_value_of_another_type_is_a_mismatch_and_is_taken_where_told_so_and_it_stays_the_same(
+    tag: str, code: int, raw: bytes, found: list[float] | None
 ) -> None:
-    target = controller()
-    assert ask(target, write(tag, code, raw)).status == 0
+    strict, lenient = controller(), controller(lenient_types=True)
+    for target in (strict, lenient):
+        target.add_tag(Variable("Wide", types.REAL))
+        target.add_tag(Variable("Long", types.LREAL))
+    before = values(strict, tag)
+    refused = ask(strict, write(tag, code, raw))
+    assert (refused.status, refused.extended) == (0xFF, (0x2107,))
+    assert values(strict, tag) == before
+    assert ask(lenient, write(tag, code, raw)).status == 0
     if found is not None:
-        assert values(target, tag) == found
+        assert values(lenient, tag) == found
+
+
+@pytest.mark.parametrize("name", sorted(types.BY_NAME))
+def test_value_is_taken_by_a_tag_of_its_own_type_and_by_no_other(name: str) -> None:
+    kind = types.BY_NAME[name]
+    target = controller()
+    target.add_tag(Variable("T", kind))
+    raw = kind.pack([kind.zero()])
+    for other in types.BY_CODE.values():
+        reply = ask(target, write("T", other.code, raw))
+        expected = (0, ()) if other.code == kind.code else (0xFF, (0x2107,))
+        assert (reply.status, reply.extended) == expected, other.name
+
+
+@pytest.mark.parametrize(
+    ("tag", "code", "raw"),
+    [
+        ("Wide", 0xC4, bytes.fromhex("01000001")),  # 16777217
+        ("Wide", 0xC8, bytes.fromhex("ffffffff")),
+        ("Long", 0xC5, bytes.fromhex("01000000 00002000")),  # 2**53 + 1
+        ("Long", 0xC9, b"\xff" * 8),
+    ],
+)
+def test_integer_that_a_float_cannot_say_is_a_mismatch_even_where_types_may_differ(
+    tag: str, code: int, raw: bytes
+) -> None:
+    target = controller(lenient_types=True)
+    target.add_tag(Variable("Wide", types.REAL))
+    target.add_tag(Variable("Long", types.LREAL))
+    assert ask(target, write(tag, code, raw)).extended == (0x2107,)
+    assert values(target, tag) == [0.0]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +229,7 @@ def test_value_of_a_narrower_type_or_of_equal_bits_is_taken(
     ],
 )
 def test_value_that_would_lose_bits_is_a_type_mismatch(tag: str, code: int, raw: bytes) -> None:
-    assert ask(controller(), write(tag, code, raw)).extended == (0x2107,)
+    assert ask(controller(lenient_types=True), write(tag, code, raw)).extended == (0x2107,)
 
 
 def test_structure_of_another_handle_is_a_type_mismatch() -> None:
@@ -198,7 +238,7 @@ def test_structure_of_another_handle_is_a_type_mismatch() -> None:
 
 
 def test_fragment_in_a_narrower_type_is_placed_by_elements() -> None:
-    target = controller()
+    target = controller(lenient_types=True)
     target.add_tag(Variable("Wide", types.DINT, (4,)))
     assert ask(target, fragment("Wide", 0xC3, 4, 4, words(7, 8))).status == 0
     assert values(target, "Wide") == [0, 0, 7, 8]
@@ -221,13 +261,34 @@ def test_or_mask_then_and_mask_and_the_rest_stays() -> None:
     assert values(target, "Count") == [0x0CFF]
 
 
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_masks_shorter_than_the_element_leave_the_rest_of_it_alone(size: int) -> None:
+    target = controller()
+    target.image.variables["count"].set([0x11111111])
+    assert ask(target, request(0x4E, "Count", masks(size, bytes(size), bytes(size)))).status == 0
+    assert values(target, "Count") == [0x11111111 >> 8 * size << 8 * size]
+
+
+def test_masks_of_twelve_bytes_are_a_timer_as_a_whole() -> None:
+    target = controller()
+    timer = target.image.variables["delay"]
+    timer.data[:] = bytes(range(12))
+    turn_on, keep = b"\x80" + bytes(11), b"\xff" * 8 + bytes(4)
+    assert ask(target, request(0x4E, "Delay", masks(12, turn_on, keep))).status == 0
+    assert timer.data == b"\x80" + bytes(range(1, 8)) + bytes(4)
+
+
 @pytest.mark.parametrize(
     ("tag", "data", "status"),
     [
         ("Count", b"\4", 0x13),
         ("Count", masks(4, bytes(4), bytes(3)), 0x13),
-        ("Count", masks(2, bytes(2), bytes(2)), 0x03),
+        ("Count", masks(8, bytes(8), bytes(8)), 0x03),
+        ("Count", masks(12, bytes(12), bytes(12)), 0x03),
         ("Count", masks(3, bytes(3), bytes(3)), 0x03),
+        ("Count", masks(0, b"", b""), 0x03),
+        ("Delay", masks(16, bytes(16), bytes(16)), 0x03),
+        ("Delay", masks(12, bytes(12), bytes(11)), 0x13),
         ("Motor", masks(4, bytes(4), bytes(4)), 0xFF),
         ("Motor.Speed", masks(4, bytes(4), bytes(4)), 0xFF),
         ("Delay.DN", masks(1, bytes(1), bytes(1)), 0xFF),
@@ -555,6 +616,56 @@ def test_attribute_single_by_name_takes_all_bytes_of_the_tag() -> None:
     assert ask(target, request(0x10, "Names", types.STRING.pack(["a", "b"]))).status == 0
     assert ask(target, request(0x0E, "Names")).data == types.STRING.pack(["a", "b", "", ""])
     assert ask(target, request(0x10, "Names", types.STRING.pack(["a"] * 5))).status == 0xFF
+
+
+@pytest.mark.parametrize(
+    ("path", "raw"),
+    [
+        ("Row[3]", words(3)),
+        ("Row", words(*range(10))),
+        ("Cube[1,2]", words(12)),
+        ("Motor.Counts[2]", bytes.fromhex("07000000")),
+        ("Motor.Counts", bytes.fromhex("000000000000000007000000 00000000")),
+        ("Motor.Runs", b"\1"),
+        ("Names[1]", b"\2\0ab"),
+        (bytes.fromhex("20932401 3003 2802"), words(2)),
+        (bytes.fromhex("20932401 3003"), words(*range(4))),
+    ],
+)
+def test_attribute_single_takes_as_much_of_a_tag_as_its_path_names(
+    path: str | bytes, raw: bytes
+) -> None:
+    target = controller()
+    target.image.variables["row"].set(list(range(10)))
+    target.image.variables["names"].set(["a", "ab"])
+    target.add_tag(Variable("Cube", types.INT, (2, 6)))
+    target.image.variables["cube"].set(list(range(4, 16)))
+    target.add_tag(Variable("At", types.INT, (4,)), (0x93, 1, 3))
+    target.image.variables["at"].set(list(range(4)))
+    motor = target.image.variables["motor"]
+    assert ask(target, write("Motor.Runs", 0xC1, b"\1")).status == 0
+    assert ask(target, write("Motor.Counts[2]", 0xC4, b"\7\0\0\0")).status == 0
+    before = bytes(motor.data)
+    assert ask(target, request(0x0E, path)).data == raw
+    assert ask(target, request(0x10, path, raw)).status == 0
+    assert ask(target, request(0x10, path, raw + b"\0")).status in (0x13, 0x15)
+    assert ask(target, request(0x10, path, raw[:-1])).status == 0x13
+    assert ask(target, request(0x0E, path)).data == raw
+    assert motor.data == before
+
+
+@pytest.mark.parametrize("path", ["20932401 3003 2801 2800", "20012401 3001 2801"])
+def test_attribute_single_of_an_element_that_is_not_there_is_refused(path: str) -> None:
+    target = controller()
+    target.add_tag(Variable("At", types.INT, (4,)), (0x93, 1, 3))
+    assert ask(target, request(0x0E, bytes.fromhex(path))).status == 0x05
+    assert ask(target, request(0x0E, bytes.fromhex("20932401 3003 2804"))).extended == (0x2105,)
+
+
+def test_attribute_that_does_not_fit_the_reply_is_refused_and_not_cut() -> None:
+    target = controller()
+    assert ask(target, request(0x0E, "Row"), capacity=24).status == 0
+    assert ask(target, request(0x0E, "Row"), capacity=23).status == 0x11
 
 
 def test_read_only_tag_is_not_written_in_any_way() -> None:

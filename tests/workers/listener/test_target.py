@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cpppod.protocols.cip.image import Variable
-from cpppod.protocols.cip.request import Origin
+from cpppod.protocols.cip.request import Origin, Pending
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Allotment
 from cpppod.protocols.cip.target import Target
@@ -15,8 +15,13 @@ from cpppod.protocols.model.errors import ProtocolError
 from cpppod.protocols.model.plant import Device, Group, Listener, LocalTag, Tag
 from cpppod.workers.listener.locals import plain, restore
 from cpppod.workers.listener.state import ListenerState
-from cpppod.workers.listener.target import make_target, problems_of, write_check
-from tests.enip_frames import read
+from cpppod.workers.listener.target import (
+    make_target,
+    problems_of,
+    route_target,
+    write_check,
+)
+from tests.enip_frames import read, write
 
 STRUCTURES: dict[str, Any] = {
     "order": [{"name": "number", "type": "DINT"}, {"name": "lines", "type": "line", "length": 2}],
@@ -80,6 +85,21 @@ def test_device_is_a_structure_whose_tags_are_members_and_may_have_flat_names() 
     listed = {entry.name: entry for entry in target.symbols.controller.entries.values()}
     assert listed["boiler_pressure"].type_word == 0x00CA
     assert listed["boiler"].type_word == 0x8000 | structure.template_id
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_writes_of_another_type_are_taken_where_the_listener_is_told_so(lenient: bool) -> None:
+    listener = Listener("main", tags=(LocalTag("wide", "DINT"),), lenient_types=lenient)
+    tags = (Tag("speed", "1", "DINT", writable=True),)
+    device = Device("mill", "modbus-tcp", "x:1", groups=(Group("g", 1.0, tags),))
+    target = target_of(listener, device)
+    along = route_target(target, "mill")
+    assert along is not None
+    narrow = b"\5\0"
+    assert status(target, write("wide", 0xC3, narrow)) == (0 if lenient else 0xFF)
+    for served, name in ((target, "mill.speed"), (along, "speed")):
+        outcome = served.execute(write(name, 0xC3, narrow), Origin(served.image))
+        assert isinstance(outcome, Pending) is lenient
 
 
 def test_same_settings_have_the_same_ids_and_changed_layouts_new_ones() -> None:

@@ -10,6 +10,7 @@ from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.personality import PERSONALITIES
 from cpppod.protocols.cip.request import CallNeeded, Pending
+from cpppod.protocols.cip.route_table import MAX_MEMBERS
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.workers.listener.target import add_device
@@ -130,3 +131,30 @@ def test_remembered_packet_tells_the_error_that_a_tag_has_got_meanwhile() -> Non
         (0, ()),
         (0xFF, (0x8011, 0xFFFF)),
     ]
+
+
+@pytest.mark.parametrize("count", [301, 400, 1024])
+def test_packet_of_hundreds_of_members_is_answered_whole_where_its_connection_has_room(
+    count: int,
+) -> None:
+    target = controller()
+    packed = ask(target, packet([read("Count")] * count), capacity=20_000, connected=True)
+    assert packed.status == 0
+    assert {reply.data for reply in replies(packed)} == {bytes.fromhex("c40000000000")}
+    assert len(replies(packed)) == count
+
+
+def test_packet_beyond_the_work_of_one_request_is_refused_before_anything_is_done() -> None:
+    target = controller()
+    given = [write("Count", 0xC4, bytes.fromhex("07000000"))] * (MAX_MEMBERS + 1)
+    assert ask(target, packet(given), capacity=65_000, connected=True).status == 0x20
+    assert target.image.variables["count"].value == 0
+
+
+def test_packet_whose_shortest_replies_do_not_fit_the_connection_does_nothing() -> None:
+    target = controller()
+    given = [write("Count", 0xC4, bytes.fromhex("07000000"))] * 10
+    assert ask(target, packet(given), capacity=105, connected=True).status == 0x11
+    assert target.image.variables["count"].value == 0
+    assert ask(target, packet(given), capacity=106, connected=True).status == 0
+    assert target.image.variables["count"].value == 7

@@ -170,8 +170,10 @@ def test_excess_after_the_values_is_ignored() -> None:
     assert client.ask(write("N", 0xC4, bytes(4)) + b"more of it").status == 0
 
 
-def test_narrower_integer_is_widened() -> None:
+def test_narrower_integer_is_widened_where_types_may_differ() -> None:
     client = Client()
+    assert client.ask(write("N", 0xC3, struct.pack("<h", -5))).extended == (0x2107,)
+    client = Client(make_target(lenient_types=True))
     assert client.ask(write("N", 0xC3, struct.pack("<h", -5))).status == 0
     assert client.target.image.variables["n"].value == -5
 
@@ -251,6 +253,58 @@ def test_large_connection_carries_large_replies() -> None:
     connection = client.open(size=4000, large=True)
     reply = client.ask_unit(read("A", 1000), connection, 1)
     assert (reply.status, len(reply.data)) == (0, 2002)
+
+
+@pytest.mark.parametrize(
+    ("size", "large", "count", "status", "elements"),
+    [
+        (500, False, 123, 0, 123),
+        (500, False, 124, 6, 123),
+        (500, False, 125, 6, 123),
+        (504, False, 124, 0, 124),
+        (504, False, 125, 6, 124),
+        (4000, True, 998, 0, 998),
+        (4000, True, 999, 0, 999),
+        (4000, True, 1000, 0, 1000),
+        (4000, True, 1001, 6, 1000),
+        (500, True, 125, 0, 125),
+    ],
+)
+def test_reply_fills_a_small_connection_and_goes_eight_bytes_beyond_a_large_one(
+    size: int, large: bool, count: int, status: int, elements: int
+) -> None:
+    client = Client()
+    client.target.add_tag(Variable("D", types.DINT, (2000,)))
+    connection = client.open(size=size, large=large)
+    reply = client.ask_unit(read("D", count), connection, 1)
+    assert (reply.status, len(reply.data)) == (status, 2 + 4 * elements)
+
+
+@given(
+    size=st.integers(8, 200),
+    which=st.sampled_from(["read", "fragment", "all", "list", "single", "packet", "unknown", "s"]),
+    count=st.integers(1, 40),
+)
+@settings(max_examples=200, deadline=None)
+def test_nothing_on_a_small_connection_is_longer_than_its_size(
+    size: int, which: str, count: int
+) -> None:
+    client = Client()
+    connection = client.open(size=size)
+    message = {
+        "read": read("A", count),
+        "fragment": request(0x52, "A", struct.pack("<HI", count, 2)),
+        "all": request(0x01, "@1/1"),
+        "list": request(0x55, "@0x6b/0", struct.pack("<HHH", 2, 1, 2)),
+        "single": request(0x0E, "S"),
+        "packet": packet([read("N"), read("boiler.pressure"), read("A", count)] * (count % 9 + 1)),
+        "unknown": read("None"),
+        "s": read("S"),
+    }[which]
+    for sequence in (1, 2, 3):
+        data = unit(message, client.handle, connection, sequence)
+        answer = client.session.receive_data(data, 0.0)
+        assert len(answer) - 24 - 20 <= max(size, 6)  # header, and CPF before the sequence
 
 
 def test_second_open_of_the_same_triad_replaces_the_first() -> None:
