@@ -39,6 +39,10 @@ CIP_TYPES = (
     "LWORD",
 )
 PREDEFINED_STRUCTURES = ("STRING82", "ASCIISTRING82", "TIMER", "COUNTER", "CONTROL")
+LINK = r"(?:\d{1,3}|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})"
+SEGMENT = re.compile(rf"(\d{{1,5}})/({LINK})")
+ROUTE_PATH = re.compile(rf"\d{{1,5}}/{LINK}(?:/\d{{1,5}}/{LINK})*")
+MAX_HOPS = 8
 
 
 class Section(BaseModel):
@@ -154,6 +158,28 @@ def tag_address(value: Any) -> str:
     raise expected("an address: a register number, or text in the driver's terms")
 
 
+def route_path(value: Any) -> str:
+    """A route path of ports and links, such as `1/0` or `1/0/2/10.0.0.5`."""
+    if isinstance(value, str) and ROUTE_PATH.fullmatch(value):
+        segments = SEGMENT.findall(value)
+        if len(segments) <= MAX_HOPS and all(is_port_link(*segment) for segment in segments):
+            return value
+    raise expected(f'a route path such as "1/0" or "1/0/2/10.0.0.5", up to {MAX_HOPS} hops')
+
+
+def is_port_link(port: str, link: str) -> bool:
+    """Whether there can be such a port, 1 to 65535, and link: 0 to 255, or an IPv4 address."""
+    if not 1 <= int(port) <= 0xFFFF:
+        return False
+    if "." not in link:
+        return int(link) <= 0xFF
+    try:
+        ipaddress.IPv4Address(link)
+    except ValueError:
+        return False
+    return True
+
+
 def line_of_text(value: Any) -> str:
     """Free text on one line; control characters could forge lines of other files."""
     if isinstance(value, str) and len(value) <= 1000 and (value.isprintable() or not value):
@@ -186,6 +212,7 @@ OptionalHostPort = Annotated[str, *_text(optional(host_port))]
 ListenAddress = Annotated[str, *_text(ipv4_port)]
 OptionalListenAddress = Annotated[str, *_text(optional(ipv4_port))]
 Network = Annotated[str, *_text(network)]
+OptionalRoutePath = Annotated[str, *_text(optional(route_path), maxLength=1000)]
 OptionalCipType = Annotated[str, *_text(optional(cip_type), enum=["", *CIP_TYPES])]
 TagAddress = Annotated[
     str,

@@ -15,6 +15,7 @@ from typing import Any
 from cpppod import cpppo_cfg
 from cpppod.configuration import device_models, files
 from cpppod.configuration.assembly import assemble
+from cpppod.configuration.driver_keys import describe
 from cpppod.configuration.problems import ConfigurationError, Findings, Problem
 from cpppod.configuration.sections import whole_file
 from cpppod.protocols.model.plant import Plant
@@ -89,6 +90,7 @@ def _taken(old: cpppo_cfg.Settings, plant: Plant) -> tuple[cpppo_cfg.Value, ...]
 def schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors."""
     plain = whole_file().model_json_schema()
+    describe(plain)
     device, template = plain["$defs"]["Device"], plain["$defs"]["Template"]
     del device["required"]
     device["anyOf"] = [{"required": ["driver"]}, {"required": ["template"]}]

@@ -90,13 +90,12 @@ def _listeners(tables: Tables, old: Settings, findings: Findings) -> tuple[plant
     given = tables.get("listener") or [{"name": DEFAULT_LISTENER}]
     for index, table in enumerate(given):
         path: KeyPath = ("listener", index)
+        if old.route_path is not None and isinstance(table, dict):
+            table = {"route_path": old.route_path, **table}
         listener = validate(sections.Listener, table, path, findings)
         if listener is None:
             continue
         names.add(listener.name, (*path, "name"))
-        local = listener.route_path if listener.route_path is not None else old.route_path or ""
-        if local and (wanted := checks.route_path(local)):
-            findings.add((*path, "route_path"), local, wanted)
         limits = listener.limits.model_dump(exclude_none=True)
         if "idle" in limits:
             limits["idle_s"] = limits.pop("idle")
@@ -106,7 +105,7 @@ def _listeners(tables: Tables, old: Settings, findings: Findings) -> tuple[plant
                 address=listener.address,
                 udp=listener.udp,
                 personality=listener.personality,
-                route_path=local,
+                route_path=listener.route_path,
                 identity=old.identity | listener.identity.model_dump(exclude_none=True),
                 tcpip=old.tcpip | listener.tcpip.model_dump(exclude_none=True),
                 tags=tuple(tag for owner, tag in tags if owner in ("", listener.name)),

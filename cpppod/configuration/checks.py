@@ -3,12 +3,11 @@
 Every function returns what was expected where it finds a mistake, and "" where all is well.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from cpppod.workers.settings import CIP_TYPES, INTEGER_TYPES
+from cpppod.workers.settings import CIP_TYPES, INTEGER_TYPES, SEGMENT, is_port_link
 
 WIDTHS = {  # bits of the types that a bit can be taken from
     **dict.fromkeys(("SINT", "USINT", "BYTE"), 8),
@@ -18,17 +17,13 @@ WIDTHS = {  # bits of the types that a bit can be taken from
 }
 STRINGS = ("STRING", "SSTRING")
 NUMBERS = (*INTEGER_TYPES, "REAL", "LREAL")
-LINK = r"(?:\d{1,3}|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})"
-SEGMENT = re.compile(rf"(\d{{1,5}})/({LINK})")
-ROUTE_PATH = re.compile(rf"\d{{1,5}}/{LINK}(?:/\d{{1,5}}/{LINK})*")
 RANGE = re.compile(r"(\d{1,5})/(\d{1,3})-(\d{1,3})")
 LOCAL_TYPE = re.compile(r"([A-Za-z_]\w*)(?:\[\s*(\d+(?:\s*,\s*\d+)*)\s*\])?")
 MAX_DIMENSIONS = 3
 MAX_TAG_ELEMENTS = 1_000_000  # a local tag beyond it is a slip of the pen
-MAX_HOPS = 8
 
 
-def tag(driver: str, keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
+def tag(keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """(key, value, expected) of each mistake within one device tag."""
     kind, bit = keys["type"] or "INT", keys["bit"]
     if bit is not None and bit >= WIDTHS.get(kind, 0):
@@ -39,8 +34,6 @@ def tag(driver: str, keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
         yield "scale", keys["scale"], "no scale or offset: the value is not a number"
     if keys["scale"] == 0.0:
         yield "scale", 0.0, "a number other than 0"
-    if kind in STRINGS and driver.startswith("modbus") and not keys["size"]:
-        yield "size", None, f"the bytes that the {kind} takes on the device"
     low, high = keys["minimum"], keys["maximum"]
     if low is not None and high is not None and low > high:
         yield "minimum", low, f"at most the maximum, {high}"
@@ -51,27 +44,6 @@ def tag(driver: str, keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
         yield "deadband", keys["deadband"], "no deadband: the value is not a number"
 
 
-def route_path(text: str) -> str:
-    """Whether `text` is a route path of ports and links, such as `1/0` or `1/0/2/10.0.0.5`."""
-    if ROUTE_PATH.fullmatch(text):
-        segments = SEGMENT.findall(text)
-        if len(segments) <= MAX_HOPS and all(_port_link(*segment) for segment in segments):
-            return ""
-    return f'a route path such as "1/0" or "1/0/2/10.0.0.5", up to {MAX_HOPS} hops'
-
-
-def _port_link(port: str, link: str) -> bool:
-    if not 1 <= int(port) <= 0xFFFF:
-        return False
-    if "." not in link:
-        return int(link) <= 0xFF
-    try:
-        ipaddress.IPv4Address(link)
-    except ValueError:
-        return False
-    return True
-
-
 def first_segments(path: str) -> list[str]:
     """The first segments that a route's `path` covers, one a link; empty where it is not one."""
     if match := RANGE.fullmatch(path):
@@ -80,7 +52,7 @@ def first_segments(path: str) -> list[str]:
             return [f"{port}/{link}" for link in range(low, high + 1)]
         return []
     match = SEGMENT.fullmatch(path)
-    return [path] if match and _port_link(*match.groups()) else []
+    return [path] if match and is_port_link(*match.groups()) else []
 
 
 def local_type(text: str) -> tuple[str, tuple[int, ...]] | None:

@@ -2,38 +2,29 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cpppod.configuration import checks, device_models, driver_checks, sections, templates
+from cpppod.configuration import checks, device_models, sections, templates
+from cpppod.configuration.driver_keys import divide, owners
 from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, named, names_of, present, sound_part, validate
 from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.sections import drivers
 from cpppod.protocols.model import plant
+from cpppod.workers.devices.spec import DriverSpec, Place
+from cpppod.workers.settings import Section
 
 MODEL_DEFAULTS = (  # what a model may say in a device's stead
     "timeout",
     "retries",
     "delay",
     "demote_after",
-    "in_flight",
     "word_order",
     "byte_order",
 )
-TEXT_KEYS = (
-    "listen",
-    "sources",
-    "encoding",
-    "start",
-    "deliver",
-    "queue",
-    "quiet",
-    "refusals",
-    "frames",
-    "commands",
-)
-RTU_UNITS = range(1, 248)
+TAG_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(plant.Tag)}
 Tags = list[tuple[str, KeyPath]]
 
 
@@ -41,10 +32,9 @@ Tags = list[tuple[str, KeyPath]]
 class Kind:
     """What of a device matters to its tags."""
 
-    driver: str
+    spec: DriverSpec | None
+    settings: Any  # as the driver's `check` made them, None where they are of no use
     orders: dict[str, str]
-    model: dict[str, Any]
-    text: Any = None  # protocols.text.formats.TextSettings of a text device that is well
 
 
 class DeviceTables:
@@ -95,58 +85,42 @@ class DeviceTables:
                 self._findings.add(("template", name), table, "a table")
             elif name not in used:
                 for key in table:
-                    if key not in sections.Template.model_fields:
+                    if key not in sections.Template.model_fields and key not in owners():
                         self._findings.add(("template", name, key), table[key], "no such key")
 
     def _device(self, name: str, table: dict[str, Any], path: KeyPath) -> plant.Device | None:
-        model = self._model(table.get("model", ""), str(table.get("driver")), path)
-        defaults = {key: model[key] for key in MODEL_DEFAULTS if key in model}
-        own = {key: value for key, value in (defaults | table).items() if key != "group"}
-        device = validate(sections.Device, own, path, self._findings)
-        orders = {key: own.get(key) or "big" for key in ("word_order", "byte_order")}
-        text = self._text(device, model, path) if device and device.driver == "text" else None
-        kind = Kind(str(table.get("driver")), orders, model, text)
+        driver = table.get("driver")
+        spec, own_model = drivers().get(driver if isinstance(driver, str) else "", (None, Section))
+        model = self._model(table.get("model", ""), path)
+        given = (*MODEL_DEFAULTS, *(spec.from_model if spec else ()))
+        whole = {key: model[key] for key in given if key in model} | table
+        whole.pop("group", None)
+        keys, own_keys = divide(whole, driver, path, self._findings)
+        device = validate(sections.Device, keys, path, self._findings, owners())
+        own = validate(own_model, own_keys, path, self._findings)
+        sound = device or sound_part(sections.Device, keys, "line", "address")
+        sound_own = own or sound_part(own_model, own_keys)
+        record, settings = None, None
+        if spec is not None and sound is not None and sound_own is not None:
+            record = _record(name, sound, sound_own, model)
+            settings, mistakes = spec.check(record)
+            for key, value, wanted in mistakes if own is not None else ():
+                found = table.get(key) if value is None else value
+                self._findings.add((*path, *filter(None, key.split("."))), found, wanted)
+        orders = {key: whole.get(key) or "big" for key in ("word_order", "byte_order")}
+        kind = Kind(spec, settings, orders)
         groups = tuple(self._groups(table.get("group", []), kind, (*path, "group")))
-        if device is None:
-            if rest := sound_part(sections.Device, own, "line", "address"):
-                self._check_place(rest, path)
+        if spec is not None and sound is not None:
+            self._check_place(sound, spec.place, path)
+        if record is None or device is None or own is None:
             return None
-        self._check_place(device, path)
-        keys = ("driver", "unit", "retries", "demote_after", "in_flight", "route_path", "connected")
-        return plant.Device(
-            name=name,
-            address=device.line or device.address,
-            timeout_s=device.timeout,
-            delay_s=device.delay,
-            groups=groups,
-            model=model,
-            options=device.options | self._text_keys(device, path),
-            **present(device, *keys, "description", "enabled", "isolate"),
-        )
+        return replace(record, groups=groups)
 
-    def _text_keys(self, device: sections.Device, path: KeyPath) -> dict[str, Any]:
-        """What a text device is told beside the rest; no other device has these keys."""
-        given = {key: value for key in TEXT_KEYS if (value := getattr(device, key)) is not None}
-        if device.driver != "text":
-            for key in given:
-                self._findings.add((*path, key), given[key], 'no such key without driver = "text"')
-        return given
-
-    def _text(self, device: sections.Device, model: dict[str, Any], path: KeyPath) -> Any:
-        options = device.options | self._text_keys(device, path)
-        made, mistakes = driver_checks.text(model, options)
-        for key, value, wanted in mistakes:
-            self._findings.add((*path, *filter(None, key.split("."))), value, wanted)
-        return made
-
-    def _model(self, name: Any, driver: str, path: KeyPath) -> dict[str, Any]:
-        if not name or not isinstance(name, str):
+    def _model(self, name: Any, path: KeyPath) -> dict[str, Any]:
+        if not isinstance(name, str) or not name:
             return {}
         try:
-            model = device_models.load(name, self._model_folders)
-            if wrong := driver_checks.model(driver, model):
-                self._findings.add((*path, "model"), name, f"a model that is well ({wrong})")
-            return model
+            return device_models.load(name, self._model_folders)
         except KeyError:
             known = ", ".join(device_models.names(self._model_folders)) or "none is installed"
             self._findings.add((*path, "model"), name, f"the name of a device model: {known}")
@@ -154,24 +128,20 @@ class DeviceTables:
             self._findings.add((*path, "model"), name, f"a model whose file is TOML ({error})")
         return {}
 
-    def _check_place(self, device: sections.Device, path: KeyPath) -> None:
+    def _check_place(self, device: sections.Device, place: Place, path: KeyPath) -> None:
         """A device is on a line or at an address, whichever its driver speaks over."""
-        add = self._findings.add
+        add, driver = self._findings.add, device.driver
         if device.line and device.address:
             add((*path, "line"), device.line, "either a line or an address")
-        if device.driver in ("modbus-tcp", "enip") and device.line:
-            add((*path, "line"), device.line, f"no line: {device.driver} has an address")
-        if device.driver == "modbus-rtu" and device.address:
-            add((*path, "address"), device.address, "no address: modbus-rtu has a line")
+        if place is Place.ADDRESS and device.line:
+            add((*path, "line"), device.line, f"no line: {driver} has an address")
+        if place is Place.LINE and device.address:
+            add((*path, "address"), device.address, f"no address: {driver} has a line")
         if not device.line and not device.address:
-            needs = "line" if device.driver == "modbus-rtu" else "address"
-            add((*path, needs), None, f"its {needs}: {device.driver} needs one")
+            needs = "line" if place is Place.LINE else "address"
+            add((*path, needs), None, f"its {needs}: {driver} needs one")
         if device.line:
             self._check_line(device, path)
-        if device.driver == "modbus-rtu" and device.unit not in RTU_UNITS:
-            add((*path, "unit"), device.unit, "1 to 247 on a serial line")
-        if device.route_path and (wanted := checks.route_path(device.route_path)):
-            add((*path, "route_path"), device.route_path, wanted)
         if device.timeout <= 0:
             add((*path, "timeout"), device.timeout, "more than 0")
 
@@ -234,9 +204,9 @@ class DeviceTables:
 
     def _tag(self, tag: sections.Tag, kind: Kind, path: KeyPath) -> plant.Tag:
         keys = tag.model_dump()
-        if tag.bit is None and tag.type != "BOOL":
-            keys["bit"] = driver_checks.bit_of(kind.driver, tag.address)
-        mistakes = list(checks.tag(kind.driver, keys))
+        if kind.spec is not None and tag.bit is None and tag.type != "BOOL":
+            keys["bit"] = kind.spec.bit_of(tag.address)
+        mistakes = list(checks.tag(keys))
         if tag.flat_name:
             place = (*path, "flat_name")
             self._flat_names.append((tag.flat_name, place))
@@ -246,7 +216,31 @@ class DeviceTables:
         for key, order in kind.orders.items():
             keys[key] = keys[key] or order
         made = plant.Tag(**keys)
-        mistakes = mistakes or list(driver_checks.tag(kind.driver, made, kind.model, kind.text))
+        if kind.spec is not None and kind.settings is not None:
+            wrong = {key for key, _value, _wanted in mistakes}
+            sound = replace(made, **{key: TAG_DEFAULTS[key] for key in wrong})
+            more = kind.spec.check_tag(sound, kind.settings)
+            mistakes += [mistake for mistake in more if mistake[0] not in wrong]
         for key, value, wanted in mistakes:
             self._findings.add((*path, key), value, wanted)
         return made
+
+
+def _record(
+    name: str, device: sections.Device, own: Section, model: dict[str, Any]
+) -> plant.Device:
+    """The device's record: its driver's own keys are fields of it, or options."""
+    keys: dict[str, Any] = {
+        "name": name,
+        "address": device.line or device.address,
+        "timeout_s": device.timeout,
+        "delay_s": device.delay,
+        "groups": (),
+        "model": model,
+        "options": dict(device.options),
+        **present(device, "driver", "retries", "demote_after", "description", "enabled", "isolate"),
+    }
+    free = {field.name for field in fields(plant.Device)} - keys.keys()
+    for key, value in own.model_dump(exclude_none=True).items():
+        (keys if key in free else keys["options"])[key] = value
+    return plant.Device(**keys)

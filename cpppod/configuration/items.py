@@ -1,5 +1,6 @@
 """One item of a configuration at a time: validated, its name kept unique."""
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -11,13 +12,21 @@ _Section = TypeVar("_Section", bound=Section)
 
 
 def validate(
-    model: type[_Section], table: Any, path: KeyPath, findings: Findings
+    model: type[_Section],
+    table: Any,
+    path: KeyPath,
+    findings: Findings,
+    beside: Iterable[str] = (),
 ) -> _Section | None:
-    """The table as `model`, or None with its problems noted."""
+    """The table as `model`, or None with its problems noted.
+
+    Args:
+        beside: keys of the same table that another model has, for "did you mean".
+    """
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        findings.add_validation(path, error, model.model_fields)
+        findings.add_validation(path, error, [*model.model_fields, *beside])
         return None
 
 

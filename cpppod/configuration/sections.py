@@ -10,8 +10,9 @@ Field by field only; what takes two sections to see is in `cpppod.configuration.
 from functools import cache
 from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import AfterValidator, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, create_model
 
+from cpppod.workers.devices.spec import DRIVERS, DriverSpec
 from cpppod.workers.outlets.roles import CORE_ROLES
 from cpppod.workers.outlets.settings import OutletSection
 from cpppod.workers.outlets.spec import OUTLETS, OutletSpec
@@ -22,9 +23,11 @@ from cpppod.workers.settings import (
     Network,
     OptionalCipType,
     OptionalHostPort,
+    OptionalRoutePath,
     Section,
     TagAddress,
     Text,
+    expected,
     not_served_yet,
     stop_bits,
 )
@@ -34,7 +37,6 @@ Personality = Literal[
     "controllogix", "compactlogix", "micro800", "micrologix", "slc500", "plc5", "simple"
 ]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-Driver = Literal["modbus-tcp", "modbus-rtu", "enip", "text"]
 UnsignedByte = Annotated[int, Field(ge=0, le=0xFF)]
 UnsignedWord = Annotated[int, Field(ge=0, le=0xFFFF)]
 UnsignedDoubleWord = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
@@ -116,8 +118,8 @@ class Listener(Section):
         default=True, description="answer discovery (List Identity ...) on the same port"
     )
     personality: Personality = "controllogix"
-    route_path: Text | None = Field(
-        default=None, description='local route path such as "1/0"; without: 1/0 and bare requests'
+    route_path: OptionalRoutePath = Field(
+        default="", description='local route path such as "1/0"; without: 1/0 and bare requests'
     )
     identity: Identity = Identity()
     tcpip: TcpIp = TcpIp()
@@ -237,33 +239,38 @@ class Group(Section):
     phase: Duration | None = None
 
 
+@cache
+def drivers() -> dict[str, tuple[DriverSpec, type[Section]]]:
+    """Driver -> its manifest and the model of the keys that are its own."""
+    return DRIVERS.settings(Section)
+
+
+def known_driver(name: Any) -> str:
+    """The name of a driver that can be used."""
+    if isinstance(name, str) and name in drivers():
+        return name
+    if isinstance(name, str) and (why := DRIVERS.failures.get(name)):
+        raise expected(f"a driver that can be used ({why})")
+    *first, last = map(repr, drivers())
+    raise expected(f"one of {', '.join(first)} or {last}")
+
+
+Driver = Annotated[str, BeforeValidator(known_driver)]
+
+
 class _DeviceKeys(Section):
     address: OptionalHostPort = Field(default="", description="host:port")
     line: Annotated[str, Field(max_length=40)] = Field(
         default="", description="name of its serial line"
     )
-    unit: UnsignedByte = 1
     timeout: Duration = 1.0
     retries: int = Field(default=1, ge=0, le=10)
     delay: Duration = Field(default=0.0, description="pause between two requests")
     demote_after: int = Field(default=3, ge=1, le=1000, description="time-outs in a row")
-    in_flight: int = Field(default=4, ge=2, le=64, description="enip: requests outstanding at once")
-    route_path: Text = Field(default="", description='enip: from its own address on, such as "1/0"')
-    connected: bool = Field(default=False, description="enip: talk over a class 3 connection")
     word_order: Order | None = Field(default=None, description="of its tags, where they do not say")
     byte_order: Order | None = None
     model: Text = Field(default="", description="a device model: a file of etc/models, by name")
     options: dict[str, Any] = Field(default={}, description="what only its driver knows")
-    listen: bool | None = Field(default=None, description="text: the device connects to us")
-    encoding: Literal["ascii", "latin-1", "utf-8"] | None = None
-    start: list[str] | None = Field(default=None, description="text: sent after every connect")
-    deliver: Literal["latest", "every"] | None = None
-    queue: int | None = Field(default=None, ge=1, le=10_000)
-    sources: list[str] | None = Field(default=None, description="text: who may connect to us")
-    quiet: bool | None = None
-    refusals: dict[str, str] | None = None
-    frames: dict[str, Any] | None = Field(default=None, description="text: docs/text-devices.md")
-    commands: dict[str, Any] | None = None
     description: Text = ""
     enabled: bool = True
     isolate: bool = Field(default=False, description="a worker of its own")

@@ -276,6 +276,13 @@ def test_a_device_may_have_an_ipv6_address(tmp_path: Path) -> None:
         ('driver = "modbus-rtu"\nline = "hall"\nunit = 248', "1 to 247"),
         ('driver = "enip"\naddress = "plc:44818"\nroute_path = "1"', "a route path such as"),
         ('driver = "enip"\naddress = "plc:44818"\nframes = {}', "no such key without"),
+        (
+            'driver = "enip"\naddress = "plc:44818"\nqueue = "x"',
+            'no such key without driver = "text"',
+        ),
+        ('driver = "modbus-tcp"\naddress = "plc:502"\nroute_path = "1"', "a route path such as"),
+        ('driver = "enip"\naddress = "plc:44818"\nin_flihgt = 4', "did you mean in_flight?"),
+        ('driver = "text"\naddress = "plc:1"\nmodel = "sics"\nqueue = 0', "1 or more"),
         ('driver = "opc"\naddress = "plc:44818"', "one of 'modbus-tcp'"),
         ('driver = "enip"\naddress = "plc:44818"\nmodel = "../x"', "a device model"),
         ('driver = "enip"\naddress = "plc:44818"\ntemplate = "x"', "the name of a template"),
@@ -301,6 +308,23 @@ def test_devices_that_cannot_be_are_refused(tmp_path: Path, keys: str, wanted: s
 def test_routes_that_cannot_be_are_refused(tmp_path: Path, keys: str, wanted: str) -> None:
     text = f'{DEVICE}\n[[listener]]\nroute_path = "1/0"\n[[route]]\n{keys}\n'
     assert wanted in problems(tmp_path, text)[0]
+
+
+def test_a_key_of_another_driver_that_any_device_may_carry_has_no_effect(tmp_path: Path) -> None:
+    keys = 'driver = "modbus-tcp"\naddress = "plc:502"\nin_flight = 8\nconnected = true\nunit = 7'
+    (device,) = load(tmp_path, f"[device.x]\n{keys}\n").plant.devices
+    assert (device.unit, device.in_flight, device.connected) == (7, 4, False)
+
+
+def test_mistakes_of_a_tag_are_named_together_whoever_finds_them(tmp_path: Path) -> None:
+    tag = 'address = "IR:4", type = "DINT", writable = true, minimum = 2, maximum = 1'
+    text = DEVICE.replace("address = 40001, ", "").replace('type = "REAL", unit = "bar"', tag)
+    assert [
+        found.partition("tags[0].")[2].partition(":")[0] for found in problems(tmp_path, text)
+    ] == [
+        "minimum",
+        "writable",
+    ]
 
 
 def test_routes_must_not_overlap(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ PLAIN: list[type[Section]] = [
     sections.Line,
     sections.Rs485,
     sections.Device,
+    *(model for _spec, model in sections.drivers().values()),
     sections.Group,
     sections.Tag,
 ]

@@ -76,7 +76,7 @@ class DriverSpec:
         shares_address: several devices (units) at one address share its connection.
         settings: `package.module:Class` of the keys that are its own (a `workers.settings.Section`;
             only the configuration imports it). A key that `plant.Device` has is set there, every
-            other in its `options`. "": it has none.
+            other in its `options`. Without: it has none.
         from_model: those of its keys that a device model may give in the device's stead.
         elsewhere: those that devices of other drivers may carry too, without an effect.
         check: (device, without its groups) -> its settings as `check_tag` takes them, None where
@@ -94,7 +94,7 @@ class DriverSpec:
     make: Callable[[Device, Link | None, DeviceFrame], Driver]
     default_port: int = 0
     shares_address: bool = False
-    settings: str = ""
+    settings: str = "cpppod.workers.settings:Section"
     from_model: frozenset[str] = frozenset()
     elsewhere: frozenset[str] = frozenset()
     check: Callable[[Device], tuple[Any, list[Mistake]]] = _anything_goes

@@ -1,0 +1,16 @@
+"""The keys of `[device.NAME]` that are EtherNet/IP's own."""
+
+from pydantic import Field
+
+from cpppod.workers.settings import OptionalRoutePath, Section
+
+
+class EnipSettings(Section):
+    """The way to the controller, and how much may travel at once."""
+
+    in_flight: int = Field(default=4, ge=2, le=64, description="requests outstanding at once")
+    route_path: OptionalRoutePath = Field(
+        default="",
+        description='from its own address on, such as `"1/0"` for the processor in slot 0',
+    )
+    connected: bool = Field(default=False, description="talk over a class 3 connection")
