@@ -85,7 +85,7 @@ def make_link(plan: WirePlan, blocking: Blocking) -> Any:
     spec = DRIVERS.find(plan.driver)
     return TcpPort(
         plan.address,
-        default_port=spec.default_port if spec else 0,
+        default_port=spec.default_port if spec else None,
         timeout_s=timeout_s,
         settle_s=settle,
         blocking=blocking,

@@ -40,8 +40,8 @@ class SimulatedDevice:
 
     Attributes:
         module: run as `python -m MODULE ARGUMENTS`; it ends by SIGINT.
-        arguments: `{address}` in them is where it is to be: a free `host:port`, or the path of a
-            serial line.
+        arguments: `{address}` in them is where it is to be: a free `host:port`, behind
+            `rtu-over-tcp://` where the driver needs a line.
         configuration: TOML with one device and one of its groups or more, `{address}` likewise.
     """
 
@@ -72,7 +72,7 @@ class DriverSpec:
         place: where its devices may be.
         make: (device, link, frame) -> its driver; no I/O. `link` is None where the driver opens a
             connection of its own to `device.address`, else the wire that it shares.
-        default_port: of an address without one, 0 where there is none.
+        default_port: of an address without one, None where it must have one.
         shares_address: several devices (units) at one address share its connection.
         settings: `package.module:Class` of the keys that are its own (a `workers.settings.Section`;
             only the configuration imports it). A key that `plant.Device` has is set there, every
@@ -92,7 +92,7 @@ class DriverSpec:
     title: str
     place: Place
     make: Callable[[Device, Link | None, DeviceFrame], Driver]
-    default_port: int = 0
+    default_port: int | None = None
     shares_address: bool = False
     settings: str = "cpppod.workers.settings:Section"
     from_model: frozenset[str] = frozenset()

@@ -116,13 +116,13 @@ RTU = replace(
     title="Modbus RTU units on a serial line, or on one behind a device server",
     place=Place.LINE,
     make=_make_rtu,
-    default_port=0,
+    default_port=None,
     shares_address=False,
     check=_check_rtu,
     simulator=SimulatedDevice(
         "cpppod.commands.modbus_sim",
-        ("--pty", "{address}", "--parity", "E", REGISTERS),
-        '[line.hall]\nport = "{address}"\nbaudrate = 9600\n\n'
+        ("-a", "{address}", REGISTERS),
+        '[line.hall]\nport = "{address}"\n\n'
         f'[device.unit]\ndriver = "modbus-rtu"\nline = "hall"{GROUP}',
     ),
 )
