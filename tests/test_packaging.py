@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from cpppod.workers.devices.spec import DRIVERS
 from cpppod.workers.outlets.spec import roles
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -45,6 +46,18 @@ def imports(path: pathlib.Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             names.add("." * node.level + (node.module or ""))
     return names
+
+
+def modules(path: pathlib.Path, known: set[str]) -> set[str]:
+    """Those of the `known` modules that a file imports; a package only where it takes from it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            taken = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= taken & known if taken <= known else {*taken, node.module or ""}
+    return names & known
 
 
 def setup() -> configparser.ConfigParser:
@@ -103,6 +116,58 @@ def test_no_role_imports_another_role() -> None:
         if name.startswith("cpppod.workers.") and name.split(".")[2] in ROLES - {role}
     ]
     assert wrong == []
+
+
+def test_the_frame_of_devices_imports_no_driver_and_no_driver_another() -> None:
+    drivers = ROOT / "workers" / "drivers"
+    room = "cpppod.workers.drivers."
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in (
+            ROOT / "workers" / "devices",
+            *filter(pathlib.Path.is_dir, drivers.iterdir()),
+        )
+        for path in sorted(folder.rglob("*.py"))
+        for name in sorted(imports(path))
+        if name.startswith(room) and name.split(".")[3] != folder.name
+    ]
+    assert wrong == []
+
+
+def test_nobody_but_the_drivers_compares_their_names() -> None:
+    """A name of theirs stands as a text in their manifests, the list of them, and simulators."""
+    names = {spec.name for spec in DRIVERS.ours()}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for folder in FOLDERS
+        for path in python_files(folder)
+        if "drivers" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare | ast.MatchValue)
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and part.value in names
+    ]
+    assert wrong == []
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """Every import counts, those within functions and for types alone too."""
+    files = {
+        ".".join(("cpppod", *path.relative_to(ROOT).with_suffix("").parts))
+        .replace("cpppod.cpppod", "cpppod")
+        .removesuffix(".__init__"): path
+        for folder in FOLDERS
+        for path in python_files(folder)
+        if not any(parent.is_symlink() for parent in path.parents)
+    }
+    needs = {name: modules(path, set(files)) - {name} for name, path in files.items()}
+    while leaves := {name for name, wanted in needs.items() if not wanted & needs.keys()}:
+        for name in leaves:
+            del needs[name]
+    while needs and (roots := needs.keys() - set().union(*needs.values())):
+        for name in roots:
+            del needs[name]
+    assert sorted(f"{name}: {each}" for name in needs for each in needs[name] & needs.keys()) == []
 
 
 def test_every_console_script_has_its_main() -> None:

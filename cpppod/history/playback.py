@@ -20,7 +20,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from cpppod.history.durations import parse_seconds
-from cpppod.history.recording import END_US, RecordedChange, RecordingError, moments
+from cpppod.history.recording import (
+    END_US,
+    PlaybackError,
+    RecordedChange,
+    RecordingError,
+    moments,
+)
 from cpppod.history.timestamp import timestamp
 from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.values import explain
@@ -29,10 +35,6 @@ from cpppod.workers.historian.stores.opening import store_examples
 ENOUGH = 1_000  # moments given out before others get a turn
 AHEAD_S = 0.0005  # due sooner than this is due now: a timer would not be more exact
 LOOP_PAUSE_S = 1.0  # of the recording's time between its end and its beginning, in a loop
-
-
-class PlaybackError(Exception):
-    """What was asked for cannot be played; the text says what, why and what to try."""
 
 
 class Sink(Protocol):

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cpppod.history.playback import PlaybackError
-from cpppod.history.recording import RecordedChange
+from cpppod.history.recording import PlaybackError, RecordedChange
 from cpppod.protocols.modbus.address import Address, parse_address
 from cpppod.protocols.modbus.pdu import unpack_registers
 from cpppod.protocols.modbus.registers import Codec, codec

@@ -24,6 +24,10 @@ from cpppod.workers.historian.stores.store import StoreError, StoreReader
 END_US = 2**52
 
 
+class PlaybackError(Exception):
+    """What was asked for cannot be played; the text says what, why and what to try."""
+
+
 class RecordingError(Exception):
     """There is no recording there; the text says what was looked for."""
 

@@ -177,3 +177,19 @@ def _stepper(kind: str, settings: dict[str, float], variable: Variable) -> Calla
         return fit(state["value"])
 
     return walk
+
+
+def parse_delay(text: str) -> float | tuple[float, float]:
+    """Seconds, or (least, most), of `0.5` or `0.1-0.9`.
+
+    Raises:
+        TagError: neither.
+    """
+    low, dash, high = text.partition("-")
+    try:
+        numbers = (float(low), float(high)) if dash else (float(low), float(low))
+    except ValueError:
+        raise TagError(f"--delay {text!r}: expected seconds, or S-S") from None
+    if not 0 <= numbers[0] <= numbers[1]:
+        raise TagError(f"--delay {text!r}: expected 0 <= least <= most")
+    return numbers if dash else numbers[0]

@@ -11,20 +11,18 @@ that there is no more) and when a symbol is refused on purpose (`S[True] = None`
 """
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from cpppod.protocols.automata.errors import MachineInUse, NonTerminal, NoProgress
+from cpppod.protocols.automata.machine_state import MachineState
 from cpppod.protocols.automata.pictures import shown_ranges
 from cpppod.protocols.automata.sources import Peeking
 from cpppod.protocols.automata.states import state
 
-if TYPE_CHECKING:
-    from cpppod.protocols.automata.machines import dfa_base
-
 EXPECTED_WORDS = 8  # of an error's text
 IDLE_TRANSITIONS = 1000  # transitions in a row without a symbol taken: a circle, not a machine
 
-Step = tuple["dfa_base", "state | None"]
+Step = tuple[MachineState, state | None]
 Steps = Generator[Step, None, None]
 
 
@@ -33,7 +31,7 @@ class _Level:
 
     __slots__ = ("ending", "machine", "outer_path", "path")
 
-    def __init__(self, machine: "dfa_base", outer_path: str, ending: int | None) -> None:
+    def __init__(self, machine: MachineState, outer_path: str, ending: int | None) -> None:
         self.machine = machine
         self.outer_path = outer_path
         self.path = machine.context(outer_path)
@@ -47,12 +45,12 @@ class Stepping:
         self._source = source
         self._data = data
         self._levels: list[_Level] = []
-        self._taken: list[dfa_base] = []
+        self._taken: list[MachineState] = []
         self._impatient = 0  # levels whose machine is not greedy
         self._idle = 0
         self._idle_since = -1
 
-    def steps(self, machine: "dfa_base", path: str, ending: int | None) -> Steps:
+    def steps(self, machine: MachineState, path: str, ending: int | None) -> Steps:
         if machine._running:
             raise MachineInUse(
                 f"{machine.own_name} is being run: a machine runs in one place at a time"
@@ -70,7 +68,7 @@ class Stepping:
             for taken in self._taken:
                 taken._in_use = False
 
-    def _run(self, machine: "dfa_base", path: str, ending: int | None) -> Steps:
+    def _run(self, machine: MachineState, path: str, ending: int | None) -> Steps:
         if not self._push(machine, path, ending):
             return
         current = machine.initial
@@ -195,7 +193,7 @@ class Stepping:
         if not current.validate(symbol):
             raise self._error(NonTerminal, current, "found a symbol outside the state's alphabet")
 
-    def _push(self, machine: "dfa_base", path: str, ending: int | None) -> bool:
+    def _push(self, machine: MachineState, path: str, ending: int | None) -> bool:
         """Begin a machine inside; False where it is to run no cycle at all."""
         level = _Level(machine, path, ending)
         if machine.limit is not None:
@@ -211,7 +209,7 @@ class Stepping:
         self._impatient += not machine.greedy
         return True
 
-    def _release(self, machine: "dfa_base") -> None:
+    def _release(self, machine: MachineState) -> None:
         machine._in_use = False
         self._taken.remove(machine)
 
@@ -272,9 +270,9 @@ def _check_free(target: state) -> None:
         raise MachineInUse(f"{machine.own_name} is in use: a machine runs in one place at a time")
 
 
-def _machine(target: state) -> "dfa_base | None":
+def _machine(target: state) -> MachineState | None:
     """The state as the machine that it is, if it is one."""
-    return cast("dfa_base", target) if target.is_machine else None
+    return cast(MachineState, target) if target.is_machine else None
 
 
 def _earlier(ending: int | None, other: int) -> int:

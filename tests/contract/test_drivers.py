@@ -7,6 +7,7 @@ import asyncio
 import importlib.util
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ WRITTEN = {"DINT": 41, "INT": 41, "REAL": 1.5}  # what a test writes to a tag of
 EVERY = pytest.mark.parametrize(
     "spec",
     [
-        pytest.param(spec, id=spec.name, marks=pytest.mark.xdist_group(spec.name))
-        for spec in DRIVERS
+        pytest.param(each, id=each.name, marks=pytest.mark.xdist_group(each.name))
+        for each in DRIVERS
     ],
 )
 
@@ -36,8 +37,6 @@ EVERY = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def ports() -> Iterator[Callable[[DriverSpec], int]]:
     """The port of a driver's simulator, which runs from then on."""
-    from contextlib import ExitStack
-
     running: dict[str, int] = {}
     with ExitStack() as stack:
 

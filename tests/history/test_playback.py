@@ -14,10 +14,10 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from cpppod.feed import Subscriber
 from cpppod.history import logger
-from cpppod.history.playback import PlaybackError, Player, add_arguments, run
+from cpppod.history.playback import Player, add_arguments, run
 from cpppod.history.playback_devices import EnipSink, ModbusSink, parse_registers
 from cpppod.history.playback_feed import FeedSink
-from cpppod.history.recording import RecordedChange
+from cpppod.history.recording import PlaybackError, RecordedChange
 from tests.patience import PATIENCE_S
 from tests.ports import adjacent_ports
 

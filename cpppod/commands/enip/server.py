@@ -25,7 +25,7 @@ from cpppod.protocols.model.errors import ProtocolError
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator.attribute import Attribute
 from cpppod.simulator.files import addresses, read_controllers
-from cpppod.simulator.tags import TagError
+from cpppod.simulator.tags import TagError, parse_delay
 from cpppod.workers.transport.enip_discovery import Discovery
 from cpppod.workers.transport.enip_endpoint import Limits
 
@@ -158,22 +158,6 @@ def start_logging(verbose: int, path: str | None) -> None:
     logging.basicConfig(
         level=_LEVELS[min(verbose, len(_LEVELS) - 1)], handlers=[handler], force=True
     )
-
-
-def parse_delay(text: str) -> float | tuple[float, float]:
-    """Seconds, or (least, most), of `0.5` or `0.1-0.9`.
-
-    Raises:
-        TagError: neither.
-    """
-    low, dash, high = text.partition("-")
-    try:
-        numbers = (float(low), float(high)) if dash else (float(low), float(low))
-    except ValueError:
-        raise TagError(f"--delay {text!r}: expected seconds, or S-S") from None
-    if not 0 <= numbers[0] <= numbers[1]:
-        raise TagError(f"--delay {text!r}: expected 0 <= least <= most")
-    return numbers if dash else numbers[0]
 
 
 def load_attribute_class(name: str) -> type[Attribute]:

@@ -19,7 +19,7 @@ from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.simulator import Simulator
-from cpppod.simulator.tags import TagError
+from cpppod.simulator.tags import TagError, parse_delay
 from cpppod.workers.transport.enip_endpoint import EnipConnection
 from cpppod.workers.web.simulator_api import Entity, Refused, WebApi, as_current, serve
 
@@ -147,8 +147,6 @@ class ServerModel:
                 simulator.delay = value
 
         async def set_range(text: str) -> None:
-            from cpppod.commands.enip.server import parse_delay
-
             try:
                 given = parse_delay(text)
             except TagError as error:
