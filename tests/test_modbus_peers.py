@@ -119,7 +119,7 @@ def test_our_master_polls_and_writes_pymodbus_server() -> None:
         tags = (*registers(0, 20), Tag("w", "40003", writable=True))
         async with polled(device("d", f"127.0.0.1:{port}", tags)) as (wire, published):
             await published.until(lambda: published.value("d.r19") == 7)
-            assert (await write(wire, "d", ["w", 0, [55]])).status == 0
+            assert (await write(wire, "d", ["w", 0, [55]])).failure is None
             assert published.value("d.r2") == 55
         await server.shutdown()
 

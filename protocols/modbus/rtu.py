@@ -13,6 +13,7 @@ Source: Modbus over Serial Line Specification V1.02, 2.5.1.
 from dataclasses import dataclass
 
 from cpppod.protocols.modbus.pdu import EXCEPTION, MAX_PDU, Answer, Request
+from cpppod.protocols.model.failures import Failure
 
 MIN_FRAME = 4
 MAX_FRAME = MAX_PDU + 3
@@ -116,21 +117,22 @@ def _lengths(request: Request, heard: bytes | bytearray, start: int) -> tuple[in
     return (length + 3,)
 
 
-def diagnose(heard: bytes | bytearray, sent: bytes, unit: int) -> str:
-    """What was heard instead of a reply, in words."""
+def diagnose(heard: bytes | bytearray, sent: bytes, unit: int) -> tuple[Failure, str]:
+    """What was heard instead of a reply: `GARBLED` where it may have been one, and in words."""
     if not heard:
-        return "no reply"
+        return Failure.TIMEOUT, "no reply"
     rest = bytes(heard)
     echo = ""
     if rest.startswith(sent):
         echo, rest = "echo seen (set strip_echo)", rest[len(sent) :]
         if not rest:
-            return f"no reply, {echo}"
+            return Failure.TIMEOUT, f"no reply, {echo}"
         echo = f"{echo}, "
     if len(rest) >= MIN_FRAME and len(rest) <= MAX_FRAME and not crc16(rest):
         if rest[0] != unit:
-            return f"{echo}unit {rest[0]} answered for {unit}"
-        return f"{echo}function {rest[1]:#04x} answered {sent[1]:#04x}"
+            return Failure.TIMEOUT, f"{echo}unit {rest[0]} answered for {unit}"
+        return Failure.TIMEOUT, f"{echo}function {rest[1]:#04x} answered {sent[1]:#04x}"
     if bytes((unit, sent[1])) in rest or bytes((unit, sent[1] | EXCEPTION)) in rest:
-        return f"{echo}CRC wrong or reply cut short ({len(rest)} bytes)"
-    return f"{echo}{len(rest)} bytes of noise ({rest[:8].hex()})"
+        failure = Failure.TIMEOUT if echo else Failure.GARBLED
+        return failure, f"{echo}CRC wrong or reply cut short ({len(rest)} bytes)"
+    return Failure.TIMEOUT, f"{echo}{len(rest)} bytes of noise ({rest[:8].hex()})"

@@ -14,6 +14,7 @@ from cpppod.commands.cpppoctl import command as cpppoctl
 from cpppod.protocols.bus.messages import WriteReply
 from cpppod.workers.control.actions import Actions
 from cpppod.workers.control.queries import Queries
+from cpppod.workers.control.worker_commands import WorkerCommands
 from tests.known_gateway import KnownGateway, known_gateway, served
 from tests.patience import PATIENCE_S
 
@@ -132,9 +133,19 @@ def test_several_writes_stop_at_the_first_that_fails(
 
 
 def test_write_of_unknown_outcome_says_so(gateway: KnownGateway, capsys: Capture) -> None:
-    gateway.write_reply = WriteReply(0, status=0x08, error="no reply in 12 s", unknown=True)
+    gateway.write_reply = WriteReply(0, 0x01, [0x0204], "no reply in 12 s", unknown=True)
     text = run_text(capsys, "write", "boiler.setpoint=1", status=1)
     assert "outcome unknown: no reply in 12 s; try cpppoctl read boiler.setpoint" in text
+
+
+def test_write_to_a_listener_that_is_away_has_the_status_that_a_client_of_one_would_get(
+    gateway: KnownGateway, capsys: Capture
+) -> None:
+    gateway.gateway.orders = WorkerCommands(lambda worker, frame: False)
+    assert cpppoctl.main(["write", "SCADA=1", "--json"]) == 1
+    (written,) = json.loads(capsys.readouterr().out)["writes"]
+    assert (written["status"], written["extended"]) == (0x01, [0x0301])
+    assert written["outcome"] == "failed"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from cpppod.protocols.bus.messages import WriteReply
+from cpppod.protocols.cip.failures import cip_status
+from cpppod.protocols.model.failures import Failure
 from cpppod.workers.control.access import Right
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.queries import ADVICE_TAGS, text
@@ -150,7 +152,9 @@ class Actions:
                 f"listener-{info.group}", "write", {"source": source, "writes": writes}
             )
         except OrderFailed as error:
-            return WriteReply(0, status=0x08, error=str(error))
+            status, extended = cip_status(error.failure)
+            unknown = error.failure in (Failure.TIMEOUT, Failure.LOST)
+            return WriteReply(0, status, extended, str(error), unknown)
         told = result if isinstance(result, dict) else {}
         return WriteReply(
             0,

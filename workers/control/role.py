@@ -24,8 +24,10 @@ from cpppod.protocols.bus.messages import (
     WriteRequest,
     decode_but_metrics,
 )
+from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.bus.requests import RequestFailed, Requests
 from cpppod.workers.bus.subscription import FeedSubscription
@@ -179,7 +181,8 @@ class Control:
         try:
             reply = await self._requests.ask(request, WRITE_S)
         except RequestFailed as error:
-            return WriteReply(0, status=0x08, error=str(error), unknown=error.sent)
+            failure = Failure.TIMEOUT if error.sent else Failure.UNDELIVERED
+            return WriteReply(0, *cip_status(failure), str(error), unknown=error.sent)
         assert isinstance(reply, WriteReply)
         return reply
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cpppod.protocols.bus.messages import Command, CommandReply
+from cpppod.protocols.model.failures import Failure
 
 MAX_OUTSTANDING = 1_000  # orders: 16 connections, a reload asks every worker once
 ORDER_S = 5.0  # a worker that beats answers in milliseconds
@@ -20,7 +21,16 @@ Send = Callable[[bytes, bytes], bool]
 
 
 class OrderFailed(Exception):
-    """The worker refused, is not there, or did not answer in time; the text is for people."""
+    """The worker refused, is not there, or did not answer in time; the text is for people.
+
+    Attributes:
+        failure: `UNDELIVERED`, `TIMEOUT`, `LOST` where the worker ended with it, or `UNSUPPORTED`
+            where it refused.
+    """
+
+    def __init__(self, text: str, failure: Failure = Failure.UNSUPPORTED) -> None:
+        super().__init__(text)
+        self.failure = failure
 
 
 class WorkerCommands:
@@ -45,20 +55,21 @@ class WorkerCommands:
             OrderFailed: refused, not connected, or no reply within `timeout_s`.
         """
         if len(self._outstanding) >= MAX_OUTSTANDING:
-            raise OrderFailed("too many orders are waiting for replies")
+            raise OrderFailed("too many orders are waiting for replies", Failure.UNDELIVERED)
         order = Command(next(self._ids), verb, arguments)
         if not self._send(worker.encode(), order.encode()):
-            raise OrderFailed(f"worker {worker} is not connected")
+            raise OrderFailed(f"worker {worker} is not connected", Failure.UNDELIVERED)
         future: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
         self._outstanding[order.id] = (worker, future)
         try:
             reply = await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
-            raise OrderFailed(f"worker {worker} did not answer within {timeout_s:g} s") from None
+            text = f"worker {worker} did not answer within {timeout_s:g} s"
+            raise OrderFailed(text, Failure.TIMEOUT) from None
         finally:
             del self._outstanding[order.id]
         if reply.error:
-            raise OrderFailed(reply.error)
+            raise OrderFailed(reply.error, Failure.UNSUPPORTED if reply.id else Failure.LOST)
         return reply.result
 
     def receive(self, worker: str, reply: CommandReply) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, explain, is_bad
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Row
@@ -20,7 +21,6 @@ from cpppod.workers.devices.driver import DeviceError, Driver, Sample, Write
 from cpppod.workers.devices.health import STATES, Change, Health
 from cpppod.workers.devices.queue import Job, Urgency
 from cpppod.workers.devices.samples import (
-    PATH_UNKNOWN,
     GroupImage,
     WriteRefused,
     raw_write,
@@ -144,15 +144,15 @@ class PolledDevice:
         """The writes of a `WriteRequest` as the driver takes them.
 
         Raises:
-            WriteRefused: with the status to answer; nothing of the request is sent.
+            WriteRefused: and why; nothing of the request is sent.
         """
         if not writes:
-            raise WriteRefused(0x13, "no tag to write")
+            raise WriteRefused(Failure.NOTHING_ASKED, "no tag to write")
         checked = []
         for name, first, values in writes:
             found = self._tags.get(str(name).lower())
             if found is None:
-                raise WriteRefused(PATH_UNKNOWN, f"{self.name} has no tag {name!r:.60}")
+                raise WriteRefused(Failure.NO_SUCH_TAG, f"{self.name} has no tag {name!r:.60}")
             checked.append(raw_write(found[0], first, values))
         return checked
 

@@ -18,11 +18,12 @@ deadband, `minimum` and `maximum` are the frame's.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from cpppod.protocols.model.failures import BROKEN, GONE, QUALITY, Failure
 from cpppod.protocols.model.plant import Group, Tag
-from cpppod.protocols.model.values import Quality
+from cpppod.protocols.model.values import Quality, quality
 
 Sample = tuple[Any, int]  # (value, quality): the value is None where the quality is bad
 Write = tuple[
@@ -36,24 +37,50 @@ class DeviceError(Exception):
     What concerns single tags only is no error: it is their quality in what `poll` returns.
 
     Attributes:
-        quality: for every tag that was asked (`protocols.values.quality`). `TIMEOUT` leaves the
-            connection as it is and counts towards demotion; `NOT_CONNECTED` and `BAD_REPLY` have
-            the frame close the connection and open it again after a back-off.
+        failure: `TIMEOUT` leaves the connection as it is and counts towards demotion; those in
+            `BROKEN` have the frame close the connection and open it again after a back-off.
         text: one line for people, peer text escaped and bounded.
-        connected: False where the frame must close and open again; by default as `quality` says.
+        codes: the device's own status with `EXCEPTION` and `CIP_STATUS`.
+        connected: False where the frame must close and open again; by default as `failure` says.
         sent: False where the request surely never left, so that its outcome is known: nothing.
     """
 
     def __init__(
-        self, quality: int, text: str, *, connected: bool | None = None, sent: bool = True
+        self,
+        failure: Failure,
+        text: str,
+        *,
+        codes: tuple[int, ...] = (),
+        connected: bool | None = None,
+        sent: bool = True,
     ) -> None:
         super().__init__(text)
-        self.quality = int(quality)
+        self.failure = failure
         self.text = text
-        code = quality & 0xFF
-        lost = code in (Quality.NOT_CONNECTED, Quality.BAD_REPLY)
-        self.connected = (not lost) if connected is None else connected
+        self.codes = codes
+        self.connected = failure not in BROKEN if connected is None else connected
         self.sent = sent
+
+    @property
+    def quality(self) -> int:
+        """What every tag that was asked is worth (`protocols.model.values.quality`)."""
+        status, extended = (*self.codes, 0, 0)[:2]
+        worth = QUALITY.get(self.failure, Quality.BAD)
+        return quality(worth, status=status, extended=extended)
+
+    @property
+    def result(self) -> str:
+        """The failure as a `Transaction` has it."""
+        return _RESULTS.get(self.failure, "bad_reply")
+
+
+_RESULTS = {
+    Failure.TIMEOUT: "timeout",
+    Failure.GARBLED: "crc",
+    Failure.EXCEPTION: "exception",
+    Failure.CIP_STATUS: "exception",
+    **dict.fromkeys(GONE, "closed"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +88,29 @@ class WriteOutcome:
     """What came of a write; `unknown` wherever it was sent and no answer to it came.
 
     Attributes:
-        status: CIP general status, 0 where the device took all of it; a Modbus exception or a text
-            device's refusal is 0x1F (vendor specific) with the device's own code in `extended`.
-        extended: extended status words.
+        failure: None where the device took all of it.
+        codes: the device's own status with `EXCEPTION` and `CIP_STATUS`.
         error: in words, "" where done.
         unknown: nobody knows whether the device took it; never retried.
         connected: False where the connection is of no further use.
     """
 
-    status: int = 0
-    extended: list[int] = field(default_factory=list)
+    failure: Failure | None = None
     error: str = ""
+    codes: tuple[int, ...] = ()
     unknown: bool = False
     connected: bool = True
+
+    @classmethod
+    def of(cls, error: DeviceError) -> "WriteOutcome":
+        """What an error says of a write."""
+        return cls(
+            error.failure,
+            error.text,
+            error.codes,
+            unknown=error.sent,
+            connected=error.connected,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +152,14 @@ class Link(Protocol):
         """Write all of `data`; returns when it has left the buffer as far as the system tells.
 
         Raises:
-            DeviceError: `NOT_CONNECTED` when the port is gone.
+            DeviceError: `LOST` when the port is gone.
         """
 
     async def receive(self, timeout_s: float) -> bytes:
         """Whatever has arrived, at least one byte, or b"" after `timeout_s` without any.
 
         Raises:
-            DeviceError: `NOT_CONNECTED` when the port is gone.
+            DeviceError: `LOST` when the port is gone.
         """
 
     def discard(self) -> bytes:

@@ -20,6 +20,8 @@ from cpppod.protocols.bus.messages import (
     WriteRequest,
 )
 from cpppod.protocols.bus.publisher import Publisher
+from cpppod.protocols.cip.failures import cip_status, unanswered
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.bus.publishing import Publishing
 from cpppod.workers.bus.requests import Replies
@@ -27,7 +29,7 @@ from cpppod.workers.devices.block_publisher import BlockPublisher
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT
 from cpppod.workers.devices.device import Block, PolledDevice
 from cpppod.workers.devices.driver import Driver
-from cpppod.workers.devices.jobs import WriteAnswer, clock, error_reply
+from cpppod.workers.devices.jobs import WriteAnswer, clock
 from cpppod.workers.devices.lock import OwnedConnection
 from cpppod.workers.devices.plan import WirePlan, make_drivers, make_link, plan_wires
 from cpppod.workers.devices.wire import Wire
@@ -37,7 +39,6 @@ from cpppod.workers.process.worker import CommandError, Process, Report, decode_
 FULL_UP_TO = 40  # devices: beyond it a beat (1 MB at most) has no histograms and ...
 TRANSACTIONS_OF_MANY = 3  # ... so many transactions each; `cpppoctl device` asks for the rest
 REPORT_S = 0.9  # state maps and metrics are made anew so often, not for every beat
-CONNECTION_FAILURE, LINK_UNAVAILABLE = 0x01, 0x0312
 ROUTER_QUEUE = 4_000
 
 log = logging.getLogger("cpppod")
@@ -236,10 +237,11 @@ class DeviceHost:
 
     def _write(self, request: WriteRequest) -> None:
         def answer(result: WriteAnswer) -> None:
+            status, extended = cip_status(result.failure, result.codes)
             reply = WriteReply(
                 request.id,
-                result.status,
-                result.extended,
+                status,
+                extended,
                 result.error,
                 result.unknown,
                 result.topic,
@@ -250,18 +252,23 @@ class DeviceHost:
         wire = self._wire_of.get(request.device)
         if wire is None:
             text = f"no device {request.device!r:.60} here"
-            answer(WriteAnswer(CONNECTION_FAILURE, [LINK_UNAVAILABLE], text))
+            answer(WriteAnswer(Failure.NOT_CONNECTED, text))
             return
         wire.write(request.device, request.writes, request.deadline_us / 1e6, answer)
 
     def _route(self, request: RouteRequest) -> None:
-        def answer(reply: bytes) -> None:
-            self._replies.post(RouteReply(request.id, reply))
+        def answer(result: bytes | Failure) -> None:
+            if isinstance(result, Failure):
+                connected = bool(request.connection)
+                result = unanswered(
+                    request.request, request.route_path, result, connected=connected
+                )
+            self._replies.post(RouteReply(request.id, result))
 
         wire = self._wire_of.get(request.target)
         deadline_s = request.deadline_us / 1e6
         if wire is None:
-            answer(error_reply(request.request, CONNECTION_FAILURE))
+            answer(Failure.NOT_CONNECTED)
         else:
             path = request.route_path
             wire.forward(request.target, request.request, path, deadline_s, answer)

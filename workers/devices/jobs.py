@@ -11,9 +11,10 @@ Which job is next, and whether there is a connection, is for the wire to say (`.
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from cpppod.protocols.model.failures import GONE, Failure
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.device import Block, PolledDevice, PollWork, ProbeWork, Timestamp
 from cpppod.workers.devices.driver import (
@@ -26,8 +27,6 @@ from cpppod.workers.devices.driver import (
 from cpppod.workers.devices.health import Change
 from cpppod.workers.devices.queue import Job
 
-CONNECTION_FAILURE, UNCONNECTED_TIMEOUT = 0x01, 0x0204  # CIP statuses for "it did not answer"
-LINK_ADDRESS_NOT_VALID = 0x0312  # ... and for "there is no connection to it"
 SILENCES_IN_A_ROW = 5  # of all devices on the wire: the connection may be half-open, make it anew
 
 log = logging.getLogger("cpppod")
@@ -42,11 +41,16 @@ def clock() -> Timestamp:
 
 @dataclass(frozen=True, slots=True)
 class WriteAnswer:
-    """What is answered to a `WriteRequest`, all but its id."""
+    """What became of a write.
 
-    status: int = 0
-    extended: list[int] = field(default_factory=list)
+    Attributes:
+        failure, codes, error, unknown: as in `WriteOutcome`.
+        topic, payload: the block read back, as it was published.
+    """
+
+    failure: Failure | None = None
     error: str = ""
+    codes: tuple[int, ...] = ()
     unknown: bool = False
     topic: bytes = b""
     payload: bytes = b""
@@ -67,7 +71,7 @@ class ForwardWork:
     cip: CipRelay
     request: bytes
     route_path: bytes
-    answer: Callable[[bytes], None]
+    answer: Callable[[bytes | Failure], None]
 
 
 class JobRunner:
@@ -157,10 +161,10 @@ class JobRunner:
             topic, payload = await self._read_back(device, work.writes)
         device.wrote(work.writes, self._now())
         if not outcome.connected:
-            self._lost(DeviceError(Quality.NOT_CONNECTED, outcome.error))
+            self._lost(DeviceError(Failure.LOST, outcome.error))
         job.dropped = None
         answer = WriteAnswer(
-            outcome.status, outcome.extended, outcome.error, outcome.unknown, topic, payload
+            outcome.failure, outcome.error, outcome.codes, outcome.unknown, topic, payload
         )
         work.answer(answer)
 
@@ -184,14 +188,15 @@ class JobRunner:
         work: ForwardWork = job.work
         timeout_s = max(0.001, job.deadline_s - started.mono_s)
         forwarding = work.cip.forward(work.request, work.route_path, timeout_s)
+        result: bytes | Failure
         try:
-            reply = await self._observed(device, "forward", forwarding, started)
+            result = await self._observed(device, "forward", forwarding, started)
         except DeviceError as error:
             if not error.connected:
                 self._note(device, error)
-            reply = error_reply(work.request, CONNECTION_FAILURE)
+            result = error.failure
         job.dropped = None
-        work.answer(reply)
+        work.answer(result)
 
     def relay(
         self, device: PolledDevice, job: Job, started: Timestamp, ended: Callable[[], None]
@@ -217,16 +222,17 @@ class JobRunner:
     ) -> None:
         now = self._now()
         said, detail, code = "ok", "", 0
+        answer: bytes | Failure
         if isinstance(result, DeviceError):
-            said = _RESULTS.get(result.quality & 0xFF, "bad_reply")
-            detail, code = result.text, result.quality >> 8 & 0xFF
+            answer, said, detail, code = result.failure, *_told(result)
             if not result.connected:
                 self._note(device, result)
-            result = error_reply(work.request, CONNECTION_FAILURE)
+        else:
+            answer = result
         lasted_s = now.mono_s - started.mono_s
         done = Transaction("forward", "forward", said, lasted_s, detail, code)
         device.counters.transaction(done, now.wall_us)
-        work.answer(result)
+        work.answer(answer)
 
     async def _observed(
         self, device: PolledDevice, operation: str, call: Awaitable[Any], started: Timestamp
@@ -238,8 +244,7 @@ class JobRunner:
         try:
             return await call
         except DeviceError as error:
-            result = _RESULTS.get(error.quality & 0xFF, "bad_reply")
-            detail, code = error.text, error.quality >> 8 & 0xFF
+            result, detail, code = _told(error)
             raise
         finally:
             if sum(counters.requests.values()) == before:
@@ -257,9 +262,9 @@ class JobRunner:
         self._silences += 1
         if self._silences >= SILENCES_IN_A_ROW:
             self._silences = 0
-            self._lost(DeviceError(Quality.NOT_CONNECTED, f"nobody answers: {error.text}"))
-        if error.quality & 0xFF != Quality.NOT_CONNECTED:
-            garbled = error.quality & 0xFF == Quality.BAD_REPLY
+            self._lost(DeviceError(Failure.NOT_CONNECTED, f"nobody answers: {error.text}"))
+        if error.failure not in GONE:
+            garbled = error.failure in (Failure.GARBLED, Failure.BAD_REPLY)
             self._log_change(device, device.silent(self._now(), garbled=garbled))
         elif device.health.state == "demoted":
             device.silent(self._now())
@@ -283,34 +288,22 @@ _DO: dict[type, Callable[[JobRunner, PolledDevice, Job, Timestamp], Awaitable[No
     ForwardWork: JobRunner._forward,
 }
 
-_RESULTS = {
-    int(Quality.TIMEOUT): "timeout",
-    int(Quality.NOT_CONNECTED): "closed",
-    int(Quality.DEVICE_STATUS): "exception",
-}
+
+def _told(error: DeviceError) -> tuple[str, str, int]:
+    """Result, detail and code of a `Transaction` that failed so."""
+    return error.result, error.text, (*error.codes, 0)[0] & 0xFF
 
 
 def _write_result(outcome: WriteOutcome) -> str:
     if outcome.unknown:
         return "unknown"
-    return "failed" if outcome.status else "ok"
+    return "failed" if outcome.failure else "ok"
 
 
 def unsent(why: str) -> WriteAnswer:
     """The answer to a write that never left."""
-    return WriteAnswer(CONNECTION_FAILURE, [UNCONNECTED_TIMEOUT], f"not sent: {why}")
+    return WriteAnswer(Failure.NOT_SENT, f"not sent: {why}")
 
 
 def _unknown(why: str) -> WriteAnswer:
-    return WriteAnswer(CONNECTION_FAILURE, [UNCONNECTED_TIMEOUT], why, unknown=True)
-
-
-def error_reply(request: bytes, status: int, extended: int = UNCONNECTED_TIMEOUT) -> bytes:
-    """A Message Router reply of ours: the request's service with `status`.
-
-    A connection failure carries the Connection Manager's `extended` status.
-    """
-    service = (request[0] if request else 0) | 0x80
-    if status == CONNECTION_FAILURE:
-        return bytes((service, 0, status, 1)) + extended.to_bytes(2, "little")
-    return bytes((service, 0, status, 0))
+    return WriteAnswer(Failure.INTERNAL, why, unknown=True)

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from cpppod.protocols.model.values import Quality
+from cpppod.protocols.model.failures import Failure
 from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.wire import Connection
 
@@ -32,10 +32,10 @@ class OwnedConnection:
                 self._file = _lock(self._path)
             except BlockingIOError:
                 text = f"another process owns it ({self._path.name})"
-                raise DeviceError(Quality.NOT_CONNECTED, text) from None
+                raise DeviceError(Failure.NOT_CONNECTED, text) from None
             except OSError as error:
                 text = f"no lock {self._path}: {os.strerror(error.errno or 0)}"
-                raise DeviceError(Quality.NOT_CONNECTED, text) from None
+                raise DeviceError(Failure.NOT_CONNECTED, text) from None
         await self._connection.open()
 
     async def close(self) -> None:

@@ -11,23 +11,18 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Group, Tag
 from cpppod.protocols.model.values import INTEGER_RANGES, REAL_LIMIT, STRING_TYPES, Quality, is_bad
 from cpppod.workers.devices.driver import Sample, Write
 
-# CIP general status of a write that never reaches the device
-NOT_SETTABLE = 0x0E
-INVALID_VALUE = 0x09
-INVALID_PARAMETER = 0x20
-PATH_UNKNOWN = 0x05
-
 
 class WriteRefused(Exception):
-    """A write that may not be sent, with the CIP general status to answer."""
+    """A request that may not be sent, and why."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, failure: Failure, text: str) -> None:
         super().__init__(text)
-        self.status = status
+        self.failure = failure
         self.text = text
 
 
@@ -162,9 +157,9 @@ def raw_write(tag: Tag, first: int, values: list[Any]) -> Write:
         WriteRefused: not writable, beyond its limits or its type, or no such element.
     """
     if not tag.writable:
-        raise WriteRefused(NOT_SETTABLE, f"{tag.name} is not writable")
+        raise WriteRefused(Failure.NOT_WRITABLE, f"{tag.name} is not writable")
     if not values or first < 0 or first + len(values) > tag.length:
-        raise WriteRefused(INVALID_PARAMETER, f"{tag.name} has {tag.length} element(s)")
+        raise WriteRefused(Failure.BAD_PARAMETER, f"{tag.name} has {tag.length} element(s)")
     return tag, first, [_raw(tag, value) for value in values]
 
 
@@ -174,15 +169,15 @@ def _raw(tag: Tag, value: Any) -> Any:
     if tag.type not in _NUMBERS:
         return value
     if not isinstance(value, int | float):
-        raise WriteRefused(INVALID_PARAMETER, f"{tag.name}: {value!r:.40} is no number")
+        raise WriteRefused(Failure.BAD_PARAMETER, f"{tag.name}: {value!r:.40} is no number")
     if math.isnan(value) or math.isinf(value):
-        raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value} is not written")
+        raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value} is not written")
     for limit, beyond in ((tag.minimum, "below"), (tag.maximum, "above")):
         if limit is not None and (value < limit if beyond == "below" else value > limit):
-            raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value:g} is {beyond} {limit:g}")
+            raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value:g} is {beyond} {limit:g}")
     if tag.bit is not None or tag.type == "BOOL":
         if value not in (0, 1):
-            raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value!r:.40} is neither 0 nor 1")
+            raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value!r:.40} is neither 0 nor 1")
         return bool(value)
     return _number(tag, value)
 
@@ -193,17 +188,17 @@ def _number(tag: Tag, value: float) -> int | float:
     limits = INTEGER_RANGES.get(tag.type)
     if limits is None:
         if tag.type == "REAL" and abs(raw) > REAL_LIMIT:
-            raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value:g} does not fit REAL")
+            raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value:g} does not fit REAL")
         return float(raw)
     raw = round(raw)
     if not limits[0] <= raw <= limits[1]:
-        raise WriteRefused(INVALID_VALUE, f"{tag.name}: {value:g} does not fit {tag.type}")
+        raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value:g} does not fit {tag.type}")
     return raw
 
 
 def _text(tag: Tag, value: Any) -> str:
     if not isinstance(value, str):
-        raise WriteRefused(INVALID_PARAMETER, f"{tag.name}: {value!r:.40} is no string")
+        raise WriteRefused(Failure.BAD_PARAMETER, f"{tag.name}: {value!r:.40} is no string")
     if tag.size and len(value.encode("latin-1", "replace")) > tag.size:
-        raise WriteRefused(INVALID_VALUE, f"{tag.name}: longer than {tag.size} bytes")
+        raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: longer than {tag.size} bytes")
     return value

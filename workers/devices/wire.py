@@ -18,6 +18,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.counters import Histogram, Row
 from cpppod.workers.devices.device import PolledDevice, PollWork, Timestamp
@@ -30,16 +31,12 @@ from cpppod.workers.devices.health import (
     ProbeBudget,
 )
 from cpppod.workers.devices.jobs import (
-    CONNECTION_FAILURE,
-    LINK_ADDRESS_NOT_VALID,
-    UNCONNECTED_TIMEOUT,
     ForwardWork,
     JobRunner,
     Publish,
     WriteAnswer,
     WriteWork,
     clock,
-    error_reply,
     unsent,
 )
 from cpppod.workers.devices.queue import Job, Urgency, WireQueue
@@ -48,7 +45,6 @@ from cpppod.workers.devices.samples import WriteRefused
 LOG_LINES, LOG_SPAN_S = 6, 60.0  # changes of one connection that are logged in so many seconds
 AFTER_ERROR_S = 1.0  # pause after an error of ours, so that it fills neither log nor processor
 SHORT_LIVED_S = 0.5  # a connection that was lost sooner is not opened again at once
-RESOURCE_UNAVAILABLE, SERVICE_NOT_SUPPORTED, STATE_CONFLICT = 0x02, 0x08, 0x10  # CIP statuses
 
 log = logging.getLogger("cpppod")
 
@@ -141,15 +137,14 @@ class Wire:
             self._check_reachable(device)
         except WriteRefused as refused:
             device.counters.writes["refused"] += 1
-            extended = [UNCONNECTED_TIMEOUT] if refused.status == CONNECTION_FAILURE else []
-            answer(WriteAnswer(refused.status, extended, refused.text))
+            answer(WriteAnswer(refused.failure, refused.text))
             return
         now_s = self._now().mono_s
         job = Job(Urgency.WRITE, name, now_s, WriteWork(checked, answer), deadline_s)
         job.dropped = lambda why: answer(unsent(why))
         if not self.queue.put(job):
             device.counters.writes["refused"] += 1
-            answer(WriteAnswer(RESOURCE_UNAVAILABLE, [], f"{name}: too many writes are waiting"))
+            answer(WriteAnswer(Failure.NO_ROOM, f"{name}: too many writes are waiting"))
         self.wake()
 
     def forward(
@@ -158,26 +153,25 @@ class Wire:
         request: bytes,
         route_path: bytes,
         deadline_s: float,
-        answer: Callable[[bytes], None],
+        answer: Callable[[bytes | Failure], None],
     ) -> None:
-        """Pass a Message Router request to a device; `answer` gets its reply, or ours."""
+        """Pass a Message Router request to a device; `answer` gets its reply, or why not."""
         device = self.devices[name]
         try:
             self._check_reachable(device)
         except WriteRefused as refused:
-            extended = UNCONNECTED_TIMEOUT if self._open else LINK_ADDRESS_NOT_VALID
-            answer(error_reply(request, refused.status, extended))
+            answer(refused.failure)
             return
         cip = device.driver.cip
         if cip is None:
-            answer(error_reply(request, SERVICE_NOT_SUPPORTED))
+            answer(Failure.UNSUPPORTED)
             return
         now_s = self._now().mono_s
         work = ForwardWork(cip, request, route_path, answer)
         job = Job(Urgency.FORWARD, name, now_s, work, deadline_s)
-        job.dropped = lambda why: answer(error_reply(request, CONNECTION_FAILURE))
+        job.dropped = lambda why: answer(Failure.NOT_SENT)
         if not self.queue.put(job):
-            answer(error_reply(request, RESOURCE_UNAVAILABLE))
+            answer(Failure.NO_ROOM)
         elif self._open and self._lost is None:
             self._start_jobs(self._now())
         if len(self.queue):
@@ -408,14 +402,14 @@ class Wire:
     def _check_reachable(self, device: PolledDevice) -> None:
         state = device.health.state
         if state == "disabled":
-            raise WriteRefused(STATE_CONFLICT, f"{device.name} is paused")
+            raise WriteRefused(Failure.PAUSED, f"{device.name} is paused")
         if state == "demoted":
             why = device.counters.last_error
-            raise WriteRefused(CONNECTION_FAILURE, f"{device.name} is demoted: {why}")
+            failure = Failure.TIMEOUT if self._open else Failure.NOT_CONNECTED
+            raise WriteRefused(failure, f"{device.name} is demoted: {why}")
         if not self._open and self._tried and self._trouble:
-            raise WriteRefused(
-                CONNECTION_FAILURE, f"{device.name} is not connected: {self._trouble}"
-            )
+            text = f"{device.name} is not connected: {self._trouble}"
+            raise WriteRefused(Failure.NOT_CONNECTED, text)
 
     # Its jobs
 
@@ -514,7 +508,7 @@ class Wire:
             self.errors += 1
             log.exception("driver failed device=%s", job.device)
             self._drop([job], f"internal error: {error!r}")
-            self._lost = DeviceError(Quality.BAD, repr(error), connected=False)
+            self._lost = DeviceError(Failure.INTERNAL, repr(error), connected=False)
         finally:
             lasted_s = self._now().mono_s - started.mono_s
             self._busy_s += lasted_s

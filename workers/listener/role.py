@@ -22,14 +22,14 @@ from cpppod.protocols.bus.feed_events import Event, Joined, Updated
 from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, WriteRequest
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.bus.topics import LOCAL, split
-from cpppod.protocols.cip.failures import unrouted
+from cpppod.protocols.cip.failures import cip_status, unanswered
 from cpppod.protocols.cip.request import Command, ForwardNeeded, WriteNeeded
-from cpppod.protocols.cip.status import ConnectionStatus, GeneralStatus
 from cpppod.protocols.cip.symbols import Allotment
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.cip.unconnected_send import timeout_s
 from cpppod.protocols.model.addresses import SocketAddress, ipv4_address
 from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.freshness import BlockOrder
 from cpppod.protocols.model.plant import Listener, Worker
 from cpppod.workers.bus.publishing import Publishing
@@ -314,17 +314,17 @@ class ListenerRole:
             capacity=command.capacity,
         )
 
-        def failed(extended: int) -> None:
+        def failed(failure: Failure) -> None:
             path, connected = command.route_path, command.connected
-            done(unrouted(command.request, path, extended, connected=connected))
+            done(unanswered(command.request, path, failure, connected=connected))
 
         def answer(reply: Any) -> None:
             if isinstance(reply, RouteReply):
                 done(reply.reply)
             else:
-                failed(ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT)
+                failed(Failure.TIMEOUT)
 
-        unsent = partial(failed, ConnectionStatus.NO_BUFFER_MEMORY)
+        unsent = partial(failed, Failure.UNDELIVERED)
         # the router answers at the deadline; a little later nobody will
         self._requests.post(request, deadline + 100_000, answer, unsent)
 
@@ -348,8 +348,7 @@ class ListenerRole:
         deadline = min(deadline, deadline_us) if deadline_us else deadline
         request = WriteRequest(0, command.device, command.source, deadline, command.writes)
         if not self._requests.send(request, deadline, partial(self._written, command, done)):
-            words = [ConnectionStatus.NO_BUFFER_MEMORY]
-            done((GeneralStatus.CONNECTION_FAILURE, words))
+            done(cip_status(Failure.UNDELIVERED))
 
     def _written(self, command: WriteNeeded, done: Done, reply: Any) -> None:
         """The device's answer: its block is applied first, so that a read that follows sees it."""
@@ -358,8 +357,7 @@ class ListenerRole:
         tags = [str(write[0]) for write in command.writes]
         if not isinstance(reply, WriteReply):
             image.set_uncertain(command.device, tags)
-            words = [ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT]
-            done((GeneralStatus.CONNECTION_FAILURE, words))
+            done(cip_status(Failure.TIMEOUT))
             return
         if reply.unknown:
             image.set_uncertain(command.device, tags)

@@ -44,6 +44,7 @@ from cpppod.protocols.enip.originator.session import (
     State,
 )
 from cpppod.protocols.model.addresses import SocketAddress
+from cpppod.protocols.model.failures import Failure
 
 KEEPALIVE_S = 10  # idle time after which the system asks a silent peer
 KEEPALIVE_INTERVAL_S = 2
@@ -107,11 +108,13 @@ class OriginatorConnection(asyncio.Protocol):
         session: the protocol's side of it.
         opening: the class 3 connection, None without.
         peer, local: (address, port).
+        failure: once closed: `LOST`, or `BAD_REPLY` where the target broke the protocol.
     """
 
     def __init__(self) -> None:
         self.session = OriginatorSession()
         self.opening: ForwardOpenExchange | None = None
+        self.failure = Failure.LOST
         self.peer: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
         self._loop = asyncio.get_running_loop()
@@ -160,8 +163,8 @@ class OriginatorConnection(asyncio.Protocol):
             if isinstance(error, CommunicationCeased):
                 raise
             if error.errno is None:
-                raise CommunicationCeased(str(error)) from None
-            raise CommunicationCeased(error.errno, os.strerror(error.errno)) from None
+                raise CommunicationCeased(str(error)) from error
+            raise CommunicationCeased(error.errno, os.strerror(error.errno)) from error
         return connection
 
     # -- asyncio.Protocol -------------------------------------------------------------------------
@@ -191,7 +194,7 @@ class OriginatorConnection(asyncio.Protocol):
             self.session.receive_data(data)
             self._dispatch()
         except SessionViolated as error:
-            self._fail(str(error))
+            self._fail(str(error), Failure.BAD_REPLY)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone (asyncio calls this)."""
@@ -435,7 +438,7 @@ class OriginatorConnection(asyncio.Protocol):
         try:
             self._dispatch()
         except SessionViolated as error:
-            self._fail(str(error))
+            self._fail(str(error), Failure.BAD_REPLY)
         deadline = self.session.deadline()
         if deadline is not None and deadline != math.inf:
             self._set_timer(deadline)
@@ -456,8 +459,10 @@ class OriginatorConnection(asyncio.Protocol):
         for event in self._wakers.values():
             event.set()
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, failure: Failure = Failure.LOST) -> None:
         """Close, and tell everybody."""
+        if self._transport is not None:  # it is the first to say why
+            self.failure = failure
         self.session.close(reason)
         try:
             self._dispatch()

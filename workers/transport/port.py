@@ -19,8 +19,8 @@ from typing import Any
 
 from cpppod.protocols.modbus.rtu import character_s, silence_s
 from cpppod.protocols.model.addresses import socket_address
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Line
-from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.driver import DeviceError
 
 BUFFER_LIMIT = 65_536  # bytes nobody asked for on a socket: beyond it the stream is not trusted
@@ -36,9 +36,21 @@ Blocking = Callable[..., Awaitable[Any]]  # runs a function that may block on an
 _BY_ID = Path("/dev/serial/by-id")
 
 
-def not_connected(text: str, *, sent: bool = True) -> DeviceError:
+def not_connected(
+    text: str, *, sent: bool = True, failure: Failure = Failure.NOT_CONNECTED
+) -> DeviceError:
     """The error of a port that is gone or cannot be had."""
-    return DeviceError(Quality.NOT_CONNECTED, text, sent=sent)
+    return DeviceError(failure, text, sent=sent)
+
+
+def failure_of(error: OSError | None) -> Failure:
+    """What an error of a socket says; None is a peer that has closed."""
+    if isinstance(error, ConnectionRefusedError):
+        return Failure.REFUSED
+    if isinstance(error, socket.gaierror):
+        return Failure.NO_SUCH_HOST
+    lost = error is None or isinstance(error, ConnectionError)
+    return Failure.LOST if lost else Failure.NOT_CONNECTED
 
 
 class _Received:
@@ -116,7 +128,8 @@ class _Stream(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: the peer closed, or the connection broke."""
         why = "peer closed the connection" if error is None else _reason(error)
-        self.received.fail(not_connected(why))
+        cause = error if isinstance(error, OSError) else None
+        self.received.fail(not_connected(why, failure=failure_of(cause)))
 
 
 class TcpPort:
@@ -161,7 +174,8 @@ class TcpPort:
         except TimeoutError:
             raise not_connected(f"{where} did not accept within {self._timeout_s:g} s") from None
         except OSError as error:
-            raise not_connected(f"{where}: {_reason(error)}") from None
+            text = f"{where}: {_reason(error)}"
+            raise not_connected(text, failure=failure_of(error)) from None
         self.connections += 1
         if self._settle_s:
             await asyncio.sleep(self._settle_s)

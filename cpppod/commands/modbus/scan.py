@@ -21,8 +21,8 @@ from cpppod import __version__
 from cpppod.protocols.modbus import diagnostics, pdu
 from cpppod.protocols.modbus.pdu import ModbusException
 from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.failures import GONE
 from cpppod.protocols.model.plant import Line
-from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.drivers.modbus.exchange import RtuExchange, TcpExchange
 from cpppod.workers.transport.port import RTU_OVER_TCP, TcpPort, make_port
@@ -191,7 +191,7 @@ async def _ask(
             return None
         answer = str(error)
     except DeviceError as error:
-        if error.quality & 0xFF == Quality.NOT_CONNECTED:
+        if error.failure in GONE:
             raise
         return None
     lasted_s = time.monotonic() - started_s

@@ -6,6 +6,7 @@ import pytest
 
 from cpppod.protocols.modbus import pdu, rtu
 from cpppod.protocols.modbus.pdu import ReplyMismatch
+from cpppod.protocols.model.failures import Failure
 
 READ = pdu.read(3, 0, 2)
 SENT = rtu.encode(1, READ.pdu)
@@ -65,18 +66,23 @@ def test_random_noise_is_never_a_reply() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "words"),
+    ("heard", "failure", "words"),
     [
-        (b"", "no reply"),
-        (SENT, "echo seen"),
-        (rtu.encode(2, bytes.fromhex("0304deadbeef")), "unit 2 answered"),
-        (rtu.encode(1, bytes.fromhex("0404deadbeef")), "function 0x04"),
-        (GOOD[:-2], "CRC wrong or reply cut short"),
-        (b"\xff" * 20, "20 bytes of noise"),
+        (b"", Failure.TIMEOUT, "no reply"),
+        (SENT, Failure.TIMEOUT, "echo seen"),
+        (rtu.encode(2, bytes.fromhex("0304deadbeef")), Failure.TIMEOUT, "unit 2 answered"),
+        (rtu.encode(1, bytes.fromhex("0404deadbeef")), Failure.TIMEOUT, "function 0x04"),
+        (GOOD[:-2], Failure.GARBLED, "CRC wrong or reply cut short"),
+        (SENT + GOOD[:-2], Failure.TIMEOUT, "echo seen"),
+        (b"\xff" * 20, Failure.TIMEOUT, "20 bytes of noise"),
     ],
 )
-def test_what_was_heard_instead_is_said_in_words(heard: bytes, words: str) -> None:
-    assert words in rtu.diagnose(heard, SENT, 1)
+def test_what_was_heard_instead_is_named_and_said_in_words(
+    heard: bytes, failure: Failure, words: str
+) -> None:
+    named, said = rtu.diagnose(heard, SENT, 1)
+    assert named is failure
+    assert words in said
 
 
 def test_silences_follow_the_line_settings() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cpppod.protocols.bus.messages import Command, CommandReply, decode
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Worker, to_plain
 from cpppod.workers.control.reload import Reload, ReloadRefused, compare
 from cpppod.workers.control.supervisor import Supervisor, SupervisorError
@@ -157,8 +158,9 @@ def test_order_to_a_worker_that_is_away_fails_at_once() -> None:
     async def run() -> None:
         await WorkerCommands(lambda worker, frame: False).ask("feed", "log", {})
 
-    with pytest.raises(OrderFailed, match="feed is not connected"):
+    with pytest.raises(OrderFailed, match="feed is not connected") as failed:
         asyncio.run(run())
+    assert failed.value.failure is Failure.UNDELIVERED
 
 
 def test_reply_counts_only_from_the_worker_that_was_asked() -> None:
@@ -182,5 +184,6 @@ def test_orders_to_a_worker_that_ends_fail_at_once_and_not_by_time_out() -> None
         orders.worker_left("feed")
         await waiting
 
-    with pytest.raises(OrderFailed, match="ended before it answered"):
+    with pytest.raises(OrderFailed, match="ended before it answered") as failed:
         asyncio.run(run())
+    assert failed.value.failure is Failure.LOST

@@ -2,6 +2,8 @@
 
 import pytest
 
+from cpppod.protocols.cip.failures import cip_status
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Histogram
@@ -209,7 +211,7 @@ def test_scaling_and_its_inverse_agree() -> None:
 def test_a_write_beyond_tag_or_type_is_refused(tag: Tag, value: object, status: int) -> None:
     with pytest.raises(WriteRefused) as refused:
         raw_write(tag, 0, [value])
-    assert refused.value.status == status
+    assert cip_status(refused.value.failure) == (status, [])
 
 
 def test_the_first_block_names_all_members_and_later_ones_what_moved() -> None:
@@ -306,7 +308,7 @@ def test_a_device_that_stays_silent_is_bad_once_in_every_group() -> None:
     device = polled_device(at(0.0), retries=0, demote_after=1)
     (first,) = device.due(at(1.0))
     device.silent(at(1.2))
-    error = DeviceError(Quality.TIMEOUT, "no reply")
+    error = DeviceError(Failure.TIMEOUT, "no reply")
     blocks, retry = device.failed(first.work, error, at(1.2))
     assert retry is None
     assert blocks[0].samples == {"a": (None, Quality.TIMEOUT), "b": (None, Quality.TIMEOUT)}

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.modbus.address import Table
 from cpppod.protocols.modbus.faults import parse_fault
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Line, Tag
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.jobs import WriteAnswer, clock
@@ -139,16 +141,16 @@ def test_writes_are_checked_scaled_back_and_answered_with_what_was_read_back() -
             await published.until(lambda: bool(published.blocks))
             cells = plant.cells(None, HOLDING)
             answer = await write(wire, "d", ["level", 0, [12.34]])
-            assert (answer.status, cells[0]) == (0, 223)
+            assert (answer.failure, cells[0]) == (None, 223)
             assert published.value("d.level") == pytest.approx(12.3)
             assert b"level" in answer.payload
-            assert (await write(wire, "d", ["real", 0, [1.5]])).status == 0
+            assert (await write(wire, "d", ["real", 0, [1.5]])).failure is None
             assert cells[2] == 0x3FC0
-            assert (await write(wire, "d", ["bit", 0, [1]])).status == 0
+            assert (await write(wire, "d", ["bit", 0, [1]])).failure is None
             assert cells[4] == 8
-            assert (await write(wire, "d", ["coil", 0, [True]])).status == 0
+            assert (await write(wire, "d", ["coil", 0, [True]])).failure is None
             assert published.value("d.coil") is True
-            assert (await write(wire, "d", ["many", 1, [5, 6]])).status == 0
+            assert (await write(wire, "d", ["many", 1, [5, 6]])).failure is None
             assert published.value("d.many") == [0, 5, 6]
             for refused, status in (
                 (["fixed", 0, [1]], 0x0E),
@@ -159,9 +161,9 @@ def test_writes_are_checked_scaled_back_and_answered_with_what_was_read_back() -
                 (["nothing", 0, [1]], 0x05),
             ):
                 answer = await write(wire, "d", refused)
-                assert answer.status == status
+                assert cip_status(answer.failure, answer.codes) == (status, [])
                 assert answer.error
-            assert (await write(wire, "d")).status == 0x13
+            assert (await write(wire, "d")).failure is Failure.NOTHING_ASKED
 
     asyncio.run(scenario())
 
@@ -179,7 +181,7 @@ def test_a_write_whose_answer_is_lost_is_unknown_and_its_tag_uncertain_at_once()
             plant.faults.add(parse_fault("silent,function=6"))
             answer = await write(wire, "d", ["a", 0, [9]])
             assert answer.unknown
-            assert answer.status == 0x01
+            assert answer.failure is Failure.TIMEOUT
             assert published.values["d.a"] == (7, Quality.UNCERTAIN)
             assert published.quality("d.b") == 0
             doubt = published.blocks[-1]
@@ -199,7 +201,7 @@ def test_a_refused_write_carries_the_devices_exception() -> None:
         ):
             await published.until(lambda: published.quality("d.a") == 0)
             answer = await write(wire, "d", ["a", 0, [9]])
-            assert (answer.status, answer.extended) == (0x1F, [3])
+            assert cip_status(answer.failure, answer.codes) == (0x1F, [3])
             assert "illegal data value" in answer.error
 
     asyncio.run(scenario())
@@ -215,7 +217,7 @@ def test_a_device_without_mask_write_has_its_bit_read_and_written_back() -> None
             polled(device("d", address, tags)) as (wire, published),
         ):
             await published.until(lambda: published.quality("d.bit") == 0)
-            assert (await write(wire, "d", ["bit", 0, [1]])).status == 0
+            assert (await write(wire, "d", ["bit", 0, [1]])).failure is None
             assert plant.cells(None, HOLDING)[0] == 0x00F1
 
     asyncio.run(scenario())
@@ -240,7 +242,7 @@ def test_a_dead_unit_is_demoted_and_its_neighbours_on_the_line_keep_their_rate(
             started_s, before = time.monotonic(), _cycles(wire, "u1")
             refused: list[WriteAnswer] = []
             wire.write("u9", [["w", 0, [1]]], started_s + PATIENCE_S, refused.append)
-            assert [answer.status for answer in refused] == [0x01]  # at once
+            assert [answer.failure for answer in refused] == [Failure.TIMEOUT]  # at once
             assert "demoted" in refused[0].error
             await published.until(lambda: _cycles(wire, "u1") >= before + 40)
             lasted_s = time.monotonic() - started_s
@@ -357,11 +359,11 @@ def test_a_device_that_dies_and_returns_is_bad_meanwhile_and_writes_fail_at_once
             await simulator.endpoints[0].close()
             await published.until(lambda: published.quality("d.a") == Quality.NOT_CONNECTED)
             answer = await write(wire, "d", ["a", 0, [1]])
-            assert answer.status == 0x01
+            assert answer.failure is Failure.NOT_CONNECTED
             assert "not connected" in answer.error
-            routed: list[bytes] = []
+            routed: list[bytes | Failure] = []
             wire.forward("d", b"\x4c\x00", b"", time.monotonic() + 5.0, routed.append)
-            assert routed == [b"\xcc\x00\x01\x01\x12\x03"]  # 0x0312, and at once
+            assert routed == [Failure.NOT_CONNECTED]  # at once
             await simulator.endpoints[0].open()
             await published.until(lambda: published.quality("d.a") == 0)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Line
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.driver import DeviceError
@@ -51,9 +52,11 @@ def test_a_port_that_is_not_there_or_no_port_is_said(tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         assert (await refused(SerialPort(Line("l", str(tmp_path / "file"))))).text
         closed = TcpPort("127.0.0.1:1")
-        assert "Connection refused" in (await refused(closed)).text
+        error = await refused(closed)
+        assert "Connection refused" in error.text
+        assert error.failure is Failure.REFUSED
         unknown = TcpPort("nobody.invalid:502", timeout_s=5.0)
-        assert (await refused(unknown)).text
+        assert (await refused(unknown)).failure is Failure.NO_SUCH_HOST
 
     asyncio.run(scenario())
 

@@ -34,6 +34,7 @@ from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, enc
 from cpppod.protocols.enip.originator.session import Answer
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.errors import DecodeError, ProtocolError
+from cpppod.protocols.model.failures import UNREACHABLE, Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import (
@@ -55,6 +56,7 @@ from cpppod.workers.drivers.enip.tags import (
     tag_access,
 )
 from cpppod.workers.transport.enip_connection import OriginatorConnection
+from cpppod.workers.transport.port import failure_of
 
 MAX_PLANS = 64  # groups, and parts of groups that are tried again, whose packets are kept
 POLL_DEPTH = 2  # packets of one poll in flight: the next is there when the device is ready for it
@@ -125,10 +127,10 @@ class EnipDriver:
         except (TimeoutError, ReplyTimeout):
             await self.close()
             text = f"{self._host}:{self._port} did not answer in {timeout_s:g} s"
-            raise DeviceError(quality(Quality.TIMEOUT), text, connected=False) from None
+            raise DeviceError(Failure.TIMEOUT, text, connected=False) from None
         except (OSError, OriginatorError, ProtocolError) as error:
             await self.close()
-            raise DeviceError(quality(Quality.NOT_CONNECTED), _shown(error)) from None
+            raise DeviceError(_unreachable(error), _shown(error)) from None
         self._batches = True
         self._plans.clear()
         self._identify(connection)
@@ -152,9 +154,9 @@ class EnipDriver:
 
     def _open_connection(self) -> OriginatorConnection:
         if self._connection is None:
-            raise DeviceError(quality(Quality.NOT_CONNECTED), "not connected")
+            raise DeviceError(Failure.NOT_CONNECTED, "not connected")
         if self._connection.closed:
-            raise DeviceError(quality(Quality.NOT_CONNECTED), self._connection.reason)
+            raise DeviceError(Failure.NOT_CONNECTED, self._connection.reason)
         return self._connection
 
     def _lane(self, connection: OriginatorConnection) -> Carrier:
@@ -178,12 +180,14 @@ class EnipDriver:
         try:
             await connection.run(run)
         except ReplyTimeout:
-            raise DeviceError(quality(Quality.TIMEOUT), "no reply in time") from None
+            raise DeviceError(Failure.TIMEOUT, "no reply in time") from None
         except EnipStatusError as error:
-            said = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
-            raise DeviceError(said, _shown(error), connected=False) from None
+            codes = (error.status,)
+            raise DeviceError(
+                Failure.EXCEPTION, _shown(error), codes=codes, connected=False
+            ) from None
         except (OSError, ProtocolError) as error:
-            raise DeviceError(_lost(connection), _shown(error)) from None
+            raise DeviceError(connection.failure, _shown(error)) from None
         finally:
             self._counters["messages"] += run.sent
         if run.refuses_batches:
@@ -192,7 +196,7 @@ class EnipDriver:
         self._counters["polls"] += 1
         if connection.opening is not None and polled.lost:
             text = "the device dropped the class 3 connection"
-            raise DeviceError(quality(Quality.NOT_CONNECTED), text)
+            raise DeviceError(Failure.LOST, text)
         return self._samples(polled, run.values)
 
     def _prepared(self, group: Group, connection: OriginatorConnection) -> "PolledGroup":
@@ -256,7 +260,7 @@ class EnipDriver:
         """Write in the order given; the first that fails ends it."""
         for tag, first, values in writes:
             outcome = await self._write_one(tag, first, values)
-            if outcome.status or outcome.error:
+            if outcome.failure:
                 return outcome
         return WriteOutcome()
 
@@ -269,21 +273,25 @@ class EnipDriver:
             sent = True
             await connection.run(self._single(connection, exchange))
         except DeviceError as error:
-            return WriteOutcome(0x01, [0x0203], error.text, connected=False)
+            return WriteOutcome(error.failure, error.text, connected=False)
         except ReplyTimeout:
-            return WriteOutcome(0x01, [0x0204], "no reply in time", unknown=True)
+            return WriteOutcome(Failure.TIMEOUT, "no reply in time", unknown=True)
         except EnipStatusError as error:
-            return WriteOutcome(0x1F, [error.status], _shown(error), connected=False)
+            text = _shown(error)
+            return WriteOutcome(Failure.EXCEPTION, text, (error.status,), connected=False)
         except (OSError, OriginatorError) as error:
-            return WriteOutcome(0x01, [0x0203], _shown(error), unknown=sent, connected=False)
+            failure = Failure.LOST if sent else Failure.NOT_CONNECTED
+            return WriteOutcome(failure, _shown(error), unknown=sent, connected=False)
         except ProtocolError as error:
             closed = connection.closed
+            failure = Failure.CIP_STATUS if error.status else Failure.BAD_VALUE
             return WriteOutcome(
-                error.status or 0x09, [], _shown(error), unknown=closed, connected=not closed
+                *(failure, _shown(error), (error.status,)), unknown=closed, connected=not closed
             )
         self._counters["write_requests"] += 1
         if exchange.status:
-            return WriteOutcome(exchange.status, list(exchange.extended), exchange.text)
+            codes = (exchange.status, *exchange.extended)
+            return WriteOutcome(Failure.CIP_STATUS, exchange.text, codes)
         return WriteOutcome()
 
     def _single(self, connection: OriginatorConnection, exchange: Exchange) -> Pipeline:
@@ -413,17 +421,17 @@ def _shown(error: BaseException) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:MAX_SHOWN])
 
 
+def _unreachable(error: Exception) -> Failure:
+    """Why there is no connection: what the system said, where it said something."""
+    said = failure_of(error.__cause__) if isinstance(error.__cause__, OSError) else None
+    return said if said in UNREACHABLE else Failure.NOT_CONNECTED
+
+
 def _unforwarded(connection: OriginatorConnection, error: Exception) -> DeviceError:
     """What it says of the device that a routed request has no reply."""
     if isinstance(error, ReplyTimeout):
-        return DeviceError(quality(Quality.TIMEOUT), "no reply in time")
+        return DeviceError(Failure.TIMEOUT, "no reply in time")
     if isinstance(error, EnipStatusError):
-        said = quality(Quality.DEVICE_STATUS, status=error.status & 0xFF)
-        return DeviceError(said, _shown(error), connected=True)
-    return DeviceError(_lost(connection), _shown(error))
-
-
-def _lost(connection: OriginatorConnection) -> int:
-    """NOT_CONNECTED where the peer went away, BAD_REPLY where it broke the protocol."""
-    gone = connection.reason.startswith(("connection closed", "[Errno", "closed"))
-    return quality(Quality.NOT_CONNECTED if gone else Quality.BAD_REPLY)
+        codes = (error.status,)
+        return DeviceError(Failure.EXCEPTION, _shown(error), codes=codes, connected=True)
+    return DeviceError(connection.failure, _shown(error))

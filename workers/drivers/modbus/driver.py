@@ -21,6 +21,7 @@ from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.pdu import ModbusException, Request
 from cpppod.protocols.modbus.plan import Block, Item, halves
 from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import (
@@ -36,9 +37,6 @@ from cpppod.workers.drivers.modbus.exchange import Exchange, RtuExchange, TcpExc
 from cpppod.workers.drivers.modbus.register_map import DeviceCells, RegisterMapEntry
 from cpppod.workers.transport.port import TcpPort
 
-VENDOR_SPECIFIC, CONNECTION_FAILURE, NOT_SETTABLE = 0x1F, 0x01, 0x0E  # CIP general statuses
-INVALID_VALUE = 0x09
-TIMED_OUT = 0x0204
 ADDRESS_CODES = (2, 3)  # exceptions that another extent of the read may not have
 GOOD = int(Quality.GOOD)
 PLANS_KEPT = 256  # groups, and parts of them that were asked again
@@ -244,16 +242,15 @@ class ModbusDriver:
             cell = self._cells[tag.name]
             if not cell.address.table.writable:
                 text = f"{tag.name}: {cell.address.table.name.lower()} cannot be written"
-                return WriteOutcome(NOT_SETTABLE, [], text)
+                return WriteOutcome(Failure.NOT_WRITABLE, text)
             try:
                 await self._write_cell(cell, first, values)
             except EncodeError as error:
-                return WriteOutcome(INVALID_VALUE, [], str(error))
+                return WriteOutcome(Failure.BAD_VALUE, str(error))
             except ModbusException as error:
-                return WriteOutcome(VENDOR_SPECIFIC, [error.code], f"{tag.name}: {error}")
+                return WriteOutcome(Failure.EXCEPTION, f"{tag.name}: {error}", (error.code,))
             except DeviceError as error:
-                status, text = CONNECTION_FAILURE, error.text
-                return WriteOutcome(status, [TIMED_OUT], text, error.sent, error.connected)
+                return WriteOutcome.of(error)
         return WriteOutcome()
 
     async def _write_cell(self, cell: RegisterMapEntry, first: int, values: list[Any]) -> None:
@@ -337,15 +334,13 @@ class ModbusDriver:
             result, detail, code = "exception", str(error), error.code
             raise
         except DeviceError as error:
-            result, detail = _RESULTS.get(error.quality & 0xFF, "bad_reply"), error.text
+            result, detail = error.result, error.text
             raise
         finally:
             ended_s = time.monotonic()
             if self._pause_s:
                 self._free_s = ended_s + self._pause_s
             text = f"unit {device.unit} {request}"
-            if detail and "CRC" in detail:
-                result = "crc"
             self.frame.on_transaction(
                 Transaction(operation, text, result, ended_s - started_s, detail, code, weight)
             )
@@ -353,6 +348,3 @@ class ModbusDriver:
     def describe(self) -> dict[str, Any]:
         """Counters of the wire, quarantined tags, what a cycle costs."""
         return {"counters": dict(self._counts), **self._cells.describe()}
-
-
-_RESULTS = {int(Quality.TIMEOUT): "timeout", int(Quality.NOT_CONNECTED): "closed"}

@@ -25,7 +25,7 @@ from cpppod.protocols.modbus.pdu import (
 )
 from cpppod.protocols.modbus.tcp import Adu, MbapStream
 from cpppod.protocols.model.errors import DecodeError
-from cpppod.protocols.model.values import Quality
+from cpppod.protocols.model.failures import Failure
 from cpppod.workers.devices.driver import DeviceError, Link
 
 BROADCAST_PAUSE_S = 0.1  # turnaround delay: units work on a broadcast before the next request
@@ -70,7 +70,7 @@ class TcpExchange:
         while True:
             data = await self._link.receive(deadline_s - time.monotonic())
             if not data:
-                raise DeviceError(Quality.TIMEOUT, f"unit {unit}: no reply in {timeout_s:g} s")
+                raise DeviceError(Failure.TIMEOUT, f"unit {unit}: no reply in {timeout_s:g} s")
             answer = None
             for adu in self._cut(data):
                 if answer is None and self._fits(adu, unit, accept_zero_id):
@@ -92,13 +92,13 @@ class TcpExchange:
                 counts["stale_replies"] += 1
                 return None
             counts["bad_replies"] += 1
-            raise DeviceError(Quality.BAD_REPLY, f"unit {adu.unit}: {error}") from None
+            raise DeviceError(Failure.BAD_REPLY, f"unit {adu.unit}: {error}") from None
 
     def _cut(self, data: bytes) -> list[Adu]:
         try:
             return self._stream.receive_data(data) if data else []
         except DecodeError as error:
-            raise DeviceError(Quality.BAD_REPLY, str(error)) from None
+            raise DeviceError(Failure.BAD_REPLY, str(error)) from None
 
 
 class RtuExchange:
@@ -157,7 +157,7 @@ class RtuExchange:
             self._unanswered = owed
             await self._drain(counts, bytearray())
             text = f"unit {unit}: {error}"
-            raise DeviceError(Quality.BAD_REPLY, text, connected=True) from None
+            raise DeviceError(Failure.BAD_REPLY, text, connected=True) from None
 
     def _late_s(self, timeout_s: float) -> float:
         """How long after its time-out a reply may still come."""
@@ -196,18 +196,16 @@ class RtuExchange:
         self, unit: int, frame: bytes, heard: bytearray, counts: Counts
     ) -> bytes:
         """Name what was heard instead of the reply, and wait until that can no longer come."""
-        text = rtu.diagnose(heard, frame, unit)
-        worth = Quality.TIMEOUT
+        failure, text = rtu.diagnose(heard, frame, unit)
         if heard.startswith(frame):
             self._echoes += 1
             counts["echoes"] += 1
-        elif heard and "CRC" in text:
+        elif failure is Failure.GARBLED:  # it is there, but not to be understood
             counts["crc_errors"] += 1
-            worth = Quality.BAD_REPLY  # it is there, but not to be understood
         else:
             counts["noise_bytes"] += len(heard)
         await self._drain(counts, heard)
-        raise DeviceError(worth, f"unit {unit}: {text}", connected=True)
+        raise DeviceError(failure, f"unit {unit}: {text}", connected=True)
 
     async def _drain(self, counts: Counts, heard: bytearray) -> None:
         """Listen until the reply that is owed has come, or can no longer come."""

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.protocols.text.fields import sample
@@ -40,8 +41,6 @@ from cpppod.workers.drivers.text.listener import TcpListener
 from cpppod.workers.drivers.text.mailbox import NOTHING_YET, Mailbox, Nothing
 from cpppod.workers.transport.port import TcpPort
 
-VENDOR_SPECIFIC, CONNECTION_FAILURE, NOT_SETTABLE = 0x1F, 0x01, 0x0E  # CIP general statuses
-TIMED_OUT = 0x0204
 WRITES_GO_S = 0.1  # a write waits so long at most for a poll that waits for a frame
 SLICE = 2048  # bytes looked at in one turn of the loop: some milliseconds, were they all noise
 READER_TURN_S = 1.0  # the reader task looks up so often when nothing comes
@@ -188,7 +187,7 @@ class TextDriver:
             frame = self._settings.frames[name]
             samples |= await self._frame(frame, wanted, silent)
         if by_frame and len(silent) == len(by_frame):
-            raise DeviceError(Quality.TIMEOUT, f"no frame {', '.join(silent)} in time")
+            raise DeviceError(Failure.TIMEOUT, f"no frame {', '.join(silent)} in time")
         return samples
 
     async def _frame(
@@ -241,14 +240,15 @@ class TextDriver:
         for tag, _, values in writes:
             command = self._settings.commands.get(tag.address)
             if command is None:
-                return WriteOutcome(NOT_SETTABLE, [], f"{tag.name}: no command {tag.address!r}")
+                text = f"{tag.name}: no command {tag.address!r}"
+                return WriteOutcome(Failure.NOT_WRITABLE, text)
             try:
                 request = command.request.format(value=values[0])
                 request.encode(self._settings.encoding)
             except (ValueError, TypeError) as error:
-                return WriteOutcome(0x09, [], f"{tag.name}: {error}")
+                return WriteOutcome(Failure.BAD_VALUE, f"{tag.name}: {error}")
             outcome = await self._command(command, request)
-            if outcome.status:
+            if outcome.failure:
                 return outcome
             self._written[tag.address] = values[0], int(Quality.GOOD)
         return WriteOutcome()
@@ -259,13 +259,13 @@ class TextDriver:
             await self._ready()
             found = await self._transact("write", request, command.reply, refusals, weight=1)
         except DeviceError as error:
-            lost = [TIMED_OUT]
-            return WriteOutcome(CONNECTION_FAILURE, lost, error.text, error.sent, error.connected)
+            return WriteOutcome.of(error)
         if found is None:
             text = f"no reply to {_shown(request.encode())} in time"
-            return WriteOutcome(CONNECTION_FAILURE, [TIMED_OUT], text, unknown=True)
+            return WriteOutcome(Failure.TIMEOUT, text, unknown=True)
         if isinstance(found, Found) and found.format.refusal:
-            return WriteOutcome(VENDOR_SPECIFIC, [found.format.number], found.format.refusal)
+            said = found.format
+            return WriteOutcome(Failure.EXCEPTION, said.refusal, (said.number,))
         return WriteOutcome()
 
     # The wire
@@ -301,7 +301,7 @@ class TextDriver:
                 self._counts["refused"] += 1
             return found
         except DeviceError as error:
-            result, detail = "closed", error.text
+            result, detail = error.result, error.text
             raise
         finally:
             self._mailbox.expect(())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cpppod.protocols.enip.encapsulation import Frame
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.simulator import Settings, Simulator
@@ -107,7 +108,7 @@ def test_writes_are_done_in_order_until_one_fails(plc: Simulator) -> None:
     plc["SCADA"] = [0] * 100
     plc["Word"] = 0
     outcome = with_driver(device_at(plc.address), lambda d: d.write(writes))
-    assert outcome.status == 5
+    assert (outcome.failure, outcome.codes[0]) == (Failure.CIP_STATUS, 5)
     assert not outcome.unknown
     assert plc["SCADA"][3:5] == [7, 8]
     assert plc["SCADA"][50] == 0
@@ -238,7 +239,7 @@ def test_a_silent_device_is_a_time_out_and_a_write_to_it_unknown() -> None:
     assert error.quality & 0xFF == Quality.TIMEOUT
     assert error.connected
     assert outcome.unknown
-    assert outcome.status
+    assert outcome.failure
 
 
 def test_a_type_that_changes_gives_no_value() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Line, Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import DeviceError, DeviceFrame, Transaction
@@ -257,22 +258,22 @@ def test_a_write_sends_the_command_and_a_refusal_is_its_outcome() -> None:
         ):
             driver.frame.on_transaction = seen.append
             assert (await driver.poll(ORDERS))["zero"] == (None, int(Quality.NOT_YET_KNOWN))
-            assert (await driver.write([(tare, 0, [1.25])])).status == 0
+            assert (await driver.write([(tare, 0, [1.25])])).failure is None
             assert (await driver.poll(TARE))["tare"] == (1.25, GOOD)
             refused = await driver.write([(tare, 0, [99.0])])
-            assert (refused.status, refused.extended, refused.error) == (
-                0x1F,
-                [2],
+            assert (refused.failure, refused.codes, refused.error) == (
+                Failure.EXCEPTION,
+                (2,),
                 "wrong tare",
             )
             scale._gross = 50.0
             refused = await driver.write([(zero, 0, [1])])
-            assert (refused.extended, refused.error) == ([2], "above the zeroing range")
+            assert (refused.codes, refused.error) == ((2,), "above the zeroing range")
             scale._gross = 0.5
-            assert (await driver.write([(zero, 0, [1])])).status == 0
+            assert (await driver.write([(zero, 0, [1])])).failure is None
             assert (await driver.poll(ORDERS))["zero"] == (1, GOOD)
             not_set = await driver.write([(replace(tare, address="weight"), 0, [1])])
-            assert not_set.status == 0x0E
+            assert not_set.failure is Failure.NOT_WRITABLE
             assert driver.cip is None
         results = [(done.operation, done.result) for done in seen]
         assert results == [
@@ -368,8 +369,8 @@ def test_an_unanswered_write_is_unknown_and_a_lost_connection_says_so() -> None:
             made = replace(device("sics", address, TARE), timeout_s=0.05)
             async with opened(make_driver(made)) as driver:
                 outcome = await driver.write([(tare, 0, [1.0])])
-                assert (outcome.status, outcome.unknown) == (1, True)
-                assert (await driver.write([(tare, 0, ["x"])])).status == 0x09
+                assert (outcome.failure, outcome.unknown) == (Failure.TIMEOUT, True)
+                assert (await driver.write([(tare, 0, ["x"])])).failure is Failure.BAD_VALUE
                 wires[0].transport.abort()
                 with pytest.raises(DeviceError) as raised:
                     await for_ever(lambda: driver.poll(TARE))
@@ -437,7 +438,7 @@ def test_a_write_goes_while_a_poll_waits_for_a_frame_that_comes_by_itself() -> N
 
                 async def between() -> None:
                     driver.frame.between = DeviceFrame().between
-                    assert (await driver.write([(start, 0, [1])])).status == 0
+                    assert (await driver.write([(start, 0, [1])])).failure is None
 
                 driver.frame.between = between
                 assert await driver.poll(group) == {"w": (7, GOOD)}

@@ -12,6 +12,7 @@ read again is there already, and stored once. Days go oldest first: beyond `rete
 counts days that have readings, so that a clock which jumps removes nothing.
 """
 
+import errno
 import logging
 import os
 import sqlite3
@@ -52,6 +53,7 @@ from cpppod.workers.historian.stores.store import (
 logger = logging.getLogger(__name__)
 
 DAY_US = 86_400_000_000
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 MAX_OPEN_DAYS = 4  # yesterday's late readings, today's, and a clock that is set to and fro
 FREE_SHARE = 0.05  # of the file system stays free by default ...
 FREE_AT_MOST = 1_000_000_000  # ... but no more than this many bytes
@@ -416,6 +418,6 @@ def _mended(path: Path, make: Callable[[], Any], declare: Callable[[], None] | N
 def _store_error(folder: Path, error: Exception) -> StoreError:
     if isinstance(error, StoreError):
         return error
-    text = str(error)
-    full = "disk is full" in text or (isinstance(error, OSError) and error.errno == 28)
-    return StoreError(f"{folder}: {text}", full=full)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # less what SQLite says in detail
+    full = code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in NO_SPACE
+    return StoreError(f"{folder}: {error}", full=full)
