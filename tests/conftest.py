@@ -1,6 +1,46 @@
-"""What all tests need of the process that runs them."""
+"""What all tests need of the process that runs them, and what many of them share."""
 
+import os
 import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.gateway.running import RunningGateway, running_gateway
+
+# Beginning of a test's name -> the group whose tests run one after the other, in one worker of
+# pytest-xdist: they share what is dear to start.
+GROUPS = {
+    "tests/gateway/": "gateway",
+    "tests/contract/test_outlets.py": "gateway",
+    "tests/client/test_cpppo_peer.py": "cpppo",
+    "tests/installation/test_set_up.py": "set-up",
+    "tests/installation/test_wheel.py": "wheel",
+}
+
+
+def group_of(name: str) -> str:
+    """The group of the test `name`; a test of none is a group of its own."""
+    return next((group for path, group in GROUPS.items() if name.startswith(path)), name)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Groups by name, for `--dist loadgroup`.
+
+    pytest-xdist 3.8 goes by marks, which it adds to the names of tests; pytest 9.2 does not let it,
+    and without a word every test goes to any worker.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return GroupScheduling(config, log)
 
 
 def pytest_configure() -> None:
@@ -11,3 +51,14 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """The demo's plant and one gateway on it, for all tests that leave it as they found it."""
+    folder = tmp_path_factory.getbasetemp()
+    taken = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "gateway"
+    assert not taken.exists(), "two workers want the gateway: give pytest --dist loadgroup"
+    taken.touch()
+    with running_gateway() as running:
+        yield running

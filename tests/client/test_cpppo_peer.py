@@ -17,8 +17,6 @@ from tests.patience import PATIENCE_S
 from tests.peers import cpppo_python
 from tests.ports import free_port
 
-pytestmark = pytest.mark.xdist_group("cpppo-client")
-
 TAGS = (
     "SCADA=INT[1000] TEXT=SSTRING[100] FLOAT=REAL FLOATX@22/1/3=REAL Tag=DINT[10] "
     "Motor_Velocity@0x93/3/10=REAL Volume=REAL Temperature=REAL BIG=DINT[10000] "

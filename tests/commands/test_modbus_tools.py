@@ -41,7 +41,9 @@ def poller(server: Server) -> Poller:
     return Poller("plc", host=host, port=int(port), rate=0.05, timeout_s=20.0)
 
 
-def test_the_readmes_poll_lines_write_and_then_say_what_changes() -> None:
+def test_the_readmes_poll_lines_write_and_then_say_what_changes(
+    request: pytest.FixtureRequest,
+) -> None:
     with Server("127.0.0.1:0", "40001-40100=99") as server:
         address = server.address.replace("127.0.0.1", "")
         process = subprocess.Popen(
@@ -51,6 +53,7 @@ def test_the_readmes_poll_lines_write_and_then_say_what_changes() -> None:
             text=True,
         )  # fmt: skip
         assert process.stderr is not None
+        request.addfinalizer(process.kill)
         lines = [process.stderr.readline() for _ in range(100)]
         pattern = (
             r"\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} MainThread root     WARNING  main       "

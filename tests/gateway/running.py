@@ -124,6 +124,9 @@ class RunningGateway:
 
         text = text.replace("{demo}/line", str(self.folder / "line"))
         text = text.replace('"demo/line"', f'"{self.folder / "line"}"')
+        text = text.replace(
+            'timeout = "300ms"', 'timeout = "1s"'
+        )  # a simulator may be kept waiting
         return _ADDRESS.sub(port, text)
 
     def address(self, shipped: int) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cpppod.commands.cpppoctl import actions
 from cpppod.commands.cpppoctl import command as cpppoctl
 from tests.gateway.running import RunningGateway, children, eventually, is_alive, kill
 from tests.patience import PATIENCE_S, within
@@ -59,8 +60,9 @@ def test_signal_stops_everything_and_leaves_nothing(
 
 
 def test_cpppoctl_stop_returns_when_all_processes_have_ended(
-    small: RunningGateway, capsys: pytest.CaptureFixture[str]
+    small: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(actions, "STOP_S", PATIENCE_S)
     small.start(configuration=SMALL)
     pids = pids_of(small)
     assert cpppoctl.main(["--socket", str(small.runtime), "stop"]) == 0

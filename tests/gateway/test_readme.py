@@ -60,20 +60,37 @@ def test_the_tours_commands_answer_as_shown(
         "CPPPOD_SOCKET": str(gateway.runtime / "control.sock"),
         "COLUMNS": "160",
     }
-    ran = subprocess.run(
-        ["bash", "-c", here(command, gateway) + " 2>&1"],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env=environment,
-        check=False,
+
+    told = [""]
+
+    def as_shown() -> bool:
+        ran = subprocess.run(
+            ["bash", "-c", here(command, gateway) + " 2>&1"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            env=environment,
+            check=False,
+        )
+        told.append(ran.stdout)
+        return missing(shown, told[-1]) is None
+
+    eventually(  # a device that was kept waiting is uncertain until it is polled again
+        as_shown,
+        say=lambda: f"{missing(shown, told[-1])!r} in:\n{told[-1]}",
     )
-    came = [shape(line) for line in ran.stdout.splitlines()]
+
+
+def missing(shown: list[str], told: str) -> str | None:
+    """The first of the lines shown that is not among those told, in their order."""
+    came = [shape(line) for line in told.splitlines()]
     for line in (shape(line) for line in shown if line != "..."):
         while came and not came[0].startswith(line):  # a device may have an error to tell of
             del came[0]
-        assert came, f"{line!r} in:\n{ran.stdout}"
+        if not came:
+            return line
         del came[0]
+    return None
 
 
 def test_the_tours_program_gets_updates(gateway: RunningGateway) -> None:

@@ -81,7 +81,7 @@ address = "127.0.0.1:15020"
 [[device.slow.group]]
 name = "g"
 period = "20s"
-max_age = "1s"
+max_age = "5s"  # younger when a busy machine reads again what it wrote
 tags = [{ name = "level", address = 40040, type = "UINT", writable = true }]
 """
 

@@ -377,7 +377,7 @@ with logger(sys.argv[1]) as history:
 CPPPO_READS = """
 import json, sys, time
 from cpppo.history import loader
-history = loader(sys.argv[1], historical=1400000000.0, basis=time.time(), factor=1000)
+history = loader(sys.argv[1], historical=1400000000.0, basis=time.time() + 2, factor=1000)
 while history:
     for event in history.load()[1]:
         print(json.dumps([event["timestamp"].value, event["values"]]))
