@@ -63,14 +63,29 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin"
 
 
-def test_the_wheel_has_the_configuration_and_every_package(wheel: Path) -> None:
+PLACES = {  # folder of the checkout -> where the wheel has it
+    "cpppod": "cpppod",
+    "workers": "cpppod/workers",
+    "protocols": "cpppod/protocols",
+    "etc": "cpppod/etc",
+}
+FOR_READERS = {".md"}  # of the sources, not of the program
+
+
+def in_the_tree() -> set[str]:
+    """Names that the wheel should have: every module of ours, and all data beside them."""
+    return {
+        f"{package}/{path.relative_to(ROOT / folder)}"
+        for folder, package in PLACES.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in FOR_READERS
+    }
+
+
+def test_the_wheel_has_every_module_and_all_data_of_the_tree_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for path in (ROOT / "etc").rglob("*.toml"):
-        assert f"cpppod/etc/{path.relative_to(ROOT / 'etc')}" in names
-    for folder, package in (("workers", "cpppod/workers"), ("protocols", "cpppod/protocols")):
-        for path in (ROOT / folder).rglob("*.py"):
-            assert f"{package}/{path.relative_to(ROOT / folder)}" in names
-    assert not [name for name in names if name.startswith(("workers/", "protocols/", "tests/"))]
+    packed = {name for name in names if ".dist-info/" not in name}
+    assert packed == in_the_tree()
 
 
 def test_it_is_imported_from_where_it_was_installed(environment: Path, tmp_path: Path) -> None:
