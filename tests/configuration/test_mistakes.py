@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 import tempfile
 import tomllib
 from pathlib import Path
@@ -79,3 +81,21 @@ def test_any_value_anywhere_is_understood_or_refused(
             found = error.problems
         assert all(problem.file == str(file) for problem in found)
         assert all(len(str(problem)) < 2000 for problem in found)
+
+
+def test_a_store_whose_package_is_not_installed_is_refused_with_what_to_install(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "plant.toml"
+    path.write_text('[history]\nstore = "postgresql"\ndsn = "postgresql://db/plant"\n')
+    code = (
+        "import sys; sys.modules['psycopg'] = None  # as where it is not installed\n"
+        "from cpppod.commands.cpppod import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", code, "--check", str(path)]
+    ran = subprocess.run(words, capture_output=True, text=True)
+    assert ran.returncode == 1
+    wanted = "expected psycopg installed: pip install 'cpppod[postgresql]'"
+    assert ran.stderr.splitlines()[0] == f"{path}: history.store: 'postgresql': {wanted}"
+    path.write_text(f"{path.read_text()}enabled = false\n")
+    assert subprocess.run(words, capture_output=True).returncode == 0

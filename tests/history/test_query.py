@@ -1,6 +1,8 @@
 """Questions to stores from Python, and recordings moved between stores and history files."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +187,14 @@ def test_accesses_recorded_by_enip_historize_are_tags(tmp_path: Path) -> None:
         file.write({"read": [0, 1]}, now=T0 + 1, serial=["SCADA", [2, 3]])
     found = [moment.samples for moment in moments(str(tmp_path / "plc.hst"))]
     assert found == [{"SCADA[2-3]": ([0, 1], 0)}] * 2
+
+
+def test_a_store_whose_package_is_not_installed_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['psycopg'] = None  # as where it is not installed\n"
+        "from cpppod.history.query import StoreError, history\n"
+        "try: history('postgresql://127.0.0.1:1/plant')\n"
+        "except StoreError as error: print(error)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "postgresql needs psycopg installed: pip install 'cpppod[postgresql]'\n"
