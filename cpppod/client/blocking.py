@@ -145,12 +145,20 @@ class Connector(SessionClient):
         sharing.check()
         timeout = None if pipeline.timeout_s == inf else pipeline.timeout_s
         steps = progress(pipeline, self, eager=eager)
+        step: Exchange | str | None
         try:
             while True:
                 with sharing.lock:
-                    sharing.admit(timeout)
+                    if sharing.holder:
+                        sharing.admit(timeout)
                     seen = sharing.arrivals
-                    step = self._next(steps)
+                    try:
+                        step = next(steps, END)
+                    except BaseException as error:
+                        self.end_if_interrupted(error)
+                        raise
+                    if isinstance(step, Exchange):
+                        self.learn(step)
                 if step is None:
                     self.pump(None, seen)
                 elif isinstance(step, Exchange):
@@ -160,19 +168,6 @@ class Connector(SessionClient):
         finally:
             with sharing.lock:
                 steps.close()
-
-    def _next(self, steps: Iterator[Exchange | None]) -> Exchange | str | None:
-        """The next exchange that is over, None to wait, or END (with the lock held)."""
-        try:
-            step = next(steps, END)
-        except Exception:
-            raise
-        except BaseException:
-            self.abort("interrupted")
-            raise
-        if isinstance(step, Exchange):
-            self.learn(step)
-        return step
 
     def issue(self, pipeline: Pipeline) -> None:
         """Have the pipeline send what it may, and write that (called by `progress`)."""

@@ -194,11 +194,14 @@ class Client:
             try:
                 issue()
                 self.flush()
-            except Exception:
+            except BaseException as error:
+                self.end_if_interrupted(error)
                 raise
-            except BaseException:
-                self.abort("interrupted")
-                raise
+
+    def end_if_interrupted(self, error: BaseException) -> None:
+        """Something was interrupted that must be done whole: nobody knows what has been sent."""
+        if not isinstance(error, Exception):
+            self.abort("interrupted")
 
     def forget(self, owner: object) -> None:
         """Nobody waits for the reply to the requests of `owner` any more."""
@@ -271,9 +274,12 @@ class Client:
             raise CommunicationCeased(error.errno, error.strerror or str(error)) from error
 
     def _write(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._unsent:
-                del self._unsent[: self._socket.send(self._unsent)]
+        unsent = self._unsent
+        try:
+            while unsent:
+                del unsent[: self._socket.send(unsent)]
+        except BlockingIOError:
+            return
 
     def pump(self, timeout: float | None, seen: int | None = None) -> None:
         """Wait up to `timeout` seconds for bytes, and hand the answers in them to their owners.
@@ -296,13 +302,17 @@ class Client:
                     self._take(readable=False)
                 return
             sharing.reading = sharing.reading or reads
-        readable = False
+        own = [self._socket]
+        readable: Any = ()
         try:
-            readable = self._select(timeout, reads=reads, writes=writes)
+            readable = select.select(own if reads else (), own if writes else (), (), timeout)[0]
+        except (OSError, ValueError):
+            readable = own if reads else ()  # closed meanwhile: reading will say so
         finally:
             with sharing.lock:
-                sharing.reading = sharing.reading and not reads
-                self._take(readable=readable)
+                if reads:
+                    sharing.reading = False
+                self._take(readable=bool(readable))
                 sharing.tell()
 
     def _until_due(self, timeout: float | None) -> float | None:
@@ -312,15 +322,6 @@ class Client:
             return timeout
         left = max(0.0, due - time.monotonic())
         return left if timeout is None else min(left, timeout)
-
-    def _select(self, timeout: float | None, *, reads: bool, writes: bool) -> bool:
-        """Whether there is something to read, or the socket is gone."""
-        own = [self._socket]
-        try:
-            readable, _, _ = select.select(own if reads else [], own if writes else [], [], timeout)
-        except (OSError, ValueError):
-            return reads  # closed meanwhile: reading will say so
-        return bool(readable)
 
     def _take(self, *, readable: bool) -> None:
         """Read what is there, write what is left, give up what is overdue, hand out the answers."""

@@ -22,6 +22,7 @@ class Sharing:
         lock: held while the session is touched; reentrant.
         arrivals: counts how often answers were handed out; look at it before looking for an answer.
         reading: whether a thread waits for the socket; the others leave it alone.
+        holder: the thread inside `with connection:`, 0 for none.
     """
 
     def __init__(self) -> None:
@@ -30,8 +31,9 @@ class Sharing:
         self.reading = False
         self._told = threading.Condition(self.lock)
         self._process = os.getpid()
-        self._holder = 0
+        self.holder = 0
         self._depth = 0
+        self._waiting = 0  # threads that `tell` has to wake
 
     @property
     def inherited(self) -> bool:
@@ -55,25 +57,37 @@ class Sharing:
         Raises:
             ReplyTimeout: one still is after `timeout` seconds.
         """
-        if self._holder and not self._told.wait_for(self._free, timeout):
+        if self.holder and not self._wait_for_turn(timeout):
             raise ReplyTimeout("another thread holds the connection")
 
+    def _wait_for_turn(self, timeout: float | None) -> bool:
+        self._waiting += 1
+        try:
+            return self._told.wait_for(self._free, timeout)
+        finally:
+            self._waiting -= 1
+
     def _free(self) -> bool:
-        return self._holder in (0, threading.get_ident())
+        return self.holder in (0, threading.get_ident())
 
     def tell(self) -> None:
         """Answers were handed out, or the connection is closed (with `lock` held)."""
         self.arrivals += 1
-        self._told.notify_all()
+        if self._waiting:
+            self._told.notify_all()
 
     def wait(self, timeout: float | None) -> None:
         """Wait to be told, up to `timeout` seconds (with `lock` held)."""
-        self._told.wait(timeout)
+        self._waiting += 1
+        try:
+            self._told.wait(timeout)
+        finally:
+            self._waiting -= 1
 
     def __enter__(self) -> None:
         with self.lock:
-            self._told.wait_for(self._free)
-            self._holder = threading.get_ident()
+            self._wait_for_turn(None)
+            self.holder = threading.get_ident()
             self._depth += 1
 
     def __exit__(
@@ -85,5 +99,5 @@ class Sharing:
         with self.lock:
             self._depth -= 1
             if not self._depth:
-                self._holder = 0
+                self.holder = 0
                 self._told.notify_all()

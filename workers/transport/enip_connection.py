@@ -345,8 +345,7 @@ class OriginatorConnection(asyncio.Protocol):
         Raises:
             as `results`.
         """
-        async with contextlib.aclosing(self.results(pipeline)) as exchanges:
-            return [exchange async for exchange in exchanges]
+        return [exchange async for exchange in self.results(pipeline)]
 
     async def results(
         self, pipeline: Pipeline, *, eager: bool = True

@@ -91,7 +91,7 @@ class Pipeline:
         self.requests = 0
         self.sent = 0
         self._limit = 0xFFFF if multiple is True else int(multiple)
-        self._rooms: dict[Carrier, MessageBudget] = {}
+        self._budget = carrier.budget
         self._source: Iterator[Exchange] | None = iter(exchanges)
         self._held: Part | None = None
         self._exclusive: Exchange | None = None
@@ -206,22 +206,19 @@ class Pipeline:
             return [], False
         if not self._limit or not part.exchange.mergeable:
             return [part], False
-        room = self._room(part.exchange)
+        budget = self._budget_of(part.exchange)
         return self._gather(
-            part, MessageBudget(min(self._limit, room.request), min(self._limit, room.reply))
+            part, MessageBudget(min(self._limit, budget.request), min(self._limit, budget.reply))
         )
 
-    def _room(self, exchange: Exchange) -> MessageBudget:
-        carrier = exchange.carrier or self.carrier
-        room = self._rooms.get(carrier)
-        if room is None:
-            room = self._rooms[carrier] = carrier.budget
-        return room
+    def _budget_of(self, exchange: Exchange) -> MessageBudget:
+        carrier = exchange.carrier
+        return self._budget if carrier is None else carrier.budget
 
     def _continued(self) -> Part | None:
         while self._going_on:
             exchange = self._going_on[0]
-            part = exchange.next_part(self._room(exchange))
+            part = exchange.next_part(self._budget_of(exchange))
             if part is not None:
                 return part
             self._going_on.popleft()
@@ -239,7 +236,7 @@ class Pipeline:
         if exchange is None:
             self._source = None
             return None
-        part = exchange.next_part(self._room(exchange))
+        part = exchange.next_part(self._budget_of(exchange))
         assert part is not None, "an exchange begins with a request"
         self.requests += exchange.count
         self._order.append(exchange)
