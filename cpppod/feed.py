@@ -276,7 +276,7 @@ def subscribe(
 
     Raises:
         FeedError: nobody answers there.
-        TimeoutError: no update for `timeout_s` (None waits for ever).
+        TimeoutError: no update for `timeout_s` (None: no limit).
     """
     loop = asyncio.SelectorEventLoop()
     try:

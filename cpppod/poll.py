@@ -48,7 +48,7 @@ def poll(
         proxy_class, address, depth, multiple, timeout, route_path, send_path: the proxy to make ...
         via: ... unless this one is to be used.
         params: names or tags; by default two of a PowerFlex drive.
-        pass_thru: False refuses names that are none of the proxy's parameters, at once.
+        pass_thru: False refuses at once names that the proxy does not know.
 
     Raises:
         UnknownParameter: with `pass_thru=False`.
@@ -177,7 +177,7 @@ async def values(
     backoff_multiplier: float | None = None,
     backoff_max: float | None = None,
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """(parameter, value) for ever, at the pace of `cycle`; each poll runs in a thread.
+    """(parameter, value) without end, at the pace of `cycle`; each poll runs in a thread.
 
     Raises:
         UnknownParameter: with `pass_thru=False`.

@@ -52,7 +52,7 @@ parameter = Parameter
 
 
 class UnknownParameter(LookupError):
-    """A name that is none of the proxy's `PARAMETERS`."""
+    """A name that the proxy's `PARAMETERS` do not have."""
 
 
 class ReadFailed(RuntimeError):

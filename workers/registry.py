@@ -35,7 +35,7 @@ class Registry(Generic[Spec]):
     """The manifests of one kind.
 
     Attributes:
-        failures: name of an entry point -> why it is not here, for whoever asks for it.
+        failures: name of an entry point -> why it is not here, told to those who ask for it.
 
     Args:
         kind: the class of the manifests.

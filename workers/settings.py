@@ -24,7 +24,7 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)")
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB)")
 BYTES = {"B": 1, "kB": 1000, "MB": 1_000_000, "GB": 1_000_000_000}
-LONGEST_S = 10 * 365 * SECONDS["d"]  # a duration beyond ten years is a slip of the pen
+LONGEST_S = 10 * 365 * SECONDS["d"]  # a longer duration is a typing mistake
 INTEGER_TYPES = ("SINT", "INT", "DINT", "LINT", "USINT", "UINT", "UDINT", "ULINT")
 CIP_TYPES = (
     "BOOL",

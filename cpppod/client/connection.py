@@ -53,7 +53,7 @@ class Client:
 
     Args:
         host, port: the target; for a broadcast the network's broadcast address.
-        timeout: seconds to connect, and the default for replies; None waits for ever.
+        timeout: seconds to connect, and the default for replies; None waits without limit.
         udp, broadcast: datagrams instead of a connection; from whoever answers.
         source_address: local address (and port) to send from: `"10.0.0.5"`, `"10.0.0.5:0"`,
             or (address, port).

@@ -50,7 +50,7 @@ class ConnectorCore:
     Attributes:
         protocol: the encapsulation session.
         route: how unconnected requests are wrapped; `carrier` is how requests travel now.
-        timeout: seconds for a reply where a call names none; None waits for ever.
+        timeout: seconds for a reply where a call names none; None waits without limit.
         layouts: structures by handle, `types` by encoded path, as far as the target told them.
         packets: requests of packets that come again (`multiple`).
     """

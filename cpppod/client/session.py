@@ -239,7 +239,11 @@ class SessionClient(Client, ConnectorCore):
     def connected_send(
         self, request: bytes | Operation, timeout: float | None = None, **how: Any
     ) -> None:
-        """Send a request made with `send=False`, or as bytes, over the class 3 connection."""
+        """Send a request made with `send=False`, or as bytes, over the class 3 connection.
+
+        Raises:
+            EncodeError: no class 3 connection is open, or the request cannot be said.
+        """
         if self.carrier.connection is None:
             raise EncodeError("no class 3 connection is open", status=0x07)
         self._send_single(request, self.carrier, timeout, how)

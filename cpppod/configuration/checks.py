@@ -20,7 +20,7 @@ NUMBERS = (*INTEGER_TYPES, "REAL", "LREAL")
 RANGE = re.compile(r"(\d{1,5})/(\d{1,3})-(\d{1,3})")
 LOCAL_TYPE = re.compile(r"([A-Za-z_]\w*)(?:\[\s*(\d+(?:\s*,\s*\d+)*)\s*\])?")
 MAX_DIMENSIONS = 3
-MAX_TAG_ELEMENTS = 1_000_000  # a local tag beyond it is a slip of the pen
+MAX_TAG_ELEMENTS = 1_000_000  # a larger local tag is a typing mistake
 
 
 def tag(keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:

@@ -29,7 +29,7 @@ from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.plant import Worker, from_plain
 from cpppod.workers.outlets.spec import UNKNOWN, roles
 
-KEPT = 2  # generations: the one in force, and the one before for whoever is just reading it
+KEPT = 2  # generations: the one in force, and the one before, which a process may still be reading
 
 
 class Refused(Exception):

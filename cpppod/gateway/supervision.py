@@ -22,7 +22,7 @@ from cpppod.protocols.model.plant import Worker
 from cpppod.workers.outlets.spec import UNKNOWN, roles
 
 STOP_WAIT_S = 2  # SIGTERM to SIGKILL: a worker that needs longer is stuck
-START_RETRIES = 1_000_000_000  # never FATAL: a worker backs off by itself, and for ever
+START_RETRIES = 1_000_000_000  # never FATAL: a worker backs off by itself, without end
 OPEN_FILES = 1024  # supervisord holds four a program
 MAX_SOCKET_PATH = 107  # bytes of sun_path, less its end
 LONGEST_SOCKET_NAME = "supervisor.sock.99999999"  # bound under its pid, then renamed

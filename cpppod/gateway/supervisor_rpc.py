@@ -74,6 +74,9 @@ class Interface:
 
         @param string state   The state, as sd_notify(3) has it
         @return boolean result   Whether it was sent
+
+        Raises:
+            RPCError: not a state, or systemd's socket does not take it.
         """
         self._watch.heard(time.monotonic())
         address = os.environ.get("NOTIFY_SOCKET", "")

@@ -108,7 +108,7 @@ class loader(reader):
         Args:
             limit: at most so many events; the moment is then that of the last one.
             upcoming: a moment of history to go up to, instead of the one that is reached.
-            on_bad_iframe: SUPPRESS, FAIL or RAISE where the first record of all is none.
+            on_bad_iframe: SUPPRESS, FAIL or RAISE where the very first record cannot be understood.
             on_bad_data: likewise for any other.
 
         Raises:

@@ -66,7 +66,7 @@ class logger:
         precision: int = 3,
     ) -> None:
         if compress and compress not in COMPRESSIONS:
-            raise ValueError(f"compress: {compress!r} is none of {', '.join(COMPRESSIONS)}")
+            raise ValueError(f"compress: {compress!r} is not one of {', '.join(COMPRESSIONS)}")
         self.path = Path(path)
         self.bufsize = bufsize
         self.rotate_bytes, self.rotate_s, self.keep = rotate_bytes, rotate_s, keep

@@ -101,7 +101,7 @@ class Player:
         self.late_s = 0.0
 
     async def run(self) -> None:
-        """Play to the end, or for ever in a loop."""
+        """Play to the end, or in an endless loop."""
         began = self._monotonic()
         while True:
             last_us = first_us = None
@@ -157,7 +157,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def moment_us(text: str) -> int:
-    """Microseconds since 1970 of what `timestamp` takes; local time is to name its zone."""
+    """Microseconds since 1970 of what `timestamp` takes; local time is to name its zone.
+
+    Raises:
+        ArgumentTypeError: not a date and time.
+    """
     try:
         return round(timestamp(text).value * 1e6)
     except ValueError as error:
@@ -165,7 +169,11 @@ def moment_us(text: str) -> int:
 
 
 def span_us(text: str) -> int:
-    """Microseconds of `1h30m`."""
+    """Microseconds of `1h30m`.
+
+    Raises:
+        ArgumentTypeError: not a duration.
+    """
     try:
         return round(parse_seconds(text) * 1e6)
     except ValueError as error:

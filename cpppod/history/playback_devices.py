@@ -31,7 +31,7 @@ def parse_registers(texts: Sequence[str]) -> dict[str, Register]:
     """The registers of `TAG=ADDRESS[:TYPE]` texts, or of files with one a line.
 
     Raises:
-        PlaybackError: one of them is none.
+        PlaybackError: one of them is not TAG=ADDRESS.
     """
     found: dict[str, Register] = {}
     for text in texts:

@@ -154,7 +154,7 @@ def history(url: str, gateway: str | None = None) -> History:
         gateway: whose history, with what that one adopted; None: whatever is there.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is no store.
     """
     return History(url, gateway)
 

@@ -40,7 +40,11 @@ class LoopThread:
         self._thread.start()
 
     def call(self, work: Callable[[], Awaitable[_Result]], timeout_s: float = CALL_S) -> _Result:
-        """The result of a coroutine that runs there."""
+        """The result of a coroutine that runs there.
+
+        Raises:
+            PlcOffline: no answer within `timeout_s`. What the coroutine raises passes through.
+        """
 
         async def run() -> _Result:
             return await work()
@@ -161,7 +165,11 @@ class Client:
                 raise PlcOffline(f"{self.address}: {error.text}") from None
 
     async def give_way(self) -> None:
-        """Between two requests of a long `use`: let whoever waits go first."""
+        """Between two requests of a long `use`: let whoever waits go first.
+
+        Raises:
+            CancelledError: the task was cancelled meanwhile; it has the turn again.
+        """
         assert self._lock is not None
         self._lock.release()
         cancelled = False

@@ -83,7 +83,11 @@ def read_controllers(path: str, base: Settings) -> list[Simulator]:
 
 
 def controllers(table: Mapping[str, Any], base: Settings) -> list[Simulator]:
-    """The controllers of one `[[controller]]` table: one for each of its addresses."""
+    """The controllers of one `[[controller]]` table: one for each of its addresses.
+
+    Raises:
+        TagError: an unknown key, or a tag that cannot be declared.
+    """
     known = {item.name for item in fields(Settings)} - {"structures", "attribute_class", "limits"}
     changes: dict[str, Any] = {}
     for key, value in table.items():

@@ -51,7 +51,7 @@ def parse_declaration(text: str, structures: Mapping[str, Structure] | None = No
     """The tag that `text` declares.
 
     Raises:
-        TagError: malformed, an unknown type, or a size that is none.
+        TagError: malformed, an unknown type, or a size that is not a number.
     """
     found = _DECLARATION.match(text.strip())
     if not found:
@@ -132,7 +132,7 @@ def parse_movement(text: str, find: Callable[[str], Variable]) -> Movement:
     for pair in pairs:
         key, _, value = pair.partition("=")
         if key.strip() not in settings:
-            raise TagError(f"--move {text!r}: {key!r} is none of {', '.join(settings)}")
+            raise TagError(f"--move {text!r}: {key!r} is not one of {', '.join(settings)}")
         try:
             settings[key.strip()] = float(value)
         except ValueError:

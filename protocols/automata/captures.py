@@ -87,7 +87,7 @@ class Captures:
         """Start and end of every capture in `sentence`; None for one that took no part.
 
         Raises:
-            ValueError: `sentence` is none of this expression.
+            ValueError: `sentence` is not of this expression's language.
         """
         if not self.compiled.accepts(sentence):
             raise ValueError(f"not a sentence of {self.expression!r}")
@@ -99,7 +99,7 @@ class Captures:
         """What every capture took of `sentence`.
 
         Raises:
-            ValueError: `sentence` is none of this expression.
+            ValueError: `sentence` is not of this expression's language.
         """
         return {
             name: None if span is None else sentence[slice(*span)]

@@ -145,7 +145,10 @@ class Run:
     def feed(self, data: Data, start: int = 0, end: int | None = None) -> int:
         """Take symbols of `data` from `start` to `end`; how many were taken.
 
-        All of them, or `ended` is true and the rest is for whoever comes next.
+        All of them, or `ended` is true and the rest is left for the next reader.
+
+        Raises:
+            TypeError: text for a machine that reads bytes, or the other way round.
         """
         if isinstance(data, memoryview):
             data, start, end = data[start:end].tobytes(), 0, None

@@ -41,7 +41,11 @@ class Fragments:
         self._utf8 = utf8
 
     def position(self) -> int:
-        """A new position."""
+        """A new position.
+
+        Raises:
+            LimitExceeded: the expression needs more than `MAXIMUM_POSITIONS`.
+        """
         if len(self.empty) >= MAXIMUM_POSITIONS:
             raise LimitExceeded(
                 f"more than {MAXIMUM_POSITIONS} positions", expression=self._expression

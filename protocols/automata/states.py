@@ -234,7 +234,11 @@ class state:
         return REFUSAL if refused else None
 
     def process(self, source: Peeking, machine: Any, path: str, data: Any) -> None:
-        """What entering the state does to source and data."""
+        """What entering the state does to source and data.
+
+        Raises:
+            NonTerminal: what the state needs is not there.
+        """
 
     def _find(self, symbol: Any) -> tuple[bool, Any]:
         if symbol is None:

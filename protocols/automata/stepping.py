@@ -51,6 +51,11 @@ class Stepping:
         self._idle_since = -1
 
     def steps(self, machine: MachineState, path: str, ending: int | None) -> Steps:
+        """The steps of a machine from its start on, those of machines inside it too.
+
+        Raises:
+            MachineInUse: it is being run already.
+        """
         if machine._running:
             raise MachineInUse(
                 f"{machine.own_name} is being run: a machine runs in one place at a time"

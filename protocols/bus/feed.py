@@ -154,6 +154,9 @@ def mark_unjournalled(payload: bytes, gateway: str = "") -> bytes:
 
     Args:
         gateway: that it names.
+
+    Raises:
+        EncodeError: it has the flag already.
     """
     if payload[:1] == _ARRAY_OF_10:
         return _ARRAY_OF_11 + payload[1:] + bytes((UNJOURNALLED,))

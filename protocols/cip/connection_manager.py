@@ -95,7 +95,7 @@ class ForwardOpen:
 
     @property
     def triad(self) -> Triad:
-        """What names the connection for ever: serial, vendor, originator serial."""
+        """What identifies the connection: serial, vendor, originator serial."""
         return self.connection_serial, self.originator_vendor, self.originator_serial
 
     @property

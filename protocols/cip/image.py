@@ -276,7 +276,7 @@ class Image:
         now: float,
         repeat: bool = False,
     ) -> bool:
-        """Take in a block; False where it is none of ours or older than what we have.
+        """Take in a block; False where we do not have its group, or have something newer.
 
         `read_at` is the monotonic second at which the whole group was read: members not named were
         confirmed unchanged then. A `repeat` of the block that we have may bring members that were

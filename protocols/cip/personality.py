@@ -99,7 +99,7 @@ def personality(name: str) -> Personality:
     """The personality of that name.
 
     Raises:
-        EncodeError: there is none.
+        EncodeError: there is no personality of that name.
     """
     found = PERSONALITIES.get(name.strip().lower())
     if found is None:

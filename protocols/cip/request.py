@@ -25,7 +25,8 @@ class Origin:
         capacity: bytes of the Message Router reply.
         slack: bytes that a Read Tag reply may have beyond those, for a client that miscounts.
         connected: whether it came over a class 3 connection.
-        depth: wrappers already taken off (Unconnected Send, Multiple Service Packet).
+        may_write: whether the peer may write at all.
+        wrapped, packed: whether it came in an Unconnected Send, in a Multiple Service Packet.
         session: whose connections it may open and close.
     """
 

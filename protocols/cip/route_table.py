@@ -239,7 +239,7 @@ def networks(
     """Networks from CIDR texts.
 
     Raises:
-        EncodeError: a text that is none.
+        EncodeError: a text that is not a route.
     """
     try:
         return tuple(ipaddress.ip_network(source, strict=False) for source in sources)

@@ -4,7 +4,7 @@
     20 6B 24 id [28 i ...] ...                       by symbol instance
     20 68 24 p  20 6B 24 id ...                      a program's tag by instance
 
-`Allotment` gives out ids once and for ever (clients cache them; a moved id would read another tag
+`Allotment` gives out ids that never change (clients cache them; a moved id would read another tag
 with status 0); whoever owns the state directory stores its `plain` form. A removed id answers 0x05.
 """
 
@@ -96,7 +96,11 @@ class Allotment:
         return found
 
     def template(self, key: str) -> int:
-        """The template id of the layout `key`, a new one where it has none yet."""
+        """The template id of the layout `key`, a new one where it has none yet.
+
+        Raises:
+            CipError: no template ids are left.
+        """
         found = self.templates.get(key)
         if found is None:
             number = self._last_template + 1

@@ -82,7 +82,11 @@ def plain_reply(variable: Variable, room: int) -> Reply | None:
 
 
 def read(service: int, reference: Reference, data: bytes, origin: Origin) -> Outcome:
-    """Read Tag (0x4C) or Read Tag Fragmented (0x52)."""
+    """Read Tag (0x4C) or Read Tag Fragmented (0x52).
+
+    Raises:
+        CipError: a request cut short, a count that does not fit, or an injected error.
+    """
     fragmented = service == 0x52
     layout = _COUNT_OFFSET if fragmented else _COUNT
     if len(data) < layout.size:
@@ -563,6 +567,9 @@ def read_modify_write(
     """Read-Modify-Write (0x4E) of the first bytes of an element, or all of them.
 
     pycomm3 sends an AND mask of 8 bytes whatever the size.
+
+    Raises:
+        CipError: masks of another size, a tag that has no bits, or one that may not be written.
     """
     if len(data) < 2:
         raise short()

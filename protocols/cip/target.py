@@ -139,7 +139,11 @@ class Target:
         self.classes[item.class_id] = item
 
     def add_tag(self, variable: Variable, address: tuple[int, int, int] | None = None) -> None:
-        """Take in a tag, at `address` (class, instance, attribute) or the Message Router's next."""
+        """Take in a tag, at `address` (class, instance, attribute) or the Message Router's next.
+
+        Raises:
+            EncodeError: the name or the address is taken.
+        """
         known = self.image.variables.get(variable.name.casefold())
         if known is not None and known is not variable:
             raise EncodeError(f"tag {variable.name} twice", status=0)

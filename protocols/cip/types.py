@@ -189,7 +189,11 @@ class LogixString(DataType):
         return b"".join(parts)
 
     def unpack(self, data: bytes | bytearray | memoryview, count: int | None = None) -> list[Any]:
-        """The first `count` strings; a length beyond the capacity is cut to it."""
+        """The first `count` strings; a length beyond the capacity is cut to it.
+
+        Raises:
+            CipError: fewer than `count` strings are there.
+        """
         available = len(data) // self.size
         if count is None:
             count = available
@@ -242,7 +246,7 @@ def by_name(name: str) -> DataType:
     """The type of that name, in any case.
 
     Raises:
-        EncodeError: there is none.
+        EncodeError: there is no such type.
     """
     found = BY_NAME.get(name.upper())
     if found is None:

@@ -46,7 +46,7 @@ class ItemType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item; `type` stays a bare int where it is none of `ItemType`."""
+    """One item; `type` stays a bare int where `ItemType` does not have it."""
 
     type: int
     data: bytes = b""

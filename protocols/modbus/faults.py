@@ -103,7 +103,7 @@ def parse_fault(text: str) -> Fault:
     """The fault that `text` describes.
 
     Raises:
-        EncodeError: there is no such fault, or its argument is none.
+        EncodeError: there is no such fault, or its argument cannot be understood.
     """
     head, *options = text.strip().split(",")
     kind, _, argument = head.partition(":")

@@ -53,7 +53,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a device bears, and where reads must not cross.
+    """What a device allows, and where reads must not cross.
 
     Attributes:
         registers, bits: most cells of one read.

@@ -290,9 +290,8 @@ class Bus:
         """A DEALER connected to `name` in the folder, or to `endpoint`.
 
         Args:
-            queue_while_away: keep what is sent while nobody is there (values), rather than refuse
-            it
-                at once (requests, which have deadlines).
+            queue_while_away: keep what is sent while nobody is there (values), instead of refusing
+                it at once (requests, which have deadlines).
             named: show the ROUTER this process's identity; one such socket for each ROUTER.
         """
         socket = self._socket(zmq.DEALER, send_queue=queue)
@@ -477,7 +476,7 @@ class Bus:
         self._locks.append(descriptor)
 
 
-# A bus that nobody closed: its context, collected as garbage, would wait for its sockets for ever.
+# A bus that nobody closed: its context, collected as garbage, would wait for its sockets.
 _open: list[Bus] = []
 
 

@@ -245,7 +245,7 @@ def text(arguments: dict[str, Any], key: str, verb: str) -> str:
     """The string argument `key`.
 
     Raises:
-        Refusal: there is none.
+        Refusal: it is missing.
     """
     value = arguments.get(key)
     if not isinstance(value, str) or not value:
@@ -257,7 +257,7 @@ def names(arguments: dict[str, Any], key: str, verb: str) -> list[str]:
     """The list of strings in the argument `key`.
 
     Raises:
-        Refusal: there is none, or it is too long.
+        Refusal: it is missing, or too long.
     """
     value = arguments.get(key)
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):

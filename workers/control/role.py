@@ -140,7 +140,11 @@ class Control:
         return Report(overdue=overdue, metrics=metrics, extra=extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
-        """Control has no commands of its own: it is the one who gives them."""
+        """Control has no commands of its own: it is the one who gives them.
+
+        Raises:
+            CommandError: always.
+        """
         raise CommandError(f"{verb}: not a command of control")
 
     def _on_worker(self, frames: list[bytes]) -> None:
@@ -176,7 +180,7 @@ class Control:
             self._requests.reply(message)
 
     async def _write_tags(self, device: str, source: str, writes: list[Any]) -> WriteReply:
-        """The owner's reply to a write; one that says so where there is none."""
+        """The owner's reply to a write; a failure where the owner does not answer."""
         request = WriteRequest(0, device, source, 0, writes)
         try:
             reply = await self._requests.ask(request, WRITE_S)

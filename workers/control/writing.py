@@ -70,7 +70,7 @@ def value_of(given: Any, cip_type: str) -> Any:
     """`given` as a value of `cip_type`.
 
     Raises:
-        NotWritable: it is none.
+        NotWritable: it is not a value of that type.
     """
     if cip_type == "BOOL":
         return _boolean(given)

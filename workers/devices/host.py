@@ -303,7 +303,11 @@ class DeviceHost:
         return report
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
-        """`pause`, `resume`, `device` with the name of a device."""
+        """`pause`, `resume`, `device` with the name of a device.
+
+        Raises:
+            CommandError: another verb, or a device that is not here.
+        """
         if verb not in ("pause", "resume", "device"):
             raise CommandError(f"{verb}: this worker knows pause, resume and device")
         name = str(arguments.get("name") or arguments.get("device") or "")

@@ -26,7 +26,11 @@ class OwnedConnection:
         self._file: int | None = None
 
     async def open(self) -> None:
-        """Take the lock, then connect."""
+        """Take the lock, then connect.
+
+        Raises:
+            DeviceError: another process holds the lock, or the device is not there.
+        """
         if self._file is None:
             try:
                 self._file = _lock(self._path)

@@ -76,7 +76,7 @@ def make_link(plan: WirePlan, blocking: Blocking) -> Any:
     """The link of a shared wire, not opened yet.
 
     Raises:
-        ValueError: its address is none.
+        ValueError: its address cannot be understood.
     """
     timeout_s = max(device.timeout_s for device in plan.devices.values())
     if plan.line is not None:

@@ -51,7 +51,8 @@ class Exchange:
     Attributes:
         epoch: this feed's own.
         values: samples in blocks passed on; `blocks`: those blocks.
-        lost: publisher -> messages that never came; `dropped`: reason -> messages not passed on.
+        publishers: by id, with what each has `lost`: messages that never came.
+        dropped: reason -> messages not passed on.
         due: some publisher has to repeat: `tick` now, do not wait for the next.
     """
 

@@ -124,7 +124,11 @@ class Feed:
         return Report(overdue=overdue, metrics=metrics, extra=extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
-        """The feed has no commands of its own."""
+        """The feed has no commands of its own.
+
+        Raises:
+            CommandError: always.
+        """
         raise CommandError(f"{verb}: not a command of the feed")
 
     def _open_public(self, exchange: Exchange) -> None:

@@ -67,7 +67,7 @@ def kind_of(name: str, known: Mapping[str, Structure]) -> Kind:
     """The type of that name: elementary, predefined or declared.
 
     Raises:
-        EncodeError: there is none.
+        EncodeError: there is no such type.
     """
     folded = name.strip().casefold()
     return (
@@ -223,7 +223,7 @@ def route_target(base: Target, device: str) -> Target | None:
 
 
 def _fields(allotment: Allotment, device: str, tags: Sequence[Tag]) -> list[tuple[str, Kind, int]]:
-    """The members of a device's structure, each for ever at the place where it first came.
+    """The members of a device's structure, each at the place where it first came, which never changes.
 
     Clients go on decoding by the template that they know, so a reload neither puts a member between
     others nor moves those behind one that goes: it leaves a hidden member, to which it may return.

@@ -10,7 +10,7 @@
     left when asked to             0            0
 
 Killed workers come back at once unless they die young; those that crash wait min(30 s, 0.5 x 2^n),
-for ever: there is no final give-up.
+without end: nothing ever gives up.
 """
 
 import os

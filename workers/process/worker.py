@@ -42,7 +42,7 @@ from cpppod.workers.bus.zeromq import Bus, BusError
 from cpppod.workers.process.crashes import HEALTHY_S, YOUNG_S, CrashCounter
 from cpppod.workers.process.io_thread import IoThread
 
-BEAT_S = 0.5  # docs/control.md promises it; the watchdog bears nine that are late
+BEAT_S = 0.5  # docs/control.md promises it; the watchdog tolerates nine late ones
 PREPARING_BEAT_S = 0.1  # at the start, for a moment: who waits for the gateway hears of it sooner
 STOP_S = 1.5  # for role.run() to end; supervisord kills after stopwaitsecs=2
 BEAT_QUEUE = 16  # beats kept for a control that is away: older ones say nothing
@@ -378,7 +378,7 @@ def set_log_level(level: str) -> str:
 
 
 def decode_or_count(frames: list[bytes], counters: Any) -> Message | None:
-    """The message in the last frame; None, and counted as malformed, if it is none of ours."""
+    """The message in the last frame; None, and counted as malformed, if it is not a message of ours."""
     try:
         return decode(frames[-1])
     except DecodeError:
@@ -387,7 +387,7 @@ def decode_or_count(frames: list[bytes], counters: Any) -> Message | None:
 
 
 def decode_all_or_count(frames: list[bytes], counters: Any) -> list[Message]:
-    """The messages in the last frame; none, and counted as malformed, if one is none of ours."""
+    """The messages in the last frame; none, and counted as malformed, if one is not a message of ours."""
     try:
         return decode_all(frames[-1])
     except DecodeError:

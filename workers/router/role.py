@@ -277,7 +277,7 @@ def ways_of(worker: Worker) -> list[RouteEntry]:
     """The routes of these settings.
 
     Raises:
-        EncodeError: a pattern or a network that is none, or a device that is not there.
+        EncodeError: a pattern or a network that cannot be understood, or an unknown device.
     """
     devices = {device.name for device in worker.devices} | set(worker.owners)
     ways = []

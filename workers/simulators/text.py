@@ -235,7 +235,7 @@ class Connection:
         self._out(self._instrument.answer(data))
 
     async def speak(self, period_s: float) -> None:
-        """Say what the instrument says by itself, for ever."""
+        """Say what the instrument says by itself, without end."""
         while True:
             self._out(self._instrument.say(time.monotonic()))
             await asyncio.sleep(period_s)

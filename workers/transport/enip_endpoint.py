@@ -279,7 +279,7 @@ class Endpoint:
         perform: does what leaves the process; calls its second argument with the result, once.
         delay: seconds to hold each reply back, asked per write, or None.
         rejected: refusals by reason; `accepted` counts connections.
-        write_allowed: which addresses may write.
+        may_write: whether an address may write.
     """
 
     def __init__(

@@ -119,7 +119,7 @@ class Forwarder(asyncio.Protocol):
             self._transport.abort()
 
     def _take_plain(self, data: bytes) -> int:
-        """Hand out whole replies of the usual form; the offset of the first that is none."""
+        """Hand out whole replies of the usual form; the offset of the first that is not."""
         at, size = 0, len(data)
         while size - at > _MESSAGE_AT:
             command, length, _session, status, context, _options = HEADER.unpack_from(data, at)

@@ -54,7 +54,7 @@ class Entity(Protocol):
         """One attribute, also `attribute[3]`.
 
         Raises:
-            Refused: there is none.
+            Refused: there is no such attribute.
         """
 
     async def set(self, command: str, value: str) -> Any:
@@ -115,7 +115,7 @@ class WebApi:
         return _rendered(await self._answer(asked), media)
 
     def _stranger(self, request: Request) -> str:
-        """Why this request is none of ours, "" where it is."""
+        """Why this request is not for us, "" where it is."""
         if not self._loopback:
             return ""
         host = request.url.hostname or ""
@@ -222,7 +222,7 @@ def as_current(current: Any, text: str) -> Any:
     """`text` as a value of the type that `current` has.
 
     Raises:
-        Refused: it is none.
+        Refused: it is not a value of that kind.
     """
     try:
         if isinstance(current, bool):

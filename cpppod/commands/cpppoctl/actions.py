@@ -54,7 +54,11 @@ def add_commands(add: Add) -> None:
 
 
 def assignment(text: str) -> list[str]:
-    """TAG and VALUE of a command-line argument."""
+    """TAG and VALUE of a command-line argument.
+
+    Raises:
+        ArgumentTypeError: it is not of the form TAG=VALUE.
+    """
     tag, equals, given = text.partition("=")
     if not equals or not tag:
         raise argparse.ArgumentTypeError(f"{text!r} is not TAG=VALUE")
@@ -137,7 +141,11 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
 
 
 def stop(gateway: ControlClient, given: argparse.Namespace) -> int:
-    """`cpppoctl stop`: returns when supervisord has ended, which ends last."""
+    """`cpppoctl stop`: returns when supervisord has ended, which ends last.
+
+    Raises:
+        ControlError: it still runs after `STOP_S`, or control did not do it.
+    """
     answer = gateway.ask("stop")
     deadline = time.monotonic() + STOP_S
     while _is_alive(answer["pid"]):
@@ -148,7 +156,11 @@ def stop(gateway: ControlClient, given: argparse.Namespace) -> int:
 
 
 def identity(gateway: ControlClient, given: argparse.Namespace) -> int:
-    """`cpppoctl gateway [adopt ID]`."""
+    """`cpppoctl gateway [adopt ID]`.
+
+    Raises:
+        ControlError: no id to adopt was given, or control refused it.
+    """
     if given.action and not given.id:
         raise ControlError("gateway adopt", "no id", "cpppoctl gateway, which lists them")
     answer = gateway.ask("adopt", id=given.id) if given.action else gateway.ask("gateway")

@@ -71,7 +71,11 @@ def play(given: argparse.Namespace) -> int:
 
 
 def moment(text: str) -> int:
-    """Microseconds since 1970 of `10m` (ago), or of an ISO date and time, local unless it says."""
+    """Microseconds since 1970 of `10m` (ago), or of an ISO date and time, local unless it says.
+
+    Raises:
+        ArgumentTypeError: neither a duration nor a date.
+    """
     try:
         return time.time_ns() // 1000 - round(parse_seconds(text) * 1e6)
     except ValueError:
@@ -83,7 +87,11 @@ def moment(text: str) -> int:
 
 
 def step(text: str) -> int:
-    """Microseconds of `1m`; 0 for ""."""
+    """Microseconds of `1m`; 0 for "".
+
+    Raises:
+        ArgumentTypeError: not a duration.
+    """
     try:
         return round(parse_seconds(text) * 1e6)
     except ValueError as error:
@@ -179,7 +187,11 @@ def _print_csv(found: Iterator[list[Any]], columns: list[str]) -> None:
 
 
 def plot(tag: str, means: list[Any], since_us: int, until_us: int) -> list[str]:
-    """The picture, a line each; where there is no value there is nothing drawn."""
+    """The picture, a line each; where there is no value there is nothing drawn.
+
+    Raises:
+        ControlError: there is no number to draw.
+    """
     numbers = [float(each) for each in means if isinstance(each, int | float)]
     if not numbers:
         raise ControlError(tag, "no numbers in that time", "cpppoctl history without --plot")

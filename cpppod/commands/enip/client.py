@@ -110,7 +110,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Carry out what the options ask for."""
+    """Carry out what the options ask for.
+
+    Raises:
+        UsageError: there is nothing to do, or an option cannot be understood.
+    """
     if options.discover:
         return discovered(options)
     host, port = address(options.address)
@@ -144,7 +148,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def list_requests(options: argparse.Namespace) -> list[tuple[str, int]]:
-    """(what, command) of each list that is asked for."""
+    """(what, command) of each list that is asked for.
+
+    Raises:
+        UsageError: `--legacy` is not a number.
+    """
     requests = []
     if options.list_services:
         requests.append(("List Services", 0x0004))

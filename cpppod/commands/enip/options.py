@@ -116,7 +116,7 @@ def address(text: str, default_port: int = PORT) -> tuple[str, int]:
     """(host, port) of `host`, `host:port`, `:port` or "".
 
     Raises:
-        UsageError: the port is none.
+        UsageError: the port is not a number.
     """
     try:
         return socket_address(text, host="localhost", port=default_port)
@@ -125,7 +125,11 @@ def address(text: str, default_port: int = PORT) -> tuple[str, int]:
 
 
 def seconds(text: str) -> float:
-    """A positive number of seconds."""
+    """A positive number of seconds.
+
+    Raises:
+        ArgumentTypeError: it is not above 0.
+    """
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text}: must be above 0")

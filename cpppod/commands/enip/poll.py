@@ -67,7 +67,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Poll until interrupted."""
+    """Poll until interrupted.
+
+    Raises:
+        UsageError: a parameter that the proxy does not know, or an address that is not one.
+    """
     host, port = address(options.address)
     route = route_of(options)
     found = proxy_class(options.gateway)
@@ -101,7 +105,7 @@ def proxy_class(name: str) -> Any:
     """The proxy class called `name`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such class.
     """
     module_name, _, class_name = name.rpartition(".")
     if module_name in ("", "ab", "get_attribute"):

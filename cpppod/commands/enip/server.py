@@ -164,7 +164,7 @@ def load_attribute_class(name: str) -> type[Attribute]:
     """The class that `module:Class` names.
 
     Raises:
-        TagError: there is none, or it is no `Attribute`.
+        TagError: it cannot be imported, or it is not an `Attribute`.
     """
     module, colon, attribute = name.partition(":")
     try:

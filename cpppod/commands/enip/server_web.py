@@ -84,7 +84,11 @@ class TagEntity:
         return values[0] if count == 1 else values
 
     async def set(self, command: str, value: str) -> Any:
-        """Inject an error, or set elements: one value for all, or a list with commas."""
+        """Inject an error, or set elements: one value for all, or a list with commas.
+
+        Raises:
+            Refused: a status or a value that does not fit, or not as many values as elements.
+        """
         if command == "error":
             status = as_current(0, value)
             if not 0 <= status <= 0xFF:

@@ -125,7 +125,7 @@ def make_plant(options: argparse.Namespace) -> Plant:
     """Units, faults and moving values of the command line.
 
     Raises:
-        EncodeError: one of them is none.
+        EncodeError: one of them cannot be understood.
     """
     plant = Plant()
     if LEVELS[min(2 + options.verbose, len(LEVELS) - 1)] == logging.DEBUG:
@@ -152,7 +152,11 @@ def make_plant(options: argparse.Namespace) -> Plant:
 
 
 def evil_fault(text: str) -> Fault:
-    """The fault behind an `--evil` of the documented kinds."""
+    """The fault behind an `--evil` of the documented kinds.
+
+    Raises:
+        EncodeError: none of the documented kinds.
+    """
     kind, _, argument = text.partition(":")
     known = {
         "truncate": "truncate",

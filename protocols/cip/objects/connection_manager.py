@@ -93,7 +93,11 @@ class ConnectionManager:
     def forward_open(
         self, service: int, data: bytes, origin: Origin, now: float
     ) -> bytes | Pending:
-        """Open a connection (0x54), or a large one (0x5B)."""
+        """Open a connection (0x54), or a large one (0x5B).
+
+        Raises:
+            CipError: a request that cannot be understood, or a large one through a route.
+        """
         large = service == Service.LARGE_FORWARD_OPEN
         asked = ForwardOpen.decode(data, large=large)
         try:
@@ -210,7 +214,11 @@ class ConnectionManager:
         return MessageRouterReply(service, 0, (), opened.encode()).encode()
 
     def forward_close(self, service: int, data: bytes, origin: Origin) -> bytes:
-        """Close a connection (0x4E); only the address that opened it may."""
+        """Close a connection (0x4E); only the address that opened it may.
+
+        Raises:
+            CipError: another address opened the connection.
+        """
         asked = ForwardClose.decode(data)
         found = self.triads.get(asked.triad)
         if found is None:

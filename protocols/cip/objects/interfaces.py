@@ -48,7 +48,7 @@ def interface_configuration(values: Any) -> bytes:
     """Attribute 5 from a map (or its JSON) with `ip_address`, `network_mask` ... `domain_name`.
 
     Raises:
-        EncodeError: not a map, or an address that is none.
+        EncodeError: not a map, or an address that cannot be understood.
     """
     if isinstance(values, str):
         try:

@@ -204,7 +204,11 @@ class OriginatorSession:
     # -- requests -------------------------------------------------------------------------------
 
     def register(self, owner: Any, *, deadline: float) -> None:
-        """Ask for a session; the answer's owner is `owner` and `session` is set by then."""
+        """Ask for a session; the answer's owner is `owner` and `session` is set by then.
+
+        Raises:
+            EncodeError: it was asked before.
+        """
         if self.state is not State.NEW:
             raise EncodeError("registered before", status=0x01)
         self.state = State.REGISTERING

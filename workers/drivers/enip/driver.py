@@ -112,7 +112,11 @@ class EnipDriver:
     # -- connection -------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Connect, register, and open the class 3 connection where configured."""
+        """Connect, register, and open the class 3 connection where configured.
+
+        Raises:
+            DeviceError: the device is not there, does not answer, or refuses.
+        """
         await self.close()
         timeout_s = self.device.timeout_s
         try:
@@ -168,7 +172,11 @@ class EnipDriver:
     # -- reading ----------------------------------------------------------------------------------
 
     async def poll(self, group: Group) -> dict[str, Sample]:
-        """Every tag of `group`, in as few packets as the connection allows."""
+        """Every tag of `group`, in as few packets as the connection allows.
+
+        Raises:
+            DeviceError: no reply in time, or the connection is lost.
+        """
         connection = self._open_connection()
         polled = self._prepared(group, connection)
         run = PlanRun(

@@ -114,7 +114,7 @@ class ModbusDriver:
     # Reading
 
     async def poll(self, group: Group) -> dict[str, Sample]:
-        """Every tag of the group, in as few requests as the device bears."""
+        """Every tag of the group, in as few requests as the device allows."""
         samples: dict[str, Sample] = {}
         parts: dict[str, bytearray] = {}
         silent = 0

@@ -170,7 +170,11 @@ class TextDriver:
     # Reading
 
     async def poll(self, group: Group) -> dict[str, Sample]:
-        """Every tag of the group: frames asked for one after the other, or as they came."""
+        """Every tag of the group: frames asked for one after the other, or as they came.
+
+        Raises:
+            DeviceError: not one frame came in time, or the connection is lost.
+        """
         await self._ready()
         samples: dict[str, Sample] = {}
         by_frame: dict[str, list[tuple[Tag, str]]] = {}

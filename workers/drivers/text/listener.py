@@ -84,7 +84,7 @@ class TcpListener:
     """One address at which a device connects, as a `Link`.
 
     Attributes:
-        turned_away: connections from addresses that are none of `sources`.
+        turned_away: connections from addresses that `sources` does not allow.
     """
 
     silence_s = 0.0

@@ -8,7 +8,7 @@ def chosen_store(options: Options) -> StoreSpec:
     """The kind of store that a historian's options name.
 
     Raises:
-        StoreError: there is none of that name.
+        StoreError: no store has that name.
     """
     for spec in STORES.ours():
         if spec.chosen_by and options.get(spec.chosen_by):
@@ -24,7 +24,7 @@ def store_url(options: Options, state_dir: str) -> str:
     """The URL of the store that a historian's options name.
 
     Raises:
-        StoreError: there is none of that name.
+        StoreError: no store has that name.
     """
     return chosen_store(options).url(options, state_dir)
 
@@ -71,6 +71,6 @@ def open_reader(url: str, gateway: str | None = None) -> StoreReader:
         gateway: who asks, and gets its own history and that which it adopted; None: all.
 
     Raises:
-        StoreError: there is none, or it cannot be reached.
+        StoreError: there is no such store, or it cannot be reached.
     """
     return store_at(url).read(url, gateway)

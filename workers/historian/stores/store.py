@@ -327,10 +327,18 @@ class StoreReader(Protocol):
         """The tag's last sample at or before then."""
 
     def gaps(self, device: str, since_us: int, until_us: int) -> list[Gap]:
-        """Gaps that touch that time and concern the device ("": any), in order of time."""
+        """Gaps that touch that time and concern the device ("": any), in order of time.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
 
     def minutes(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator["Minute"]:
-        """The tag's minutes of that time, of days that are rolled up."""
+        """The tag's minutes of that time, of days that are rolled up.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
 
     def rolled_up(self, since_us: int, until_us: int, *, gone_only: bool) -> list[tuple[int, int]]:
         """Begin and end of the days of that time that are rolled up, in order.

@@ -123,7 +123,11 @@ class TcpEndpoint:
         return str(SocketAddress(self._host, self._port))
 
     async def open(self) -> None:
-        """Listen; an asked-for port 0 becomes a real one, and stays so."""
+        """Listen; an asked-for port 0 becomes a real one, and stays so.
+
+        Raises:
+            PortTaken: it cannot be had.
+        """
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
@@ -244,7 +248,11 @@ class PortEndpoint:
         self.address = line.port
 
     async def open(self) -> None:
-        """Open the port."""
+        """Open the port.
+
+        Raises:
+            PortTaken: it cannot be had.
+        """
         try:
             await self._port.open()
         except DeviceError as error:

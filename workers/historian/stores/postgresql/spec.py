@@ -1,4 +1,4 @@
-"""The manifest of the PostgreSQL store: a row per sample, for whoever else asks the database."""
+"""The manifest of the PostgreSQL store: a row per sample, which other programs query."""
 
 from cpppod.workers.historian.stores.spec import Options, StoreSpec
 from cpppod.workers.historian.stores.store import Store, StoreReader, Writer

@@ -1,23 +1,22 @@
-"""The PostgreSQL store: a row per sample, for whoever else wants to ask the database.
+"""The PostgreSQL store: a row per sample, for other programs that query the database.
 
-    history.samples         (view) time, device, tag, value, quality ...    what to query
-    history.gateway_samples (view) the same with its gateway    where several write here
-    history.sample          tag, time, number | other, quality, and the key    its rows; a
-                            hypertable with TimescaleDB
-    history.tag, .publisher, .cursor, .gap, .quarantine, .gateway, .adoption
+    history.samples          view   time, device, tag, value, quality ...: what to query
+    history.gateway_samples  view   the same with the gateway, where several write here
+    history.sample           table  tag, time, number | other, form, quality and the key of the row;
+                                    a hypertable with TimescaleDB
+    history.tag, .publisher, .cursor, .gap, .quarantine, .gateway, .adoption   tables
 
 Tags, publishers and what follows from them are a gateway's own. A gateway that writes holds an
-advisory lock of its id: two living ones of one id (a copied disk) are told apart by it. The name
-of its connection says who it is, so that the server can tell the second who the first is, and a
-connection that we lost without the server's notice is ended by us.
+advisory lock of its id: the second of two gateways with one id (a copied disk) cannot take it. Its
+connection is named after it, so that the second learns from the server who holds the lock. A
+connection of ours that the server still holds after we lost it is ended by us.
 
 Rows are copied into a staging table and merged from there without duplicates, in one transaction
 with the gaps and the cursors. Numbers are double precision; what those cannot say exactly is JSON
-in `other`. `form` tells what a
-value was: 0 a float, 1 an integer, 2 a boolean, 3 see `other`.
+in `other`. `form` tells what a value was: 0 a float, 1 an integer, 2 a boolean, 3 see `other`.
 
-Nothing here waits longer than `STATEMENT_S` on the server's side; for a server that does not even
-say so, `give_up` (from another thread) cuts the connection.
+The server ends every statement after `STATEMENT_S`. Where the server itself does not answer,
+`give_up` (from another thread) cuts the connection.
 """
 
 import hashlib
@@ -153,7 +152,7 @@ FROM staging ON CONFLICT DO NOTHING
 
 @dataclass(frozen=True, slots=True)
 class PostgresqlLimits:
-    """What a store keeps: samples for `retention_s`; 0 for ever."""
+    """What a store keeps: samples for `retention_s`; 0 without end."""
 
     retention_s: float = 0.0
 
