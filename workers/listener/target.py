@@ -223,7 +223,7 @@ def route_target(base: Target, device: str) -> Target | None:
 
 
 def _fields(allotment: Allotment, device: str, tags: Sequence[Tag]) -> list[tuple[str, Kind, int]]:
-    """The members of a device's structure, each at the place where it first came, which never changes.
+    """The members of a device's structure, each always where it first came.
 
     Clients go on decoding by the template that they know, so a reload neither puts a member between
     others nor moves those behind one that goes: it leaves a hidden member, to which it may return.

@@ -378,7 +378,7 @@ def set_log_level(level: str) -> str:
 
 
 def decode_or_count(frames: list[bytes], counters: Any) -> Message | None:
-    """The message in the last frame; None, and counted as malformed, if it is not a message of ours."""
+    """The message in the last frame; None, and counted as malformed, if it is not ours."""
     try:
         return decode(frames[-1])
     except DecodeError:
@@ -387,7 +387,7 @@ def decode_or_count(frames: list[bytes], counters: Any) -> Message | None:
 
 
 def decode_all_or_count(frames: list[bytes], counters: Any) -> list[Message]:
-    """The messages in the last frame; none, and counted as malformed, if one is not a message of ours."""
+    """The messages in the last frame; none, and counted as malformed, if one is not ours."""
     try:
         return decode_all(frames[-1])
     except DecodeError:
