@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from cpppod.configuration import ConfigurationError
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.values import Quality
-from cpppod.workers.devices.driver import DeviceError
+from cpppod.workers.devices.driver import DeviceError, WriteOutcome
 from cpppod.workers.devices.spec import DRIVERS, DriverSpec, Place
 from cpppod.workers.settings import Section
 from tests.contract import key_tables
@@ -72,7 +73,7 @@ def value(driven: Driven, number: int) -> Any:
     return WRITTEN[driven.writable.type] + number
 
 
-async def write(driven: Driven, value: Any) -> Any:
+async def write(driven: Driven, value: Any) -> WriteOutcome:
     return await driven.driver.write([(driven.writable, 0, [value])])
 
 
@@ -181,7 +182,7 @@ def test_a_write_is_there_when_it_is_read(spec: DriverSpec, through: Through) ->
     async def work(device: Driven) -> None:
         for number in (1, 2):
             outcome = await write(device, value(device, number))
-            assert (outcome.status, outcome.error, outcome.unknown) == (0, "", False)
+            assert outcome == WriteOutcome()
             samples = await device.poll()
             assert samples[device.writable.name] == (value(device, number), GOOD)
 
@@ -195,7 +196,7 @@ def test_a_write_without_an_answer_is_unknown(spec: DriverSpec, through: Through
         device.gate.hold()
         outcome = await write(device, value(device, 3))
         assert outcome.unknown
-        assert outcome.status
+        assert outcome.failure
         assert outcome.error
 
     through(spec, work)
@@ -207,7 +208,7 @@ def test_a_write_that_surely_never_left_is_not_unknown(spec: DriverSpec, through
         await device.close()
         outcome = await write(device, value(device, 4))
         assert not outcome.unknown
-        assert outcome.status
+        assert outcome.failure
         assert not outcome.connected
 
     through(spec, work)
@@ -220,8 +221,9 @@ def test_a_device_that_says_nothing_is_a_time_out(spec: DriverSpec, through: Thr
         device.gate.hold()
         with pytest.raises(DeviceError) as raised:
             await device.poll()
-        assert raised.value.quality & 0xFF == Quality.TIMEOUT
-        assert raised.value.connected
+        assert raised.value.failure is Failure.TIMEOUT
+        device.gate.release()
+        assert {code for _value, code in (await device.poll_at_last()).values()} == {GOOD}
 
     through(spec, work)
 
@@ -236,7 +238,7 @@ def test_a_late_reply_is_never_taken_for_the_next(spec: DriverSpec, through: Thr
         await device.gate.said()
         device.gate.release()
         outcome = await write(device, value(device, 6))
-        while outcome.status:  # what was late may have cost the write its answer or connection
+        while outcome.failure:  # what was late may have cost the write its answer or connection
             await device.poll_at_last()
             outcome = await write(device, value(device, 6))
         samples = await device.poll_at_last()
