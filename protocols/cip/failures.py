@@ -3,7 +3,7 @@
     Failure ── cip_status ──► general status, extended words       the only such table
 
     request to a target    service | 80  00  status  n  n x UINT extended
-    Unconnected Send       D2  00  01  01  extended  words of route left
+    Unconnected Send       D2  00  01  01  extended  words of route left  00
     ... over a connection  as a request to a target: its client never saw an Unconnected Send
 
 Source: CIP Networks Library Vol. 1, 2-4 and 3-5.5.
@@ -57,7 +57,7 @@ def unrouted(request: bytes, route_path: bytes, extended: int, *, connected: boo
     """
     if connected:
         return refused(request, GeneralStatus.CONNECTION_FAILURE, (extended,))
-    left = bytes((len(route_path) >> 1,))
+    left = bytes((len(route_path) >> 1, 0))
     failure = GeneralStatus.CONNECTION_FAILURE
     return MessageRouterReply(UNCONNECTED_SEND | REPLY, failure, (extended,), left).encode()
 

@@ -15,6 +15,7 @@ from cpppod.protocols.model.errors import DecodeError
 HEADER = struct.Struct(">HHHB")
 MIN_LENGTH = 2  # unit and function
 MAX_LENGTH = 1 + MAX_PDU
+MAX_REQUEST_LENGTH = 1 + 10 + 255  # with as much behind function 23's byte count as that can say
 
 
 class Adu(NamedTuple):
@@ -30,10 +31,16 @@ class Adu(NamedTuple):
 
 
 class MbapStream:
-    """Cuts what a connection receives into messages; one per connection and direction."""
+    """Cuts what a connection receives into messages; one per connection and direction.
 
-    def __init__(self) -> None:
+    Args:
+        longest: the greatest length that a header may tell. Who answers requests takes
+            `MAX_REQUEST_LENGTH`: one that writes too much is refused, and the connection lives.
+    """
+
+    def __init__(self, longest: int = MAX_LENGTH) -> None:
         self._buffer = bytearray()
+        self._longest = longest
 
     def receive_data(self, data: bytes) -> list[Adu]:
         """The messages that `data` completes.
@@ -49,7 +56,7 @@ class MbapStream:
             transaction, protocol, length = struct.unpack_from(">HHH", buffer)
             if protocol != 0:
                 raise DecodeError(f"protocol {protocol} is not Modbus", status=0)
-            if not MIN_LENGTH <= length <= MAX_LENGTH:
+            if not MIN_LENGTH <= length <= self._longest:
                 raise DecodeError(f"a message of {length} bytes", status=0)
             end = 6 + length
             if len(buffer) < end:

@@ -28,6 +28,8 @@ log = logging.getLogger("cpppod.enip")
 
 Done = Callable[[Any], None]
 Perform = Callable[[Command, Done], None]
+PER_ADDRESS = 16  # connections of one address: an HMI has a few, a busy script a dozen
+GIVES_WAY_S = 2.0  # what polls does so within, and who looks in now and then connects again
 TICK_S = 0.25  # how often time-outs are looked at
 LISTEN_BACKLOG = 512  # connections the kernel keeps while the loop is busy
 KEEPALIVE = (30, 10, 3)  # seconds idle, seconds between, probes: a vanished peer is gone in 60 s
@@ -38,8 +40,9 @@ class Limits:
     """What clients may cost: slow readers, half-open connections, floods.
 
     Attributes:
-        connections: in all; at the cap the oldest that never registered gives way.
-        per_address: of one address; loopback has no such cap.
+        connections: in all; at the cap the oldest that never registered gives way, else the session
+            that has been idle for longest: one that never asked anything, or for `GIVES_WAY_S`.
+        per_address: of one address; None is `PER_ADDRESS`, and no such cap on loopback.
         frame_s: from a frame's first byte to its last.
         unregistered_s, idle_s: without a frame before and after RegisterSession; a session with an
             open class 3 connection lives as long as that.
@@ -49,7 +52,7 @@ class Limits:
     """
 
     connections: int = 256
-    per_address: int = 16
+    per_address: int | None = None
     frame_s: float = 5.0
     unregistered_s: float = 10.0
     idle_s: float = 120.0
@@ -63,7 +66,8 @@ class Limits:
         changes: dict[str, Any] = {}
         for item in fields(cls):
             if item.name in values:
-                kind = type(getattr(_DEFAULTS, item.name))
+                default = getattr(_DEFAULTS, item.name)
+                kind = int if default is None else type(default)
                 changes[item.name] = kind(values[item.name])
         return replace(_DEFAULTS, **changes)
 
@@ -343,7 +347,7 @@ class Endpoint:
         """Count a new connection in, or refuse it."""
         self.accepted += 1
         limits = self.limits
-        if not address.startswith("127.") and self._per_address[address] >= limits.per_address:
+        if self._per_address[address] >= self._most_of(address):
             self.rejected["per_address"] += 1
             return False
         if len(self.connections) >= limits.connections and not self._make_room():
@@ -353,15 +357,36 @@ class Endpoint:
         self._per_address[address] += 1
         return True
 
+    def _most_of(self, address: str) -> float:
+        """Connections that one address may have."""
+        if self.limits.per_address is not None:
+            return self.limits.per_address
+        return float("inf") if address.startswith("127.") else PER_ADDRESS
+
     def _make_room(self) -> bool:
-        """The oldest connection that never registered gives way."""
+        """The connection that is missed least gives way, where there is such a one."""
+        given = self._least_used(self.loop.time())
+        if given is None:
+            return False
+        self.rejected["gave_way"] += 1
+        given.abort()
+        self.forget(given)
+        return True
+
+    def _least_used(self, now: float) -> EnipConnection | None:
+        """The oldest that never registered; else the one idle for longest, if it is so at all."""
+        idle: list[tuple[bool, float, EnipConnection]] = []
         for connection in self.connections:
-            if connection.session is not None and not connection.session.handle:
-                self.rejected["gave_way"] += 1
-                connection.abort()
-                self.forget(connection)
-                return True
-        return False
+            session = connection.session
+            if session is None:
+                continue
+            if not session.handle:
+                return connection
+            since = session.active_at
+            used = session.has_asked
+            if not used or (now - since >= GIVES_WAY_S and session.is_idle):
+                idle.append((used, since, connection))
+        return min(idle, key=lambda item: item[:2])[2] if idle else None
 
     @property
     def requests(self) -> int:

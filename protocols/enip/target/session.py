@@ -117,6 +117,16 @@ class Session:
         return not self._slots.held and len(self._slots) < MAX_OUTSTANDING and not self.closing
 
     @property
+    def has_asked(self) -> bool:
+        """Whether anything but RegisterSession has come."""
+        return self.requests > 1 or bool(self._buffer)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way: no reply owed, no half frame, no open connection."""
+        return not (self.outstanding or self._buffer or self.has_connections)
+
+    @property
     def has_connections(self) -> bool:
         """Whether a class 3 connection of this session is open."""
         return any(item.session is self for item in self.target.manager.connections.values())

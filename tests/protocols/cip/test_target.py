@@ -109,7 +109,7 @@ def test_wrapped_request_for_us_is_served_and_refusals_of_the_route_name_it() ->
     refusing = controller(policy=RoutePolicy(local=(Port(1, 0),)))
     reply = ask(refusing, routed(inner, "1/3/1/4"))
     assert (reply.service, reply.status, reply.extended) == (0xD2, 1, (0x0312,))
-    assert reply.data == b"\2"
+    assert reply.data == b"\2\0"
     assert refusing.refused[1] == 1
 
 

@@ -74,7 +74,7 @@ def test_wrapper_whose_lengths_claim_more_than_there_is_is_refused(data: str) ->
 
 
 def test_failure_of_routing_tells_how_much_of_the_route_was_left() -> None:
-    assert unrouted(b"\x4c\0", b"\1\0\1\1", 0x0312) == bytes.fromhex("d2000101 1203 02")
+    assert unrouted(b"\x4c\0", b"\1\0\1\1", 0x0312) == bytes.fromhex("d2000101 1203 02 00")
 
 
 def test_failure_of_routing_on_a_connection_has_the_request_s_own_service() -> None:

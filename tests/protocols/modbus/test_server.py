@@ -1,8 +1,12 @@
 """The answering side: only the cells it was given, malformed requests refused."""
 
+import socket
+import struct
+
 import pytest
 
-from cpppod.protocols.modbus import rtu
+from cpppod.modbus.server import Server
+from cpppod.protocols.modbus import rtu, tcp
 from cpppod.protocols.modbus.address import Table
 from cpppod.protocols.modbus.diagnostics import (
     decode_identification,
@@ -12,6 +16,7 @@ from cpppod.protocols.modbus.faults import Faults, Message, parse_fault
 from cpppod.protocols.modbus.pdu import decode_reply
 from cpppod.protocols.modbus.server import RtuRequests, Unit, request_length
 from cpppod.protocols.model.errors import EncodeError
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -227,3 +232,32 @@ def test_whoever_listens_is_told_which_cells_were_written(unit: Unit) -> None:
 def test_length_of_a_request_is_known_as_soon_as_it_can_be(pdu: str, length: int | None) -> None:
     assert request_length(bytes.fromhex(pdu)) == length
     assert request_length(b"\1" + bytes.fromhex(pdu), 1) == length
+
+
+@pytest.mark.parametrize(
+    ("function", "counts", "size"),
+    [
+        (16, (0, 124), 248),
+        (16, (0, 127), 254),
+        (15, (0, 1969), 247),
+        (15, (0, 2040), 255),
+        (23, (0, 1, 0, 122), 244),
+        (23, (0, 1, 0, 127), 254),
+    ],
+)
+def test_request_that_writes_too_much_is_refused_and_its_connection_kept(
+    function: int, counts: tuple[int, ...], size: int
+) -> None:
+    asked = struct.pack(f">B{len(counts)}HB", function, *counts, size) + bytes(size)
+    with Server("127.0.0.1:0", "40001-40200=0", "1-2100=0") as server:
+        host, _, port = server.address.rpartition(":")
+        with socket.create_connection((host, int(port)), PATIENCE_S) as peer:
+            peer.sendall(tcp.Adu(7, 1, asked).encode() + tcp.Adu(8, 1, b"\3\0\0\0\1").encode())
+            stream = tcp.MbapStream()
+            replies: list[tcp.Adu] = []
+            while len(replies) < 2 and (data := peer.recv(1024)):
+                replies += stream.receive_data(data)
+    assert replies == [
+        tcp.Adu(7, 1, bytes((function | 0x80, 3))),
+        tcp.Adu(8, 1, b"\3\2\0\0"),
+    ]

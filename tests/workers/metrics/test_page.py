@@ -190,6 +190,28 @@ def test_head_without_end_is_cut_off_at_the_limit() -> None:
     assert asyncio.run(exchange(b"GET /metrics HTTP/1.1\r\n" + b"x" * 9_000 + b"\r\n\r\n")) == b""
 
 
+def test_scrape_is_answered_beside_three_hundred_that_send_no_head() -> None:
+    async def conversation() -> tuple[bytes, list[bytes]]:
+        server = metrics_server.MetricsServer(lambda: b"cpppod_x 1\n")
+        await server.start("127.0.0.1", 0)
+        half_open = [await asyncio.open_connection(*server.address) for _ in range(300)]
+        try:
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+            answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+            writer.close()
+            ends = [await asyncio.wait_for(one.read(), PATIENCE_S) for one, _ in half_open]
+            return answer, ends
+        finally:
+            for _, writer in half_open:
+                writer.close()
+            server.stop()
+
+    answer, ends = asyncio.run(conversation())
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert ends == [b""] * 300, "all are closed, after their two seconds at the latest"
+
+
 def test_page_of_documentation_lists_every_metric() -> None:
     text = (pathlib.Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
     missing = [

@@ -170,7 +170,7 @@ def test_path_that_no_route_has_is_refused_by_the_connection_manager(
     bus.ask(path)
     refusal = bus.refusal
     assert (refusal.service, refusal.status, refusal.extended) == (0xD2, 0x01, (extended,))
-    assert refusal.data == b"\x01"
+    assert refusal.data == b"\x01\x00"
 
 
 def test_refusal_on_a_class_3_connection_has_the_request_s_own_service() -> None:

@@ -12,11 +12,13 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from cpppod.protocols.enip.encapsulation import HEADER
 from cpppod.simulator import Settings, Simulator
+from cpppod.workers.transport import enip_endpoint
 from cpppod.workers.transport.enip_endpoint import Limits
 from tests.enip_frames import (
     REGISTER,
@@ -387,6 +389,58 @@ def test_session_that_registered_does_not_give_way(plc: Simulator) -> None:
         assert reply_of(keeper.ask(rr(READ, keeper.session))).status == 0
         for peer in idle:
             peer.socket.close()
+
+
+def test_session_that_never_asked_makes_room_and_the_one_that_asks_stays() -> None:
+    with Simulator(["SCADA=DINT[1000]"], Settings(limits=Limits(connections=20))) as plc:
+        keeper = Peer(plc)
+        with keeper.socket, contextlib.ExitStack() as stack:
+            assert reply_of(keeper.ask(rr(READ, keeper.session))).status == 0
+            for _ in range(60):
+                newcomer = Peer(plc)
+                stack.enter_context(newcomer.socket)
+                assert newcomer.session
+            assert reply_of(newcomer.ask(rr(READ, newcomer.session))).status == 0
+            assert reply_of(keeper.ask(rr(READ, keeper.session))).status == 0
+            assert plc.endpoint is not None
+            assert plc.endpoint.rejected["gave_way"] == 41
+
+
+def test_sessions_that_ask_do_not_give_way_until_they_are_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Simulator(["SCADA=DINT[1000]"], Settings(limits=Limits(connections=3))) as plc:
+        peers = [Peer(plc) for _ in range(3)]
+        with contextlib.ExitStack() as stack:
+            for peer in peers:
+                stack.enter_context(peer.socket)
+                assert reply_of(peer.ask(rr(READ, peer.session))).status == 0
+            refused = Peer(plc, register=False)
+            with refused.socket:
+                assert refused.closed()
+            monkeypatch.setattr(enip_endpoint, "GIVES_WAY_S", 0.0)
+            with Peer(plc).socket:
+                assert peers[0].closed(), "the one that has been silent for longest"
+            assert reply_of(peers[2].ask(rr(READ, peers[2].session))).status == 0
+
+
+@pytest.mark.parametrize(("configured", "most"), [({}, 20), ({"per_address": 3}, 3)])
+def test_limit_of_one_address_holds_on_loopback_where_it_is_configured(
+    configured: dict[str, Any], most: int
+) -> None:
+    limits = Limits.configured(configured)
+    with Simulator(["N=DINT"], Settings(limits=limits)) as plc, contextlib.ExitStack() as stack:
+        for _ in range(most):
+            peer = Peer(plc)
+            stack.enter_context(peer.socket)
+            assert peer.session
+        if configured:
+            one_more = Peer(plc, register=False)
+            stack.enter_context(one_more.socket)
+            assert one_more.closed()
+            assert plc.endpoint is not None
+            assert plc.endpoint.rejected["per_address"] == 1
+            assert peer.silent()
 
 
 def test_connection_that_never_registers_is_closed() -> None:

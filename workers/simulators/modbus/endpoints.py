@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cpppod.protocols.modbus.server import RtuRequests
-from cpppod.protocols.modbus.tcp import MbapStream
+from cpppod.protocols.modbus.tcp import MAX_REQUEST_LENGTH, MbapStream
 from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.plant import Line
@@ -56,7 +56,7 @@ class _TcpPeer(asyncio.Protocol):
 
     def __init__(self, endpoint: "TcpEndpoint") -> None:
         self._endpoint = endpoint
-        self._stream = MbapStream()
+        self._stream = MbapStream(MAX_REQUEST_LENGTH)
         self._frames = RtuRequests()
         self._transport: asyncio.Transport | None = None
         self._conversation = Conversation(endpoint.plant, self._send, self.hang_up)
