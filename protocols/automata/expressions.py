@@ -22,7 +22,9 @@ MAXIMUM_LENGTH = 8192  # characters: an expression is written by a person, or by
 MAXIMUM_DEPTH = 40  # groups in groups: greenery's parser recurses for each
 MAXIMUM_CAPTURES = 256
 
+NO_CHARACTER = 0x110000  # one beyond the last code point
 _HEXADECIMAL_DIGITS = {"x": 2, "u": 4, "U": 8}
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _ESCAPES_OF_GREENERY = frozenset("dDsSwWtnrfv\\[]{}|()?*+.")
 _ESCAPES_IN_A_CLASS = frozenset("dDsSwWtnrfv\\[]^-")
 
@@ -276,11 +278,10 @@ class _Scanner:
         if character in _HEXADECIMAL_DIGITS:
             digits = self.text[self.at : self.at + _HEXADECIMAL_DIGITS[character]]
             self.at += len(digits)
-            if len(digits) == _HEXADECIMAL_DIGITS[character]:
-                try:
-                    return _quoted(chr(int(digits, 16)))
-                except (ValueError, OverflowError):
-                    pass
+            whole = len(digits) == _HEXADECIMAL_DIGITS[character]
+            number = int(digits, 16) if whole and set(digits) <= _HEXADECIMAL else NO_CHARACTER
+            if number < NO_CHARACTER:
+                return _quoted(chr(number))
             raise ExpressionError(
                 "not the number of a character", expression=self.text, position=start
             )

@@ -228,10 +228,10 @@ class Stepping:
             return True
         for level in reversed(self._levels):
             if not level.machine.greedy:
-                return True
+                break
             if not level.machine.terminal:
                 return False
-        return False
+        return True
 
     def _number(self, given: Any, machine: state, level: _Level) -> int:
         """A limit or a repetition: a number, a path in the data, or a function."""

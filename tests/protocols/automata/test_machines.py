@@ -419,3 +419,137 @@ def test_a_machine_shows_its_states_and_arrows() -> None:
         machine.initial["z"]
     with pytest.raises(TypeError):
         machine.initial["z"] = "not a state"
+
+
+def test_an_alphabet_is_a_type_a_set_or_a_predicate() -> None:
+    for alphabet, given in ((str, "a"), (set("ab"), "a"), (str.isalpha, "a")):
+        start = state("start")
+        letter = state_input("letter", alphabet=alphabet, terminal=True)
+        start[True] = letter
+        assert feed(dfa("x", initial=start, context="x"), [given])[:2] == ("a", "")
+    number = state_input("number", alphabet=int)
+    assert not number.validate("a")
+    assert number.validate(5)
+
+
+def test_a_decision_that_refuses_is_no_arrow_even_beside_an_epsilon() -> None:
+    start, done = state("start"), state("done", terminal=True)
+    start["a"] = decide("never", done, lambda **_: False)
+    with pytest.raises(NonTerminal):
+        feed(dfa("x", initial=start, context="x"), ["a"])
+    start[None] = decide("neither", done, lambda **_: False)
+    with pytest.raises(NonTerminal):
+        feed(dfa("x", initial=start, context="x"), ["b"])
+    assert "never?" in repr(start["a"])
+
+
+def test_an_error_names_what_would_have_led_on() -> None:
+    def vowel(symbol: str) -> bool:
+        return symbol in "aeiou"
+
+    start, other = state("start"), state_input("other", terminal=True)
+    start[vowel] = start["x"] = other
+    with pytest.raises(NonTerminal, match="'x', vowel"):
+        feed(dfa("x", initial=start, context="x"), ["z"])
+    start = state("start")
+    start[True], start["z"] = other, None
+    with pytest.raises(NonTerminal, match="any other symbol"):
+        feed(dfa("x", initial=start, context="x"), ["z"])
+
+
+def test_a_state_shows_its_name_and_whether_it_accepts() -> None:
+    plain, accepting = state("A"), state("B", terminal=True)
+    assert (repr(plain), str(accepting)) == ("<( A )>", "((B))")
+    assert plain.namecentered().strip() == "( A )"
+    accepting.terminal = False
+    assert str(accepting) == "( B )"
+    machine = basic()
+    assert not machine.terminal
+    machine.terminal = True
+    assert machine._terminal
+
+
+def test_a_symbol_of_several_parts_needs_a_state_and_shares_its_way() -> None:
+    start = state("start", encoder=str.encode)
+    pi, rho = state_input("pi", terminal=True), state_input("rho", terminal=True)
+    start["π"], start["ρ"] = pi, rho
+    with pytest.raises(TypeError):
+        start["σ"] = None
+    with pytest.raises(TypeError):
+        start["σ"] = "no state"
+    assert (start["π"], start["ρ"], start.get("σ")) == (pi, rho, None)
+    with pytest.raises(KeyError):
+        start["σ"]
+
+
+def test_an_encoder_may_give_one_symbol_or_many() -> None:
+    for encoder, given in ((ord, [97]), (lambda symbol: [ord(symbol)], [97])):
+        start, letter = state("start", encoder=encoder), state_input("letter", terminal=True)
+        start["a"] = letter
+        data = dotdict()
+        with (machine := dfa("x", initial=start, context="x", terminal=True)):
+            list(machine.run(source=given, data=data))
+        assert machine.terminal
+
+
+def test_a_range_leads_all_its_symbols_to_one_state() -> None:
+    start, digit = state("start"), state_input("digit", terminal=True)
+    start.add_range(0x30, 0x39, digit)
+    assert [start.get(symbol) for symbol in ("0", "9", "/", ":", "5", 0x35)] == [
+        digit,
+        digit,
+        None,
+        None,
+        digit,
+        digit,
+    ]
+    assert list(start.edges()) == [((0x30, 0x39), digit)]
+    assert [node.name for node in start.nodes()] == ["start", "digit"]
+
+
+def test_a_machine_needs_a_state_to_begin_with() -> None:
+    with pytest.raises(TypeError, match="initial"):
+        dfa_base("nothing", initial=None)
+
+
+def test_a_machine_that_is_to_run_no_cycle_takes_nothing_and_lets_the_next_go_on() -> None:
+    inner = dfa("ab+", initial=ab(), context="none", repeat=0, terminal=True)
+    after = state_input("after", terminal=True, context="after")
+    inner["x"] = after
+    data = dotdict()
+    with (machine := dfa("outer", initial=inner, context="o", terminal=True)):
+        list(machine.run(source="x", data=data))
+    assert machine.terminal
+    assert "none" not in data.get("o", {})
+
+
+def test_a_machine_runs_without_being_entered_and_is_free_afterwards() -> None:
+    machine = dfa("ab+", initial=ab(), context="x", terminal=True)
+    for _ in range(2):
+        data = dotdict()
+        list(machine.run(source="abb", data=data))
+        assert "".join(data.x.input) == "abb"
+    assert not machine._in_use
+
+
+def test_a_limit_of_a_state_ends_what_follows_it() -> None:
+    start = state("start", limit=2)
+    letter = state_input("letter", terminal=True, limit="count")
+    start["a"] = letter
+    letter["a"] = letter
+    data = dotdict({"count": 0})
+    source = chainable("aaaa")
+    with (machine := dfa("x", initial=start, context="x", terminal=True)):
+        list(machine.run(source=source, data=data))
+    assert source.sent == 1
+
+
+def test_a_machine_inside_that_is_not_satisfied_goes_on_though_one_around_it_would_stop() -> None:
+    inner = dfa("ab+", initial=ab(), terminal=True)
+    follower = state_input("c", terminal=True)
+    inner["c"] = follower
+    outer = dfa("outer", initial=inner, greedy=False, terminal=True, context="o")
+    source = chainable("abbc")
+    with outer:
+        list(outer.run(source=source, data=dotdict()))
+    assert source.sent == 2

@@ -8,7 +8,9 @@ import pytest
 from cpppod.automata import (
     BYTES,
     TEXT,
+    ExpressionError,
     NonTerminal,
+    captures,
     chainable,
     compile,
     decoding,
@@ -148,3 +150,70 @@ def test_a_compiled_run_starts_where_it_is_told_and_can_begin_anew() -> None:
 def test_the_same_expression_is_compiled_once() -> None:
     assert compile("a[bc]", BYTES) is compile("a[bc]", BYTES)
     assert regex(initial="a[bc]").compiled() is regex(initial="a[bc]").compiled()
+
+
+@pytest.mark.parametrize(
+    ("expression", "yes", "no"),
+    [
+        ("[a-]", ("a", "-"), ("b", "")),
+        ("[-a]", ("a", "-"), ("b",)),
+        ("[^-]", ("a",), ("-",)),
+        ("[a^]", ("a", "^"), ("b",)),
+        ("[[a]", ("[", "a"), ("]",)),
+        (r"[\.\]]", (".", "]"), ("a", "\\")),
+        ("(?:ab)+", ("ab", "abab"), ("a", "")),
+        ("(?:a|(?:bc))d", ("ad", "bcd"), ("bd",)),
+        (r"\x41\u03c0\U0001F600", ("Aπ😀",), ("Aπ",)),
+        (r"\$\-\ ", ("$- ",), ("",)),
+    ],
+)
+def test_what_people_write_is_brought_into_the_form_that_is_read(
+    expression: str, yes: tuple[str, ...], no: tuple[str, ...]
+) -> None:
+    machine = compile(expression)
+    for text in yes:
+        assert machine.accepts(text)
+    for text in no:
+        assert not machine.accepts(text)
+
+
+@pytest.mark.parametrize(
+    ("expression", "position"),
+    [
+        ("a)", 1),
+        ("(a", 0),
+        ("(?P<n>a", 0),
+        ("(?P<1>a)", 0),
+        ("(?=a)", 0),
+        ("[a", 0),
+        ("a\\", 1),
+        (r"\q", 0),
+        (r"\x4", 0),
+        (r"\x+f", 0),
+        (r"\u00_0", 0),
+        (r"\U00110000", 0),
+        ("a{2,1}", 0),
+        ("*a", 0),
+        ("(?P<n>a)*", 8),
+        ("(?P<n>a)(?P<n>b)", 14),
+    ],
+)
+def test_expression_that_is_none_is_pointed_at(expression: str, position: int) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        captures(expression)
+    assert caught.value.position == position
+
+
+def test_a_regex_wants_an_expression() -> None:
+    with pytest.raises(TypeError):
+        regex("nothing", initial=None)
+
+
+def test_a_stream_stores_what_it_takes_and_says_where_it_ends() -> None:
+    machine, data = string("s", initial="[a-z]+", greedy=True, terminal=True), dotdict()
+    stream = machine.stream(data)
+    assert (stream.feed("ab"), stream.feed("c1d")) == (2, 1)
+    assert stream.ended
+    assert stream.sent == 3
+    stream.finish()
+    assert data == {"string": "abc"}

@@ -6,6 +6,7 @@ import pytest
 
 from cpppod.protocols.enip.originator.operations import (
     OperationError,
+    as_parsed,
     attribute_operations,
     format_path,
     parse_operations,
@@ -215,3 +216,70 @@ def test_a_path_is_shown_as_it_would_be_typed() -> None:
 def test_an_operation_beyond_the_limit_is_refused() -> None:
     with pytest.raises(OperationError, match="longer than"):
         list(parse_operations(["T=" + "1," * 32_768 + "1"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("A[0-65535]", 4),
+        ("A*0", 2),
+        ("A*65536", 2),
+        ("A[0-3]*3", 6),
+        ("A[12abc]", 4),
+        ("A[1_0]", 3),
+        ("A.3+2", 3),
+        ("A.64", 2),
+        ("A[0-3].B", 1),
+        ('@4/{"colour":1}', 3),
+        ('@4/{"class":70000000000}', 3),
+        ('@4/{"class":true}', 3),
+        ('@4/{"class":"4"}', 3),
+        ("@4/{}", 3),
+        ("@1/2/3/4/5", 9),
+        ("A=(STRUCT)5", 10),
+        ('A=(STRUCT){"x": 1} {"x": 2}', 19),
+        ('A=(STRUCT){"x": ', 16),
+        ("A=(STRUCT)[1]", 10),
+        ("A=(REAL)1.5x", 8),
+        ('A=(STRING)"a" "b"', 14),
+        ("A=[1,2", 2),
+        ("A=1e", 2),
+    ],
+)
+def test_what_cannot_be_meant_is_pointed_at(text: str, position: int) -> None:
+    with pytest.raises(OperationError) as caught:
+        list(parse_operations([text]))
+    assert abs(caught.value.position - position) <= 1
+
+
+def test_name_is_as_long_as_a_segment_holds() -> None:
+    assert list(parse_operations(["A" * 255]))
+    for name in ("A" * 256, "A" * 256 + "[3]"):
+        with pytest.raises(OperationError):
+            list(parse_operations([name]))
+
+
+def test_json_nested_too_deep_is_refused_and_does_not_end_the_program() -> None:
+    deep = "[" * 20_000
+    for text in ('@4/{"class":' + deep, 'A=(STRUCT){"x":' + deep, "A=(STRUCT){" + "x" * 40_000):
+        with pytest.raises(OperationError):
+            list(parse_operations([text]))
+
+
+@pytest.mark.parametrize("text", ["A[0-3]", "A*2", "A.3", "A+4", "", "@"])
+def test_path_alone_names_no_range_bit_offset_or_value(text: str) -> None:
+    with pytest.raises(OperationError):
+        parse_path(text)
+
+
+def test_dicts_pass_as_they_are_and_texts_are_read() -> None:
+    given = {"path": [{"symbolic": "A"}]}
+    first, second = as_parsed([given, "B[3]"])
+    assert first is given
+    assert second == {"path": [{"symbolic": "B"}, {"element": 3}]}
+
+
+def test_string_of_a_controller_is_written_by_its_handle() -> None:
+    (operation,) = parse_operations(['A=(STRING82)"ab"'])
+    assert operation["handle"] == 0x0FCE
+    assert operation["data"] == ["ab"]

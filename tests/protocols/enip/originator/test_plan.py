@@ -9,7 +9,11 @@ import pytest
 from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.operations import parse_operations
 from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
-from cpppod.protocols.enip.originator.session import OriginatorSession, SessionViolated
+from cpppod.protocols.enip.originator.session import (
+    Class3Connection,
+    OriginatorSession,
+    SessionViolated,
+)
 from tests.protocols.enip.originator.scripted_target import (
     registered,
     requests,
@@ -172,3 +176,98 @@ def test_a_packet_that_is_refused_whole_fails_all_of_it() -> None:
     assert done.values == [None, None]
     assert plan.packets[0].outcomes == [(7, ()), (7, ())]
     assert not done.refuses_batches
+
+
+def test_reads_of_other_kinds_are_planned_too_and_bytes_come_as_lists() -> None:
+    session = registered()
+    plan = ReadPlan(
+        [
+            *parse_operations(["W.3", "T*2+2"]),
+            {"method": "get_attribute_single", "path": "@1/1/7", "tag_type": 0xC3},
+            {"method": "get_attribute_list", "path": "@1/1", "attributes": [1]},
+            {"method": "get_attributes_all", "path": "@1/1"},
+        ],
+        Carrier(),
+        {},
+    )
+
+    def respond(request: bytes) -> bytes:
+        if request[0] == 0x0A:
+            return batch_reply([respond(own) for own in unpacked(request)])
+        data = {0x4C: b"\xc3\0\x08\0", 0x52: b"\xc3\0\x05\0"}.get(request[0], b"\1\2")
+        return bytes((request[0] | 0x80, 0, 0, 0)) + data
+
+    for _ in range(3):
+        made = run(session, plan, respond)
+        assert made.values[0] is True
+        assert made.values[1:] == [[5], [513], [1, 2], [1, 2]]
+        assert made.next_result() is None
+        assert made.outcome == (made.sent, made.sent)
+    assert len(plan.packets) == 2
+
+
+def test_attributes_that_are_repeated_are_taken_out_at_once() -> None:
+    session = registered()
+    listed = {"method": "get_attribute_list", "path": "@1/1", "attributes": [1]}
+    plan = ReadPlan([listed, {"path": [{"symbolic": "T"}]}], Carrier(), {})
+    for value in (1, 2):
+
+        def respond(request: bytes, value: int = value) -> bytes:
+            if request[0] == 0x0A:
+                return batch_reply([respond(own) for own in unpacked(request)])
+            data = b"\xc3\0" + bytes((value, 0)) if request[0] == 0x4C else bytes((value, 9))
+            return bytes((request[0] | 0x80, 0, 0, 0)) + data
+
+        assert run(session, plan, respond).values == [[value, 9], value]
+    assert plan.packets[0].layout is not None
+
+
+def test_plan_travels_over_an_open_connection() -> None:
+    session = registered()
+    connection = Class3Connection(0xAAAA, 0xBBBB, 100, 100)
+    session.opened(connection)
+    made = PlanRun(session, ReadPlan([{"path": "T"}], Carrier(connection=connection), {}))
+    made.issue(0.0)
+    (frame,) = requests(session)
+    assert frame.command == 0x70
+    assert frame.data[22:] == bytes.fromhex("4c0291015400 0100")
+
+
+def test_time_out_ends_a_plan_and_an_abandoned_one_is_over() -> None:
+    session = registered()
+    made = PlanRun(session, plan_of("T0", "T1"), timeout_s=5.0)
+    made.issue(0.0)
+    session.expire(5.0)
+    answer = session.next_answer()
+    assert answer is not None
+    answer.owner.receive(answer)
+    assert made.done
+    assert made.trouble is answer
+    other = PlanRun(session, plan_of("T0", "T1"))
+    other.issue(0.0)
+    other.abandon()
+    assert other.done
+
+
+def test_plan_that_is_completed_alone_can_be_abandoned_meanwhile() -> None:
+    session = registered()
+    made = PlanRun(session, plan_of("A*3", "T0"))
+    made.issue(0.0)
+    (frame,) = requests(session)
+    partly = batch_reply([b"\xcc\0\6\0\xc3\0\1\0", b"\xcc\0\0\0\xc3\0\7\0"])
+    session.receive_data(rr_reply(frame, partly))
+    answer = session.next_answer()
+    assert answer is not None
+    answer.owner.receive(answer)
+    assert not made.done
+    made.issue(0.0)
+    made.abandon()
+    assert made.done
+    assert made.values == [None, 7]
+
+
+def test_packet_refused_as_a_whole_gives_no_value_and_its_status_to_all() -> None:
+    plan = plan_of("T0", "T1")
+    made = run(registered(), plan, lambda _: b"\x8a\0\2\0")
+    assert made.values == [None, None]
+    assert plan.packets[0].outcomes == [(2, ()), (2, ())]

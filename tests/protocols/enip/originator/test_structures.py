@@ -140,3 +140,61 @@ def test_a_structure_that_contains_itself_is_refused() -> None:
 def test_a_target_without_symbols_refuses() -> None:
     with pytest.raises(BrowseRefused, match="does not list its tags"):
         browsed(lambda request: b"\xd5\0\5\0")
+
+
+MORE_LIES: list[tuple[int, Any]] = [
+    (0x55, lambda reply: reply + b"\1\0\0"),
+    (0x03, lambda reply: reply[:20]),
+    (0x03, lambda reply: b"\x83\0\5\0"),
+    (0x4C, lambda reply: b"\xcc\0\5\0"),
+]
+
+
+@pytest.mark.parametrize(("service", "change"), MORE_LIES)
+def test_target_that_stops_telling_is_left(service: int, change: Any) -> None:
+    with pytest.raises((SessionViolated, BrowseRefused)):
+        browsed(lying(service, change))
+
+
+def test_structure_of_two_tags_is_asked_for_once_and_unknown_types_are_left_out() -> None:
+    asked: list[int] = []
+    listed = [(1, "One", 0x8102, (0, 0, 0)), (2, "Two", 0x8102, (0, 0, 0)),
+              (3, "Odd", 0x0099, (0, 0, 0))]  # fmt: skip
+
+    def target(request: bytes) -> bytes:
+        if request[0] == 0x55:
+            return b"\xd5\0\0\0" + b"".join(entry(symbol) for symbol in listed)
+        asked.append(request[0])
+        return controller(request)
+
+    assert [tag.name for tag in browsed(target).tags] == ["One", "Two"]
+    assert asked.count(0x03) == 2  # the outer one and its inner one
+
+
+@pytest.mark.parametrize("place", [(0, 0x00C4, 61), (5, 0x20C4, 48), (255, 0x00C1, 63)])
+def test_member_outside_its_structure_is_refused(place: tuple[int, int, int]) -> None:
+    body = struct.pack("<HHI", *place) + b"Odd;nEB\0me\0"
+
+    def target(request: bytes) -> bytes:
+        if request[0] == 0x4C:
+            return b"\xcc\0\0\0" + body.ljust(40, b"\0")
+        if request[0] == 0x03:
+            return b"\x83\0\0\0" + attributes(OUTER, words=15, count=1, size=64)
+        return controller(request)
+
+    with pytest.raises(SessionViolated, match="outside"):
+        browsed(target)
+
+
+def test_tree_shows_members_of_members_and_no_hidden_ones() -> None:
+    lines = list(browsed(controller).lines())
+    pump = next(at for at, line in enumerate(lines) if line.startswith("Pump"))
+    assert lines[pump + 1 : pump + 6] == [
+        "    .flag  BOOL",
+        "    .other  BOOL",
+        "    .in  Inner[2]",
+        "        .a  INT",
+        "        .b  REAL[3]",
+    ]
+    assert list(TagTree().lines()) == []
+    assert not any(line.startswith(" ") for line in browsed(controller).lines(members=False))
