@@ -16,6 +16,7 @@ from cpppod.protocols.cip.request import ForwardNeeded, WriteNeeded
 from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.symbols import Allotment, declare
 from cpppod.protocols.cip.target import Target
+from cpppod.protocols.enip.encapsulation import HEADER
 from cpppod.protocols.enip.target.list_commands import answer_datagram
 from cpppod.protocols.enip.target.session import Session
 from cpppod.protocols.enip.target.slots import MAX_OUTSTANDING
@@ -752,3 +753,177 @@ def test_replies_do_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> Non
         for begin, end in itertools.pairwise(places)
     ]
     assert b"".join(pieces) == whole
+
+
+# The encapsulation layer: what is wrong with frames, and when the TCP connection ends
+
+
+def fresh(handle: int = 77) -> Session:
+    ids = iter((0, handle))
+    return Session(
+        make_target(), address="a", local=("b", 1), random_u32=lambda: next(ids), now=0.0
+    )
+
+
+def status_of(data: bytes) -> int:
+    return int(HEADER.unpack_from(data)[3])
+
+
+def test_handle_is_never_zero() -> None:
+    session = fresh()
+    session.receive_data(REGISTER, 0.0)
+    assert session.handle == 77
+
+
+@pytest.mark.parametrize("data", [b"", b"\1\0", b"\1\0\0\0\0"])
+def test_register_of_another_length_ends_the_connection(data: bytes) -> None:
+    session = fresh()
+    assert status_of(session.receive_data(frame(0x65, data), 0.0)) == 0x65
+    assert session.closing
+
+
+@pytest.mark.parametrize("data", [b"\2\0\0\0", b"\1\0\1\0"])
+def test_register_of_another_version_tells_ours_and_may_be_tried_again(data: bytes) -> None:
+    session = fresh()
+    reply = session.receive_data(frame(0x65, data), 0.0)
+    assert (status_of(reply), reply[24:]) == (0x69, b"\1\0\0\0")
+    assert not session.closing and not session.handle
+    assert status_of(session.receive_data(REGISTER, 0.0)) == 0
+
+
+def test_second_register_is_refused_and_the_session_goes_on() -> None:
+    client = Client()
+    assert status_of(client.session.receive_data(REGISTER, 0.0)) == 0x01
+    assert client.ask(read("N")).status == 0
+
+
+def test_frame_with_options_is_dropped_and_the_next_one_answered() -> None:
+    client = Client()
+    odd = bytearray(frame(0x63))
+    odd[20] = 1
+    reply = client.session.receive_data(bytes(odd) + rr(read("N"), client.handle), 0.0)
+    assert reply_of(reply).status == 0
+    assert client.session.rejected["options"] == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (frame(0x77, b"", 0xABCD), 0x01),
+        (rr(read("N"), 0xABCE), 0x64),
+        (rr(read("N"), 0), 0x64),
+        (frame(0x6F, b"\0" * 5, 0xABCD), 0x65),
+        (frame(0x6F, b"\0" * 6 + b"\xff\0", 0xABCD), 0x03),
+        (frame(0x70, b"\0" * 5, 0xABCD), 0x65),
+    ],
+)
+def test_frame_that_cannot_be_served_has_a_status_and_costs_no_session(
+    data: bytes, status: int
+) -> None:
+    client = Client()
+    assert status_of(client.session.receive_data(data, 0.0)) == status
+    assert client.ask(read("N")).status == 0
+
+
+def test_connected_data_of_another_shape_is_dropped_silently() -> None:
+    client = Client()
+    data = frame(0x70, b"\0" * 6 + b"\xff\0", client.handle)
+    assert client.session.receive_data(data, 0.0) == b""
+    assert client.session.rejected["cpf"] == 1
+
+
+def test_unknown_connection_ends_only_who_had_one() -> None:
+    client = Client()
+    assert client.ask_unit(read("N"), 0x1234, 1) is None
+    assert not client.session.closing
+    connection = client.open()
+    assert client.ask_unit(read("N"), connection, 1).status == 0
+    assert client.ask_unit(read("N"), 0x1234, 1) is None
+    assert client.session.closing
+
+
+CLIENT_HELLO = bytes.fromhex("1603010200 010001fc 0303") + bytes(range(32))  # TLS 1.3 begins so
+
+
+def test_frame_longer_than_any_or_another_protocol_s_bytes_end_the_connection() -> None:
+    client = Client()
+    client.session.receive_data(HEADER.pack(0x6F, 0xFFFF, client.handle, 0, bytes(8), 0), 0.0)
+    assert client.session.closing
+    for data in (b"GET / HTTP/1.1\r\nHost: plc\r\n\r\n", CLIENT_HELLO):
+        session = fresh()
+        assert session.receive_data(data, 0.0) == b""
+        assert session.closing
+        assert session.rejected["implausible"] == 1
+
+
+def test_session_knows_since_when_a_frame_is_not_whole() -> None:
+    client = Client()
+    data = rr(read("N"), client.handle)
+    client.session.receive_data(data[:30], 5.0)
+    assert client.session.partial_since == 5.0
+    client.session.receive_data(data[30:40], 6.0)
+    assert client.session.partial_since == 5.0
+    client.session.receive_data(data[40:], 7.0)
+    assert client.session.partial_since == 0.0
+
+
+def test_unregister_ends_the_session_without_a_reply_and_nothing_more_is_served() -> None:
+    client = Client()
+    data = frame(0x66, b"", client.handle) + rr(read("N"), client.handle)
+    assert client.session.receive_data(data, 0.0) == b""
+    assert client.session.closing
+    assert not client.session.wants_data
+
+
+def test_end_of_the_tcp_connection_ends_its_class_3_connections_and_what_it_waits_for() -> None:
+    client = Client()
+    client.open()
+    client.send(write("boiler.limit", 0xC4, b"\5\0\0\0"))
+    ticket, _ = client.session.commands[0]
+    assert client.session.has_connections
+    client.session.close()
+    assert not client.session.has_connections
+    assert client.session.complete(ticket, (0, ()), 0.0) == b""
+    assert not client.session.outstanding
+
+
+def test_repetition_of_a_write_that_is_out_waits_and_later_gets_the_same_reply() -> None:
+    client = Client()
+    connection = client.open()
+    message = write("boiler.limit", 0xC4, b"\5\0\0\0")
+    data = unit(message, client.handle, connection, 1)
+    assert client.session.receive_data(data, 0.0) == b""
+    assert client.session.receive_data(data, 0.0) == b""
+    ((ticket, command),) = client.session.commands
+    assert isinstance(command, WriteNeeded)
+    first = client.session.complete(ticket, (0, ()), 0.0)
+    assert [reply_of(item).status for item in frames(first)] == [0, 0]
+    again = client.session.receive_data(data, 0.0)
+    assert reply_of(again).service == 0xCD
+    assert len(client.session.commands) == 1, "written once"
+
+
+def test_packet_that_writes_twice_leaves_twice_and_is_answered_once() -> None:
+    client = Client()
+    value = b"\5\0\0\0"
+    members = [write("boiler.limit", 0xC4, value), write("boiler.pump", 0xC1, b"\1"), read("N")]
+    assert client.send(packet(members)) == b""
+    session = client.session
+    assert session.complete(session.commands[0][0], (0, ()), 0.0) == b""
+    assert len(session.commands) == 2
+    assert not session.wants_data
+    reply = reply_of(session.complete(session.commands[1][0], (0, ()), 0.0))
+    assert reply.status == 0
+    assert session.wants_data
+    assert session.complete(12345, (0, ()), 0.0) == b""
+
+
+def test_routed_request_that_is_refused_in_the_same_breath_keeps_its_turn() -> None:
+    client = Client(make_target(policy=RoutePolicy(forwards=True)))
+    inner = request(0x0E, "@1/1/1")
+    data = rr(routed(inner, "1/3"), client.handle) + rr(read("Nope"), client.handle)
+    assert client.session.receive_data(data, 0.0) == b""
+    ((ticket, command),) = client.session.commands
+    assert isinstance(command, ForwardNeeded)
+    replies = frames(client.session.complete(ticket, bytes.fromhex("8e000000 0100"), 0.0))
+    assert [reply_of(item).status for item in replies] == [0, 5]
