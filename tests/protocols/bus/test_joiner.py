@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cpppod.protocols.bus import joiner as joiner_module
@@ -491,14 +491,21 @@ def run(plant: Plant, names: list[str]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(list(STEPS)), max_size=60), st.sampled_from([400, 1_500, 100_000]))
+@example(  # the end of p's first life is asked for in vain, and is lost without a number
+    ["lose one", "block of p", "lose a reply", "p restarts", "block of p"]
+    + ["lose a reply"] * 2
+    + ["heartbeat", "time passes", "time passes", "heartbeat"],
+    400,
+)
 def test_every_block_is_handed_on_or_declared_exactly_once(names: list[str], ring: int) -> None:
     plant = joined(ring_bytes=ring)
     run(plant, names)
     handed_on = plant.blocks()
+    ends = plant.published
     missing = [
         (lost.publisher, lost.epoch, number)
         for lost in plant.lost()
-        for number in range(lost.first, lost.last + 1)
+        for number in range(lost.first, (lost.last or ends[lost.publisher, lost.epoch]) + 1)
     ]
     everything = [
         (name, epoch, number)
@@ -509,7 +516,7 @@ def test_every_block_is_handed_on_or_declared_exactly_once(names: list[str], rin
     assert len(set(accounted)) == len(accounted)
     assert set(accounted) <= set(everything)
     assert len(accounted) + plant.joiner.counters.superseded == len(everything)
-    assert plant.joiner.counters.lost == len(missing)
+    assert plant.joiner.counters.lost == sum(lost.count or 0 for lost in plant.lost())
     assert handed_on == sorted(handed_on, key=lambda block: block[1:])
     plant.assert_values_are_right()
 

@@ -4,7 +4,12 @@ import pytest
 
 from cpppod.protocols.cip.connection_manager import ForwardOpen, ForwardOpenReply
 from cpppod.protocols.cip.message_router import MessageRouterReply
-from cpppod.protocols.enip.originator.forward_open import ConnectionRequest, ForwardOpenExchange
+from cpppod.protocols.enip.originator.errors import ForwardOpenRefused
+from cpppod.protocols.enip.originator.forward_open import (
+    ConnectionRequest,
+    ForwardOpenExchange,
+    numbered,
+)
 from cpppod.protocols.enip.originator.session import SessionViolated
 
 WANTED = ConnectionRequest(connection_serial=7, originator_serial=9, t_o_id=0x1234)
@@ -68,3 +73,19 @@ def test_a_small_connection_that_is_wanted_is_asked_for_at_once() -> None:
 
 def test_closing_names_the_connection() -> None:
     assert ForwardOpenExchange(WANTED).closing()[8:].hex().startswith("0700" + "3412" + "09000000")
+
+
+def test_refusal_of_every_attempt_is_raised_and_a_grant_is_the_connection() -> None:
+    opening = ForwardOpenExchange(ConnectionRequest(size=200, t_o_id=0x1234))
+    assert not opening.done
+    opening.receive(refusal(0x01, 0x0113))
+    with pytest.raises(ForwardOpenRefused, match="out of connections"):
+        opening.granted()
+    opening = ForwardOpenExchange(WANTED)
+    opening.receive(granted())
+    assert opening.granted() is opening.connection
+
+
+def test_numbers_of_a_connection_stay_in_their_fields() -> None:
+    made = numbered(WANTED, serial=0x1_0007, originator_serial=1 << 32 | 5, t_o_id=1 << 32 | 6)
+    assert (made.connection_serial, made.originator_serial, made.t_o_id) == (7, 5, 6)

@@ -16,7 +16,7 @@ from cpppod.protocols.enip.originator.errors import (
 )
 from cpppod.protocols.enip.originator.exchange import Exchange
 from cpppod.protocols.enip.originator.methods import make_exchange
-from cpppod.protocols.enip.originator.pipeline import Pipeline, raise_trouble
+from cpppod.protocols.enip.originator.pipeline import Pipeline, progress, raise_trouble
 from cpppod.protocols.enip.originator.route import UnconnectedRoute
 from cpppod.protocols.enip.originator.session import (
     MAX_OUTSTANDING,
@@ -214,3 +214,53 @@ def test_requests_travel_over_an_open_connection_in_its_size() -> None:
     sent = [frame.data[22:] for frame in requests(session)]
     assert all(request[0] == 0x53 and len(request) <= 40 for request in sent)
     assert b"".join(request[14:] for request in sent) == struct.pack("<30i", *data)
+
+
+class Loop:
+    """The owner of a connection that answers, as often as it may, whenever it is asked to send."""
+
+    reason = "the reason"
+
+    def __init__(self, session: OriginatorSession, answers: int) -> None:
+        self.session, self.answers = session, answers
+        self.closed = False
+
+    def issue(self, pipeline: Pipeline) -> None:
+        deliver(self.session)
+        pipeline.issue(0.0)
+        for request in requests(self.session):
+            if self.answers <= 0:
+                self.session.receive_data(b"")
+                self.closed = True
+                return
+            self.answers -= 1
+            self.session.receive_data(rr_reply(request, seven(router_request(request))))
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_results_are_handed_out_as_they_finish_and_a_wait_is_none(eager: bool) -> None:
+    session = registered()
+    pipeline = Pipeline(session, exchanges("A", "B", "C"), Carrier(), depth=2)
+    steps = list(progress(pipeline, Loop(session, 3), eager=eager))
+    assert [step.operation["path"] for step in steps if step is not None] == ["A", "B", "C"]
+    assert None in steps
+    assert pipeline.done
+
+
+def test_what_had_come_before_the_connection_closed_is_handed_out_first() -> None:
+    session = registered()
+    pipeline = Pipeline(session, exchanges("A", "B", "C"), Carrier())
+    seen: list[Exchange | None] = []
+    steps = progress(pipeline, Loop(session, 1))
+    with pytest.raises(CommunicationCeased):
+        seen.extend(steps)
+    assert [step.operation["path"] for step in seen if step is not None] == ["A"]
+
+
+def test_pipeline_that_nobody_reads_to_its_end_is_abandoned() -> None:
+    session = registered()
+    pipeline = Pipeline(session, exchanges(*("T",) * 50), Carrier())
+    steps = progress(pipeline, Loop(session, 50))
+    next(steps)
+    steps.close()
+    assert pipeline.done

@@ -927,3 +927,40 @@ def test_routed_request_that_is_refused_in_the_same_breath_keeps_its_turn() -> N
     assert isinstance(command, ForwardNeeded)
     replies = frames(client.session.complete(ticket, bytes.fromhex("8e000000 0100"), 0.0))
     assert [reply_of(item).status for item in replies] == [0, 5]
+
+
+def test_connections_opened_one_after_the_other_are_each_known_and_no_more_kept_than_may_be() -> (
+    None
+):
+    client = Client()
+    for turn in range(70):
+        connection = client.open(serial=turn % 2)
+        for sequence in (1, 2, 3):
+            assert client.ask_unit(read("N"), connection, sequence).status == 0
+
+
+def test_requests_of_two_connections_in_one_breath_go_to_each() -> None:
+    client = Client()
+    first, second = client.open(serial=1), client.open(serial=2)
+    for turn in range(1, 9, 2):
+        data = b"".join(
+            unit(read("N"), client.handle, link, turn + place)
+            for place in range(2)
+            for link in (first, second)
+        )
+        replies = frames(client.session.receive_data(data, 0.0))
+        counts = [int.from_bytes(item[44:46], "little") for item in replies]
+        assert counts == [turn, turn, turn + 1, turn + 1]
+
+
+def test_connected_read_that_was_known_is_refused_once_its_tag_is_stale() -> None:
+    client = Client()
+    feed(client, pressure=2.5, limit=10, pump=True)
+    connection = client.open()
+    for sequence in (1, 2):
+        reply = client.ask_unit(read("boiler.limit"), connection, sequence, 1.1)
+        assert reply.data == b"\xc4\0\x0a\0\0\0"
+    feed(client, sequence=2, now=1.2, limit=11)
+    client.target.image.expire(99.0)
+    stale = client.ask_unit(read("boiler.limit"), connection, 3, 1.3)
+    assert stale.extended[0] == 0x8002
