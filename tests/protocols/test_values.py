@@ -1,6 +1,6 @@
 """The path of qualities that documentation names stays, and says the same."""
 
-from cpppod.protocols import values
+from cpppod.protocols.model import values
 from cpppod.protocols.model import values as moved
 
 
