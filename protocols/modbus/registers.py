@@ -5,8 +5,9 @@
     byte order little   the bytes of each register swapped   BADC, with both: DCBA
 
 A `Codec` is made once for a tag and then turns the bytes of a reply into its value, and a value
-into registers. 8-bit types take the low byte of a register of their own; strings have two
-characters per register, the first in the high byte, and end at the first NUL.
+into registers. Bit n is that of the value, whatever register it lies in. 8-bit types take the low
+byte of a register of their own; strings have two characters per register, the first in the high
+byte, and end at the first NUL.
 """
 
 import struct
@@ -37,6 +38,12 @@ _STRINGS = frozenset({"STRING", "SSTRING", "SHORT_STRING"})
 _TEXT = "latin-1"
 MAX_STRING = 250  # bytes: what one read holds
 ORDERS = ("big", "little")
+BITS = {  # of the types that a bit can be taken from
+    **dict.fromkeys(("SINT", "USINT", "BYTE"), 8),
+    **dict.fromkeys(("DINT", "UDINT", "DWORD"), 32),
+    **dict.fromkeys(("LINT", "ULINT", "LWORD"), 64),
+    **dict.fromkeys(("INT", "UINT", "WORD", "BOOL"), 16),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +84,37 @@ def codec(tag: Tag, bit: int | None = None) -> Codec:
     return _number_codec(tag, letter)
 
 
+def bit_place(tag: Tag, bit: int) -> tuple[int, int]:
+    """Where bit `bit` of a tag's value lies: register, counted from its first, and bit in that.
+
+    Raises:
+        EncodeError: the value has no such bit.
+    """
+    words = _words_of(tag.type)
+    if tag.length != 1 or not 0 <= bit < BITS.get(tag.type, 16):
+        last = BITS.get(tag.type, 16) - 1
+        raise EncodeError(f"{tag.name}: one bit, 0 to {last}, of one {tag.type}", status=3)
+    word = bit // 16
+    register = word if tag.word_order == "little" else words - 1 - word
+    return register, bit % 16 ^ (8 if tag.byte_order == "little" else 0)
+
+
+def _words_of(type_: str) -> int:
+    return -(-BITS.get(type_, 16) // 16)
+
+
 def _bit_codec(tag: Tag, bit: int) -> Codec:
-    if tag.length != 1 or not 0 <= bit <= 15:
-        raise EncodeError(f"{tag.name}: one bit, 0 to 15, of one register", status=3)
-    if tag.byte_order == "little":
-        bit ^= 8
-    shift, index = bit & 7, 0 if bit >= 8 else 1
-    return Codec(1, 1, lambda data, offset: bool(data[offset + index] >> shift & 1), None)
+    register, at = bit_place(tag, bit)
+    shift, index = at & 7, 2 * register + (0 if at >= 8 else 1)
+    words = _words_of(tag.type)
+    return Codec(words, words, lambda data, offset: bool(data[offset + index] >> shift & 1), None)
 
 
 def _string_codec(tag: Tag) -> Codec:
     if not 1 <= tag.size <= MAX_STRING or tag.length != 1:
         raise EncodeError(f"{tag.name}: a string needs a size, 1 to {MAX_STRING}", status=3)
+    if tag.word_order != "big":
+        raise EncodeError(f"{tag.name}: a string has no word_order", status=3)
     size, swap = tag.size, tag.byte_order == "little"
     padded = size + (size & 1)
 
@@ -99,13 +125,28 @@ def _string_codec(tag: Tag) -> Codec:
         return raw[:size].split(b"\0", 1)[0].decode(_TEXT)
 
     def encode(value: Any) -> bytes:
-        raw = str(value).encode(_TEXT, "replace")
+        raw = text_bytes(tag.name, str(value), _TEXT)
         if len(raw) > size:
             raise EncodeError(f"{tag.name}: longer than {size} bytes", status=3)
         raw = raw.ljust(padded, b"\0")
         return _swap_bytes(raw) if swap else raw
 
     return Codec(padded // 2, padded // 2, decode, encode)
+
+
+def text_bytes(name: str, text: str, encoding: str) -> bytes:
+    """`text` as the device holds it.
+
+    Raises:
+        EncodeError: a character that the encoding has none for; the message names it.
+    """
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as error:
+        character = text[error.start]
+        raise EncodeError(
+            f"{name}: {character!r} (U+{ord(character):04X}) cannot be said in {encoding}", status=3
+        ) from None
 
 
 def _number_codec(tag: Tag, letter: str) -> Codec:

@@ -23,6 +23,7 @@ from cpppod.protocols.model.errors import DecodeError
 NAME_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,39}"
 STALE_PERIODS = 3  # a group's values are stale after so many of its periods ...
 STALE_AT_LEAST_S = 3.0  # ... and not before so many seconds
+WIDE_TYPES = frozenset("DINT UDINT DWORD LINT ULINT LWORD LREAL".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Tag:
         word_order, byte_order: `big` or `little`, for values of several registers.
         bit: which bit of the register or word, or None.
         scale, offset: value = raw x scale + offset; a write applies the inverse and rounds.
-        value_type: what clients see, a CIP type name; `REAL` where scaled, else `type`.
+        value_type: what clients see, a CIP type name; where scaled `REAL`, or `LREAL` for types of
+            32 and 64 bits, whose digits a `REAL` would lose; else `type`.
         deadband: smallest change that is published, in the value's unit.
         minimum, maximum: limits of a write, in the value's unit.
         flat_name: a further, flat CIP tag name, or "".
@@ -68,7 +70,9 @@ class Tag:
             return self.value_type
         if self.bit is not None:
             return "BOOL"
-        return self.type if self.scale == 1.0 and self.offset == 0.0 else "REAL"
+        if self.scale == 1.0 and self.offset == 0.0:
+            return self.type
+        return "LREAL" if self.type in WIDE_TYPES else "REAL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ every store, so that every language can say it:
 "Unknown" is a quality, never a 0: the value that goes with a bad quality is None.
 """
 
+import math
 from enum import IntEnum
+from typing import Any
 
 INTEGER_RANGES = {  # CIP type -> lowest and highest value
     "SINT": (-(2**7), 2**7 - 1),
@@ -46,6 +48,8 @@ class Quality(IntEnum):
     OUT_OF_RANGE = 22  # the value does not fit the tag's type or limits
     NOT_CONFIGURED = 23  # the device knows no such address
     DISABLED = 24  # the device is paused by an operator
+    NOT_A_NUMBER = 25  # the device sent NaN
+    INFINITE = 26  # the device sent an infinity, or scaling made one
 
 
 REASONS = {
@@ -61,6 +65,8 @@ REASONS = {
     Quality.OUT_OF_RANGE: "value out of range",
     Quality.NOT_CONFIGURED: "device knows no such address",
     Quality.DISABLED: "device paused",
+    Quality.NOT_A_NUMBER: "not a number",
+    Quality.INFINITE: "infinite",
 }
 
 
@@ -72,6 +78,15 @@ def quality(code: Quality, *, status: int = 0, extended: int = 0) -> int:
 def is_bad(quality: int) -> bool:
     """Whether no value goes with this quality."""
     return quality & 0xFF >= Quality.BAD
+
+
+def judged(value: Any, quality: int) -> tuple[Any, int]:
+    """The sample, or the bad one that says so where a value, or an element of it, is not finite."""
+    for number in value if isinstance(value, list) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+            code = Quality.NOT_A_NUMBER if math.isnan(number) else Quality.INFINITE
+            return None, int(code)
+    return value, quality
 
 
 def explain(quality: int) -> str:

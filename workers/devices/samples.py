@@ -13,7 +13,15 @@ from typing import Any
 
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Group, Tag
-from cpppod.protocols.model.values import INTEGER_RANGES, REAL_LIMIT, STRING_TYPES, Quality, is_bad
+from cpppod.protocols.model.values import (
+    INTEGER_RANGES,
+    REAL_LIMIT,
+    REAL_TYPES,
+    STRING_TYPES,
+    Quality,
+    is_bad,
+    judged,
+)
 from cpppod.workers.devices.driver import Sample, Write
 
 
@@ -69,6 +77,7 @@ class GroupImage:
         }
         self.read_us: tuple[int, int, int] | None = None
         self._scalers = {tag.name: scaler(tag) for tag in group.tags}
+        self._floats = {tag.name for tag in group.tags if {tag.type, tag.cip_type} & REAL_TYPES}
         self._deadbands = {
             tag.name: tag.deadband
             for tag in group.tags
@@ -127,12 +136,17 @@ class GroupImage:
     def _scale(self, name: str, sample: Sample) -> Sample:
         scale = self._scalers[name]
         value, quality = sample
-        if scale is None or value is None:
+        if value is None:
             return sample
+        if name in self._floats:
+            value, quality = judged(value, quality)
+        if scale is None or value is None:
+            return value, quality
         try:
-            return scale(value), quality
+            value = scale(value)
         except (OverflowError, ValueError):
             return None, int(Quality.OUT_OF_RANGE)
+        return judged(value, quality) if name in self._floats else (value, quality)
 
     def _moved(self, name: str, last: Sample, sample: Sample) -> bool:
         if last[1] != sample[1]:
@@ -142,7 +156,7 @@ class GroupImage:
             return False
         deadband = self._deadbands.get(name)
         if deadband is None:
-            return not (was != was and value != value)  # two NaNs are the same news
+            return True
         if isinstance(value, list):
             return len(was) != len(value) or any(
                 not abs(new - old) <= deadband for new, old in zip(value, was, strict=True)
@@ -199,6 +213,6 @@ def _number(tag: Tag, value: float) -> int | float:
 def _text(tag: Tag, value: Any) -> str:
     if not isinstance(value, str):
         raise WriteRefused(Failure.BAD_PARAMETER, f"{tag.name}: {value!r:.40} is no string")
-    if tag.size and len(value.encode("latin-1", "replace")) > tag.size:
+    if tag.size and len(value) > tag.size:  # a character is a byte at least
         raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: longer than {tag.size} bytes")
     return value

@@ -16,7 +16,7 @@ from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
-from cpppod.protocols.model.values import Quality
+from cpppod.protocols.model.values import Quality, judged
 from cpppod.workers.bus.publishing import Publishing
 from cpppod.workers.listener.state import ListenerState
 from cpppod.workers.process.worker import Process
@@ -113,7 +113,7 @@ class LocalTags:
     def _publish(self, variables: dict[str, Variable]) -> tuple[bytes, bytes]:
         if not variables:
             return b"", b""
-        samples = {name: (plain(item), int(Quality.GOOD)) for name, item in variables.items()}
+        samples = {name: judged(plain(item), int(Quality.GOOD)) for name, item in variables.items()}
         try:
             return self._publishing.block(
                 LOCAL,

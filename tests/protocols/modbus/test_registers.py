@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from cpppod.protocols.modbus.registers import codec
+from cpppod.protocols.modbus.registers import bit_place, codec
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Tag
 
@@ -79,9 +79,39 @@ def test_bits_of_a_register_count_from_the_least_significant() -> None:
         assert codec(Tag("t", "HR:0", bit=bit, byte_order="little")).decode(data[::-1], 0) is True
 
 
+@pytest.mark.parametrize(("type_", "bits"), [("DINT", 32), ("UDINT", 32), ("LWORD", 64)])
+@pytest.mark.parametrize("word", ["big", "little"])
+@pytest.mark.parametrize("byte", ["big", "little"])
+def test_bit_n_of_a_wide_type_is_that_of_its_value(
+    type_: str, bits: int, word: str, byte: str
+) -> None:
+    whole = codec(Tag("t", "HR:0", type="ULINT" if bits == 64 else "UDINT", word_order=word,
+                      byte_order=byte))  # fmt: skip
+    assert whole.encode is not None
+    for bit in (0, 3, 15, 16, bits - 1):
+        data = b"\xff\xff" + whole.encode(1 << bit)
+        for asked in (0, 3, 15, 16, bits - 1):
+            tag = Tag("t", "HR:0", type=type_, bit=asked, word_order=word, byte_order=byte)
+            assert codec(tag).decode(data, 2) is (asked == bit)
+            register, place = bit_place(tag, asked)
+            held = struct.unpack_from(">H", data, 2 + 2 * register)[0]
+            assert bool(held >> place & 1) is (asked == bit)  # where it is written
+
+
+def test_text_that_the_device_cannot_say_is_refused_by_its_character() -> None:
+    made = codec(Tag("t", "HR:0", type="STRING", size=8))
+    assert made.encode is not None
+    assert made.encode("20 µm") == b"20 \xb5m\0\0\0"
+    with pytest.raises(EncodeError, match=r"'Ω' \(U\+03A9\) cannot be said in latin-1"):
+        made.encode("10 Ω")
+
+
 @pytest.mark.parametrize(
     "tag",
     [
+        Tag("t", "HR:0", type="DINT", bit=32),
+        Tag("t", "HR:0", type="SINT", bit=8),
+        Tag("t", "HR:0", type="STRING", size=4, word_order="little"),
         Tag("t", "HR:0", type="STRING"),
         Tag("t", "HR:0", type="STRING", size=300),
         Tag("t", "HR:0", type="DATE"),

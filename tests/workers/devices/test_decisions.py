@@ -1,11 +1,14 @@
 """What to poll, when, in which order, and when to give up: the pure parts, with time passed in."""
 
+import math
+from typing import Any
+
 import pytest
 
 from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
-from cpppod.protocols.model.values import Quality, quality
+from cpppod.protocols.model.values import Quality, explain, is_bad, quality
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Histogram
 from cpppod.workers.devices.device import PolledDevice, PollWork, Timestamp
 from cpppod.workers.devices.driver import (
@@ -227,11 +230,37 @@ def test_the_first_block_names_all_members_and_later_ones_what_moved() -> None:
     assert image.accept_all(Quality.TIMEOUT) == {}
 
 
-def test_not_a_number_is_news_once() -> None:
-    image = GroupImage(Group("g", 1.0, (Tag("a", "1", type="REAL"),)))
-    nan = float("nan")
-    assert "a" in image.accept({"a": (nan, 0)})
-    assert image.accept({"a": (nan, 0)}) == {}
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (math.nan, "not a number"),
+        (math.inf, "infinite"),
+        (-math.inf, "infinite"),
+        ([1.0, math.nan], "not a number"),
+        ([math.inf, 1.0], "infinite"),
+    ],
+)
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_what_is_not_finite_has_no_value_and_says_so_once(
+    value: Any, reason: str, scale: float
+) -> None:
+    length = len(value) if isinstance(value, list) else 1
+    tag = Tag("a", "1", type="REAL", length=length, scale=scale)
+    image = GroupImage(Group("g", 1.0, (tag,)))
+    ((_, sample),) = image.accept({"a": (value, 0)}).items()
+    assert sample[0] is None and is_bad(sample[1]) and explain(sample[1]) == reason
+    assert image.accept({"a": (value, 0)}) == {}
+    plain = [1.0] * length if length > 1 else 1.0
+    assert image.accept({"a": (plain, 0)})["a"][1] == 0
+
+
+def test_a_scaled_counter_keeps_its_digits() -> None:
+    tag = Tag("total", "HR:0", type="UDINT", scale=0.001)
+    assert tag.cip_type == "LREAL"
+    image = GroupImage(Group("g", 1.0, (tag,)))
+    assert image.accept({"total": (4_294_967_295, 0)})["total"] == (4294967.295, 0)
+    assert Tag("t", "HR:0", type="INT", scale=0.1).cip_type == "REAL"
+    assert Tag("t", "HR:0", type="UDINT", scale=0.1, value_type="REAL").cip_type == "REAL"
 
 
 def test_a_scaled_value_that_does_not_fit_its_type_has_no_value() -> None:

@@ -20,6 +20,7 @@ from cpppod.protocols.modbus.address import Table
 from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.pdu import ModbusException, Request
 from cpppod.protocols.modbus.plan import Block, Item, halves
+from cpppod.protocols.modbus.registers import bit_place
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group
@@ -260,9 +261,8 @@ class ModbusDriver:
         elif cell.codec.encode is None:
             bit = cell.address.bit if cell.tag.bit is None else cell.tag.bit
             assert bit is not None
-            if cell.tag.byte_order == "little":
-                bit ^= 8
-            await self._write_bit(offset, bit, bool(values[0]))
+            register, bit = bit_place(cell.tag, bit)
+            await self._write_bit(offset + register, bit, bool(values[0]))
         else:
             data = b"".join(cell.codec.encode(value) for value in values)
             start = offset + first * cell.codec.element_registers

@@ -58,7 +58,7 @@ def _check_rtu(device: Device) -> tuple[bool, list[Mistake]]:
 
 def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
     from cpppod.protocols.modbus.address import FORMS, parse_address
-    from cpppod.protocols.modbus.registers import codec
+    from cpppod.protocols.modbus.registers import BITS, codec
 
     if tag.type in STRINGS and not tag.size:
         yield "size", None, f"the bytes that the {tag.type} takes on the device"
@@ -73,6 +73,9 @@ def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
     if address.table.has_bits:
         if tag.type != "BOOL":
             yield "type", tag.type, f"BOOL: {tag.address} holds bits"
+        return
+    if address.bit is not None and BITS.get(tag.type, 0) > 16:
+        yield "type", tag.type, f"none: {tag.address} is a bit of one register; or bit = N"
         return
     try:
         codec(tag, address.bit)
