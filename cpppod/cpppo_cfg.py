@@ -59,19 +59,21 @@ class Settings:
     @property
     def routes(self) -> dict[str, str]:
         """Route -> `host:port`."""
-        return self._below("route.")
+        return self.table("route")
 
     @property
     def identity(self) -> dict[str, Any]:
         """Attributes of the Identity object, as `plant.Listener` names them."""
-        return self._below("identity.")
+        return self.table("identity")
 
     @property
     def tcpip(self) -> dict[str, Any]:
         """Attributes of the TCP/IP Interface object, as `plant.Listener` names them."""
-        return self._below("tcpip.")
+        return self.table("tcpip")
 
-    def _below(self, prefix: str) -> dict[str, Any]:
+    def table(self, name: str) -> dict[str, Any]:
+        """What belongs into a table: of the listener's, or `route`."""
+        prefix = f"{name}."
         return {
             item.key.removeprefix(prefix): item.value
             for item in self.values

@@ -92,10 +92,14 @@ def _listeners(tables: Tables, old: Settings, findings: Findings) -> tuple[plant
         path: KeyPath = ("listener", index)
         if old.route_path is not None and isinstance(table, dict):
             table = {"route_path": old.route_path, **table}
-        listener = validate(sections.Listener, table, path, findings)
+        listener = validate(sections.listener(), table, path, findings)
         if listener is None:
             continue
         names.add(listener.name, (*path, "name"))
+        objects = {
+            name: old.table(name) | getattr(listener, name).model_dump(exclude_none=True)
+            for name in sections.object_tables()
+        }
         limits = listener.limits.model_dump(exclude_none=True)
         if "idle" in limits:
             limits["idle_s"] = limits.pop("idle")
@@ -106,8 +110,9 @@ def _listeners(tables: Tables, old: Settings, findings: Findings) -> tuple[plant
                 udp=listener.udp,
                 personality=listener.personality,
                 route_path=listener.route_path,
-                identity=old.identity | listener.identity.model_dump(exclude_none=True),
-                tcpip=old.tcpip | listener.tcpip.model_dump(exclude_none=True),
+                identity=objects.pop("identity"),
+                tcpip=objects.pop("tcpip"),
+                objects=objects,
                 tags=tuple(tag for owner, tag in tags if owner in ("", listener.name)),
                 structures=structures,
                 write_sources=tuple(listener.write_sources),

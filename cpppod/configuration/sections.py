@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, create_model
 
+from cpppod.protocols.cip.objects.spec import Number, Setting, object_specs
 from cpppod.workers.devices.spec import DRIVERS, DriverSpec
 from cpppod.workers.outlets.roles import CORE_ROLES
 from cpppod.workers.outlets.settings import OutletSection
@@ -39,7 +40,6 @@ Personality = Literal[
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 UnsignedByte = Annotated[int, Field(ge=0, le=0xFF)]
 UnsignedWord = Annotated[int, Field(ge=0, le=0xFFFF)]
-UnsignedDoubleWord = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
 MAX_ELEMENTS = 65_535  # Read Tag counts elements in 16 bits
 SHORTEST_PERIOD_S = 0.01  # below it a schedule in Python is a promise that cannot be kept
 
@@ -68,37 +68,6 @@ class Gateway(Section):
     )
 
 
-class Identity(Section):
-    """Attributes of the Identity object that the listener shows."""
-
-    vendor_id: UnsignedWord | None = None
-    device_type: UnsignedWord | None = None
-    product_code: UnsignedWord | None = None
-    major_revision: UnsignedByte | None = None
-    minor_revision: UnsignedByte | None = None
-    status: UnsignedWord | None = None
-    serial_number: UnsignedDoubleWord | None = None
-    product_name: Annotated[str, Field(max_length=32)] | None = None
-    state: UnsignedByte | None = None
-    configuration_consistency_value: UnsignedWord | None = None
-    heartbeat_interval: UnsignedByte | None = None
-
-
-class TcpIp(Section):
-    """Attributes of the TCP/IP Interface object that the listener shows."""
-
-    status: UnsignedDoubleWord | None = None
-    configuration_capability: UnsignedDoubleWord | None = None
-    configuration_control: UnsignedDoubleWord | None = None
-    ip_address: Text | None = None
-    network_mask: Text | None = None
-    gateway_address: Text | None = None
-    name_server: Text | None = None
-    name_server_2: Text | None = None
-    domain_name: Annotated[str, Field(max_length=48)] | None = None
-    host_name: Annotated[str, Field(max_length=64)] | None = None
-
-
 class Limits(Section):
     """What a listener lets its clients take."""
 
@@ -109,7 +78,7 @@ class Limits(Section):
     )
 
 
-class Listener(Section):
+class _Listener(Section):
     """One EtherNet/IP address that the gateway serves."""
 
     name: Name = "main"
@@ -121,8 +90,6 @@ class Listener(Section):
     route_path: OptionalRoutePath = Field(
         default="", description='local route path such as "1/0"; without: 1/0 and bare requests'
     )
-    identity: Identity = Identity()
-    tcpip: TcpIp = TcpIp()
     write_sources: list[Network] = Field(default=[], description="client networks that may write")
     limits: Limits = Limits()
     lenient_types: bool = Field(
@@ -130,6 +97,36 @@ class Listener(Section):
         description="take writes of another type too, where no value changes by it; without, they "
         "are refused with 0xFF/0x2107 as controllers do",
     )
+
+
+def _kind(setting: Setting) -> Any:
+    """The type of an object's setting."""
+    if isinstance(setting, Number):
+        return Annotated[int, Field(ge=0, le=setting.most)]
+    return Annotated[str, Field(max_length=setting.longest)] if setting.longest else Text
+
+
+@cache
+def object_tables() -> dict[str, type[Section]]:
+    """Table of `[[listener]]` -> model of the settings of the CIP object that has it."""
+    found: dict[str, type[Section]] = {}
+    for spec in object_specs():
+        if spec.table:
+            keys: Any = {
+                key: (_kind(setting) | None, None) for key, setting in spec.settings.items()
+            }
+            words = f"Attributes of the {spec.title} object that the listener shows."
+            found[spec.table] = create_model(
+                spec.title, __base__=Section, __doc__=words, __module__=__name__, **keys
+            )
+    return found
+
+
+@cache
+def listener() -> type[_Listener]:
+    """One EtherNet/IP address that the gateway serves."""
+    tables: Any = {name: (model, model()) for name, model in object_tables().items()}
+    return create_model("Listener", __base__=_Listener, __doc__=_Listener.__doc__, **tables)
 
 
 class LocalTag(Section):
@@ -315,7 +312,7 @@ class _File(Section):
     model_config = ConfigDict(title="cpppod configuration")
 
     gateway: Gateway = Gateway()
-    listener: list[Listener] = Field(default=[])
+    listener: list[_Listener] = Field(default=[])
     tag: list[LocalTag] = Field(default=[])
     structure: list[Structure] = Field(default=[])
     route: list[Route] = Field(default=[])
@@ -347,7 +344,10 @@ def whole_file() -> type[Section]:
         section: (list[model], []) if spec.many else (model, model.model_construct())  # type: ignore[valid-type]
         for section, (spec, model) in outlet_sections().items()
     }
-    return create_model("File", __base__=_File, __doc__=whole_file.__doc__, **outlets)
+    listeners: Any = (list[listener()], Field(default=[]))  # type: ignore[misc]
+    return create_model(
+        "File", __base__=_File, __doc__=whole_file.__doc__, listener=listeners, **outlets
+    )
 
 
 def kinds() -> dict[str, type[list[Any]] | type[dict[str, Any]]]:

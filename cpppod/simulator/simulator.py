@@ -152,7 +152,7 @@ class Simulator:
             clock_us=lambda: time.time_ns() // 1000,
             personality=kind,
             identity=configured(kind.identity, settings.identity),
-            tcpip=settings.tcpip,
+            objects={"tcpip": settings.tcpip},
             policy=RoutePolicy(local or None, simple, forwards=bool(settings.routes)),
             program_name=settings.name,
             writable_identity=settings.writable_identity,

@@ -21,7 +21,7 @@ from cpppod.protocols.cip.epath import Logical, LogicalType, Segment, Symbol
 from cpppod.protocols.cip.failures import refusal, unrouted
 from cpppod.protocols.cip.image import Image, Reply, Variable
 from cpppod.protocols.cip.message_router import MessageRouterRequest, Service
-from cpppod.protocols.cip.objects import interfaces, logix, multiple, symbol
+from cpppod.protocols.cip.objects import multiple, symbol
 from cpppod.protocols.cip.objects.attributes import (
     Attribute,
     CipClass,
@@ -33,7 +33,9 @@ from cpppod.protocols.cip.objects.connection_manager import (
     CONNECTION_MANAGER_CLASS,
     ConnectionManager,
 )
-from cpppod.protocols.cip.objects.identity import Identity, identity_class
+from cpppod.protocols.cip.objects.identity import Identity
+from cpppod.protocols.cip.objects.message_router import ASSEMBLY_CLASS, MESSAGE_ROUTER_CLASS
+from cpppod.protocols.cip.objects.spec import Controller, object_specs
 from cpppod.protocols.cip.personality import PERSONALITIES, Personality
 from cpppod.protocols.cip.reply_cache import ReplyCache
 from cpppod.protocols.cip.request import ForwardNeeded, Origin, Pending
@@ -52,8 +54,6 @@ from cpppod.protocols.cip.symbols import (
 from cpppod.protocols.cip.unconnected_send import UnconnectedSend
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 
-MESSAGE_ROUTER_CLASS = 0x02
-ASSEMBLY_CLASS = 0x04
 Outcome = bytes | Reply | Pending
 _TAG_SERVICES = frozenset((0x4C, 0x4D, 0x4E, 0x52, 0x53))
 
@@ -77,7 +77,7 @@ class Target:
         clock_us: Callable[[], int],
         personality: Personality = PERSONALITIES["controllogix"],
         identity: Identity | None = None,
-        tcpip: Mapping[str, Any] | None = None,
+        objects: Mapping[str, Mapping[str, Any]] | None = None,
         policy: RoutePolicy | None = None,
         image: Image | None = None,
         allotment: Allotment | None = None,
@@ -101,24 +101,17 @@ class Target:
         self.replies = ReplyCache()
         self.now = 0.0
         self.classes: dict[int, CipClass] = {}
-        for item in (
-            identity_class(self.identity, writable=writable_identity),
-            interfaces.tcpip_class(tcpip or {}, writable=writable_identity),
-            interfaces.link_class(),
-            interfaces.port_class(),
-            CipClass(CONNECTION_MANAGER_CLASS),
-            CipClass(ASSEMBLY_CLASS),
-            CipClass(MESSAGE_ROUTER_CLASS),
-        ):
-            self.classes[item.class_id] = item
-        manager = self.classes[CONNECTION_MANAGER_CLASS]
-        counters = {number: constant(bytes(2)) for number in range(1, 9)}
-        manager.add(1, CipInstance(counters))
-        self.classes[MESSAGE_ROUTER_CLASS].add(1, CipInstance())
-        if personality.logix:
-            self.add_class(logix.program_name_class(program_name))
-            self.add_class(logix.wall_clock_class(clock_us))
-            self.add_class(logix.controller_class(lambda: len(self.image.variables)))
+        controller = Controller(
+            self.identity,
+            objects or {},
+            writable_identity,
+            program_name,
+            clock_us,
+            lambda: len(self.image.variables),
+        )
+        for spec in object_specs():
+            if personality.logix or not spec.logix:
+                self.add_class(spec.make(controller))
 
     def forget_replies(self) -> None:
         """Work out anew what requests mean: tags came or went, or answer otherwise than before."""

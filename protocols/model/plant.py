@@ -198,6 +198,8 @@ class Listener:
     Attributes:
         address: `host:port`, IPv4.
         route_path: local route path (`1/0`); "" serves bare requests and 1/0.
+        objects: settings of further CIP objects, by the table of their manifest
+            (`cpppod.protocols.cip.objects.spec`); the two that follow are older than it.
         identity: attributes of the Identity object: vendor_id, device_type, product_code,
             major_revision, minor_revision, status, serial_number, product_name, state,
             configuration_consistency_value, heartbeat_interval; what is not named has its default.
@@ -217,6 +219,7 @@ class Listener:
     route_path: str = ""
     identity: dict[str, Any] = field(default_factory=dict)
     tcpip: dict[str, Any] = field(default_factory=dict)
+    objects: dict[str, Any] = field(default_factory=dict)
     tags: tuple[LocalTag, ...] = ()
     structures: dict[str, Any] = field(default_factory=dict)
     write_sources: tuple[str, ...] = ()

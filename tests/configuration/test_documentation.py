@@ -12,10 +12,9 @@ from cpppod.workers.settings import Section
 TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 PLAIN: list[type[Section]] = [
     sections.Gateway,
-    sections.Identity,
-    sections.TcpIp,
     sections.Limits,
-    sections.Listener,
+    sections.listener(),
+    *sections.object_tables().values(),
     sections.LocalTag,
     sections.Structure,
     sections.Member,

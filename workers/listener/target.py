@@ -49,7 +49,7 @@ def make_target(
         clock_us=clock_us,
         personality=kind,
         identity=configured(kind.identity, listener.identity),
-        tcpip=listener.tcpip,
+        objects={"tcpip": listener.tcpip, **listener.objects},
         policy=RoutePolicy(local=local, forwards=True),
         allotment=allotment,
         program_name=listener.name,

@@ -29,7 +29,9 @@ from cpppod.protocols.cip.connection_manager import (
 from cpppod.protocols.cip.epath import ElectronicKey, Logical, LogicalType, Segment
 from cpppod.protocols.cip.image import Reply
 from cpppod.protocols.cip.message_router import MessageRouterReply, Service
+from cpppod.protocols.cip.objects.attributes import CipClass, CipInstance, constant
 from cpppod.protocols.cip.objects.identity import Identity
+from cpppod.protocols.cip.objects.spec import Controller, ObjectSpec
 from cpppod.protocols.cip.reply_cache import ReplyCache
 from cpppod.protocols.cip.request import ForwardNeeded, Origin, Pending
 from cpppod.protocols.cip.route_table import RouteDecision, RoutePolicy
@@ -263,3 +265,12 @@ def _check_form(asked: ForwardOpen) -> None:
 
 def _refused(extended: int) -> CipError:
     return CipError(status=GeneralStatus.CONNECTION_FAILURE, extended=(extended,))
+
+
+def _of(controller: Controller) -> CipClass:
+    found = CipClass(CONNECTION_MANAGER_CLASS)
+    found.add(1, CipInstance({number: constant(bytes(2)) for number in range(1, 9)}))
+    return found
+
+
+OBJECTS = (ObjectSpec(CONNECTION_MANAGER_CLASS, _of),)

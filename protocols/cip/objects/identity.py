@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cpppod.protocols.cip.objects.attributes import Attribute, CipClass, CipInstance
+from cpppod.protocols.cip.objects.spec import Controller, Number, ObjectSpec, String
 from cpppod.protocols.cip.types import SSTRING
 from cpppod.protocols.enip.discovery import IdentityItem
 from cpppod.protocols.model.errors import EncodeError
@@ -152,3 +153,30 @@ def stored(held: dict[int, bytes], number: int, *, writable: bool) -> Attribute:
 
     size = len(held[number])
     return Attribute(lambda: held[number], put if writable else None, size if writable else 0)
+
+
+def _of(controller: Controller) -> CipClass:
+    return identity_class(controller.identity, writable=controller.writable)
+
+
+OBJECTS = (
+    ObjectSpec(
+        IDENTITY_CLASS,
+        _of,
+        title="Identity",
+        table="identity",
+        settings={
+            "vendor_id": Number(),
+            "device_type": Number(),
+            "product_code": Number(),
+            "major_revision": Number(0xFF),
+            "minor_revision": Number(0xFF),
+            "status": Number(),
+            "serial_number": Number(0xFFFF_FFFF),
+            "product_name": String(32),
+            "state": Number(0xFF),
+            "configuration_consistency_value": Number(),
+            "heartbeat_interval": Number(0xFF),
+        },
+    ),
+)

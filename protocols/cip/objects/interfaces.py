@@ -18,6 +18,7 @@ from typing import Any
 
 from cpppod.protocols.cip.objects.attributes import CipClass, CipInstance, constant
 from cpppod.protocols.cip.objects.identity import stored
+from cpppod.protocols.cip.objects.spec import Controller, Number, ObjectSpec, String
 from cpppod.protocols.cip.types import SSTRING, STRING
 from cpppod.protocols.model.errors import EncodeError
 
@@ -148,3 +149,31 @@ def port_class(slot: int = 0) -> CipClass:
     }
     found.add(0, CipInstance({key: constant(data) for key, data in class_attributes.items()}))
     return found
+
+
+def _tcpip(controller: Controller) -> CipClass:
+    return tcpip_class(controller.settings.get("tcpip", {}), writable=controller.writable)
+
+
+OBJECTS = (
+    ObjectSpec(
+        TCPIP_CLASS,
+        _tcpip,
+        title="TCP/IP Interface",
+        table="tcpip",
+        settings={
+            "status": Number(0xFFFF_FFFF),
+            "configuration_capability": Number(0xFFFF_FFFF),
+            "configuration_control": Number(0xFFFF_FFFF),
+            "ip_address": String(),
+            "network_mask": String(),
+            "gateway_address": String(),
+            "name_server": String(),
+            "name_server_2": String(),
+            "domain_name": String(48),
+            "host_name": String(64),
+        },
+    ),
+    ObjectSpec(LINK_CLASS, lambda controller: link_class()),
+    ObjectSpec(PORT_CLASS, lambda controller: port_class()),
+)

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 
 from cpppod.protocols.cip.objects.attributes import Attribute, CipClass, CipInstance, constant
+from cpppod.protocols.cip.objects.spec import ObjectSpec
 
 PROGRAM_NAME_CLASS = 0x64
 WALL_CLOCK_CLASS = 0x8B
@@ -62,3 +63,12 @@ def controller_class(change: Callable[[], int]) -> CipClass:
     }
     found.add(1, CipInstance(attributes))
     return found
+
+
+OBJECTS = (
+    ObjectSpec(
+        PROGRAM_NAME_CLASS, lambda found: program_name_class(found.program_name), logix=True
+    ),
+    ObjectSpec(WALL_CLOCK_CLASS, lambda found: wall_clock_class(found.clock_us), logix=True),
+    ObjectSpec(CONTROLLER_CLASS, lambda found: controller_class(found.tags), logix=True),
+)

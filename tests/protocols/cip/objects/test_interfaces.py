@@ -39,7 +39,7 @@ def test_configuration_that_is_no_map_of_ipv4_addresses_is_refused(values: Any) 
 @pytest.mark.parametrize("value", ["up", -1, 1 << 32, []])
 def test_word_of_the_tcpip_object_that_is_none_is_refused(value: Any) -> None:
     with pytest.raises(EncodeError):
-        controller(tcpip={"Interface Status": value})
+        controller(objects={"tcpip": {"Interface Status": value}})
 
 
 def test_keys_of_the_toml_file_and_of_cpppo_say_the_same() -> None:
@@ -49,7 +49,10 @@ def test_keys_of_the_toml_file_and_of_cpppo_say_the_same() -> None:
         "Interface Status": "1",
         "Host Name": "mixer",
     }
-    replies = [ask(controller(tcpip=item), request(0x01, "@0xF5/1")) for item in (flat, nested)]
+    replies = [
+        ask(controller(objects={"tcpip": item}), request(0x01, "@0xF5/1"))
+        for item in (flat, nested)
+    ]
     assert replies[0] == replies[1]
     assert replies[0].data.startswith(bytes.fromhex("01000000 30000000 00000000 0200 20f62401"))
     assert replies[0].data.endswith(b"\5\0mixer\0")
