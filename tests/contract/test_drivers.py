@@ -6,6 +6,8 @@ import ast
 import asyncio
 import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -102,6 +104,21 @@ def test_its_manifest_imports_nothing_heavy_at_its_top(name: str) -> None:
         module.startswith((*light, "cpppod.workers.devices.spec", "cpppod.workers.devices.driver"))
         for module in named
     )
+
+
+def test_manifests_and_drivers_need_no_pydantic() -> None:
+    code = """
+import sys
+from cpppod.protocols.model.plant import Device
+from cpppod.workers.devices.driver import DeviceFrame
+from cpppod.workers.devices.spec import DRIVERS
+options = {"frames": {"f": {"pattern": "a(?P<b>[0-9]);"}}}
+for spec in DRIVERS.ours():
+    spec.make(Device("d", spec.name, "127.0.0.1:1", options=options), None, DeviceFrame())
+print("pydantic" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -13,6 +13,7 @@ import pytest
 
 from cpppod.control_client import ControlError
 from tests.gateway.running import ROOT, RunningGateway, eventually
+from tests.patience import INSTALL_S
 
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
@@ -38,20 +39,22 @@ def write_package(section: str, folder: Path) -> Path:
     return folder
 
 
+def install(sections: list[str], factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables with which a program finds the packages of those sections installed."""
+    target = factory.mktemp("installed")
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    words += ["--no-build-isolation", "--target", str(target)]
+    packages = [str(write_package(each, factory.mktemp("package"))) for each in sections]
+    subprocess.run([*words, *packages], check=True, timeout=INSTALL_S)
+    return {"PYTHONPATH": str(target)}
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Variables with which a program finds the store and the outlet installed."""
-    target = tmp_path_factory.mktemp("installed")
-    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    words += ["--no-build-isolation", "--target", str(target)]
-    packages = [
-        str(write_package(section, tmp_path_factory.mktemp("package")))
-        for section in SECTIONS
-        if section.startswith(("A store", "An outlet"))
-    ]
-    assert len(packages) == 2
-    subprocess.run([*words, *packages], check=True, timeout=120)
-    return {"PYTHONPATH": str(target)}
+    return install(
+        [text for text in SECTIONS if text.startswith(("A store", "An outlet"))], tmp_path_factory
+    )
 
 
 def check(text: str, folder: Path, environment: dict[str, str]) -> str:
