@@ -26,7 +26,7 @@ from cpppod.workers.historian.stores import questions
 from cpppod.workers.historian.stores.buckets import Bucket
 from cpppod.workers.historian.stores.opening import open_reader
 from cpppod.workers.historian.stores.questions import QuestionError
-from cpppod.workers.historian.stores.store import Gap, StoreError
+from cpppod.workers.historian.stores.store import Gap, StoreError, StoreReader
 from cpppod.workers.historian.stores.store import Sample as StoredSample
 
 __all__ = ["Bucket", "Gap", "History", "QuestionError", "Sample", "StoreError", "history"]
@@ -66,8 +66,10 @@ class History:
     """
 
     def __init__(self, url: str, gateway: str | None = None) -> None:
+        self._url = url
         self._reader = open_reader(url, gateway)
-        self._shared = self._reader.shared() if gateway is None else {}
+        self._several = gateway is None and len(self._reader.gateways()) > 1
+        self._readers: dict[str, StoreReader] = {}
 
     def __enter__(self) -> "History":
         return self
@@ -82,17 +84,26 @@ class History:
 
     def close(self) -> None:
         """Let go of files and connections."""
-        self._reader.close()
+        for reader in (self._reader, *self._readers.values()):
+            reader.close()
 
     def gateways(self) -> list[str]:
         """The ids of the gateways that fill the store; one that was adopted is its heir's."""
         return self._reader.gateways()
 
-    def _one(self, tag: str) -> str:
-        """The tag, if it is one gateway's; theirs are different tags, whatever they are called."""
-        if owners := self._shared.get(tag.lower()):
-            raise QuestionError(f"{tag}: of several gateways, name one: {', '.join(owners)}")
-        return tag
+    def _of(self, tag: str) -> StoreReader:
+        """Who answers about a tag: in a store of several gateways, its own one's reader.
+
+        Raises:
+            QuestionError: not `device.tag`, or several gateways had one at the same time.
+        """
+        owners = questions.check_owner(self._reader, tag) if self._several else []
+        if len(owners) != 1:
+            return self._reader
+        (owner,) = owners
+        if owner not in self._readers:
+            self._readers[owner] = open_reader(self._url, owner)
+        return self._readers[owner]
 
     def tags(self) -> list[str]:
         """Every tag with history, as `device.tag`, sorted."""
@@ -106,9 +117,7 @@ class History:
         Raises:
             QuestionError: not `device.tag`.
         """
-        found = questions.ask_range(
-            self._reader, self._one(tag), microseconds(since, 0), microseconds(until)
-        )
+        found = questions.ask_range(self._of(tag), tag, microseconds(since, 0), microseconds(until))
         return map(_sample, found)
 
     def last(self, tag: str, at: Time | None = None) -> Sample | None:
@@ -117,7 +126,7 @@ class History:
         Raises:
             QuestionError: not `device.tag`.
         """
-        found = questions.ask_last(self._reader, self._one(tag), microseconds(at))
+        found = questions.ask_last(self._of(tag), tag, microseconds(at))
         return None if found is None else _sample(found)
 
     def step(self, tag: str, since: Time, until: Time, step: float | str) -> Iterator[Sample]:
@@ -127,9 +136,7 @@ class History:
             QuestionError: not `device.tag`, or no step that makes sense.
         """
         span = (microseconds(since), microseconds(until))
-        return map(
-            _sample, questions.ask_steps(self._reader, self._one(tag), *span, _step_us(step))
-        )
+        return map(_sample, questions.ask_steps(self._of(tag), tag, *span, _step_us(step)))
 
     def buckets(self, tag: str, since: Time, until: Time, step: float | str) -> Iterator[Bucket]:
         """Min, mean and max of each `step` from `since` until `until`.
@@ -138,7 +145,7 @@ class History:
             QuestionError: not `device.tag`, or no step that makes sense.
         """
         span = (microseconds(since), microseconds(until))
-        return questions.ask_buckets(self._reader, self._one(tag), *span, _step_us(step))
+        return questions.ask_buckets(self._of(tag), tag, *span, _step_us(step))
 
     def gaps(
         self, since: Time | None = None, until: Time | None = None, device: str = ""

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from cpppod.history.files import DataError, history_files, lines, opener, parse_record
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.historian.stores.opening import open_reader
+from cpppod.workers.historian.stores.questions import QuestionError, check_owner
 from cpppod.workers.historian.stores.store import StoreError, StoreReader
 
 END_US = 2**52
@@ -107,10 +108,12 @@ def _stored(
 
 
 def _check_owners(reader: StoreReader, wanted: "re.Pattern[str]") -> None:
-    """Tags of one name that are several gateways' are no one recording."""
-    for tag, owners in reader.shared().items():
-        if wanted.fullmatch(tag):
-            raise RecordingError(f"{tag}: of several gateways, name one: {', '.join(owners)}")
+    """Tags of one name that several gateways had at the same time are no one recording."""
+    try:
+        for tag in filter(wanted.fullmatch, reader.shared()):
+            check_owner(reader, tag)
+    except QuestionError as error:
+        raise RecordingError(str(error)) from None
 
 
 def _filed(

@@ -29,10 +29,12 @@ class LastValues:
     """Last values by topic.
 
     Attributes:
+        gateway: whose they are; repeats name it.
         refused: blocks that were not kept because there are `MAX_TOPICS` topics already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gateway: str = "") -> None:
+        self.gateway = gateway
         self._topics: dict[bytes, _Topic] = {}
         self.refused = 0
 
@@ -105,7 +107,7 @@ class LastValues:
                 qualities[0] if len(set(qualities)) == 1 else qualities,
             )
             repeat = entry.message._replace(previous=0, kind=Kind.REPEAT, body=body, flags=0)
-            entry.payload = repeat.encode()
+            entry.payload = repeat.encode(self.gateway)
         return entry.payload
 
     def forget(self, gone: set[bytes]) -> None:

@@ -101,8 +101,10 @@ class Plant:
     def kill(self, kind: str) -> None:
         """Kill a worker of that kind, if control tells of one."""
         with contextlib.suppress(ControlError, OSError, ProcessLookupError):
-            found = [row for row in self.gateway.workers().values() if row["role"] == kind]
-            kill(self.chance.choice(found)["pid"])
+            rows = self.gateway.workers().values()
+            found = [row["pid"] for row in rows if row["role"] == kind and row["pid"]]
+            if found:  # one that is just dead has no process, and 0 is our own group
+                kill(self.chance.choice(found))
 
     def hold_up_subscriber(self, seconds: float) -> None:
         self._subscriber.send_signal(signal.SIGSTOP)

@@ -47,6 +47,7 @@ class Sqlite:
         self.section = f'path = "{self.url}"'
 
     def copy(self, target: Path) -> None:
+        Path(self.url).mkdir(exist_ok=True)  # a historian may have ended before it began
         shutil.copytree(self.url, target)
 
     def restore(self, source: Path) -> None:
@@ -165,9 +166,11 @@ class Campaign:
     def worker(self, number: int) -> None:
         with contextlib.suppress(ControlError, OSError, ProcessLookupError):
             kind = self.chance.choice(KINDS)
-            found = [row for row in self.gateway.workers().values() if row["role"] == kind]
+            rows = self.gateway.workers().values()
+            found = [row["pid"] for row in rows if row["role"] == kind and row["pid"]]
             self.done[-1] += f" {kind}"
-            kill(self.chance.choice(found)["pid"], number)
+            if found:
+                kill(self.chance.choice(found), number)
 
     # What is done to it
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def cluster() -> Iterator[Cluster]:
         yield found
 
 
+VECTORS = ROOT / "tests" / "vectors" / "stores_v1"
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 POSTGRESQL = pytest.mark.parametrize("store", ["postgresql"], indirect=True)
 
@@ -192,6 +194,29 @@ def test_old_copies_of_the_state_and_of_the_store_cost_what_is_declared(tmp_path
     assert verdict.undeclared == 0, verdict
     assert not [each for each in verdict.problems if "times" in each or "never" in each], verdict
     assert found & {"journal lost", "journal segments missing"}
+
+
+def test_a_state_directory_of_before_there_were_ids_is_gone_on_from(tmp_path: Path) -> None:
+    """The one in tests/vectors, that was killed with a tail in its journal."""
+    expected = json.loads((VECTORS / "sqlite.json").read_text())
+    with (
+        counting_devices(1) as counters,
+        closing_all(Site(counters, "", "")) as (site,),
+    ):
+        site.url = str(site.state / "history")
+        with tarfile.open(VECTORS / "sqlite-state.tar.xz") as archive:
+            archive.extractall(site.gateway.folder, filter="data")
+        site.start()
+        assert "there was none" in site.gateway.log.read_text()  # an id
+        shown = eventually(lambda: site.gateway.stored("counter_0.n", limit=5))
+        site.settle()
+        gaps = [list(gap)[:11] for gap in site.gaps()]
+        rows = [[row.time_us, row.value, row.quality] for row in site.rows() if row.tag == "n"]
+        ids = json.loads((site.state / "symbols" / "listener-main.json").read_text())
+    assert rows[: len(expected["rows"]["counter_0.n"])] == expected["rows"]["counter_0.n"]
+    assert [row[0] for row in shown] == [row[0] for row in expected["rows"]["counter_0.n"][:5]]
+    assert [gap[8] for gap in gaps if gap not in expected["gaps"]] == ["publisher restarted"]
+    assert ids["symbols"].items() >= expected["symbols"]["symbols"].items()
 
 
 def test_a_second_gateway_on_one_state_directory_is_refused_by_name(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ class RunningFeed:
         self.bus_dir = folder / "bus"
         self.bus_dir.mkdir(mode=0o700)
         self.settings = folder / "feed.json"
+        gateway = options.pop("gateway", "")
         self.settings.write_text(
             json.dumps(
                 {
@@ -33,6 +34,7 @@ class RunningFeed:
                     "state_dir": str(folder),
                     "runtime_dir": str(folder),
                     "options": options,
+                    "gateway": gateway,
                 }
             )
         )
@@ -60,9 +62,11 @@ class RunningFeed:
 class Source:
     """A publisher at the feed's ingest, with its heartbeats; made within a running loop."""
 
-    def __init__(self, bus_dir: pathlib.Path, name: str = "p", *, beating: bool = True) -> None:
+    def __init__(
+        self, bus_dir: pathlib.Path, name: str = "p", *, beating: bool = True, gateway: str = ""
+    ) -> None:
         self.bus = Bus(name, bus_dir)
-        self.publisher = Publisher(name, time.time_ns() // 1_000_000)
+        self.publisher = Publisher(name, time.time_ns() // 1_000_000, gateway)
         self.resends = 0
         self.socket = self.bus.dealer(
             "ingest", self.on_frames, queue_while_away=True, queue=200_000

@@ -34,6 +34,25 @@ def test_values_of_a_silent_publisher_come_once_more_as_stale(start_feed: StartF
     asyncio.run(scenario())
 
 
+def test_an_update_says_which_gateway_it_is_of_from_the_snapshot_on(
+    start_feed: StartFeed,
+) -> None:
+    async def scenario() -> None:
+        feed = start_feed(gateway="press-7")
+        source = Source(feed.bus_dir, gateway="press-7")
+        source.block(a=1)
+        found: list[tuple[bool, str]] = []
+        async with Subscriber(f"ipc://{feed.bus_dir}") as subscriber:
+            await until(lambda: "boiler.a" in subscriber.last)
+            source.block(a=2)
+            while subscriber.last["boiler.a"] != Sample(2) or subscriber._waiting:
+                found += [(each.repeat, each.gateway) for each in await subscriber.batch()]
+        assert {gateway for _, gateway in found} == {"press-7"}
+        source.close()
+
+    asyncio.run(scenario())
+
+
 def test_program_that_is_too_slow_is_told_what_it_lost_and_ends_up_right(
     start_feed: StartFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,18 @@ def owner_of(gateway: RunningGateway, device: str) -> int:
     return pid
 
 
+def test_another_id_needs_a_restart_and_the_same_one_does_not(changeable: RunningGateway) -> None:
+    gateway = changeable
+    name, text = gateway.ask("gateway")["id"], gateway.configuration.read_text()
+    assert "[gateway]" in text
+    gateway.configuration.write_text(text.replace("[gateway]", '[gateway]\nid = "other"', 1))
+    with pytest.raises(ControlError, match="other: another one needs a restart"):
+        gateway.ask("reload")
+    gateway.configuration.write_text(text.replace("[gateway]", f'[gateway]\nid = "{name}"', 1))
+    assert gateway.ask("reload")["applied"]
+    assert gateway.ask("status")["gateway"] == name
+
+
 def test_device_is_added_and_one_is_changed_without_a_gap_for_the_others(
     changeable: RunningGateway,
 ) -> None:

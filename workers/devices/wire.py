@@ -43,6 +43,7 @@ from cpppod.workers.devices.queue import Job, Urgency, WireQueue
 from cpppod.workers.devices.samples import WriteRefused
 
 LOG_LINES, LOG_SPAN_S = 6, 60.0  # changes of one connection that are logged in so many seconds
+FINISH_S = 0.4  # at a stop, for what is on the wire; the worker has 1.5 s in all
 AFTER_ERROR_S = 1.0  # pause after an error of ours, so that it fills neither log nor processor
 SHORT_LIVED_S = 0.5  # a connection that was lost sooner is not opened again at once
 
@@ -248,6 +249,8 @@ class Wire:
                     log.exception("wire failed wire=%s", self.name)
                     await asyncio.sleep(AFTER_ERROR_S)
         finally:
+            if self._tasks:  # what a device has answered is not thrown away: a stop loses nothing
+                await asyncio.wait(self._tasks, timeout=FINISH_S)
             for task in self._tasks:
                 task.cancel()
 

@@ -60,7 +60,7 @@ class Exchange:
         self.epoch = epoch
         self.gateway = gateway
         self.ring = ring
-        self.last_values = LastValues()
+        self.last_values = LastValues(gateway)
         self.publishers: dict[str, Publisher] = {}
         self.blocks = 0
         self.values = 0

@@ -23,14 +23,18 @@ from cpppod.workers.historian.stores.store import (
     StoreError,
     WriterError,
 )
-from cpppod.workers.journal.files import segment_head, segment_path, segments
-from cpppod.workers.journal.reader import (
-    CHUNK,
+from cpppod.workers.journal.files import (
     START,
-    JournalNewer,
-    JournalReader,
     behind_bytes,
     fits,
+    segment_head,
+    segment_path,
+    segments,
+)
+from cpppod.workers.journal.reader import (
+    CHUNK,
+    JournalNewer,
+    JournalReader,
 )
 
 logger = logging.getLogger(__name__)

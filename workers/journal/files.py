@@ -26,8 +26,11 @@ from cpppod.protocols.bus.journal import (
     scan,
 )
 from cpppod.protocols.model.errors import DecodeError
+from cpppod.workers.historian.stores.store import Cursor
 
 logger = logging.getLogger(__name__)
+
+START = Cursor(0, 0, 0, 0, 0)
 
 SUFFIX, TOMBSTONE = ".journal", ".tombstone"
 SMALLEST = 4_096  # bytes of a segment, however little a journal may hold
@@ -114,6 +117,45 @@ def segment_head(folder: Path, number: int) -> Segment | None:
 def segment_path(folder: Path, number: int, suffix: str = SUFFIX) -> Path:
     """Where segment `number` is."""
     return folder / f"{number:020d}{suffix}"
+
+
+def behind_bytes(folder: Path, cursor: Cursor) -> int:
+    """How many bytes of the journal in `folder` are behind `cursor`.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    found = segments(folder)
+    if not fits(folder, found, cursor):
+        cursor = START
+    total = 0
+    for number, suffix in found.items():
+        if number >= cursor.segment and suffix == SUFFIX:
+            size = segment_path(folder, number).stat().st_size
+            total += size - (cursor.offset if number == cursor.segment else 0)
+    return max(total, 0)
+
+
+def fits(folder: Path, found: dict[int, str], cursor: Cursor) -> bool:
+    """Whether a cursor is a position in the journal whose segments were `found`.
+
+    One of a store of schema 1 names only the epoch of its last reading: that must be the segment's,
+    or it is at the segment's beginning.
+    """
+    if cursor.segment not in found:
+        return False
+    try:
+        head = segment_head(folder, cursor.segment)
+        first = segment_head(folder, next(iter(found)))
+    except DecodeError:
+        return True  # of a newer version: not to be read, nor to be given up
+    if head is None or first is None:
+        return False
+    if not cursor.created_us:
+        began = cursor.offset <= SEGMENT.size and head.epoch > cursor.epoch
+        return head.epoch == cursor.epoch or began
+    same = (head.epoch, head.created_us) == (cursor.segment_epoch, cursor.created_us)
+    return same and first.epoch <= head.epoch
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+IN_HAND = 1  # numbers of a device that were on their way when the gateway was stopped
 BAD = 16  # a quality whose low byte is this or more goes without a value
 Place = tuple[int, int]  # epoch, sequence
 
@@ -41,6 +42,7 @@ class Gap(NamedTuple):
     first: int
     last: int
     reason: str
+    samples: int  # that are missing at least; -1: nobody knows
 
 
 def of_sqlite(folder: str) -> tuple[list[Row], list[Gap]]:
@@ -62,7 +64,10 @@ def of_sqlite(folder: str) -> tuple[list[Row], list[Gap]]:
                     quality = qualities if isinstance(qualities, int) else qualities[at]
                     found.append(Row(device, tag, publisher, epoch, sequence, value, quality))
     with sqlite3.connect(f"{folder}/index.sqlite") as index:
-        query = "SELECT gateway || ' ' || publisher, epoch, device, first, last, reason FROM gaps"
+        query = (
+            "SELECT gateway || ' ' || publisher, epoch, device, first, last, reason, samples"
+            " FROM gaps"
+        )
         return found, [Gap(*row) for row in index.execute(query)]
 
 
@@ -76,7 +81,7 @@ def of_postgresql(url: str) -> tuple[list[Row], list[Gap]]:
             " FROM history.gateway_samples"
         ).fetchall()
         gaps = database.execute(
-            "SELECT gateway || ' ' || publisher, epoch, device, first, last, reason"
+            "SELECT gateway || ' ' || publisher, epoch, device, first, last, reason, samples"
             " FROM history.gap"
         ).fetchall()
     return [Row(*row) for row in found], [Gap(*row) for row in gaps]
@@ -131,9 +136,11 @@ def check_tag(
         if not missing:
             continue
         start, end = before.place if before else None, after.place if after else None
-        said = any(speaks_of(gap, device, before, after) for gap in gaps)
+        found = [gap for gap in gaps if speaks_of(gap, device, before, after)]
+        said = any(gap.samples for gap in found)
         failed = any(lies(place, start, end) for place in bad)
-        if said or failed or (after is None and len(missing) <= 2):  # those are in flight
+        in_hand = len(missing) <= IN_HAND and (after is None or bool(found))
+        if said or failed or in_hand:
             declared += len(missing)
             continue
         undeclared += len(missing)

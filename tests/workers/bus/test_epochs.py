@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from cpppod.workers.bus.epochs import MAX_EPOCH, EpochError, next_epoch
+from cpppod.workers.bus.epochs import MAX_EPOCH, EpochError, next_epoch, unused_epoch
 
 
 def test_epoch_is_the_clock_and_grows_even_if_that_goes_back(tmp_path: pathlib.Path) -> None:
@@ -35,3 +35,16 @@ def test_file_of_a_newer_version_is_refused(tmp_path: pathlib.Path) -> None:
 
 def test_epoch_stays_within_what_every_language_can_say(tmp_path: pathlib.Path) -> None:
     assert next_epoch(tmp_path, "p", 2**60) == MAX_EPOCH
+
+
+def test_where_the_clock_is_behind_an_old_copy_gives_no_number_out_again(
+    tmp_path: pathlib.Path,
+) -> None:
+    """An old copy of the state and a clock that was set back: the next number may be used."""
+    next_epoch(tmp_path, "p", 5_000)
+    first = unused_epoch(tmp_path, "p", 1_000)
+    (tmp_path / "epochs" / "p").write_text("1 5000\n")  # the copy
+    second = unused_epoch(tmp_path, "p", 1_000)
+    assert first > 5_000 < second
+    assert first != second  # one time in a million it is
+    assert unused_epoch(tmp_path, "p", 2**40) == 2**40

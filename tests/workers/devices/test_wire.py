@@ -476,6 +476,25 @@ def test_a_value_within_its_deadband_is_not_published_again() -> None:
     asyncio.run(scenario())
 
 
+def test_what_is_on_the_wire_at_a_stop_is_still_published() -> None:
+    async def scenario() -> None:
+        plant = make_plant("40001=7")
+        plant.faults.add(parse_fault("late:0.1"))
+        async with (
+            simulated(plant) as (_, address),
+            polled(device("d", address, registers(0, 1), period_s=0.2)) as (wire, published),
+        ):
+            await published.until(lambda: bool(published.blocks))
+            for busy in (False, True):
+                while bool(wire._on_wire) is not busy:
+                    await asyncio.sleep(0)
+                blocks = len(published.blocks)
+        assert len(published.blocks) == blocks + 1
+        assert published.value("d.r0") == 7
+
+    asyncio.run(scenario())
+
+
 def test_metrics_are_named_and_typed_by_prometheus_rules() -> None:
     async def scenario() -> list[Any]:
         plant = make_plant("40001-40010=7")

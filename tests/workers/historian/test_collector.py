@@ -372,3 +372,35 @@ def test_a_backlog_is_drained(tmp_path: Path) -> None:
     collector = collector_of(tmp_path)
     collect(collector)
     assert len(stored(tmp_path)) == 5_000
+
+
+def test_what_is_behind_counts_from_what_is_stored_also_while_the_store_is_away(
+    tmp_path: Path,
+) -> None:
+    worker = Worker(tmp_path / "journal")
+    store = Failing()
+    collector = collector_of(tmp_path, store)
+    worker.publish(0)
+    collect(collector)
+    assert collector.behind_bytes == 0
+    store.errors = [StoreError("down")] * 1_000
+    sizes = []
+    for _ in range(5):
+        for value in range(100):
+            worker.publish(value)
+        collector._monotonic.now += 10.0  # type: ignore[attr-defined]
+        collector.turn(T0)
+        sizes.append(collector.behind_bytes)
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] > 4 * sizes[0] > 0
+    never = collector_of(tmp_path, Closed())
+    never.turn(T0)
+    assert never.state == "down"
+    assert never.behind_bytes >= sizes[-1]  # nothing is known to be stored
+
+
+class Closed(Failing):
+    """A store that cannot even be opened."""
+
+    def open(self) -> dict[str, Any]:
+        raise StoreError("no route to it")

@@ -285,6 +285,9 @@ def test_a_history_is_adopted_and_then_asked_as_one(tmp_path: Path, url: str) ->
     Life(tmp_path / "new", 100, "gw-new").publish(3, 4).stop()
     collect(tmp_path / "new", url, "gw-new")
     assert (stored(url, "gw-old"), stored(url, "gw-new")) == ([1, 2], [3, 4])
+    with history(url) as past:  # a machine that was replaced, and nobody in particular asks
+        assert [sample.value for sample in past.range("boiler.n")] == [1, 2, 3, 4]
+    assert len(list(moments(url))) == 4
     with closing(open_store(url, {"free_bytes": 1}, "gw-new", instance="x")) as store:
         store.open()
         for name, why in (("gw-none", "never wrote"), ("gw-new", "itself")):

@@ -8,6 +8,7 @@ buckets          gone already
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from cpppod.workers.historian.stores.buckets import (
@@ -40,6 +41,21 @@ def split_tag(name: str) -> tuple[str, str]:
     if not (device and dot and tag):
         raise QuestionError(f"tag {name!r}: expected device.tag")
     return device, tag
+
+
+def check_owner(reader: StoreReader, name: str) -> list[str]:
+    """The gateways that have such a tag, where nobody in particular asks a store of several.
+
+    One after the other (a machine that was replaced) they are one series.
+
+    Raises:
+        QuestionError: two of them at the same time: these are different tags.
+    """
+    spans = sorted((span, gateway) for gateway, span in reader.times(*split_tag(name)).items())
+    for ((_, ends_us), one), ((begins_us, _), other) in pairwise(spans):
+        if begins_us <= ends_us:
+            raise QuestionError(f"{name}: of several gateways, name one: {one}, {other}")
+    return [gateway for _, gateway in spans]
 
 
 def check_steps(since_us: int, until_us: int, step_us: int) -> None:

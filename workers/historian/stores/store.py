@@ -317,6 +317,9 @@ class StoreReader(Protocol):
     def shared(self) -> dict[str, list[str]]:
         """Tags that several gateways have under one name, with those gateways."""
 
+    def times(self, device: str, tag: str) -> dict[str, tuple[int, int]]:
+        """When each gateway's first and last sample of such a tag were; of one gateway: nothing."""
+
     def tags(self) -> list[str]:
         """All tags with history, as `device.tag`, sorted."""
 

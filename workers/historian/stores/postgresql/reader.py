@@ -7,6 +7,7 @@ import psycopg
 
 from cpppod.workers.historian.stores.postgresql.store import CONNECT_S, value_of
 from cpppod.workers.historian.stores.store import (
+    NO_GATEWAY,
     Gap,
     Minute,
     Reading,
@@ -75,6 +76,24 @@ class PostgresqlReader:
             return []
         rows = self._rows("SELECT id FROM history.gateway ORDER BY since", ())
         return heirs([gateway for (gateway,) in rows], self._links())
+
+    def times(self, device: str, tag: str) -> dict[str, tuple[int, int]]:
+        gateways = self.gateways()
+        if len(gateways) < 2:
+            return {}
+        found: dict[str, tuple[int, int]] = {}
+        us = _US.replace("s.time", "{}(s.time)")
+        query = (
+            f"SELECT {us.format('min')}, {us.format('max')} FROM history.sample s"
+            " WHERE s.tag = ANY(SELECT id FROM history.tag WHERE gateway = ANY(%s)"
+            " AND lower(device) = %s AND lower(name) = %s)"
+        )
+        for gateway in gateways:
+            own = sorted(family(gateway, self._links()) - {NO_GATEWAY})
+            for first, last in self._rows(query, (own, device.lower(), tag.lower())):
+                if first is not None:
+                    found[gateway] = (first, last)
+        return found
 
     def shared(self) -> dict[str, list[str]]:
         if len(self.gateways()) < 2:

@@ -19,12 +19,10 @@ The server ends every statement after `STATEMENT_S`. Where the server itself doe
 `give_up` (from another thread) cuts the connection.
 """
 
-import hashlib
 import json
 import logging
 import os
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,29 +31,27 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
+from cpppod.workers.historian.stores.postgresql import writer
+from cpppod.workers.historian.stores.postgresql.schema import migrate
 from cpppod.workers.historian.stores.store import (
     Batch,
     Cursor,
     PoisonError,
     Reading,
-    SchemaError,
     Stored,
     StoreError,
     StoreState,
-    WriterError,
     check_adoption,
 )
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 2
 CONNECT_S = 5
 STATEMENT_S = 5
 EXACT = 2**53  # integers from here on are not exact as double precision
 CHUNK_ROWS = 2_000  # rows formatted before they are handed to COPY
 UPKEEP_S = 60.0  # between looks for samples that are too old
 RETENTION_ROWS = 20_000  # rows deleted in one slice of upkeep
-MAX_CONNECTION_NAME = 63  # bytes that the server keeps of it
 JUMP_S = 3_600.0  # a clock that went this much faster than time is not believed when deleting
 OPTIONS = (
     f"-c statement_timeout={STATEMENT_S * 1000} -c lock_timeout={STATEMENT_S * 1000}"
@@ -64,76 +60,6 @@ OPTIONS = (
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3"
 )
 
-_TABLES = """
-CREATE SCHEMA IF NOT EXISTS history;
-CREATE TABLE history.meta (name text PRIMARY KEY, value text NOT NULL);
-CREATE TABLE history.gateway (id text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now());
-CREATE TABLE history.adoption (
-    gateway text NOT NULL, adopted text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-CREATE TABLE history.publisher (
-    id serial PRIMARY KEY, name text NOT NULL, gateway text NOT NULL DEFAULT '',
-    UNIQUE (gateway, name));
-CREATE TABLE history.tag (
-    id serial PRIMARY KEY, device text NOT NULL, group_name text NOT NULL, name text NOT NULL,
-    gateway text NOT NULL DEFAULT '', UNIQUE (gateway, device, group_name, name));
-CREATE TABLE history.sample (
-    tag integer NOT NULL, time timestamptz NOT NULL, number double precision, other jsonb,
-    form smallint NOT NULL, quality integer NOT NULL, publisher integer NOT NULL, epoch bigint NOT
-    NULL, sequence bigint NOT NULL, gateway_time timestamptz NOT NULL, members integer NOT NULL,
-    PRIMARY KEY (tag, time, publisher, epoch, sequence));
-CREATE TABLE history.cursor (
-    publisher text NOT NULL, segment bigint NOT NULL, "offset" bigint NOT NULL,
-    epoch bigint NOT NULL, sequence bigint NOT NULL, gateway_us bigint NOT NULL,
-    segment_epoch bigint NOT NULL DEFAULT 0, created_us bigint NOT NULL DEFAULT 0,
-    gateway text NOT NULL DEFAULT '', PRIMARY KEY (gateway, publisher));
-CREATE TABLE history.gap (
-    publisher text NOT NULL, epoch bigint NOT NULL, device text NOT NULL, group_name text NOT NULL,
-    first bigint NOT NULL, last bigint NOT NULL, blocks bigint NOT NULL, samples bigint NOT NULL,
-    reason text NOT NULL, from_us bigint NOT NULL, to_us bigint NOT NULL,
-    gateway text NOT NULL DEFAULT '',
-    PRIMARY KEY (gateway, publisher, epoch, device, group_name, first, last, reason));
-CREATE TABLE history.quarantine (
-    publisher text NOT NULL, epoch bigint NOT NULL, sequence bigint NOT NULL, reason text NOT NULL,
-    topic bytea NOT NULL, body bytea NOT NULL, gateway text NOT NULL DEFAULT '',
-    PRIMARY KEY (gateway, publisher, epoch, sequence));
-CREATE VIEW history.samples AS
-    SELECT s.time, t.device, t.name AS tag, s.number AS value, s.other, s.quality, t.group_name,
-           p.name AS publisher, s.epoch, s.sequence, s.gateway_time
-    FROM history.sample s JOIN history.tag t ON t.id = s.tag
-    JOIN history.publisher p ON p.id = s.publisher;
-"""
-_GATEWAY_VIEW = """
-CREATE VIEW history.gateway_samples AS
-    SELECT t.gateway, s.time, t.device, t.name AS tag, s.number AS value, s.other, s.quality,
-           t.group_name, p.name AS publisher, s.epoch, s.sequence, s.gateway_time
-    FROM history.sample s JOIN history.tag t ON t.id = s.tag
-    JOIN history.publisher p ON p.id = s.publisher;
-"""
-_FROM_1 = """
-CREATE TABLE history.gateway (id text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now());
-CREATE TABLE history.adoption (
-    gateway text NOT NULL, adopted text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-ALTER TABLE history.publisher ADD COLUMN gateway text NOT NULL DEFAULT '',
-    DROP CONSTRAINT publisher_name_key, ADD UNIQUE (gateway, name);
-ALTER TABLE history.tag ADD COLUMN gateway text NOT NULL DEFAULT '',
-    DROP CONSTRAINT tag_device_group_name_name_key, ADD UNIQUE (gateway, device, group_name, name);
-ALTER TABLE history.cursor ADD COLUMN segment_epoch bigint NOT NULL DEFAULT 0,
-    ADD COLUMN created_us bigint NOT NULL DEFAULT 0, ADD COLUMN gateway text NOT NULL DEFAULT '',
-    DROP CONSTRAINT cursor_pkey, ADD PRIMARY KEY (gateway, publisher);
-ALTER TABLE history.gap ADD COLUMN gateway text NOT NULL DEFAULT '', DROP CONSTRAINT gap_pkey,
-    ADD PRIMARY KEY (gateway, publisher, epoch, device, group_name, first, last, reason);
-ALTER TABLE history.quarantine ADD COLUMN gateway text NOT NULL DEFAULT '',
-    DROP CONSTRAINT quarantine_pkey, ADD PRIMARY KEY (gateway, publisher, epoch, sequence);
-"""
-_HOLDERS = """
-    FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database
-    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-    AND d.datname = current_database() AND l.classid::bigint = %s AND l.objid::bigint = %s
-"""
-_WHO = """
-    SELECT pid, coalesce(a.application_name, '?'), coalesce(host(a.client_addr), 'the server'),
-           coalesce(to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS'), '?')
-"""
 _STAGING = """
 CREATE TEMPORARY TABLE IF NOT EXISTS staging (
     tag integer, time_us bigint, number double precision, other jsonb, form smallint,
@@ -171,7 +97,7 @@ class PostgresqlStore:
         self.url = url
         self.limits = limits or PostgresqlLimits()
         self.gateway = gateway
-        self._name = connection_name(gateway, instance or str(os.getpid()))
+        self._name = writer.connection_name(gateway, instance or str(os.getpid()))
         self._connection: psycopg.Connection[Any] | None = None
         self._publishers: dict[tuple[str, str], int] = {}  # gateway, name
         self._tags: dict[tuple[str, str, str, str], int] = {}  # gateway, device, group, name
@@ -197,7 +123,10 @@ class PostgresqlStore:
 
     def adopt(self, adopted: str, now_us: int) -> None:
         known = self.gateways()
-        alive = bool(self._ask(f"SELECT 1 {_HOLDERS}", *_unsigned(lock_key(adopted))))
+        try:
+            alive = writer.is_alive(self._connect(), adopted)
+        except psycopg.Error as error:
+            raise self._failed(error) from error
         check_adoption(self.gateway, adopted, known, self.adoptions(), alive)
         self._ask(
             "INSERT INTO history.adoption (gateway, adopted) VALUES (%s, %s)"
@@ -254,80 +183,15 @@ class PostgresqlStore:
             )
             self._connection.prepare_threshold = None
             try:
-                self._migrate(self._connection)
+                self._hypertable = migrate(self._connection)
                 if self.gateway:
-                    self._lock(self._connection)
+                    writer.lock(self._connection, self.gateway, self._name)
                 self._connection.execute(_STAGING)
                 self._connection.commit()
             except StoreError:
                 self.close()
                 raise
         return self._connection
-
-    def _lock(self, connection: psycopg.Connection[Any]) -> None:
-        """Be the only living gateway of this id; a connection of ours that was lost is ended."""
-        key = lock_key(self.gateway)
-        query = "SELECT pg_try_advisory_lock(%s, %s)"
-        free = connection.execute(query, key).fetchone()
-        if not (free and free[0]):
-            holders = connection.execute(_WHO + _HOLDERS, _unsigned(key)).fetchall()
-            for pid, name, address, since in holders:
-                if name != self._name:
-                    raise WriterError(
-                        f"postgresql: another living gateway of the id {self.gateway} writes"
-                        f" there: {name} at {address} since {since};"
-                        " stop it, or give one of them an id of its own ([gateway] id)"
-                    )
-                logger.warning("an old connection of ours is ended pid=%d", pid)
-                connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
-            raise StoreError("postgresql: an old connection of ours is being ended")
-        connection.execute(
-            "INSERT INTO history.gateway (id) VALUES (%s) ON CONFLICT DO NOTHING", (self.gateway,)
-        )
-        known = connection.execute("SELECT id FROM history.gateway ORDER BY since").fetchall()
-        connection.commit()
-        logger.info("store opened gateways=%s", ",".join(row[0] for row in known))
-
-    def _migrate(self, connection: psycopg.Connection[Any]) -> None:
-        """Make the tables, unless they are there; TimescaleDB's where it is installed."""
-        connection.execute("SELECT pg_advisory_xact_lock(4481844880)")
-        found = connection.execute("SELECT to_regclass('history.meta')").fetchone()
-        if found is None or found[0] is None:
-            connection.execute(_TABLES + _GATEWAY_VIEW)
-            connection.execute("INSERT INTO history.meta VALUES ('schema', %s)", (str(SCHEMA),))
-        row = connection.execute("SELECT value FROM history.meta WHERE name = 'schema'").fetchone()
-        if row is None or int(row[0]) > SCHEMA:
-            raise SchemaError(
-                f"postgresql: history schema {row and row[0]} is newer than this version's {SCHEMA}"
-            )
-        if int(row[0]) < SCHEMA:
-            connection.execute(_FROM_1 + _GATEWAY_VIEW)
-            connection.execute(
-                "UPDATE history.meta SET value = %s WHERE name = 'schema'", (str(SCHEMA),)
-            )
-        connection.commit()
-        self._hypertable = self._make_hypertable(connection)
-
-    def _make_hypertable(self, connection: psycopg.Connection[Any]) -> bool:
-        """Whether `sample` is a hypertable: made one where the extension can be had."""
-        row = connection.execute(
-            "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"
-        ).fetchone()
-        if row is None:
-            connection.commit()
-            return False
-        try:
-            connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-            connection.execute(
-                "SELECT create_hypertable('history.sample', 'time', if_not_exists => true,"
-                " migrate_data => true, chunk_time_interval => interval '1 day')"
-            )
-            connection.commit()
-        except psycopg.Error as error:
-            connection.rollback()
-            logger.warning("no hypertable, a plain table serves error=%s", error)
-            return False
-        return True
 
     def commit(self, batch: Batch) -> Stored:
         try:
@@ -503,28 +367,6 @@ class PostgresqlStore:
             logger.warning("clock jumped, nothing deleted by_s=%.0f", told - elapsed)
             return False
         return True
-
-
-def lock_key(gateway: str) -> tuple[int, int]:
-    """The advisory lock of a gateway's id: two signed numbers of 32 bits."""
-    high, low = struct.unpack_from(">ii", hashlib.sha256(f"cpppod {gateway}".encode()).digest())
-    return high, low
-
-
-def _unsigned(key: tuple[int, int]) -> tuple[int, int]:
-    """The key as the server lists it."""
-    return key[0] & 0xFFFF_FFFF, key[1] & 0xFFFF_FFFF
-
-
-def connection_name(gateway: str, instance: str) -> str:
-    """What a writer's connection is called.
-
-    Args:
-        instance: the state directory of a machine that runs: another connection that has it is
-            one of ours, and lost.
-    """
-    name = f"cpppod {gateway or 'import'} {instance} {socket.gethostname()}"
-    return name.encode("ascii", "replace")[:MAX_CONNECTION_NAME].decode()
 
 
 def _places(count: int) -> str:

@@ -31,6 +31,7 @@ from cpppod.workers.historian.stores.store import (
 
 READINGS, MINUTES = "readings-", "minutes-"
 DAY_US = 86_400_000_000
+END_US = 2**52  # the year 2112
 _WAL_FORMAT = 2  # bytes 18 and 19 of a database that has a log (SQLite file format, 1.3.3)
 
 _LAST = """
@@ -225,6 +226,18 @@ class SqliteReader:
 
     def gateways(self) -> list[str]:
         return heirs(*self._links())
+
+    def times(self, device: str, tag: str) -> dict[str, tuple[int, int]]:
+        gateways, links = self.gateways(), self._links()[1]
+        found: dict[str, tuple[int, int]] = {}
+        for gateway in gateways if len(gateways) > 1 else ():
+            one = SqliteReader(self.folder, gateway, alone=True)
+            one._family = family(gateway, links) - {""}
+            first = next(one.samples(device, tag, 0, END_US), None)
+            last = one.last(device, tag, END_US)
+            if first is not None and last is not None:
+                found[gateway] = (first.time_us, last.time_us)
+        return found
 
     def shared(self) -> dict[str, list[str]]:
         if len(self.gateways()) < 2:
