@@ -31,10 +31,10 @@ def _make(device: Device, link: Link | None, frame: DeviceFrame) -> Driver:
 
 
 def _check_tag(tag: Tag, settings: Any) -> Iterator[Mistake]:
-    from cpppod.protocols.enip.originator.operations import parse_operations
+    from cpppod.workers.drivers.enip.tags import tag_operation
 
     try:
-        list(parse_operations([tag.address]))
+        tag_operation(tag)
     except (ProtocolError, ValueError) as error:
         yield "address", tag.address, f"a tag or attribute of a controller ({error})"
 

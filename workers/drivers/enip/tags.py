@@ -11,8 +11,9 @@ from typing import Any
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.originator.operations import Operation, parse_operations
+from cpppod.protocols.enip.originator.pccc import parse_address
 from cpppod.protocols.enip.originator.plan import Outcome
-from cpppod.protocols.model.errors import ProtocolError
+from cpppod.protocols.model.errors import EncodeError, ProtocolError
 from cpppod.protocols.model.plant import Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import Sample
@@ -43,13 +44,44 @@ class TagAccess:
     kind: types.DataType | None
 
 
+def tag_operation(tag: Tag) -> Operation:
+    """What the address of a polled tag names; never an operation of another kind.
+
+    Raises:
+        EncodeError: it writes, starts within an element, names data files, or other elements than
+            the tag has.
+    """
+    (operation,) = parse_operations([tag.address])
+    text = f"{tag.address!r:.60}"
+    if "data" in operation or operation.get("method", "read") != "read":
+        raise EncodeError(f"{text} writes: a tag's address has no value", status=0x04)
+    if "offset" in operation:
+        raise EncodeError(
+            f"{text} names a byte offset: only whole elements are polled", status=0x04
+        )
+    if operation.get("elements", tag.length) != tag.length:
+        count = operation["elements"]
+        raise EncodeError(f"{text} is {count} elements, the tag {tag.length}", status=0x04)
+    if _names_data_file(tag.address):
+        raise EncodeError(f"{text} is of a data file, which the gateway does not poll", status=0x04)
+    return operation
+
+
+def _names_data_file(address: str) -> bool:
+    try:
+        parse_address(address)
+    except EncodeError:
+        return False
+    return True
+
+
 def tag_access(tag: Tag) -> TagAccess:
     """How `tag` is read.
 
     Raises:
         EncodeError: its address cannot be understood.
     """
-    (operation,) = parse_operations([tag.address])
+    operation = tag_operation(tag)
     attribute = "attribute" in operation["path"][-1]
     if tag.bit is not None and "bit" not in operation and not attribute:
         operation["bit"] = tag.bit
