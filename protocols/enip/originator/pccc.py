@@ -38,7 +38,8 @@ STRING_BYTES = 84  # UINT length and 82 characters
 _REPLY = struct.Struct("<BBH")
 _ADDRESS = re.compile(
     r"\s*(?P<type>ST|N|F|L|B|S|I|O|T|C|R|A)(?P<file>\d{1,3})?:(?P<element>\d{1,3})"
-    r"(?:\.(?P<sub>[A-Za-z]+|\d{1,3}))?(?:/(?P<bit>\d{1,2}))?(?:\*(?P<count>\d{1,4}))?\s*",
+    r"(?:\.(?P<sub>[A-Za-z]+|\d{1,3}))?(?:/(?P<bit>\d{1,2}|[A-Za-z]{2}))?"
+    r"(?:\*(?P<count>\d{1,4}))?\s*",
     re.IGNORECASE,
 )
 
@@ -67,7 +68,20 @@ FILE_TYPES = {
     "A": FileType(0x8E, 2, "h"),
     "L": FileType(0x91, 4, "i"),
 }
-SUB_ELEMENTS = {"CTL": 0, "PRE": 1, "LEN": 1, "ACC": 2, "POS": 2}
+_BIT_ADDRESS = re.compile(r"\s*(?P<type>B)(?P<file>\d{1,3})?/(?P<bit>\d{1,4})\s*", re.IGNORECASE)
+_COUNTED = {"CTL": 0, "PRE": 1, "ACC": 2}
+SUB_ELEMENTS = {  # file type -> its words by name; those of O and I are numbered, others have none
+    "T": _COUNTED,
+    "C": _COUNTED,
+    "R": {"CTL": 0, "LEN": 1, "POS": 2},
+}
+NUMBERED = frozenset("OITCR")  # types whose words may be named by number too
+BITS = {  # file type -> its bits by name; all of them lie in the control word
+    "T": {"EN": 15, "TT": 14, "DN": 13},
+    "C": {"CU": 15, "CD": 14, "DN": 13, "OV": 12, "UN": 11, "UA": 10},
+    "R": {"EN": 15, "EU": 14, "DN": 13, "EM": 12, "ER": 11, "UL": 10, "IN": 9, "FD": 8},
+}
+BIT_COUNTS = {**dict.fromkeys("OISBNTCRA", 16), "L": 32}  # others, F and ST, have no bits
 STATUS_TEXTS = {
     0x10: "illegal command or format",
     0x20: "host has a problem and will not communicate",
@@ -138,6 +152,8 @@ def pccc_operations(
         }
         if equals:
             start = len(left) + 1
+            if address.type == "L" and address.bit is not None:
+                raise OperationError(operation, 0, "the bits of a long can only be read")
             default = "BOOL" if address.bit is not None else "DINT"
             _, values = parse_values(Text(operation, start=start), default)
             if len(values) != address.count:
@@ -154,6 +170,9 @@ def parse_address(text: str, end: int | None = None) -> PcccAddress:
         OperationError: none.
     """
     end = len(text) if end is None else end
+    by_bit = _BIT_ADDRESS.match(text, 0, end)
+    if by_bit is not None and by_bit.end() == end:
+        return _by_bit(by_bit)
     found = _ADDRESS.match(text, 0, end)
     if found is None or found.end() != end:
         at = 0 if found is None else found.end()
@@ -165,33 +184,48 @@ def parse_address(text: str, end: int | None = None) -> PcccAddress:
     count = int(found["count"] or 1)
     if not 1 <= count <= MAX_ELEMENTS:
         raise OperationError(text, found.start("count"), f"1 to {MAX_ELEMENTS} elements")
-    bit = int(found["bit"]) if found["bit"] else None
-    sub = _sub_element(text, found)
+    bit = _bit(text, found, name)
+    sub = _sub_element(text, found, name)
     if count > 1 and (bit is not None or sub is not None):
         reason = "a range is of whole elements, not of bits or sub-elements"
         raise OperationError(text, found.start("count"), reason)
-    return PcccAddress(
-        name,
-        int(found["file"]) if found["file"] else kind.default_file or 0,
-        int(found["element"]),
-        sub,
-        bit if bit is None or bit < 16 else _no_bit(text, found),
-        count,
-    )
+    file = int(found["file"]) if found["file"] else kind.default_file or 0
+    return PcccAddress(name, file, int(found["element"]), sub, bit, count)
 
 
-def _sub_element(text: str, found: re.Match[str]) -> int | None:
+def _by_bit(found: re.Match[str]) -> PcccAddress:
+    """`B3/33`: bit 1 of element 2, as the programming tool counts through a file."""
+    file = int(found["file"]) if found["file"] else FILE_TYPES["B"].default_file or 0
+    element, bit = divmod(int(found["bit"]), 16)
+    return PcccAddress("B", file, element, None, bit)
+
+
+def _sub_element(text: str, found: re.Match[str], name: str) -> int | None:
     sub = found["sub"]
-    if sub is None or sub.isdigit():
-        return None if sub is None else int(sub)
-    if sub.upper() not in SUB_ELEMENTS:
-        known = ", ".join(SUB_ELEMENTS)
-        raise OperationError(text, found.start("sub"), f"unknown sub-element; one of {known}")
-    return SUB_ELEMENTS[sub.upper()]
+    if sub is None:
+        return None
+    names = SUB_ELEMENTS.get(name, {})
+    if sub.isdigit() and name in NUMBERED and (not names or int(sub) < len(names)):
+        return int(sub)
+    if sub.upper() not in names:
+        wanted = f"one of {', '.join(names)}" if names else "this file type has none"
+        raise OperationError(text, found.start("sub"), f"unknown sub-element; {wanted}")
+    return names[sub.upper()]
 
 
-def _no_bit(text: str, found: re.Match[str]) -> int:
-    raise OperationError(text, found.start("bit"), "a word has bits 0 to 15")
+def _bit(text: str, found: re.Match[str], name: str) -> int | None:
+    bit = found["bit"]
+    if bit is None:
+        return None
+    names = BITS.get(name, {})
+    if bit.upper() in names and found["sub"] is None:
+        return names[bit.upper()]
+    count = BIT_COUNTS.get(name, 0)
+    if bit.isdigit() and int(bit) < count:
+        return int(bit)
+    wanted = f"0 to {count - 1}" if count else "this file type has none"
+    named = f", {', '.join(names)}" if names else ""
+    raise OperationError(text, found.start("bit"), f"no such bit; {wanted}{named}")
 
 
 class PcccExchange(Exchange):
@@ -317,7 +351,7 @@ class PcccExchange(Exchange):
     def _decoded(self) -> list[Any]:
         address, data = self.address, self.collected
         if address.bit is not None:
-            return [bool(int.from_bytes(data[:2], "little") >> address.bit & 1)]
+            return [bool(int.from_bytes(data[:4], "little") >> address.bit & 1)]
         if address.type == "ST":
             return [
                 _decode_string(data[at : at + STRING_BYTES])

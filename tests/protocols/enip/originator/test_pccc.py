@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from cpppod.protocols.enip.originator.operation_values import OperationError
-from cpppod.protocols.enip.originator.pccc import REQUESTER, parse_address, pccc_operations
+from cpppod.protocols.enip.originator.pccc import (
+    REQUESTER,
+    PcccAddress,
+    parse_address,
+    pccc_operations,
+)
 from cpppod.protocols.enip.originator.session import SessionViolated
 from cpppod.protocols.model.errors import EncodeError
 from tests.protocols.enip.originator.scripted_target import perform
@@ -231,3 +236,32 @@ def test_operations_as_dicts_pass_with_what_is_added_to_all() -> None:
 )
 def test_files_without_a_number_are_those_that_every_processor_has(text: str, shown: str) -> None:
     assert str(parse_address(text)) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["N7:0.PRE=99", "B3:0.2", "N7:0.ACC", "F8:0.1", "ST9:0.LEN=3", "F8:0/2=1", "ST9:0/1", "A9:0.1",
+     "L10:0.1", "T4:0.LEN", "R6:0.PRE", "C5:0.3", "T4:0/EU", "C5:0/TT", "N7:0/DN", "N7:0/16",
+     "L10:0/32", "L10:0/3=1", "T4:0.ACC/DN"],
+)  # fmt: skip
+def test_what_a_file_type_does_not_have_is_refused_before_anything_is_sent(text: str) -> None:
+    with pytest.raises(OperationError):
+        list(pccc_operations([text]))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("B3/33", PcccAddress("B", 3, 2, None, 1)),
+        ("B/5", PcccAddress("B", 3, 0, None, 5)),
+        ("T4:0/DN", PcccAddress("T", 4, 0, None, 13)),
+        ("c5:2/cu", PcccAddress("C", 5, 2, None, 15)),
+        ("R6:1/FD", PcccAddress("R", 6, 1, None, 8)),
+        ("L10:0/31", PcccAddress("L", 10, 0, None, 31)),
+        ("R6:0.LEN", PcccAddress("R", 6, 0, 1)),
+        ("T4:3.2", PcccAddress("T", 4, 3, 2)),
+        ("I:1.4/7", PcccAddress("I", 1, 1, 4, 7)),
+    ],
+)
+def test_the_programming_tools_forms_are_understood(text: str, address: PcccAddress) -> None:
+    assert parse_address(text) == address
