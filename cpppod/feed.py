@@ -28,7 +28,7 @@ from cpppod.protocols.bus.feed_events import (
     PublisherChanged,
     Updated,
 )
-from cpppod.protocols.bus.topics import prefix, split
+from cpppod.protocols.bus.topics import MAX_SUBSCRIPTIONS, prefix, split
 from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.values import Quality, explain, is_bad
 from cpppod.workers.bus.access import CurveClient
@@ -123,7 +123,7 @@ class Subscriber:
         self._gateways: dict[str, tuple[int, str]] = {}  # publisher -> epoch, its gateway
         self._url = url
         self._publications, self._requests = _endpoints(url, requests)
-        self._prefixes = tuple(prefix(pattern) for pattern in patterns) or (b"",)
+        self._prefixes = tuple(dict.fromkeys(map(prefix, patterns))) or (b"",)
         self._curve = curve
         self._join_timeout_s = join_timeout_s
         self._bus: Bus | None = None
@@ -138,8 +138,14 @@ class Subscriber:
         """Join the feed.
 
         Raises:
-            FeedError: nobody answers there.
+            FeedError: nobody answers there, or these are more patterns than a feed takes.
         """
+        most = MAX_SUBSCRIPTIONS - 1  # one is for heartbeats
+        if b"" not in self._prefixes and len(self._prefixes) > most:
+            raise FeedError(
+                f"{len(self._prefixes)} patterns: a feed takes at most {most} of one subscriber; "
+                'name whole devices ("boiler/*"), or everything ("*")'
+            )
         self._bus = Bus("", None)
         try:
             self._subscription = FeedSubscription(

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cpppod.protocols.cip import epath, types
-from cpppod.protocols.cip.image import Variable
+from cpppod.protocols.cip.image import Kind, Variable
 from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
 from cpppod.protocols.cip.objects.attributes import CipClass, CipInstance, constant
 from cpppod.protocols.cip.objects.identity import configured
@@ -169,9 +169,11 @@ class Simulator:
     def _declare(self, tag: str | Declaration) -> Variable:
         given = parse_declaration(tag, self._structures) if isinstance(tag, str) else tag
         kind = kind_of(given.type, self._structures)
+        if kind is types.STRING and self._target.personality.short_strings:
+            kind = types.SSTRING
         shared = self._target.addressed.get(given.address) if given.address else None
         if shared is not None:
-            return self._alias(given, shared)
+            return self._alias(given, kind, shared)
         variable = declare(given.name, kind, given.dimensions)
         variable.writable = given.writable
         if given.value is not None:
@@ -183,9 +185,8 @@ class Simulator:
         self._names[given.name.casefold()] = given.name
         return variable
 
-    def _alias(self, given: Declaration, shared: Variable) -> Variable:
+    def _alias(self, given: Declaration, kind: Kind, shared: Variable) -> Variable:
         """Two names for one address, as long as type and size agree."""
-        kind = kind_of(given.type, self._structures)
         if kind is not shared.type or tuple(given.dimensions) != tuple(shared.dimensions):
             raise TagError(f"tag {given.name}: {shared.name} has its address, and another type")
         self._target.symbols.add(shared, given.name)

@@ -19,6 +19,7 @@ the range asked for and did not come is lost. `next_epoch` is the publisher's ne
 feed knows of, 0 for none: who has all of this one goes on there, from 1.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -42,6 +43,12 @@ class Ask(IntEnum):
     REFUSED = 0
     SNAPSHOT = 1
     REPLAY = 2
+
+
+def fit_request(prefixes: Sequence[bytes]) -> bool:
+    """Whether one request can name so many."""
+    room = MAX_REQUEST - 2 * MAX_TOPIC  # for all else in it
+    return len(prefixes) <= MAX_PREFIXES and sum(len(item) + 3 for item in prefixes) <= room
 
 
 class SnapshotRequest(NamedTuple):

@@ -33,6 +33,7 @@ from cpppod.protocols.bus.feed_requests import (
     SnapshotPage,
     SnapshotRequest,
     decode_reply,
+    fit_request,
 )
 from cpppod.protocols.bus.topics import HEARTBEATS
 from cpppod.protocols.model.errors import DecodeError
@@ -92,6 +93,7 @@ class Joiner:
         self.prefixes = prefixes
         self.everything = b"" in prefixes
         self.subscriptions = (b"",) if self.everything else (*prefixes, HEARTBEATS)
+        self._asked = prefixes if fit_request(prefixes) else (b"",)
         self.joined = False
         self.counters = Counters()
         self.publishers: dict[str, _Publisher] = {}
@@ -431,7 +433,7 @@ class Joiner:
 
     def _ask_snapshot(self, now: float, after: bytes = b"") -> list[Event]:
         self._last_id += 1
-        self._snapshot = SnapshotRequest(self._last_id, self.prefixes, after)
+        self._snapshot = SnapshotRequest(self._last_id, self._asked, after)
         self._snapshot_asked_at = now
         return [Ask(self._snapshot.encode())]
 
@@ -450,6 +452,8 @@ class Joiner:
             self._start_chains(pages[0], now, events)
         for held in pages:
             for topic, payload in held.messages:
+                if not topic.startswith(self.prefixes):
+                    continue  # more was asked for than is wanted: one request could not name it
                 self._take_last_value(topic, payload, now, events)
         if not self.joined:
             self.joined = True

@@ -15,6 +15,8 @@ from cpppod.protocols.model.errors import DecodeError, EncodeError
 MAX_TOPIC = 96  # bytes: two names of 40, their slashes, and room for a version prefix
 MAX_PUBLISHER = 64  # bytes of a worker's name
 HEARTBEATS = b"$/"
+# Of one subscriber: each takes 3.2 KB of the feed's memory. Who wants more takes everything.
+MAX_SUBSCRIPTIONS = 512
 LOCAL = "local"
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]{0,39}"

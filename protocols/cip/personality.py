@@ -20,6 +20,7 @@ class Personality:
         logix: whether it has the program name, wall clock and controller objects.
         connected: whether it opens class 3 connections.
         symbols: whether it has named tags at all.
+        short_strings: whether its STRING is CIP's SHORT_STRING (0xDA), and no structure.
         pccc: catalogue number told in PCCC diagnostics; "" for no PCCC.
     """
 
@@ -32,6 +33,7 @@ class Personality:
     connected: bool = True
     symbols: bool = True
     pccc: str = ""
+    short_strings: bool = False
 
 
 def _identity(name: str, code: int, major: int, minor: int, *, kind: int = 14) -> Identity:
@@ -52,6 +54,7 @@ PERSONALITIES: dict[str, Personality] = {
             _identity("2080-LC50-24QWB", 169, 12, 11),
             packets=False,
             logix=False,
+            short_strings=True,
         ),
         Personality(
             "micrologix",

@@ -351,10 +351,44 @@ def attribute_bytes(reference: Reference) -> bytes:
     if variable.strings is not None:
         last = reference.at + (1 if reference.indexed else reference.available)
         return b"".join(variable.strings[reference.at : last])
+    return _raw(reference, _attribute_size(reference))
+
+
+def count_of(reference: Reference, size: int) -> int:
+    """Elements in `size` bytes from there on.
+
+    Raises:
+        CipError: not a whole number of them, not so many, or a tag without memory of its own.
+    """
+    variable = reference.variable
+    if variable.strings is not None or variable.attribute is not None:
+        raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
+    count, odd = divmod(size, 1 if reference.bit is not None else reference.kind.size)
+    if odd or not count:
+        raise _mismatch()
+    if count > reference.available:
+        raise beyond_end()
+    return count
+
+
+def raw_values(reference: Reference, size: int, image: Image) -> bytes:
+    """`size` bytes of elements as they stand on the wire, without their type.
+
+    Raises:
+        CipError: as `count_of`, the injected error of the tag, or why it is not fresh.
+    """
+    count_of(reference, size)
+    if reference.variable.error:
+        raise CipError(status=reference.variable.error)
+    _check_fresh(reference, image)
+    return _raw(reference, size)
+
+
+def _raw(reference: Reference, size: int) -> bytes:
+    memory = reference.variable.data
     if reference.bit is not None:
-        held = variable.data[reference.at + reference.bit // 8]
-        return bytes((held >> reference.bit % 8 & 1,))
-    return bytes(variable.data[reference.at : reference.at + _attribute_size(reference)])
+        return bytes((memory[reference.at + reference.bit // 8] >> reference.bit % 8 & 1,))
+    return bytes(memory[reference.at : reference.at + size])
 
 
 def set_attribute_bytes(reference: Reference, data: bytes) -> None:

@@ -33,6 +33,7 @@ from cpppod.protocols.cip.objects.connection_manager import (
     CONNECTION_MANAGER_CLASS,
     ConnectionManager,
 )
+from cpppod.protocols.cip.objects.data_table import DataTables
 from cpppod.protocols.cip.objects.identity import Identity
 from cpppod.protocols.cip.objects.message_router import ASSEMBLY_CLASS, MESSAGE_ROUTER_CLASS
 from cpppod.protocols.cip.objects.spec import Controller, object_specs
@@ -93,6 +94,7 @@ class Target:
         self.image = image or Image()
         self.symbols = Symbols(self.image, allotment)
         self.manager = ConnectionManager(self.identity, self.policy, random_u32)
+        self._data_tables = DataTables(self.symbols)
         self.addressed: dict[tuple[int, ...], Variable] = {}
         self._last_attribute = 0
         self.refused: Counter[int] = Counter()
@@ -112,6 +114,13 @@ class Target:
         for spec in object_specs():
             if personality.logix or not spec.logix:
                 self.add_class(spec.make(controller))
+        if personality.logix:
+            self.add_class(self._data_tables)
+
+    def drop_session(self, session: Any) -> None:
+        """A session has ended: what it opened and made here goes with it."""
+        self.manager.drop_session(session)
+        self._data_tables.drop_session(session)
 
     def forget_replies(self) -> None:
         """Work out anew what requests mean: tags came or went, or answer otherwise than before."""
@@ -340,28 +349,31 @@ class Target:
         self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
     ) -> Outcome:
         """Requests to class 0x6B or 0x68: tags by instance, listings, attributes of a symbol."""
-        if service in (0x01, 0x03) and path[0] == Logical(LogicalType.CLASS, SYMBOL_CLASS):
-            if not self.personality.browsing:
-                raise unknown("class")
-            number = path[1].value if len(path) > 1 and isinstance(path[1], Logical) else 0
-            entry = self.symbols.controller.entries.get(number)
-            if entry is None:
-                raise unknown()
-            holder = CipClass(SYMBOL_CLASS)
-            holder.add(number, symbol.symbol_instance(entry))
-            return holder.serve(service, path, data, origin)
-        return self._tag(service, path, data, origin)
+        if path[0] != Logical(LogicalType.CLASS, SYMBOL_CLASS) or not _is_attribute(service, path):
+            return self._tag(service, path, data, origin)
+        if not self.personality.browsing or len(path) < 2:
+            raise unknown("class")
+        entries = self.symbols.controller.entries
+        number = _number(path)
+        holder = CipClass(SYMBOL_CLASS)
+        if not number:
+            holder.instances = dict.fromkeys(entries, CipInstance())
+        elif number in entries:
+            holder.add(number, symbol.symbol_instance(entries[number]))
+        return holder.serve(service, path, data, origin)
 
     def _template(
         self, service: int, path: Sequence[Segment], data: bytes, origin: Origin
     ) -> Outcome:
         if not self.personality.browsing:
             raise unknown("class")
-        number = path[1].value if len(path) > 1 and isinstance(path[1], Logical) else 0
+        number = _number(path)
         if service == Service.READ_TAG:
             return symbol.read_template(self.symbols, number, data, origin)
         holder = CipClass(TEMPLATE_CLASS)
-        if number:
+        if not number:
+            holder.instances = dict.fromkeys(self.symbols.templates, CipInstance())
+        else:
             holder.add(number, symbol.template_instance(self.symbols, number))
         return holder.serve(service, path, data, origin)
 
@@ -431,6 +443,20 @@ class Target:
 def _numbers(path: Sequence[Segment]) -> tuple[int, ...]:
     """Class, instance and attribute that a path begins with."""
     return tuple(item.value for item in path[:3] if isinstance(item, Logical))
+
+
+def _number(path: Sequence[Segment]) -> int:
+    """The instance that a path names behind its class, 0 for the class itself."""
+    return path[1].value if len(path) > 1 and isinstance(path[1], Logical) else 0
+
+
+def _is_attribute(service: int, path: Sequence[Segment]) -> bool:
+    """Whether a request to a symbol asks what it is, and not what its tag is worth."""
+    if service in (Service.GET_ATTRIBUTES_ALL, Service.GET_ATTRIBUTE_LIST):
+        return True
+    named = any(isinstance(item, Logical) and item.kind is LogicalType.ATTRIBUTE for item in path)
+    single = service in (Service.GET_ATTRIBUTE_SINGLE, Service.SET_ATTRIBUTE_SINGLE)
+    return single and (named or not _number(path))
 
 
 def _tag_attribute(variable: Variable) -> Attribute:

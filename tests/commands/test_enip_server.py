@@ -142,6 +142,15 @@ def test_types_differ_only_where_the_command_line_or_the_file_says_so(tmp_path: 
         assert plc["A"] == (5 if lenient else 0)
 
 
+def test_text_of_a_micro800_is_a_short_string() -> None:
+    (plc,) = simulators_of(parser().parse_args(["--no-config", "--plc", "micro800", "T=STRING"]))
+    written = plc.target.execute(write("T", 0xDA, b"\5hello"), Origin(plc.target.image))
+    assert isinstance(written, bytes)
+    assert (written[2], plc["T"]) == (0, "hello")
+    outcome = plc.target.execute(read("T"), Origin(plc.target.image))
+    assert outcome == bytes.fromhex("cc000000 da00") + b"\5hello"
+
+
 def test_error_is_one_line_with_what_to_try() -> None:
     done = run("--no-config", "A=FOO")
     assert done.returncode == 1

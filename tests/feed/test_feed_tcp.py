@@ -10,9 +10,9 @@ import zmq
 
 from cpppod.feed import FeedError, Sample, Subscriber
 from cpppod.protocols.bus.messages import Beat
+from cpppod.protocols.bus.topics import MAX_SUBSCRIPTIONS
 from cpppod.workers.bus.access import CurveClient
 from cpppod.workers.bus.zeromq import Bus, Socket, new_curve_keys
-from cpppod.workers.feed.access import MAX_SUBSCRIPTIONS
 from tests.feed.running import RunningFeed, Source, beats, reload, until
 from tests.patience import PATIENCE_S
 from tests.ports import adjacent_ports, free_port

@@ -82,6 +82,31 @@ def test_program_that_is_too_slow_is_told_what_it_lost_and_ends_up_right(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("count", [256, 257, 511])
+def test_hundreds_of_patterns_bring_what_they_name_and_nothing_else(
+    start_feed: StartFeed, count: int
+) -> None:
+    async def scenario() -> None:
+        feed = start_feed()
+        source = Source(feed.bus_dir)
+        source.block(n=1)
+        names = [f"boiler/{'g' * 20}{number}" for number in range(count - 1)]
+        async with Subscriber(f"ipc://{feed.bus_dir}", "boiler/g", *names) as subscriber:
+            source.block(n=2)
+            await until(lambda: subscriber.last.get("boiler.n") == Sample(2))
+        async with Subscriber(f"ipc://{feed.bus_dir}", "x/y", *names) as subscriber:
+            assert not subscriber.last
+        source.close()
+
+    asyncio.run(scenario())
+
+
+def test_more_patterns_than_a_feed_takes_are_refused_with_the_reason() -> None:
+    names = [f"boiler/g{number}" for number in range(512)]
+    with pytest.raises(FeedError, match=r"512 patterns: a feed takes at most 511"):
+        next(subscribe("tcp://127.0.0.1:9", *names))
+
+
 async def beat(source: Source) -> None:
     while True:
         source.heartbeat()

@@ -11,11 +11,10 @@ import stat
 from collections import OrderedDict
 from pathlib import Path
 
-from cpppod.protocols.bus.topics import is_prefix
+from cpppod.protocols.bus.topics import MAX_SUBSCRIPTIONS, is_prefix
 from cpppod.workers.bus.zeromq import BusError, curve_public_key
 
 MAX_PEERS = 64  # connections to each of the two TCP sockets: dashboards, scripts, a few gateways
-MAX_SUBSCRIPTIONS = 512  # of one connection: 3.2 KB of libzmq's memory each; then subscribe to all
 MAX_FRAME = 16_384  # bytes: the longest request; subscriptions and handshakes are far below
 REQUESTS_A_S = 20.0  # of one connection, after a burst of ...
 BURST = 100.0  # ... so many: the pages of a full replay ring

@@ -133,7 +133,11 @@ def add_local(target: Target, tag: LocalTag, known: Mapping[str, Structure]) -> 
     Raises:
         EncodeError: its type, dimensions or value make no sense.
     """
-    kind = _fixed(kind_of(tag.type, known))
+    kind = kind_of(tag.type, known)
+    if target.personality.short_strings and kind in (types.STRING, types.SSTRING):
+        kind = types.SSTRING
+    else:
+        kind = _fixed(kind)
     variable = declare(tag.name, kind, tuple(tag.dimensions))
     variable.writable = tag.writable
     variable.retain = tag.retain

@@ -16,6 +16,8 @@ from cpppod.protocols.cip.objects.spec import ObjectSpec
 PROGRAM_NAME_CLASS = 0x64
 WALL_CLOCK_CLASS = 0x8B
 CONTROLLER_CLASS = 0xAC
+TIME_SYNC_CLASS = 0x43  # of this and the next clients ask the revision; there are no instances
+QOS_CLASS = 0x48
 _ULINT = (1 << 64) - 1  # a clock set to its last microsecond begins anew
 
 
@@ -71,4 +73,6 @@ OBJECTS = (
     ),
     ObjectSpec(WALL_CLOCK_CLASS, lambda found: wall_clock_class(found.clock_us), logix=True),
     ObjectSpec(CONTROLLER_CLASS, lambda found: controller_class(found.tags), logix=True),
+    ObjectSpec(TIME_SYNC_CLASS, lambda _: CipClass(TIME_SYNC_CLASS, revision=4), logix=True),
+    ObjectSpec(QOS_CLASS, lambda _: CipClass(QOS_CLASS), logix=True),
 )

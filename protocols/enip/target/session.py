@@ -400,7 +400,7 @@ class Session:
         """The TCP connection is gone: its class 3 connections go too."""
         self.closing = True
         self._had_connection = False
-        self.target.manager.drop_session(self)
+        self.target.drop_session(self)
         self._remembered.clear()
         self._slots.clear()
         self._buffer.clear()

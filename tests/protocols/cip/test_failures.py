@@ -52,7 +52,7 @@ def test_failures_of_a_connection_are_bad_qualities_and_end_it() -> None:
 
 def test_routed_request_that_is_not_answered_says_so_in_the_form_it_came_in() -> None:
     left = b"\1\0"
-    assert unanswered(b"\x4c\0", left, Failure.TIMEOUT) == bytes.fromhex("d2000101 0402 01")
+    assert unanswered(b"\x4c\0", left, Failure.TIMEOUT) == bytes.fromhex("d2000101 0402 01 00")
     assert unanswered(b"\x4c\0", left, Failure.NOT_CONNECTED, connected=True) == bytes.fromhex(
         "cc000101 1203"
     )

@@ -4,12 +4,12 @@ import pathlib
 
 import pytest
 
+from cpppod.protocols.bus.topics import MAX_SUBSCRIPTIONS
 from cpppod.workers.bus.zeromq import curve_public_key, new_curve_keys
 from cpppod.workers.feed.access import (
     BURST,
     MAX_KNOWN,
     MAX_PEERS,
-    MAX_SUBSCRIPTIONS,
     REQUESTS_A_S,
     FeedDoor,
     KeyFileError,

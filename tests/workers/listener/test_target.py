@@ -102,6 +102,20 @@ def test_writes_of_another_type_are_taken_where_the_listener_is_told_so(lenient:
         assert isinstance(outcome, Pending) is lenient
 
 
+@pytest.mark.parametrize(("personality", "code"), [("micro800", 0xDA), ("controllogix", 0x02A0)])
+def test_text_of_a_micro800_is_a_short_string_and_of_others_a_logix_string(
+    personality: str, code: int
+) -> None:
+    listener = Listener(
+        "main", personality=personality, tags=(LocalTag("name", "STRING", value="press"),)
+    )
+    target = target_of(listener)
+    outcome = target.execute(read("name"), Origin(target.image))
+    reply = outcome if isinstance(outcome, bytes) else outcome.render()  # type: ignore[union-attr]
+    assert int.from_bytes(reply[4:6], "little") == code
+    assert b"press" in reply
+
+
 def test_same_settings_have_the_same_ids_and_changed_layouts_new_ones() -> None:
     allotment = Allotment()
     listener = Listener("main", tags=(LocalTag("job", "order"),), structures=STRUCTURES)

@@ -43,7 +43,7 @@ def classes(plc: str) -> list[int]:
 def test_a_controller_has_the_objects_of_its_family() -> None:
     network = [0x01, 0x02, 0x04, 0x06, 0xF4, 0xF5, 0xF6]
     assert classes("slc500") == network
-    assert classes("controllogix") == sorted([*network, 0x64, 0x8B, 0xAC])
+    assert classes("controllogix") == sorted([*network, 0x43, 0x48, 0x64, 0x8B, 0xAC, 0xB2])
 
 
 def test_no_two_objects_have_one_class_or_one_table() -> None:
