@@ -12,10 +12,12 @@ import time
 from typing import Any
 
 from cpppod.protocols.bus.topics import LOCAL
+from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.values import Quality, judged
 from cpppod.workers.bus.publishing import Publishing
 from cpppod.workers.listener.state import ListenerState
@@ -68,11 +70,15 @@ class LocalTags:
         for name, first, values in writes:
             variable = self._find(str(name))
             if variable is None:
-                return {"status": 0x05, "error": f"no local tag {name!r:.60}"}
+                return {
+                    "status": cip_status(Failure.NO_SUCH_TAG)[0],
+                    "error": f"no local tag {name!r:.60}",
+                }
             try:
                 variable.set(values, int(first))
             except ProtocolError as error:
-                return {"status": error.status or 0x09, "error": str(error)}
+                status = error.status or cip_status(Failure.BAD_VALUE)[0]
+                return {"status": status, "error": str(error)}
             written[variable.name] = variable
         assert self._target is not None
         for name in written:

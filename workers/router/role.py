@@ -28,10 +28,11 @@ from cpppod.protocols.bus.messages import (
     decode_all,
     together,
 )
-from cpppod.protocols.cip.failures import refused, unrouted
+from cpppod.protocols.cip.failures import cip_status, refused, unrouted
 from cpppod.protocols.cip.route_table import AllowList, RouteTable
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
 from cpppod.protocols.model.errors import DecodeError, EncodeError, ProtocolError
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Route, Worker
 from cpppod.workers.process.worker import CommandError, Process, Report
 
@@ -178,16 +179,16 @@ class Forwarding:
         onward = replace(request, id=self._next_id())
         owner = self._owners.get(request.device)
         if len(self._outstanding) >= MAX_OUTSTANDING:
-            status, text = ConnectionStatus.NO_BUFFER_MEMORY, "too many requests are outstanding"
+            failure, text = Failure.UNDELIVERED, "too many requests are outstanding"
         elif owner is None:
-            status, text = ConnectionStatus.LINK_ADDRESS_NOT_VALID, "nobody owns the device"
+            failure, text = Failure.NOT_CONNECTED, "nobody owns the device"
         elif self._send(owner, onward.encode()):
             self._wait(onward.id, _Outstanding(asker, request, now_us, None))
             return
         else:
-            status, text = ConnectionStatus.LINK_ADDRESS_NOT_VALID, "the device's worker is away"
+            failure, text = Failure.NOT_CONNECTED, "the device's worker is away"
         self.writes["refused"] += 1
-        reply = WriteReply(request.id, GeneralStatus.CONNECTION_FAILURE, [int(status)], text)
+        reply = WriteReply(request.id, *cip_status(failure), text)
         self._send(asker, reply.encode())
 
     def _wait(self, number: int, found: _Outstanding) -> None:
@@ -241,10 +242,9 @@ class Forwarding:
             request = found.request
             if isinstance(request, WriteRequest):
                 self.writes["timed out"] += 1
-                words = [int(ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT)]
-                failure = int(GeneralStatus.CONNECTION_FAILURE)
                 text = "no answer in time: outcome unknown"
-                reply = WriteReply(request.id, failure, words, text, unknown=True)
+                status = cip_status(Failure.TIMEOUT)
+                reply = WriteReply(request.id, *status, text, unknown=True)
                 self._send(found.asker, reply.encode())
                 continue
             if found.way is not None:
