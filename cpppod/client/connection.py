@@ -211,7 +211,7 @@ class Client:
 
     def keep(self, owner: SingleRequest, answer: Answer) -> None:
         """Keep a reply for `next` (called by the owner of its request)."""
-        if answer.trouble is not None and not answer.status:
+        if answer.failure is not None and not answer.status:
             return
         frame = answer.frame
         assert frame is not None, "what came has come in a frame"

@@ -13,7 +13,7 @@ from cpppod.protocols.enip.originator.batch import encode_batch
 from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.errors import CommunicationCeased
 from cpppod.protocols.enip.originator.operations import Operation, parse_operations
-from cpppod.protocols.enip.originator.pipeline import trouble_of
+from cpppod.protocols.enip.originator.pipeline import error_of
 from cpppod.protocols.enip.originator.route import RoutePath
 from cpppod.protocols.enip.originator.session import Answer, State
 from cpppod.protocols.model.errors import EncodeError
@@ -113,7 +113,7 @@ class SessionClient(Client, ConnectorCore):
             self.protocol.send_connected(carrier.connection, request, owner, deadline=deadline)
         else:
             self.protocol.send_unconnected(
-                request, owner, deadline=deadline, hop=carrier.hop, context=context
+                request, owner, deadline=deadline, route=carrier.route, context=context
             )
 
     def _ask(self, owner: _One, timeout: float | None, issue: Callable[[], None]) -> Answer:
@@ -132,8 +132,8 @@ class SessionClient(Client, ConnectorCore):
         finally:
             if owner.answer is None:
                 self.forget(owner)
-        if owner.answer.trouble is not None:
-            raise trouble_of(owner.answer, self.reason)
+        if owner.answer.failure is not None:
+            raise error_of(owner.answer, self.reason)
         return owner.answer
 
     def command(self, command: int, timeout: float | None = None, data: bytes = b"") -> bytes:

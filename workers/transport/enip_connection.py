@@ -33,8 +33,8 @@ from cpppod.protocols.enip.originator.forward_open import (
 from cpppod.protocols.enip.originator.pipeline import (
     Message,
     Pipeline,
+    error_of,
     progress,
-    trouble_of,
 )
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
 from cpppod.protocols.enip.originator.session import (
@@ -76,7 +76,7 @@ class _Learner:
         self.learn = learn
 
     def receive(self, answer: Answer) -> None:
-        if answer.trouble is None:
+        if answer.failure is None:
             self.learn(answer.data)
 
 
@@ -89,11 +89,11 @@ class _Listener:
         self.receive = receive
 
 
-def new_opening(wanted: ConnectionRequest) -> ForwardOpenExchange:
-    """The attempts to open `wanted`, under numbers that nothing else of this process has."""
+def new_opening(request: ConnectionRequest) -> ForwardOpenExchange:
+    """The attempts to open `request`, under numbers that nothing else of this process has."""
     return ForwardOpenExchange(
         numbered(
-            wanted,
+            request,
             serial=int.from_bytes(os.urandom(2), "little"),
             originator_serial=os.getpid(),
             t_o_id=int.from_bytes(os.urandom(4), "little") | 1,
@@ -275,7 +275,7 @@ class OriginatorConnection(asyncio.Protocol):
         if carrier.connection is not None:
             self.session.send_connected(carrier.connection, request, waiter, deadline=deadline)
         else:
-            self.session.send_unconnected(request, waiter, deadline=deadline, hop=carrier.hop)
+            self.session.send_unconnected(request, waiter, deadline=deadline, route=carrier.route)
         answer = await self._answer(waiter, deadline)
         assert answer.reply is not None
         return answer.reply, answer.data
@@ -303,12 +303,12 @@ class OriginatorConnection(asyncio.Protocol):
         if carrier.connection is not None:
             self.session.send_connected(carrier.connection, request, owner, deadline=deadline)
         else:
-            self.session.send_unconnected(request, owner, deadline=deadline, hop=carrier.hop)
+            self.session.send_unconnected(request, owner, deadline=deadline, route=carrier.route)
         self._flush(deadline, at_once=False)
         return True
 
     async def forward_open(
-        self, wanted: ConnectionRequest, *, timeout_s: float, hop: UnconnectedRoute = DIRECT
+        self, request: ConnectionRequest, *, timeout_s: float, route: UnconnectedRoute = DIRECT
     ) -> None:
         """Open a class 3 connection, the large one if the target knows it.
 
@@ -316,10 +316,10 @@ class OriginatorConnection(asyncio.Protocol):
             ForwardOpenRefused: neither is granted.
             CommunicationCeased, ReplyTimeout, EnipStatusError: no reply.
         """
-        opening = new_opening(wanted)
+        opening = new_opening(request)
         while not opening.done:
             reply, _ = await self.request(
-                opening.request(), timeout_s=timeout_s, carrier=Carrier(hop=hop)
+                opening.request(), timeout_s=timeout_s, carrier=Carrier(route=route)
             )
             opening.receive(reply)
         self.session.opened(opening.granted())
@@ -400,8 +400,8 @@ class OriginatorConnection(asyncio.Protocol):
         except asyncio.CancelledError:
             self.session.forget(waiter)
             raise
-        if answer.trouble is not None:
-            raise trouble_of(answer, self.reason)
+        if answer.failure is not None:
+            raise error_of(answer, self.reason)
         return answer
 
     # -- moving bytes -----------------------------------------------------------------------------

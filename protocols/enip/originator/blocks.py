@@ -120,7 +120,7 @@ class Block(Exchange):
         self.exchanges: list[Exchange] = []
         self._make, self._memory = make, memory
         self._done = False
-        self._room: MessageBudget | None = None
+        self._budget: MessageBudget | None = None
 
     @property
     def done(self) -> bool:
@@ -133,12 +133,12 @@ class Block(Exchange):
     def done(self, value: bool) -> None:
         self._done = value
 
-    def next_part(self, room: MessageBudget) -> Part | None:
-        if self._room is None:
-            self.in_flight, self._room = 1, room
+    def next_part(self, budget: MessageBudget) -> Part | None:
+        if self._budget is None:
+            self.in_flight, self._budget = 1, budget
             return Part(self, self.packet.request, 0, 0)
         for exchange in self.exchanges:
-            part = exchange.next_part(room)
+            part = exchange.next_part(budget)
             if part is not None:
                 return part
         return None
@@ -173,7 +173,7 @@ class Block(Exchange):
 
     def _unfold(self, reply: MessageRouterReply) -> None:
         """Leave the reply to exchanges, as if each operation had been put in the packet alone."""
-        assert self._room is not None
+        assert self._budget is not None
         self.exchanges = [self._make(operation) for operation in self.operations]
         for exchange in self.exchanges:
             exchange.index, exchange.multiple = self.index, True
@@ -182,7 +182,7 @@ class Block(Exchange):
             return
         parts = []
         for exchange in self.exchanges:
-            part = exchange.next_part(self._room)
+            part = exchange.next_part(self._budget)
             assert part is not None, "an exchange begins with a request"
             parts.append(part)
         if reply.status not in (GeneralStatus.SUCCESS, GeneralStatus.EMBEDDED_SERVICE_ERROR):
@@ -222,14 +222,14 @@ class BlockSource:
         *,
         limit: int | bool,
     ) -> None:
-        room = carrier.budget
+        budget = carrier.budget
         size = 0xFFFF if limit is True else int(limit)
         self._operations = iter(operations)
         self._ahead: deque[Operation] = deque()
         self._error: ProtocolError | None = None
-        self._make, self._lane, self._memory = make, carrier, memory
+        self._make, self._carrier, self._memory = make, carrier, memory
         self._size = size
-        self._room = MessageBudget(min(size, room.request), min(size, room.reply))
+        self._budget = MessageBudget(min(size, budget.request), min(size, budget.reply))
         self._single = 0  # operations ahead that no block is to be made of
 
     def __iter__(self) -> Iterator[Exchange]:
@@ -263,7 +263,7 @@ class BlockSource:
         first = _plain(self._ahead[0])
         if first is None:
             return None
-        key = (self._lane, self._size, first[0])
+        key = (self._carrier, self._size, first[0])
         packet = self._memory.get(key)
         taken = self._repeated(packet) if packet is not None else None
         if packet is None or taken is None:
@@ -300,7 +300,7 @@ class BlockSource:
                 return None
             request += OFFSET_BYTES + len(made[0])
             reply += OFFSET_BYTES + REPLY_HEAD + 2 + made[1] * GUESSED_ELEMENT
-            if request > self._room.request or reply > self._room.reply:
+            if request > self._budget.request or reply > self._budget.reply:
                 full = True
                 break
             taken.append(self._ahead.popleft())

@@ -1,4 +1,4 @@
-"""Lane: how requests travel, and how much one message may carry there."""
+"""Carrier: how requests travel, and how much one message may carry there."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ class MessageBudget:
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """How requests travel: unconnected by `hop`, or over an open class 3 `connection`."""
+    """How requests travel: unconnected by `route`, or over an open class 3 `connection`."""
 
-    hop: UnconnectedRoute = DIRECT
+    route: UnconnectedRoute = DIRECT
     connection: Class3Connection | None = None
 
     @property
@@ -28,4 +28,4 @@ class Carrier:
         """What one message on this carrier may carry."""
         if self.connection is not None:
             return MessageBudget(self.connection.o_t_size, self.connection.t_o_size)
-        return MessageBudget(UNCONNECTED_BYTES - self.hop.overhead, UNCONNECTED_BYTES)
+        return MessageBudget(UNCONNECTED_BYTES - self.route.overhead, UNCONNECTED_BYTES)

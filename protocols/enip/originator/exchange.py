@@ -82,7 +82,7 @@ class Exchange:
         self.in_flight = 0
         self.carrier: Carrier | None = None
 
-    def next_part(self, room: MessageBudget) -> Part | None:
+    def next_part(self, budget: MessageBudget) -> Part | None:
         """The next request that can be sent now; None while replies must come first.
 
         Raises:
@@ -169,10 +169,10 @@ class ReadTag(Exchange):
     def estimate(self) -> int:
         return REPLY_HEAD + 2 + self.elements * GUESSED_ELEMENT
 
-    def next_part(self, room: MessageBudget) -> Part | None:
+    def next_part(self, budget: MessageBudget) -> Part | None:
         if self.done:
             return None
-        self.budget = room
+        self.budget = budget
         if self.gaps:
             return self._fragment(*self.gaps.popleft())
         if self.type is None:
@@ -334,20 +334,20 @@ class WriteTag(Exchange):
         self.confirmed = 0
         _check_range(self.elements, self.start + len(self.data))
 
-    def next_part(self, room: MessageBudget) -> Part | None:
+    def next_part(self, budget: MessageBudget) -> Part | None:
         end = self.start + len(self.data)
         if self.done or (self.position >= end and (self.in_flight or self.confirmed)):
             return None
         left = end - self.position
         plain = 2 + len(self.path) + len(self.header) + 2
-        if not self.fragmented and plain + left <= room.request:
+        if not self.fragmented and plain + left <= budget.request:
             self.position = end
             data = self.header + struct.pack("<H", self.elements) + self.data
             return self._issue(self._request(Service.WRITE_TAG, data), left)
         self.fragmented = True
-        fits = (room.request - plain - 4) // self.size * self.size
+        fits = (budget.request - plain - 4) // self.size * self.size
         if fits <= 0:
-            fits = room.request - plain - 4
+            fits = budget.request - plain - 4
         if fits <= 0:
             raise EncodeError("no room for a single element", status=0x15)
         length = min(left, fits)
@@ -384,11 +384,11 @@ class WriteBit(Exchange):
         super().__init__(operation, path)
         self.word = ReadTag({**operation, "elements": 1}, path, layouts)
 
-    def next_part(self, room: MessageBudget) -> Part | None:
+    def next_part(self, budget: MessageBudget) -> Part | None:
         if self.done or self.in_flight:
             return None
         if not self.word.done:
-            part = self.word.next_part(room)
+            part = self.word.next_part(budget)
             if part is not None:
                 part.exchange = self
                 self.in_flight += 1
@@ -459,7 +459,7 @@ class Call(Exchange):
     def estimate(self) -> int:
         return REPLY_HEAD + (128 if self.reads else 0)
 
-    def next_part(self, room: MessageBudget) -> Part | None:
+    def next_part(self, budget: MessageBudget) -> Part | None:
         if self.sent:
             return None
         self.sent = True

@@ -59,16 +59,17 @@ class ForwardOpenExchange:
     """The attempts to open one connection.
 
     Attributes:
+        asked: what for.
         connection: what was opened, None until then.
         refused: the last refusal once every attempt has failed.
     """
 
-    def __init__(self, wanted: ConnectionRequest) -> None:
-        self.wanted = wanted
+    def __init__(self, asked: ConnectionRequest) -> None:
+        self.asked = asked
         self.connection: Class3Connection | None = None
         self.refused: MessageRouterReply | None = None
-        self._large = wanted.size > MAX_SMALL_SIZE
-        self._size = wanted.size
+        self._large = asked.size > MAX_SMALL_SIZE
+        self._size = asked.size
         self._resized = False
 
     @property
@@ -78,23 +79,23 @@ class ForwardOpenExchange:
 
     def request(self) -> bytes:
         """The next Forward Open, as a Message Router request for an unconnected message."""
-        wanted = self.wanted
+        asked = self.asked
         parameters = NetworkParameters(self._size)
         return ForwardOpen(
-            ot_id=wanted.o_t_id,
-            to_id=wanted.t_o_id,
-            connection_serial=wanted.connection_serial,
-            originator_vendor=wanted.originator_vendor,
-            originator_serial=wanted.originator_serial,
-            ot_rpi_us=wanted.rpi_us,
-            to_rpi_us=wanted.rpi_us,
+            ot_id=asked.o_t_id,
+            to_id=asked.t_o_id,
+            connection_serial=asked.connection_serial,
+            originator_vendor=asked.originator_vendor,
+            originator_serial=asked.originator_serial,
+            ot_rpi_us=asked.rpi_us,
+            to_rpi_us=asked.rpi_us,
             ot=parameters,
             to=parameters,
-            connection_path=wanted.connection_path,
+            connection_path=asked.connection_path,
             transport=TRANSPORT_CLASS_3,
-            multiplier=wanted.multiplier,
-            priority_tick=wanted.priority_time_tick,
-            timeout_ticks=wanted.timeout_ticks,
+            multiplier=asked.multiplier,
+            priority_tick=asked.priority_time_tick,
+            timeout_ticks=asked.timeout_ticks,
             large=self._large,
         ).encode()
 
@@ -122,7 +123,7 @@ class ForwardOpenExchange:
             granted = ForwardOpenReply.decode(reply.data)
         except DecodeError as error:
             raise SessionViolated(str(error)) from None
-        if granted.to_id != self.wanted.t_o_id:
+        if granted.to_id != self.asked.t_o_id:
             raise SessionViolated("Forward Open reply for another connection")
         usable = self._size - SEQUENCE_BYTES
         self.connection = Class3Connection(granted.ot_id, granted.to_id, usable, usable)
@@ -140,21 +141,21 @@ class ForwardOpenExchange:
 
     def closing(self) -> bytes:
         """The Forward Close of the connection."""
-        wanted = self.wanted
+        asked = self.asked
         return ForwardClose(
-            wanted.connection_serial,
-            wanted.originator_vendor,
-            wanted.originator_serial,
-            wanted.connection_path,
+            asked.connection_serial,
+            asked.originator_vendor,
+            asked.originator_serial,
+            asked.connection_path,
         ).encode()
 
 
 def numbered(
-    wanted: ConnectionRequest, *, serial: int, originator_serial: int, t_o_id: int
+    request: ConnectionRequest, *, serial: int, originator_serial: int, t_o_id: int
 ) -> ConnectionRequest:
-    """`wanted` under numbers of the caller's choice, which must not repeat while it lives."""
+    """`request` under numbers of the caller's choice, which must not repeat while it lives."""
     return replace(
-        wanted,
+        request,
         connection_serial=serial & 0xFFFF,
         originator_serial=originator_serial & 0xFFFF_FFFF,
         t_o_id=t_o_id & 0xFFFF_FFFF,

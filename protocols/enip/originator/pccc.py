@@ -275,7 +275,7 @@ class PcccExchange(Exchange):
         except (struct.error, OverflowError, TypeError) as error:
             raise EncodeError(f"{address}: {error}", status=0x09) from None
 
-    def next_part(self, room: MessageBudget) -> Part | None:
+    def next_part(self, budget: MessageBudget) -> Part | None:
         if self.done or self.in_flight or not self._pieces:
             return None
         first, data = self._pieces[0]

@@ -61,7 +61,7 @@ class Pipeline:
     """One sequence of operations on its way through a session.
 
     Attributes:
-        trouble: the answer without a reply that ended it, None while all is well.
+        failure: the answer without a reply that ended it, None while all is well.
         error: what was wrong with an operation; raised by the shell after all earlier results.
         root: the pipeline that this one is a part of, or itself: whom a shell wakes.
         refuses_batches: the target has no Multiple Service Packets: each request went alone.
@@ -84,7 +84,7 @@ class Pipeline:
         self.carrier = carrier
         self.depth = min(max(1, depth), MAX_OUTSTANDING)
         self.timeout_s = math.inf if timeout_s is None else timeout_s
-        self.trouble: Answer | None = None
+        self.failure: Answer | None = None
         self.error: ProtocolError | None = None
         self.refuses_batches = False
         self.index = index
@@ -103,7 +103,7 @@ class Pipeline:
     @property
     def done(self) -> bool:
         """Whether nothing is left to send, to wait for, or to take with `next_result`."""
-        if self.trouble is not None:
+        if self.failure is not None:
             return not (self._order and self._order[0].done)
         return not (self._order or self._held or self._source)
 
@@ -112,7 +112,7 @@ class Pipeline:
         """Whether the window, and the session that it shares with others, have a place free."""
         return (
             self._in_flight < self.depth
-            and self.trouble is None
+            and self.failure is None
             and self.session.outstanding < MAX_OUTSTANDING
         )
 
@@ -158,7 +158,7 @@ class Pipeline:
         """
         self._in_flight -= 1
         if answer.reply is None:
-            self.trouble = self.trouble or answer
+            self.failure = self.failure or answer
             self.stop()
             return
         if message.batch:
@@ -172,7 +172,7 @@ class Pipeline:
         self._order.clear()
         self._going_on.clear()
         self._alone.clear()
-        self.trouble = self.trouble or Answer(None, trouble=RequestFailure.CLOSED)
+        self.failure = self.failure or Answer(None, failure=RequestFailure.CLOSED)
 
     def _receive_part(self, part: Part, reply: MessageRouterReply) -> None:
         part.exchange.receive(part, reply)
@@ -277,7 +277,7 @@ class Pipeline:
             self.session.send_connected(carrier.connection, request, message, deadline=deadline)
         else:
             self.session.send_unconnected(
-                request, message, deadline=deadline, hop=carrier.hop, context=b"%d" % self.index
+                request, message, deadline=deadline, route=carrier.route, context=b"%d" % self.index
             )
         for part in parts:
             exchange = part.exchange
@@ -330,39 +330,39 @@ def progress(
                 shell.issue(pipeline)
         while (exchange := pipeline.next_result()) is not None:
             yield exchange
-        raise_trouble(pipeline, shell.reason)
+        raise_failure(pipeline, shell.reason)
     finally:
         if not pipeline.done:
             pipeline.abandon()
 
 
-def trouble_of(answer: Answer, reason: str) -> Exception:
+def error_of(answer: Answer, reason: str) -> Exception:
     """The exception for an answer without a reply; `reason` is why the connection closed."""
-    if answer.trouble is RequestFailure.TIMEOUT:
+    if answer.failure is RequestFailure.TIMEOUT:
         return ReplyTimeout("no reply in time")
-    if answer.trouble is RequestFailure.REFUSED:
+    if answer.failure is RequestFailure.REFUSED:
         return EnipStatusError(answer.status)
     return CommunicationCeased(reason or "connection closed")
 
 
-def raise_trouble(pipeline: Pipeline, reason: str) -> None:
+def raise_failure(pipeline: Pipeline, reason: str) -> None:
     """Raise what ended `pipeline` early, if anything did.
 
     Raises:
         CommunicationCeased, ReplyTimeout, EnipStatusError: as the answer that never came says.
         ProtocolError: an operation that could not be sent.
     """
-    if pipeline.trouble is None:
+    if pipeline.failure is None:
         if pipeline.error is not None:
             raise pipeline.error
         if pipeline.done:
             return
         raise CommunicationCeased(reason or "connection closed")
-    trouble = trouble_of(pipeline.trouble, reason)
-    if isinstance(trouble, EnipStatusError):
-        raise trouble
+    failure = error_of(pipeline.failure, reason)
+    if isinstance(failure, EnipStatusError):
+        raise failure
     over, begun = pipeline.outcome
-    raise type(trouble)(
+    raise type(failure)(
         "Communication ceased before harvesting all pipeline responses: "
-        f"{over:3d}/{begun:3d} ({trouble})"
+        f"{over:3d}/{begun:3d} ({failure})"
     )

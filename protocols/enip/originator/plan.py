@@ -96,10 +96,12 @@ class ReadPlan:
     ) -> None:
         self.operations = list(operations)
         self.carrier, self.layouts = carrier, layouts
-        room = self._room = carrier.budget
+        budget = self._budget = carrier.budget
         limit = 0xFFFF if multiple is True else int(multiple)
         self.limit = (
-            MessageBudget(min(limit, room.request), min(limit, room.reply)) if multiple else None
+            MessageBudget(min(limit, budget.request), min(limit, budget.reply))
+            if multiple
+            else None
         )
         self.packets: list[Packet] = []
         self._pack()
@@ -139,7 +141,7 @@ class ReadPlan:
         if plain is not None:
             return plain[0], _READ_REPLY + _GUESS * plain[1], True
         exchange = make_exchange(operation, self.layouts)
-        part = exchange.next_part(self._room)
+        part = exchange.next_part(self._budget)
         assert part is not None, "an exchange begins with a request"
         return part.request, _estimate(exchange), exchange.mergeable
 
@@ -183,7 +185,7 @@ class PlanRun(Pipeline):
     @property
     def done(self) -> bool:
         """Whether nothing is left to send or to wait for."""
-        if self.trouble is not None:
+        if self.failure is not None:
             return True
         if self._to_send or self._in_flight or self._redo:
             return False
@@ -211,7 +213,7 @@ class PlanRun(Pipeline):
                 )
             else:
                 self.session.send_unconnected(
-                    packet.request, message, deadline=deadline, hop=carrier.hop
+                    packet.request, message, deadline=deadline, route=carrier.route
                 )
             self._in_flight += 1
             self.sent += 1
@@ -237,7 +239,7 @@ class PlanRun(Pipeline):
         """
         self._in_flight -= 1
         if answer.reply is None:
-            self.trouble = self.trouble or answer
+            self.failure = self.failure or answer
             return
         reply = answer.reply
         layout = packet.layout
@@ -251,7 +253,7 @@ class PlanRun(Pipeline):
                 return
             self._decode(packet, reply)
         except SessionViolated:
-            self.trouble = self.trouble or Answer(None, trouble=RequestFailure.CLOSED)
+            self.failure = self.failure or Answer(None, failure=RequestFailure.CLOSED)
             raise
 
     def _store(self, packet: Packet, layout: ReplyLayout, values: tuple[Any, ...]) -> None:
@@ -347,7 +349,7 @@ class PlanRun(Pipeline):
         while (exchange := rest.next_result()) is not None:
             packet, number = next(self._finished)
             self._note(packet, number, exchange)
-        self.trouble = self.trouble or rest.trouble
+        self.failure = self.failure or rest.failure
         self.error = self.error or rest.error
         self.sent += rest.sent
         rest.sent = 0

@@ -69,9 +69,9 @@ class Answer:
 
     Attributes:
         owner: what the caller gave with the request.
-        reply: Message Router reply, None for the other commands and where `trouble` says why.
+        reply: Message Router reply, None for the other commands and where `failure` says why.
         data: the Message Router reply as it came, or the data of a list command's reply.
-        status: encapsulation status, not 0 where `trouble` is REFUSED.
+        status: encapsulation status, not 0 where `failure` is REFUSED.
         frame: the encapsulation frame that brought it, None where none came.
     """
 
@@ -79,7 +79,7 @@ class Answer:
     reply: MessageRouterReply | None = None
     data: bytes = b""
     status: int = 0
-    trouble: RequestFailure | None = None
+    failure: RequestFailure | None = None
     frame: Frame | None = None
 
 
@@ -186,7 +186,7 @@ class OriginatorSession:
         self.state = State.CLOSED
         self.violation = reason
         for entry in self._outstanding.values():
-            self._answers.append(Answer(entry.owner, trouble=RequestFailure.CLOSED))
+            self._answers.append(Answer(entry.owner, failure=RequestFailure.CLOSED))
         self._outstanding.clear()
         self._ends.clear()
         self._aliases.clear()
@@ -232,10 +232,10 @@ class OriginatorSession:
         owner: Any,
         *,
         deadline: float,
-        hop: UnconnectedRoute = DIRECT,
+        route: UnconnectedRoute = DIRECT,
         context: bytes | None = None,
     ) -> None:
-        """Send a Message Router request over the session, wrapped as `hop` says.
+        """Send a Message Router request over the session, wrapped as `route` says.
 
         Args:
             context: sender context, up to 8 bytes; made unique if it is in use. None numbers it.
@@ -244,7 +244,7 @@ class OriginatorSession:
             EncodeError: not registered, too much outstanding, or a request that cannot be said.
         """
         self._check(connected=False)
-        wrapped = hop.wrap(request)
+        wrapped = route.wrap(request)
         key = self._unique(context)
         data = UnconnectedMessage(wrapped, CPF_TIMEOUT_S).encode()
         self._output += Frame(Command.SEND_RR_DATA, data, self.session, context=key).encode()
@@ -356,7 +356,7 @@ class OriginatorSession:
                 Answer(
                     entry.owner,
                     status=frame.status,
-                    trouble=RequestFailure.REFUSED,
+                    failure=RequestFailure.REFUSED,
                     data=frame.data,
                     frame=frame,
                 )
@@ -369,7 +369,7 @@ class OriginatorSession:
             self.state = State.NEW
             self._answers.append(
                 Answer(
-                    entry.owner, status=frame.status, trouble=RequestFailure.REFUSED, frame=frame
+                    entry.owner, status=frame.status, failure=RequestFailure.REFUSED, frame=frame
                 )
             )
             return
@@ -388,7 +388,7 @@ class OriginatorSession:
         if frame.status:
             self._answers.append(
                 Answer(
-                    entry.owner, status=frame.status, trouble=RequestFailure.REFUSED, frame=frame
+                    entry.owner, status=frame.status, failure=RequestFailure.REFUSED, frame=frame
                 )
             )
             return
@@ -434,7 +434,7 @@ class OriginatorSession:
         self._abandoned.append(key)
         self._abandoned_set.add(key)
         if answer:
-            self._answers.append(Answer(entry.owner, trouble=RequestFailure.TIMEOUT))
+            self._answers.append(Answer(entry.owner, failure=RequestFailure.TIMEOUT))
 
     def _drop_abandoned(self, matches: Any) -> bool:
         """Whether a reply is the late one to a request given up; it is counted and forgotten."""

@@ -28,7 +28,7 @@ from cpppod.protocols.enip.originator.exchange import Exchange, ReadTag
 from cpppod.protocols.enip.originator.forward_open import MESSAGE_ROUTER, ConnectionRequest
 from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import Operation
-from cpppod.protocols.enip.originator.pipeline import Pipeline, trouble_of
+from cpppod.protocols.enip.originator.pipeline import Pipeline, error_of
 from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, encode_route_path
 from cpppod.protocols.enip.originator.session import Answer
@@ -126,8 +126,8 @@ class EnipDriver:
                 )
                 self._connection = connection
                 if self.device.connected:
-                    wanted = ConnectionRequest(connection_path=self._route + MESSAGE_ROUTER)
-                    await connection.forward_open(wanted, timeout_s=timeout_s)
+                    request = ConnectionRequest(connection_path=self._route + MESSAGE_ROUTER)
+                    await connection.forward_open(request, timeout_s=timeout_s)
         except (TimeoutError, ReplyTimeout):
             await self.close()
             text = f"{self._host}:{self._port} did not answer in {timeout_s:g} s"
@@ -163,7 +163,7 @@ class EnipDriver:
             raise DeviceError(Failure.NOT_CONNECTED, self._connection.reason)
         return self._connection
 
-    def _lane(self, connection: OriginatorConnection) -> Carrier:
+    def _carrier(self, connection: OriginatorConnection) -> Carrier:
         carrier = connection.carrier
         if carrier.connection is not None or not self._route:
             return carrier
@@ -216,7 +216,7 @@ class EnipDriver:
         usable = [access for access in accesses if isinstance(access, TagAccess)]
         plan = ReadPlan(
             [access.operation for access in usable],
-            self._lane(connection),
+            self._carrier(connection),
             {},
             multiple=self._batches and self.device.model.get("multiple", True),
         )
@@ -306,7 +306,7 @@ class EnipDriver:
         return Pipeline(
             connection.session,
             [exchange],
-            self._lane(connection),
+            self._carrier(connection),
             timeout_s=self.device.timeout_s,
         )
 
@@ -382,10 +382,10 @@ class EnipDriver:
             return False
 
         def receive(answer: Answer) -> None:
-            if answer.trouble is None:
+            if answer.failure is None:
                 done(answer.data)
             else:
-                done(_unforwarded(connection, trouble_of(answer, connection.reason)))
+                done(_unforwarded(connection, error_of(answer, connection.reason)))
 
         carrier = self._forward_lane(connection, request, route_path, timeout_s)
         try:

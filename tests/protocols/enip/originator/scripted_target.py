@@ -23,7 +23,7 @@ def registered() -> OriginatorSession:
     session.receive_data(Frame(0x65, b"\1\0\0\0", SESSION).encode())
     answer = session.next_answer()
     assert answer is not None
-    assert answer.trouble is None
+    assert answer.failure is None
     return session
 
 
@@ -71,7 +71,7 @@ def perform(
         while (result := pipeline.next_result()) is not None:
             results.append(result)
         if pipeline.done:
-            assert pipeline.trouble is None
+            assert pipeline.failure is None
             if pipeline.error is not None:
                 raise pipeline.error
             return results

@@ -9,7 +9,7 @@ from cpppod.protocols.enip.originator.errors import (
     OriginatorError,
     ReplyTimeout,
 )
-from cpppod.protocols.enip.originator.pipeline import trouble_of
+from cpppod.protocols.enip.originator.pipeline import error_of
 from cpppod.protocols.enip.originator.session import Answer, RequestFailure
 
 
@@ -30,7 +30,7 @@ def test_refused_forward_open_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "kind", "text"),
+    ("failure", "kind", "text"),
     [
         (RequestFailure.TIMEOUT, ReplyTimeout, "no reply in time"),
         (RequestFailure.REFUSED, EnipStatusError, "unsupported command"),
@@ -38,9 +38,9 @@ def test_refused_forward_open_says_why() -> None:
     ],
 )
 def test_answer_without_reply_is_the_exception_that_callers_know(
-    trouble: RequestFailure, kind: type[OriginatorError], text: str
+    failure: RequestFailure, kind: type[OriginatorError], text: str
 ) -> None:
-    error = trouble_of(Answer(None, trouble=trouble, status=1), "the reason")
+    error = error_of(Answer(None, failure=failure, status=1), "the reason")
     assert type(error) is kind
     assert text in str(error)
 
@@ -48,4 +48,4 @@ def test_answer_without_reply_is_the_exception_that_callers_know(
 def test_errors_are_those_of_the_standard_library_too() -> None:
     assert issubclass(ReplyTimeout, TimeoutError)
     assert issubclass(CommunicationCeased, ConnectionError)
-    assert str(trouble_of(Answer(None, trouble=RequestFailure.CLOSED), "")) == "connection closed"
+    assert str(error_of(Answer(None, failure=RequestFailure.CLOSED), "")) == "connection closed"

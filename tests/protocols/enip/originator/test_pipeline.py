@@ -16,7 +16,7 @@ from cpppod.protocols.enip.originator.errors import (
 )
 from cpppod.protocols.enip.originator.exchange import Exchange
 from cpppod.protocols.enip.originator.methods import make_exchange
-from cpppod.protocols.enip.originator.pipeline import Pipeline, progress, raise_trouble
+from cpppod.protocols.enip.originator.pipeline import Pipeline, progress, raise_failure
 from cpppod.protocols.enip.originator.route import UnconnectedRoute
 from cpppod.protocols.enip.originator.session import (
     MAX_OUTSTANDING,
@@ -95,7 +95,7 @@ def test_an_endless_source_is_taken_as_there_is_room_and_can_be_stopped() -> Non
     assert requests(session) == []
     assert [pipeline.next_result() is not None for _ in range(3)] == [True, True, False]
     assert pipeline.done
-    raise_trouble(pipeline, "")
+    raise_failure(pipeline, "")
 
 
 def test_time_out_of_one_ends_the_pipeline_and_says_how_far_it_came() -> None:
@@ -112,7 +112,7 @@ def test_time_out_of_one_ends_the_pipeline_and_says_how_far_it_came() -> None:
     assert pipeline.next_result() is not None
     assert pipeline.done
     with pytest.raises(ReplyTimeout, match=r"1/  2"):
-        raise_trouble(pipeline, "")
+        raise_failure(pipeline, "")
 
 
 def test_refusal_of_the_encapsulation_layer_is_raised_as_it_is() -> None:
@@ -123,7 +123,7 @@ def test_refusal_of_the_encapsulation_layer_is_raised_as_it_is() -> None:
     session.receive_data(Frame(0x6F, b"", SESSION, 0x64, frame.context).encode())
     deliver(session)
     with pytest.raises(EnipStatusError):
-        raise_trouble(pipeline, "")
+        raise_failure(pipeline, "")
 
 
 def test_end_of_the_stream_is_told_with_its_reason() -> None:
@@ -131,11 +131,11 @@ def test_end_of_the_stream_is_told_with_its_reason() -> None:
     pipeline = Pipeline(session, exchanges("A"), Carrier())
     pipeline.issue(0.0)
     with pytest.raises(CommunicationCeased, match="the reason"):
-        raise_trouble(pipeline, "the reason")
+        raise_failure(pipeline, "the reason")
     session.receive_data(b"")
     deliver(session)
     with pytest.raises(CommunicationCeased, match="by the target"):
-        raise_trouble(pipeline, session.violation)
+        raise_failure(pipeline, session.violation)
 
 
 def test_operation_that_cannot_be_said_is_raised_after_what_came_before_it() -> None:
@@ -149,7 +149,7 @@ def test_operation_that_cannot_be_said_is_raised_after_what_came_before_it() -> 
     deliver(session)
     assert pipeline.next_result() is not None
     with pytest.raises(EncodeError, match="70000"):
-        raise_trouble(pipeline, "")
+        raise_failure(pipeline, "")
 
 
 def test_packet_before_an_operation_that_cannot_be_said_is_still_sent() -> None:

@@ -144,7 +144,7 @@ def test_a_lie_gives_no_value_the_first_time_and_later(rounds: int) -> None:
     assert answer is not None
     with pytest.raises(SessionViolated):
         answer.owner.receive(answer)
-    assert lying.trouble is not None
+    assert lying.failure is not None
     assert lying.values == [None, None]
 
 
@@ -242,7 +242,7 @@ def test_time_out_ends_a_plan_and_an_abandoned_one_is_over() -> None:
     assert answer is not None
     answer.owner.receive(answer)
     assert made.done
-    assert made.trouble is answer
+    assert made.failure is answer
     other = PlanRun(session, plan_of("T0", "T1"))
     other.issue(0.0)
     other.abandon()

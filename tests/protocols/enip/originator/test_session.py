@@ -70,7 +70,7 @@ def test_a_request_that_times_out_is_answered_so_and_its_late_reply_is_dropped()
     session.expire(4.9)
     assert session.next_answer() is None
     session.expire(5.0)
-    assert answered(session).trouble is RequestFailure.TIMEOUT
+    assert answered(session).failure is RequestFailure.TIMEOUT
     session.receive_data(rr_reply(frame, REPLY))
     assert session.next_answer() is None
     assert session.late == 1
@@ -117,7 +117,7 @@ def test_a_target_that_breaks_the_protocol_is_left(bad: object) -> None:
     values = []
     while (answer := session.next_answer()) is not None:
         values.append(answer)
-    assert values[-1].trouble is RequestFailure.CLOSED or values[-1].reply is not None
+    assert values[-1].failure is RequestFailure.CLOSED or values[-1].reply is not None
     assert not session.outstanding
 
 
@@ -139,7 +139,7 @@ def test_a_refusal_at_the_encapsulation_layer_is_an_answer() -> None:
     frame = ask(session, "asked")
     session.receive_data(Frame(0x6F, b"", SESSION, 8, frame.context).encode())
     answer = answered(session)
-    assert (answer.trouble, answer.status) == (RequestFailure.REFUSED, 8)
+    assert (answer.failure, answer.status) == (RequestFailure.REFUSED, 8)
     assert session.state is State.REGISTERED
 
 
@@ -155,7 +155,7 @@ def test_the_end_of_the_stream_answers_all_that_waits() -> None:
     session = registered()
     ask(session, "a")
     session.receive_data(b"")
-    assert answered(session).trouble is RequestFailure.CLOSED
+    assert answered(session).failure is RequestFailure.CLOSED
     with pytest.raises(EncodeError):
         session.send_unconnected(REQUEST, "b", deadline=1.0)
 
@@ -228,7 +228,7 @@ def test_late_reply_on_a_connection_is_dropped_and_its_sequence_used_anew_later(
     session, connection = connected()
     session.send_connected(connection, REQUEST, "late", deadline=1.0)
     session.expire(1.0)
-    assert answered(session).trouble is RequestFailure.TIMEOUT
+    assert answered(session).failure is RequestFailure.TIMEOUT
     session.receive_data(unit_reply(1))
     assert (session.next_answer(), session.late) == (None, 1)
     with pytest.raises(SessionViolated):
@@ -248,7 +248,7 @@ def test_status_or_another_session_on_a_connection_is_a_violation(how: dict[str,
     session.send_connected(connection, REQUEST, "asked", deadline=1.0)
     with pytest.raises(SessionViolated):
         session.receive_data(unit_reply(1, **how))
-    assert answered(session).trouble is RequestFailure.CLOSED
+    assert answered(session).failure is RequestFailure.CLOSED
 
 
 def test_nothing_is_sent_on_a_connection_that_is_closed() -> None:
@@ -276,7 +276,7 @@ def test_list_commands_are_answered_in_order_and_their_refusal_is_an_answer() ->
     session.receive_data(Frame(0x63, b"", 0, 1).encode())
     services, identity = answered(session), answered(session)
     assert (services.owner, services.data) == ("second", b"services")
-    assert (identity.owner, identity.trouble, identity.status) == (
+    assert (identity.owner, identity.failure, identity.status) == (
         "first",
         RequestFailure.REFUSED,
         1,
@@ -301,7 +301,7 @@ def test_refused_registration_is_an_answer_and_may_be_tried_again() -> None:
         session.register("again", deadline=1.0)
     session.receive_data(Frame(0x65, b"\1\0\0\0", 0, 0x69).encode())
     refused = answered(session)
-    assert (refused.owner, refused.trouble, refused.status) == (
+    assert (refused.owner, refused.failure, refused.status) == (
         "me",
         RequestFailure.REFUSED,
         0x69,
@@ -316,7 +316,7 @@ def test_end_of_a_session_is_told_to_the_target_once() -> None:
     ask(session, "asked")
     session.unregister()
     assert [frame.command for frame in requests(session)] == [0x66]
-    assert answered(session).trouble is RequestFailure.CLOSED
+    assert answered(session).failure is RequestFailure.CLOSED
     session.unregister()
     session.close()
     session.receive_data(b"ignored")
@@ -355,13 +355,13 @@ def test_so_many_requests_given_up_are_known_and_the_oldest_is_forgotten() -> No
 
 def test_wrapped_request_that_did_not_reach_its_target_is_answered_by_who_routes() -> None:
     session = registered()
-    session.send_unconnected(REQUEST, "asked", deadline=1.0, hop=UnconnectedRoute())
+    session.send_unconnected(REQUEST, "asked", deadline=1.0, route=UnconnectedRoute())
     (frame,) = requests(session)
     session.receive_data(rr_reply(frame, bytes.fromhex("d200010111030000")))
     reply = answered(session).reply
     assert reply is not None
     assert (reply.status, reply.extended) == (1, (0x0311,))
-    session.send_unconnected(REQUEST, "asked", deadline=1.0, hop=UnconnectedRoute())
+    session.send_unconnected(REQUEST, "asked", deadline=1.0, route=UnconnectedRoute())
     (frame,) = requests(session)
     with pytest.raises(SessionViolated):
         session.receive_data(rr_reply(frame, b"\xd2\0\0\0"))
