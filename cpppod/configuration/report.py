@@ -8,6 +8,7 @@ from typing import Any
 from cpppod.configuration import Configuration
 from cpppod.gateway import topology
 from cpppod.protocols.model.addresses import is_loopback, socket_address
+from cpppod.workers.outlets.spec import OUTLETS, Source
 
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
@@ -67,7 +68,19 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     for what, address in addresses:
         if not is_loopback(address):
             yield f"{what}: {address} can be reached from other machines"
+    yield from _about_journals(configuration)
     yield from _about_writes(configuration)
+
+
+def _about_journals(configuration: Configuration) -> Iterator[str]:
+    plant = configuration.plant
+    if any(group.history for device in plant.devices for group in device.groups):
+        return
+    for outlet in plant.outlets:
+        spec = OUTLETS.find(outlet.kind)
+        if spec is not None and spec.reads is Source.JOURNALS:
+            section, name = outlet.section, outlet.name
+            yield f"{section}: no group has history = true: {name} has nothing to read"
 
 
 def _about_writes(configuration: Configuration) -> Iterator[str]:

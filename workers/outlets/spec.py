@@ -34,8 +34,8 @@ class OutletSpec:
         settings: `package.module:Class` of that table; only the configuration imports it.
         program: module of its worker, run with a settings file as its argument; "" for an outlet
             whose work control does, which finds its options under the section's name.
-        reads: where its values come from; for `JOURNALS` the devices' workers keep to
-            `history.journal_size`.
+        reads: where its values come from; `--check` warns of one that reads journals where no
+            group writes one.
         many: an array of tables, and a worker for each, called by the table's `name`.
         always: the section's defaults count where the file has none of it.
         tags: its worker is told every tag of every device, not only the devices.
