@@ -144,7 +144,7 @@ def test_its_counters_stand_in_the_documentation(name: str) -> None:
     spec = DRIVERS.find(name)
     assert spec is not None
     page = (ROOT / "docs" / "metrics.md").read_text()
-    assert [each for each in spec.counters if f"`cpppod_{each}_total`" not in page] == []
+    assert [each for each in spec.metrics if f"`cpppod_{each}_total`" not in page] == []
 
 
 # What a file may say
@@ -187,7 +187,7 @@ def test_its_simulator_answers_it(spec: DriverSpec, through: Through) -> None:
         }
         assert set(seen) <= {"ok"}
         described = device.driver.describe()
-        assert set(described.get("counters", {})) <= set(spec.counters)
+        assert set(described.get("counters", {})) <= set(spec.metrics)
         assert (device.driver.cip is not None) == spec.relay
         assert device.driver.concurrency >= 1
 

@@ -84,6 +84,18 @@ def test_without_the_package_its_name_is_refused(tmp_path: Path) -> None:
     assert "'echo': expected one of 'modbus-tcp', 'modbus-rtu', 'enip' or 'text'" in said
 
 
+def test_a_package_that_cannot_be_used_says_so_where_it_is_named(tmp_path: Path) -> None:
+    information = tmp_path / "broken-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (information / "entry_points.txt").write_text("[cpppod.drivers]\necho = nowhere:SPEC\n")
+    paths = {"PYTHONPATH": str(tmp_path)}
+    said = check(DEVICE.format(port=1), tmp_path, paths)
+    assert "device.board.driver: 'echo': expected a driver that can be used (package broken" in said
+    said = check(DEVICE.format(port=1).replace('"echo"', '"text"'), tmp_path, paths)
+    assert "broken" not in said
+
+
 def test_its_keys_are_in_the_schema(environment: dict[str, str]) -> None:
     words = [sys.executable, "-m", "cpppod.commands.cpppod", "--schema"]
     ran = subprocess.run(

@@ -8,7 +8,7 @@ package (docs/extending.md). Nobody else compares its name.
     configuration   settings, check, check_tag, place      what a file may say
     topology        shares_address, relay                  which worker owns the device
     the frame       make, shares_address, default_port     the wire and the driver
-    people          title, simulator, counters             docs, and a device to try it with
+    people          title, simulator, metrics              docs, and a device to try it with
 
 A manifest imports nothing but the standard library and this module at its top; what it needs to
 check or to make is imported when that is done.
@@ -84,7 +84,7 @@ class DriverSpec:
         check_tag: (tag, settings) -> every mistake in it.
         bit_of: (a tag's address) -> the bit that it names itself, None for none.
         relay: its devices understand CIP: its drivers have a `cip`.
-        counters: names of what `Driver.describe` counts, on the metrics page `cpppod_NAME_total`.
+        metrics: names of what `Driver.describe` counts, on the page `cpppod_NAME_total`.
         simulator: a device to try it with.
     """
 
@@ -101,7 +101,7 @@ class DriverSpec:
     check_tag: Callable[[Tag, Any], Iterable[Mistake]] = _any_tag
     bit_of: Callable[[str], int | None] = _no_bit
     relay: bool = False
-    counters: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
     simulator: SimulatedDevice | None = None
 
 

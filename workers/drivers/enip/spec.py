@@ -50,7 +50,7 @@ SPEC = DriverSpec(
     elsewhere=frozenset({"in_flight", "route_path", "connected"}),
     check_tag=_check_tag,
     relay=True,
-    counters=("polls", "messages", "write_requests", "forwards", "late"),
+    metrics=("polls", "messages", "write_requests", "forwards", "late"),
     simulator=SimulatedDevice(
         "cpppod.commands.enip_server",
         ("-a", "{address}", "Level=REAL", "Setpoint=DINT"),

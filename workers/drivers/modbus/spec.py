@@ -105,7 +105,7 @@ TCP = DriverSpec(
     check=_check,
     check_tag=_check_tag,
     bit_of=_bit_of,
-    counters=("stale_replies", "bad_replies", "crc_errors", "noise_bytes", "echoes"),
+    metrics=("stale_replies", "bad_replies", "crc_errors", "noise_bytes", "echoes"),
     simulator=SimulatedDevice(
         "cpppod.commands.modbus_sim",
         ("-a", "{address}", REGISTERS),

@@ -50,7 +50,7 @@ SPEC = DriverSpec(
     settings="cpppod.workers.drivers.text.settings:TextSettings",
     check=_check,
     check_tag=_check_tag,
-    counters=(
+    metrics=(
         "frames",
         "noise_bytes",
         "checksum_errors",
