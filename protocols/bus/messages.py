@@ -248,7 +248,9 @@ def decode_but_metrics(frame: bytes) -> Message | None:
         DecodeError: as `decode`.
     """
     plain = unpack_fields(frame, _METRICS)
-    if len(plain) > _METRICS_AT and plain[1] == Beat.KIND:
+    if len(plain) > _METRICS_AT:
+        if plain[1] != Beat.KIND:
+            return decode(frame)
         plain[_METRICS_AT] = []
     return _message(plain)
 

@@ -1,5 +1,7 @@
 """Messages travel, readers of another version survive them, and lies are refused."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from cpppod.protocols.bus.messages import (
     batched,
     decode,
     decode_all,
+    decode_but_metrics,
     together,
 )
 from cpppod.protocols.model.errors import DecodeError
@@ -130,3 +133,20 @@ def test_any_bytes_are_decoded_or_refused(frame: bytes) -> None:
         decode(frame)
     except DecodeError:
         pass
+
+
+def test_beat_without_its_metrics_is_otherwise_the_same_and_others_come_whole() -> None:
+    for message in MESSAGES:
+        read = decode_but_metrics(message.encode())
+        assert read is not None
+        whole = decode(message.encode())
+        if isinstance(whole, Beat):
+            assert isinstance(read, Beat)
+            assert not read.metrics
+            assert replace(whole, metrics=[]) == read
+        else:
+            assert read == whole
+    assert decode_but_metrics(pack([1, 99, "from the future"])) is None
+    for frame in (b"\xc1", pack("text"), pack([2, 1])):
+        with pytest.raises(DecodeError):
+            decode_but_metrics(frame)

@@ -191,3 +191,9 @@ def test_range_ends_with_its_table_and_units_with_255() -> None:
     for text in ("HR:65535=1,2", "256:40001", "40001=65536", "40001=-32769", "40001=maybe"):
         with pytest.raises(EncodeError):
             parse_range(text)
+
+
+def test_value_that_its_cells_cannot_say_moves_nothing() -> None:
+    counter = parse_motion("40001=counter,low=0,high=100000,step=70000", chance=lambda: 0.5)
+    assert counter.cells(0.0) == [0]
+    assert counter.cells(1.0) == []

@@ -94,3 +94,18 @@ def test_checksums_have_the_check_values_of_the_catalogue(name: str, check: byte
 
 def test_nothing_is_known_of_other_checksums() -> None:
     assert not checksums.known("md5")
+
+
+@pytest.mark.parametrize(
+    ("text", "conversion"),
+    [("1_0", "hex"), ("0x_f", "hex"), ("g", "hex"), ("1_0", "number"),
+     ("1e400", "number"), ("nan", "number"), ("1.5", "number")],
+)  # fmt: skip
+def test_text_that_is_no_such_number_is_a_bad_reply(text: str, conversion: str) -> None:
+    value, quality = sample(text, Tag("t", "a", "INT"), conversion, {})
+    assert (value, quality) == (None, int(Quality.BAD_REPLY))
+
+
+def test_word_of_a_device_is_the_text_of_a_string_tag() -> None:
+    assert sample("RDY", Tag("t", "a", "STRING"), "number", {"RDY": 1}) == ("1", GOOD)
+    assert sample("other", Tag("t", "a", "STRING"), "number", {"RDY": 1}) == ("other", GOOD)
