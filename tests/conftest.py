@@ -13,6 +13,7 @@ from tests.gateway.running import RunningGateway, running_gateway
 # pytest-xdist: they share what is dear to start.
 GROUPS = {
     "tests/gateway/": "gateway",
+    "tests/contract/test_extending.py": "gateway",
     "tests/contract/test_outlets.py": "gateway",
     "tests/client/test_cpppo_peer.py": "cpppo",
     "tests/installation/test_set_up.py": "set-up",

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -69,15 +68,15 @@ def test_a_thread_that_holds_the_connection_keeps_the_others_out(
     with ThreadPoolExecutor(1) as pool, connection:
         refused = pool.submit(connection.process, ["Speed"], timeout=0.05)
         with pytest.raises(client.ReplyTimeout, match="another thread holds the connection"):
-            refused.result(10)
+            refused.result(PATIENCE_S)
         alone = pool.submit(connection.request, b"\x01\x02\x20\x01\x24\x01", timeout=0.05)
         with pytest.raises(client.ReplyTimeout, match="another thread holds the connection"):
-            alone.result(10)
+            alone.result(PATIENCE_S)
         waits = pool.submit(connection.process, ["SCADA[5]"])
         assert connection.process(["SCADA[6]"]) == (0, [[6]])
         assert not waits.done()
         connection.__exit__(None, None, None)
-        assert waits.result(10) == (0, [[5]])
+        assert waits.result(PATIENCE_S) == (0, [[5]])
         connection.__enter__()
 
 
@@ -94,13 +93,13 @@ def test_a_slow_reply_to_one_thread_does_not_hold_up_another() -> None:
 
     with hostile_target(answer) as address, ThreadPoolExecutor(1) as pool:
         connection = client.connector(*address, timeout=None)
-        waiting = pool.submit(connection.process, ["Slow"], timeout=0.5)
-        assert asked.wait(10)
+        waiting = pool.submit(connection.process, ["Slow"])
+        assert asked.wait(PATIENCE_S)
         assert connection.process(["Fast"], timeout=PATIENCE_S) == (0, [[7]])
         assert not waiting.done()
-        with pytest.raises(client.ReplyTimeout):
-            waiting.result(10)
         connection.close()
+        with pytest.raises(client.CommunicationCeased):
+            waiting.result(PATIENCE_S)
 
 
 def test_each_thread_has_its_own_time_out() -> None:
@@ -109,10 +108,10 @@ def test_each_thread_has_its_own_time_out() -> None:
         endless = pool.submit(connection.process, ["T"])
         for _ in range(3):
             with pytest.raises(client.ReplyTimeout):
-                pool.submit(connection.process, ["T"], timeout=0.05).result(10)
+                pool.submit(connection.process, ["T"], timeout=0.05).result(PATIENCE_S)
         connection.close()
         with pytest.raises(client.CommunicationCeased, match=r"ended|closed"):
-            endless.result(10)
+            endless.result(PATIENCE_S)
 
 
 def test_a_fork_is_refused_by_name_and_leaves_its_parent_alone(
@@ -141,14 +140,17 @@ def test_an_interruption_loses_nothing_but_what_was_interrupted() -> None:
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
+    def interrupted(call: Callable[[list[str]], Any]) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        call(["T"])
+
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         with hostile_target(answer) as address:
             connection = client.connector(*address, timeout=PATIENCE_S)
             for call in (connection.process, lambda tags: list(connection.pipeline(tags))):
-                signal.setitimer(signal.ITIMER_REAL, 0.1)
                 with pytest.raises(KeyboardInterrupt):
-                    call(["T"])
+                    interrupted(call)
             silent = False
             assert connection.process(["T"], timeout=PATIENCE_S) == (0, [[7]])
             connection.close()
@@ -172,12 +174,10 @@ def test_a_target_that_stops_reading_does_not_hold_the_writer() -> None:
     host, port = listener.getsockname()
     connection = client.connector(host, port, timeout=PATIENCE_S)
     thread.join()
-    begun = time.monotonic()
     for _ in range(200):
         connection.unconnected_send(bytes(60_000), send_path="")
     with pytest.raises(client.ReplyTimeout):
         connection.process(["T"], timeout=0.1)
-    assert time.monotonic() - begun < 5.0
     connection.close()
     for open_socket in (*taken, listener):
         open_socket.close()

@@ -186,7 +186,8 @@ async def driven(spec: DriverSpec, behind: int) -> AsyncIterator[Driven]:
     """The driver, connected to the simulator at port `behind` through a gate."""
     gate = Gate(behind)
     await gate.open()
-    plans, problems = plan_wires(_worker(configured(spec, gate.port)))
+    patient = ('timeout = "500ms"', 'timeout = "2s"')  # the simulator may be kept waiting
+    plans, problems = plan_wires(_worker(configured(spec, gate.port, patient)))
     assert not problems
     ((key, plan),) = plans.items()
     link = make_link(plan, asyncio.to_thread) if plan.shared else None

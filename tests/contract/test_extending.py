@@ -15,6 +15,8 @@ from cpppod.control_client import ControlError
 from tests.gateway.running import ROOT, RunningGateway, eventually
 from tests.patience import INSTALL_S
 
+pytestmark = pytest.mark.timeout(INSTALL_S)
+
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 FILE = re.compile(r"^\*\*`([\w./]+)`\*\*\n\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -131,7 +133,6 @@ def plant(tmp_path: Path, environment: dict[str, str]) -> Iterator[RunningGatewa
         gateway.stop()
 
 
-@pytest.mark.xdist_group("gateway")
 def test_both_run_in_a_gateway(plant: RunningGateway) -> None:
     path = plant.folder / "values.json"
 
@@ -147,7 +148,7 @@ def test_both_run_in_a_gateway(plant: RunningGateway) -> None:
     os.kill(row["pid"], signal.SIGKILL)
     path.unlink()
     assert eventually(mirrored)
-    assert plant.workers()["mirror-hall"]["pid"] != row["pid"]
+    assert eventually(lambda: plant.workers()["mirror-hall"]["pid"] != row["pid"])
 
     text = plant.configuration.read_text().replace("values.json", "others.json")
     plant.configuration.write_text(text)
