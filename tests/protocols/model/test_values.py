@@ -1,8 +1,10 @@
 """Qualities as one integer, and in words."""
 
+from typing import Any
+
 import pytest
 
-from cpppod.protocols.model.values import Quality, explain, is_bad, quality
+from cpppod.protocols.model.values import Quality, explain, is_bad, judged, quality
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,22 @@ def test_status_and_extended_status_stay_in_their_bits() -> None:
 def test_no_value_goes_with_what_is_bad_whatever_its_status(code: Quality) -> None:
     assert is_bad(quality(code, status=0xFF)) is (code >= Quality.BAD)
     assert explain(code)
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (float("nan"), Quality.NOT_A_NUMBER),
+        (float("-inf"), Quality.INFINITE),
+        ([1.0, float("inf"), float("nan")], Quality.INFINITE),
+        ([float("nan"), 1.0], Quality.NOT_A_NUMBER),
+    ],
+)
+def test_number_that_is_not_finite_is_no_value_and_says_which(value: Any, code: Quality) -> None:
+    assert judged(value, int(Quality.GOOD)) == (None, int(code))
+    assert is_bad(int(code))
+
+
+@pytest.mark.parametrize("value", [1.5, 7, True, None, "nan", [1.0, 2.0], []])
+def test_every_other_value_keeps_its_quality(value: Any) -> None:
+    assert judged(value, int(Quality.UNCERTAIN)) == (value, int(Quality.UNCERTAIN))
