@@ -76,6 +76,7 @@ class JournalReader:
     _resumed: bool = False  # a new epoch's first reading is still to come
     _stopped: int = 0  # epoch of a life that was seen to end in good order
     _passed: Cursor | None = None  # after a cursor that did not fit: all up to it is stored
+    _reread: bool = False  # something was read since
     _checked: bool = False
     _file: int = -1
     _pending: list[Gap] = field(default_factory=list)
@@ -97,7 +98,7 @@ class JournalReader:
         self.cursor = cursor
         self._pending.clear()
         self._segment, self._resumed, self._stopped = NOWHERE, False, 0
-        self._passed, self._checked = None, False
+        self._passed, self._checked, self._reread = None, False, False
 
     def _check(self) -> bool:
         """Whether there is a journal to read; a cursor that is no position in it is given up."""
@@ -109,7 +110,7 @@ class JournalReader:
         fresh = old == START and (first == 1 or not self.since_us)
         if fresh or fits(self.folder, found, old):
             return True
-        reason = MISSING if first > old.segment else LOST
+        reason = MISSING if first > max(old.segment, 1) else LOST
         logger.warning(
             "cursor is no position in this journal, reading begins at its beginning"
             " publisher=%s segment=%d epoch=%d created_us=%d first=%d reason=%s",
@@ -168,12 +169,13 @@ class JournalReader:
     def _close_passed(self, batch: Batch) -> None:
         """Where all that there is was stored before: what is lost begins, and ends, behind it."""
         passed = self._passed
-        if passed is None or self.cursor[2:5] == passed[2:5]:
+        if passed is None or not self._reread:
             return
-        self._passed = None
+        self._passed, self._resumed = None, False
         lost = [gap for gap in self._pending if gap.reason in (LOST, MISSING)]
         self._pending = [gap for gap in self._pending if gap not in lost]
-        batch.gaps += lost
+        if self.cursor[2:4] != passed[2:4]:  # else it ends with the last one that is stored
+            batch.gaps += lost
         if lost and not self._pending:
             batch.cursors[self.publisher] = self.cursor
 
@@ -308,6 +310,7 @@ class JournalReader:
                 place = (reading.epoch, reading.sequence - 1, reading.gateway_us)
                 self._close_gaps(*place, batch)
             batch.readings.append(reading)
+            self._reread = True
             self.cursor = self.cursor._replace(
                 epoch=reading.epoch, sequence=reading.sequence, gateway_us=reading.gateway_us
             )
@@ -336,6 +339,8 @@ class JournalReader:
                 self._lost_track(RESTARTED)
             self._resumed = False
         for gap in self._pending:
+            if gap.reason in (LOST, MISSING) and (epoch, last + 1) == (gap.epoch, gap.first):
+                continue  # the reading that follows the last one stored is here
             ends_us = max(to_us, gap.from_us)
             if gap.samples:
                 same = gap.epoch == epoch

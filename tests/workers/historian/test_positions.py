@@ -175,6 +175,51 @@ def test_an_old_copy_of_the_store_is_gone_on_from(tmp_path: Path) -> None:
     assert not [n for n in range(1, 62) if n not in found and not begins <= n <= ends]
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_readings_without_a_cursor_are_gone_on_from(tmp_path: Path, lost: bool) -> None:
+    """A crash between a day's commit and the index', with the journal kept and without it."""
+    state, history = tmp_path / "state", tmp_path / "history"
+    life = Life(state, 100).publish(1, 2, 3)
+    collect(state, str(history))
+    for path in history.glob("index.sqlite*"):
+        path.unlink()
+    if lost:
+        shutil.rmtree(state)
+        Life(state, 200).publish(5, 6).kill()
+    else:
+        life.publish(4, 5, 6)
+    collect(state, str(history))
+    assert stored(str(history)) == ([1, 2, 3, 5, 6] if lost else [1, 2, 3, 4, 5, 6])
+    assert spans(str(history)) == ([("journal lost", 3, 5)] if lost else [])
+
+
+def test_a_clock_that_was_set_back_over_a_lost_journal_leaves_one_gap(
+    tmp_path: Path, url: str
+) -> None:
+    state = tmp_path / "state"
+    Life(state, 500).publish(*range(100, 110)).kill()
+    collect(state, url)
+    shutil.rmtree(state)
+    life = Life(state, 200).publish(10)
+    collector = Collector(
+        state / "journal",
+        open_store(url, {"free_bytes": 1}, "gw-a", instance="gw-a"),
+        monotonic=Clock(),
+        gateway="gw-a",
+        since_us=SECOND,
+    )
+    with closing(collector):
+        for value in range(11, 15):
+            for _ in range(5):
+                collector.turn(0)
+            life.publish(value)
+        for _ in range(5):
+            collector.turn(0)
+    assert sorted(stored(url)) == [*range(10, 15), *range(100, 110)]
+    ((reason, _, _),) = spans(url)
+    assert reason == "journal lost"
+
+
 def test_a_store_replaced_under_the_historian_is_noticed(tmp_path: Path) -> None:
     state, history, copy = tmp_path / "state", tmp_path / "history", tmp_path / "copy"
     life = Life(state, 100).publish(1, 2)

@@ -154,6 +154,22 @@ class DayReader:
                 break
         return keyframe_sample(keyframe[1], number) if keyframe is not None else None
 
+    def last_places(self, gateway: str) -> dict[str, tuple[int, int, int]]:
+        """Epoch, sequence and gateway's time of the last reading of each of its publishers."""
+        publishers = self._database.execute(
+            f"SELECT id, name FROM publishers WHERE {self._gateway} = ?", (gateway,)
+        ).fetchall()
+        found = {}
+        for number, name in publishers:
+            row = self._database.execute(
+                "SELECT epoch, sequence, gateway_us FROM blocks WHERE publisher = ?"
+                " ORDER BY epoch DESC, sequence DESC LIMIT 1",
+                (number,),
+            ).fetchone()
+            if row is not None:
+                found[name] = row
+        return found
+
     def last_values(self, key: Topic) -> dict[str, tuple[Any, int, int]]:
         """Tag -> value, quality and source time after the day's last reading of that group."""
         topic = self._database.execute(

@@ -18,6 +18,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +61,7 @@ FREE_AT_MOST = 1_000_000_000  # ... but no more than this many bytes
 SIZE_SHARE = 0.5  # of the file system is what a store takes by default
 UPKEEP_S = 10.0  # between looks at sizes
 CLOSING_S = 60.0  # between looks for days to close
+UNPLACED_DAYS = 3  # the newest, in which readings without a cursor are looked for
 CLOSED_AFTER_S = 3_600.0  # without a reading, and with a later day there, a day is over
 
 
@@ -116,10 +118,28 @@ class SqliteStore:
 
     def open(self) -> dict[str, Cursor]:
         try:
-            return self._opened().cursors(self.gateway)
+            found = self._opened().cursors(self.gateway)
+            return self._unplaced(found) | found
         except (OSError, sqlite3.Error) as error:
             self._let_go()
             raise _store_error(self.folder, error) from error
+
+    def _unplaced(self, placed: dict[str, Cursor]) -> dict[str, Cursor]:
+        """Publishers that have readings and no cursor: a crash, or a copy, came in between.
+
+        Their cursors know what was stored last, and no place in a journal.
+        """
+        found: dict[str, Cursor] = {}
+        for _, path in sorted(day_files(self.folder).items())[-UNPLACED_DAYS:]:
+            try:
+                with closing(DayReader(path)) as reader:
+                    last = reader.last_places(self.gateway)
+            except sqlite3.Error:
+                continue  # damaged: put aside and declared when it is written to
+            for publisher, (epoch, sequence, gateway_us) in last.items():
+                if publisher not in placed:
+                    found[publisher] = Cursor(0, 0, epoch, sequence, gateway_us)
+        return found
 
     def _opened(self) -> IndexFile:
         """The index, opened if need be, by the only living gateway of its id."""
