@@ -285,7 +285,8 @@ def running_gateway() -> Iterator[RunningGateway]:
 def children(pid: int) -> list[int]:
     """Processes whose parent is `pid`."""
     with contextlib.suppress(OSError):
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(word) for word in words if int(word)]  # 0 is one that is just gone
     return []
 
 
