@@ -12,6 +12,7 @@ from cpppod.commands.modbus import scan as modbus_scan
 from cpppod.commands.modbus import sim as modbus_sim
 from cpppod.configuration import sections
 from cpppod.protocols.modbus.faults import _KINDS
+from cpppod.workers.drivers.modbus.settings import ModbusSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "modbus.md").read_text(encoding="utf-8")
 
@@ -29,7 +30,7 @@ def test_the_configuration_example_is_toml_with_known_keys() -> None:
     (example,) = blocks("toml")
     tables = tomllib.loads(example)
     for device in tables["device"].values():
-        assert set(device) <= set(sections.Device.model_fields)
+        assert set(device) <= {*sections.Device.model_fields, *ModbusSettings.model_fields}
     for line in tables["line"].values():
         sections.Line.model_validate(line)
 
