@@ -16,7 +16,7 @@ from cpppod.protocols.bus.journal import Kind, encode_record
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.workers.historian.collector import Collector
 from cpppod.workers.historian.stores.opening import open_reader, open_store
-from cpppod.workers.historian.stores.store import AdoptionError, Gap, WriterError
+from cpppod.workers.historian.stores.store import AdoptionError, Gap, StoreError, WriterError
 from cpppod.workers.journal.files import JournalLimits, JournalWriter, segments
 from tests.patience import PATIENCE_S
 from tests.postgresql_cluster import running_cluster
@@ -289,7 +289,7 @@ def test_two_living_gateways_of_one_id_are_told_apart(tmp_path: Path, url: str) 
             try:
                 assert second.open() == {}
                 break
-            except WriterError:  # a server needs a moment to see that the first has gone
+            except StoreError:  # a server needs a moment to see that the first has gone
                 continue
         else:
             pytest.fail("the lock was not given back")
