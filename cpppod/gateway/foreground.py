@@ -200,4 +200,4 @@ def _children() -> list[int]:
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     except OSError:
         return []
-    return [int(pid) for pid in text.split()]
+    return [int(pid) for pid in text.split() if int(pid)]  # 0 is one just gone, and our own group
