@@ -75,6 +75,7 @@ def test_a_lost_id_is_a_new_gateway_and_adopts_the_old_history(
     with counting_devices(2) as counters, closing_all(Site(counters, *store)) as (site,):
         site.start()
         old = site.id()
+        eventually(lambda: site.gateway.stored("counter_0.c0"))  # before its journal is gone
         site.stop()
         shutil.rmtree(site.state)
         site.start()

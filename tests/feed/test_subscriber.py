@@ -93,7 +93,9 @@ def test_hundreds_of_patterns_bring_what_they_name_and_nothing_else(
         names = [f"boiler/{'g' * 20}{number}" for number in range(count - 1)]
         async with Subscriber(f"ipc://{feed.bus_dir}", "boiler/g", *names) as subscriber:
             source.block(n=2)
+            beating = asyncio.create_task(beat(source))  # tells of what came before it listened
             await until(lambda: subscriber.last.get("boiler.n") == Sample(2))
+            beating.cancel()
         async with Subscriber(f"ipc://{feed.bus_dir}", "x/y", *names) as subscriber:
             assert not subscriber.last
         source.close()
