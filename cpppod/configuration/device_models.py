@@ -33,5 +33,5 @@ def load(name: str, folders: list[Path]) -> dict[str, Any]:
     for folder in folders:
         path = folder / f"{name}{FILE_SUFFIX}"
         if path.is_file() and path.parent == folder:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
+            return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     raise KeyError(name)

@@ -30,7 +30,7 @@ def read(path: Path, findings: Findings) -> Tables:
         if path.stat().st_size > LARGEST_FILE:
             findings.add((str(path),), None, f"a file of at most {LARGEST_FILE} bytes")
             return {}
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         findings.add((str(path),), None, f"a readable file ({error.strerror})")
     except UnicodeDecodeError as error:

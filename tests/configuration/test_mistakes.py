@@ -99,3 +99,9 @@ def test_a_store_whose_package_is_not_installed_is_refused_with_what_to_install(
     assert ran.stderr.splitlines()[0] == f"{path}: history.store: 'postgresql': {wanted}"
     path.write_text(f"{path.read_text()}enabled = false\n")
     assert subprocess.run(words, capture_output=True).returncode == 0
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "plant.toml"
+    path.write_bytes(b'\xef\xbb\xbf[gateway]\r\nname = "t"\r\ncpppo_cfg = false\r\n')
+    assert configuration.load([path]).plant.name == "t"
