@@ -158,8 +158,8 @@ def test_node_example_joins_with_keys(start_feed: StartFeed, tmp_path: pathlib.P
         publish, request = await endpoints(feed)
         command = ["node", str(ROOT / "examples" / "feed_subscriber.js"), publish]
         options = ["--requests", request, "--count", "2"]
-        options += ["--public-key", public.decode(), "--secret-key", secret.decode()]
-        options += ["--server-key", server_public.decode()]
+        options += [f"--public-key={public.decode()}", f"--secret-key={secret.decode()}"]
+        options += [f"--server-key={server_public.decode()}"]  # a key may begin with a minus
         output, _ = await run(*command, *options, beside=counting(source), NODE_PATH=str(modules))
         source.close()
         return output
