@@ -3,6 +3,7 @@
 cpppod                       /etc/cpppod/cpppod.toml and conf.d/*.toml
 cpppod --check [FILE ...]    only say whether the configuration is well
 cpppod --demo                the demo plant, with simulated devices
+cpppod tags COMMAND ...      tag lists: `cpppod.commands.tags`
 """
 
 import argparse
@@ -22,6 +23,7 @@ examples:
   cpppod --check plant.toml                  what is wrong with it, or what it amounts to
   cpppod --config plant.toml                 run it
   cpppod --schema > cpppod.schema.json       for editors
+  cpppod tags --help                         bring tag lists in, browse devices
 
 cpppoctl asks and steers what runs.
 
@@ -79,8 +81,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return _obey(parser().parse_args(arguments))
+        if words[:1] == ["tags"]:
+            from cpppod.commands import tags
+
+            return tags.main(words[1:])
+        return _obey(parser().parse_args(words))
     except BrokenPipeError:  # the reader of our output has seen enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED

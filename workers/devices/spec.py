@@ -9,12 +9,13 @@ package (docs/extending.md). Nobody else compares its name.
     topology        shares_address, relay                  which worker owns the device
     the frame       make, shares_address, default_port     the wire and the driver
     people          title, simulator, metrics              docs, and a device to try it with
+    tag lists       browse, browse_where                   what a device says that it has
 
 A manifest imports nothing but the standard library and this module at its top; what it needs to
 check or to make is imported when that is done.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -48,6 +49,23 @@ class SimulatedDevice:
     module: str
     arguments: tuple[str, ...]
     configuration: str
+
+
+@dataclass(frozen=True, slots=True)
+class Browsed:
+    """What a device says that it has.
+
+    Attributes:
+        tags: as a group of its configuration can have them; none is writable.
+        left_out: (the device's own name, why it is in none of the tags).
+    """
+
+    tags: tuple[Tag, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+Progress = Callable[[int, int], None]  # how many were asked, of how many (0: nobody knows)
+Browse = Callable[[Device, str, Progress], Awaitable[Browsed]]
 
 
 def _anything_goes(device: Device) -> tuple[Any, list[Mistake]]:
@@ -86,6 +104,11 @@ class DriverSpec:
         relay: its devices understand CIP: its drivers have a `cip`.
         metrics: names of what `Driver.describe` counts, on the page `cpppod_NAME_total`.
         simulator: a device to try it with.
+        browse: (device without groups, where, progress) -> what it has, over a connection of its
+            own; `where` is in the driver's terms, "" all of it. `DeviceError`: it does not say.
+            On a serial line `device.address` is the port, `device.options` are keys of a `Line`.
+            None where devices cannot be asked.
+        browse_where: for people, what `where` is.
     """
 
     name: str
@@ -103,6 +126,8 @@ class DriverSpec:
     relay: bool = False
     metrics: tuple[str, ...] = ()
     simulator: SimulatedDevice | None = None
+    browse: Browse | None = None
+    browse_where: str = ""
 
 
 DRIVERS = Registry(

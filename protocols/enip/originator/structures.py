@@ -69,9 +69,13 @@ class TagInfo:
 
 @dataclass(slots=True)
 class TagTree:
-    """What a controller has: tags in the order of their instances, structures by handle."""
+    """What a controller has: tags in the order of their instances, structures by handle.
+
+    `left_out` are (name, why) of those that are no system's and yet not among the tags.
+    """
 
     tags: list[TagInfo] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
     layouts: dict[int, Structure] = field(default_factory=dict)
 
     def lines(self, *, members: bool = True) -> Iterator[str]:
@@ -109,13 +113,17 @@ def browse() -> Conversation:
         listed = yield from _list((Symbol(program),))
         entries += [(f"{program}.{entry[1]}", *entry) for entry in listed]
     for full, instance, name, word, dimensions in entries:
-        if ":" in name or name.startswith("__") or word & _SYSTEM:
+        if name.startswith("__") or word & _SYSTEM:
+            continue
+        if ":" in name:
+            tree.left_out.append((full, "a module's tag"))
             continue
         if word & _STRUCTURED:
             kind: DataType | Structure = yield from _template(word & 0xFFF, templates, 0)
         else:
             found = BY_CODE.get(word & 0xFF)
             if found is None:
+                tree.left_out.append((full, f"of an unknown type 0x{word & 0xFF:02x}"))
                 continue
             kind = found
         count = word >> 13 & 3

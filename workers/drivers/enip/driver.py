@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.cip import types
+from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.discovery import PORT, decode_identities
 from cpppod.protocols.enip.originator.carrier import Carrier
@@ -134,7 +135,7 @@ class EnipDriver:
             raise DeviceError(Failure.TIMEOUT, text, connected=False) from None
         except (OSError, OriginatorError, ProtocolError) as error:
             await self.close()
-            raise DeviceError(_unreachable(error), _shown(error)) from None
+            raise DeviceError(_unreachable(error), shown(error)) from None
         self._batches = True
         self._plans.clear()
         self._identify(connection)
@@ -192,10 +193,10 @@ class EnipDriver:
         except EnipStatusError as error:
             codes = (error.status,)
             raise DeviceError(
-                Failure.EXCEPTION, _shown(error), codes=codes, connected=False
+                Failure.EXCEPTION, shown(error), codes=codes, connected=False
             ) from None
         except (OSError, ProtocolError) as error:
-            raise DeviceError(connection.failure, _shown(error)) from None
+            raise DeviceError(connection.failure, shown(error)) from None
         finally:
             self._counters["messages"] += run.sent
         if run.refuses_batches:
@@ -285,16 +286,16 @@ class EnipDriver:
         except ReplyTimeout:
             return WriteOutcome(Failure.TIMEOUT, "no reply in time", unknown=True)
         except EnipStatusError as error:
-            text = _shown(error)
+            text = shown(error)
             return WriteOutcome(Failure.EXCEPTION, text, (error.status,), connected=False)
         except (OSError, OriginatorError) as error:
             failure = Failure.LOST if sent else Failure.NOT_CONNECTED
-            return WriteOutcome(failure, _shown(error), unknown=sent, connected=False)
+            return WriteOutcome(failure, shown(error), unknown=sent, connected=False)
         except ProtocolError as error:
             closed = connection.closed
             failure = Failure.CIP_STATUS if error.status else Failure.BAD_VALUE
             return WriteOutcome(
-                *(failure, _shown(error), (error.status,)), unknown=closed, connected=not closed
+                *(failure, shown(error), (error.status,)), unknown=closed, connected=not closed
             )
         self._counters["write_requests"] += 1
         if exchange.status:
@@ -395,6 +396,20 @@ class EnipDriver:
         self._counters["forwards"] += sent
         return sent
 
+    async def ask(self, request: bytes) -> MessageRouterReply:
+        """The reply of the device itself to a Message Router request.
+
+        Raises:
+            DeviceError: not connected.
+            OSError, OriginatorError: no reply.
+        """
+        connection = self._open_connection()
+        carrier = self._carrier(connection)
+        reply, _ = await connection.request(
+            request, timeout_s=self.device.timeout_s, carrier=carrier
+        )
+        return reply
+
     def _forward_lane(
         self, connection: OriginatorConnection, request: bytes, route_path: bytes, timeout_s: float
     ) -> Carrier:
@@ -423,7 +438,7 @@ class EnipDriver:
         return described
 
 
-def _shown(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
     """An error's text on one line, bounded, without control characters."""
     text = str(error) or type(error).__name__
     return "".join(c if c.isprintable() else "?" for c in text[:MAX_SHOWN])
@@ -441,5 +456,5 @@ def _unforwarded(connection: OriginatorConnection, error: Exception) -> DeviceEr
         return DeviceError(Failure.TIMEOUT, "no reply in time")
     if isinstance(error, EnipStatusError):
         codes = (error.status,)
-        return DeviceError(Failure.EXCEPTION, _shown(error), codes=codes, connected=True)
-    return DeviceError(connection.failure, _shown(error))
+        return DeviceError(Failure.EXCEPTION, shown(error), codes=codes, connected=True)
+    return DeviceError(connection.failure, shown(error))

@@ -6,7 +6,14 @@ from typing import Any
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.protocols.model.plant import Device, Tag
 from cpppod.workers.devices.driver import DeviceFrame, Driver, Link
-from cpppod.workers.devices.spec import DriverSpec, Mistake, Place, SimulatedDevice
+from cpppod.workers.devices.spec import (
+    Browsed,
+    DriverSpec,
+    Mistake,
+    Place,
+    Progress,
+    SimulatedDevice,
+)
 
 CONFIGURATION = """\
 [device.controller]
@@ -28,6 +35,12 @@ def _make(device: Device, link: Link | None, frame: DeviceFrame) -> Driver:
     from cpppod.workers.drivers.enip.driver import make_driver
 
     return make_driver(device, link, frame)
+
+
+async def _browse(device: Device, where: str, progress: Progress) -> Browsed:
+    from cpppod.workers.drivers.enip.browse import browse_tags
+
+    return await browse_tags(device, where, progress)
 
 
 def _check_tag(tag: Tag, settings: Any) -> Iterator[Mistake]:
@@ -56,4 +69,6 @@ SPEC = DriverSpec(
         ("-a", "{address}", "Level=REAL", "Setpoint=DINT"),
         CONFIGURATION,
     ),
+    browse=_browse,
+    browse_where="what the names of the tags begin with: Program:Main, Pump",
 )

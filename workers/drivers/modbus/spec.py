@@ -7,7 +7,14 @@ from typing import Any
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Tag
 from cpppod.workers.devices.driver import DeviceFrame, Driver, Link
-from cpppod.workers.devices.spec import DriverSpec, Mistake, Place, SimulatedDevice
+from cpppod.workers.devices.spec import (
+    Browsed,
+    DriverSpec,
+    Mistake,
+    Place,
+    Progress,
+    SimulatedDevice,
+)
 
 RTU_UNITS = range(1, 248)
 STRINGS = ("STRING", "SSTRING")
@@ -35,6 +42,18 @@ def _make_rtu(device: Device, link: Link | None, frame: DeviceFrame) -> Driver:
     from cpppod.workers.drivers.modbus.driver import make_driver
 
     return make_driver(device, link, frame, rtu=True)
+
+
+async def _scan_tcp(device: Device, where: str, progress: Progress) -> Browsed:
+    from cpppod.workers.drivers.modbus.scan import scan_registers
+
+    return await scan_registers(device, where, progress)
+
+
+async def _scan_rtu(device: Device, where: str, progress: Progress) -> Browsed:
+    from cpppod.workers.drivers.modbus.scan import scan_registers
+
+    return await scan_registers(device, where, progress, rtu=True)
 
 
 def _check(device: Device) -> tuple[bool, list[Mistake]]:
@@ -111,6 +130,8 @@ TCP = DriverSpec(
         ("-a", "{address}", REGISTERS),
         f'[device.unit]\ndriver = "modbus-tcp"\naddress = "{{address}}"{GROUP}',
     ),
+    browse=_scan_tcp,
+    browse_where="addresses: 40001-40100,30001-30020 (default: the first 1000 of each kind)",
 )
 
 RTU = replace(
@@ -122,6 +143,7 @@ RTU = replace(
     default_port=None,
     shares_address=False,
     check=_check_rtu,
+    browse=_scan_rtu,
     simulator=SimulatedDevice(
         "cpppod.commands.modbus_sim",
         ("-a", "{address}", REGISTERS),
