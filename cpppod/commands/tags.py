@@ -53,7 +53,7 @@ def _browse_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
     add("address", help=f"host[:port], a serial port, or {RTU_OVER_TCP}host:port")
     add("--driver", default="", choices=["", *_browsable()], metavar="NAME",
-        help=f"{', '.join(_browsable())} (default: the one of the port, enip without one)")  # fmt: skip
+        help=f"{', '.join(_browsable())} (default: that of the port, or enip)")  # fmt: skip
     wheres = "; ".join(f"{name}: {spec.browse_where}" for name, spec in _browsable().items())
     add("--where", default="", help=f"only a part of it. {wheres}")
     add("--unit", type=int, default=1, help="Modbus unit (default %(default)s)")
@@ -134,9 +134,7 @@ def _progress(done: int, total: int) -> None:
         print(f"\r\x1b[Kasked {done}{of}" if done else "\r\x1b[K", end="", file=sys.stderr)
 
 
-def _show(
-    spec: DriverSpec, device: Device, found: Browsed, options: argparse.Namespace
-) -> None:
+def _show(spec: DriverSpec, device: Device, found: Browsed, options: argparse.Namespace) -> None:
     tags = [tag_table(tag) for tag in found.tags]
     if options.json:
         left_out = [{"name": name, "reason": why} for name, why in found.left_out]

@@ -25,7 +25,5 @@ def device_table(
 ) -> Table:
     """The table of a device: `place` is its address or line and what else finds it; groups are
     (name, period, tags)."""
-    made = [
-        {"name": name, "period": period, "tags": list(tags)} for name, period, tags in groups
-    ]
+    made = [{"name": name, "period": period, "tags": list(tags)} for name, period, tags in groups]
     return {"driver": driver, **place, "group": made}

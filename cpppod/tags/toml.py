@@ -1,15 +1,15 @@
 """Tables of a configuration as TOML text, a tag a line, so that a difference of two files is read.
 
-    text_of({"device": {"boiler": {"driver": "modbus-tcp", ..., "group": [...]}}})
+text_of({"device": {"boiler": {"driver": "modbus-tcp", ..., "group": [...]}}})
 
-        [device.boiler]
-        driver = "modbus-tcp"
+    [device.boiler]
+    driver = "modbus-tcp"
 
-        [[device.boiler.group]]
-        name = "fast"
-        tags = [
-            { name = "pressure", address = "40001", unit = "bar" },
-        ]
+    [[device.boiler.group]]
+    name = "fast"
+    tags = [
+        { name = "pressure", address = "40001", unit = "bar" },
+    ]
 """
 
 import re

@@ -1,7 +1,7 @@
 """Names of tags made from others' names, which are longer and have other characters.
 
-    Program:Main.Pump[3].Speed  ->  Program_Main_Pump_3_Speed       unique without regard to case,
-    2nd Pump °C                 ->  _2nd_Pump_C                     at most 40 characters
+Program:Main.Pump[3].Speed  ->  Program_Main_Pump_3_Speed       unique without regard to case,
+2nd Pump °C                 ->  _2nd_Pump_C                     at most 40 characters
 """
 
 import re

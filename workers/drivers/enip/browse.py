@@ -1,10 +1,10 @@
 """What a controller has, as tags that can be polled: its tags, and the members of its structures.
 
-    Speed           REAL        Speed
-    Counts          DINT[10]    Counts               length 10
-    Flags           BOOL[64]    Flags                DWORD, length 2, as the controller holds it
-    Pump            Motor       Pump.Speed ...       its members, theirs in turn
-    Pumps           Motor[2]    Pumps[0].Speed ...   those of each element
+Speed           REAL        Speed
+Counts          DINT[10]    Counts               length 10
+Flags           BOOL[64]    Flags                DWORD, length 2, as the controller holds it
+Pump            Motor       Pump.Speed ...       its members, theirs in turn
+Pumps           Motor[2]    Pumps[0].Speed ...   those of each element
 """
 
 import itertools

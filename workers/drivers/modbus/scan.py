@@ -159,7 +159,7 @@ class _Scan:
         ]
         while pending:
             span = pending.pop(0)
-            table, first, count = span
+            table, _first, count = span
             if table in absent or self._requests >= MOST_REQUESTS:
                 why = "not a function of it" if table in absent else "not asked: too many requests"
                 self.found.leave_out(span, why)
@@ -185,9 +185,7 @@ class _Scan:
                 raise
             self.found.leave_out(span, "no answer")
             return 0
-        values = (
-            pdu.unpack_bits(data, count) if table.has_bits else pdu.unpack_registers(data)
-        )
+        values = pdu.unpack_bits(data, count) if table.has_bits else pdu.unpack_registers(data)
         self.found.cells.update(
             ((table, first + at), int(value)) for at, value in enumerate(values)
         )
