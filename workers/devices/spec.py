@@ -15,7 +15,7 @@ A manifest imports nothing but the standard library and this module at its top; 
 check or to make is imported when that is done.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -65,7 +65,7 @@ class Browsed:
 
 
 Progress = Callable[[int, int], None]  # how many were asked, of how many (0: nobody knows)
-Browse = Callable[[Device, str, Progress], Awaitable[Browsed]]
+Browse = Callable[[Device, str, Progress], Coroutine[Any, Any, Browsed]]
 
 
 def _anything_goes(device: Device) -> tuple[Any, list[Mistake]]:

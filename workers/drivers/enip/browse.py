@@ -69,7 +69,8 @@ async def _ask(driver: EnipDriver, progress: Progress) -> TagTree:
 
 def tags_of(tree: TagTree, where: str = "") -> Browsed:
     """The tree's tags that begin with `where`, as tags that can be polled."""
-    names, tags = Names(), []
+    names = Names()
+    tags: list[Tag] = []
     left_out = [each for each in tree.left_out if _chosen(each[0], where)]
     for info in tree.tags:
         if not _chosen(info.name, where):
