@@ -19,6 +19,7 @@ from cpppod.protocols.bus.messages import decode as decode_message
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.model.plant import Device, Group, Listener, LocalTag, Route, Tag, Worker
 from cpppod.protocols.model.values import Quality, quality
+from cpppod.workers.audit.recorder import Recorder
 from cpppod.workers.control.actions import Actions
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.queries import Queries
@@ -27,6 +28,8 @@ from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.control.values import ValueCache
 from cpppod.workers.control.worker_commands import WorkerCommands
+from cpppod.workers.control.writes import Writes
+from cpppod.workers.process.io_thread import IoThread
 from tests.patience import PATIENCE_S
 
 BOILER = Device(
@@ -128,6 +131,7 @@ class KnownGateway:
     writes_seen: list[tuple[str, list[Any]]] = field(default_factory=list)
     write_reply: WriteReply | None = None
     loop: asyncio.AbstractEventLoop | None = None
+    audit: Recorder | None = None
 
     def block(self, **samples: tuple[Any, int]) -> tuple[bytes, bytes]:
         """A block of the boiler's group, read now."""
@@ -225,12 +229,18 @@ def served(known: KnownGateway, path: Path) -> Iterator[KnownGateway]:
     known.loop = loop
 
     async def run() -> None:
-        verbs = Queries(known.gateway).verbs() | Actions(known.gateway, loop.create_task).verbs()
+        io = IoThread()
+        audit = known.audit = Recorder(io, str(path.parent / "state"), "control")
+        writes = Writes(known.gateway, audit)
+        actions = Actions(known.gateway, writes, loop.create_task)
+        verbs = Queries(known.gateway).verbs() | actions.verbs()
         server = ControlSocket(str(path), verbs, {})
         await server.start()
         started.set()
         await stop.wait()
         await server.stop()
+        await audit.close()
+        io.close()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()

@@ -3,6 +3,7 @@
     who                       to        messages
     every worker              control   Beat, CommandReply
     control                   worker    Command
+    an outlet                 control   WriteOrder; WriteOutcomes back
     listener, control         router    WriteRequest, RouteRequest
     router                    owner     the same, with an id of the router's own
     owner -> router -> asker            WriteReply, RouteReply
@@ -80,12 +81,13 @@ class Command(Message):
 
 @dataclass(frozen=True, slots=True)
 class CommandReply(Message):
-    """What came of a `Command`; `error` is "" where it was done."""
+    """What came of a `Command`; `error` is "" where it was done, `failure` a `Failure` else."""
 
     KIND: ClassVar[int] = 3
     id: int
     error: str = ""
     result: Any = None
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,51 @@ class Batch(Message):
     messages: list[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class WriteOrder(Message):
+    """Somebody of an outlet's wants tags written (outlet -> control), in the order given.
+
+    Control checks, sends, reads back and keeps the audit, as for its own socket.
+
+    Attributes:
+        way: `web`, `mqtt`, `fleet`: see `protocols.model.writing.WAYS`.
+        deadline_us: who has not begun by then does not.
+        writes: [target, value] each: `boiler.setpoint` or `recipe[2]`; the value as JSON has it, a
+            list for several elements, or text as an operator types it (`52.5`, `on`, `1,2,3`).
+        user, address, session, role: who it is, as in `protocols.model.writing.Writer`; the outlet
+            has made sure of it.
+        expires_us: wall clock, from which nobody wants it any more; 0 for never.
+    """
+
+    KIND: ClassVar[int] = 10
+    id: int
+    way: str
+    deadline_us: int
+    writes: list[Any]
+    user: str = ""
+    address: str = ""
+    session: str = ""
+    role: str = ""
+    expires_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOutcomes(Message):
+    """What came of a `WriteOrder`.
+
+    Attributes:
+        error: {what, why, try} where nothing at all was sent, else {}.
+        writes: a map for each write that was tried, as the control socket's verb `write` has it.
+        not_tried: how many were left after the first that was not done.
+    """
+
+    KIND: ClassVar[int] = 11
+    id: int
+    error: dict[str, Any] = field(default_factory=dict)
+    writes: list[Any] = field(default_factory=list)
+    not_tried: int = 0
+
+
 KINDS: dict[int, type[Message]] = {
     kind.KIND: kind
     for kind in (
@@ -192,6 +239,8 @@ KINDS: dict[int, type[Message]] = {
         RouteReply,
         Resend,
         Batch,
+        WriteOrder,
+        WriteOutcomes,
     )
 }
 

@@ -20,6 +20,9 @@ _UNREACHED = (GeneralStatus.CONNECTION_FAILURE, ConnectionStatus.LINK_ADDRESS_NO
 _UNANSWERED = (GeneralStatus.CONNECTION_FAILURE, ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT)
 _STATUS: dict[Failure, tuple[int, ...]] = {
     Failure.NOT_WRITABLE: (GeneralStatus.ATTRIBUTE_NOT_SETTABLE,),
+    Failure.NOT_ALLOWED: (GeneralStatus.PRIVILEGE_VIOLATION,),
+    Failure.TOO_OFTEN: (GeneralStatus.RESOURCE_UNAVAILABLE,),
+    Failure.NO_AUDIT: (GeneralStatus.DEVICE_STATE_CONFLICT,),
     Failure.BAD_VALUE: (GeneralStatus.INVALID_ATTRIBUTE_VALUE,),
     Failure.BAD_PARAMETER: (GeneralStatus.INVALID_PARAMETER,),
     Failure.NO_SUCH_TAG: (GeneralStatus.PATH_DESTINATION_UNKNOWN,),

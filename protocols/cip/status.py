@@ -215,13 +215,17 @@ _EXTENDED: dict[int, dict[int, str]] = {
 }
 
 
+def words_of(status: int, extended: Sequence[int] = ()) -> str:
+    """The status in words alone, e.g. `general error: data type mismatch`."""
+    text = GENERAL_TEXTS.get(status, "unknown status")
+    more = _EXTENDED.get(status, {}).get(extended[0]) if extended else None
+    return f"{text}: {more}" if more else text
+
+
 def describe(status: int, extended: Sequence[int] = ()) -> str:
     """The status in words, e.g. `general error: data type mismatch (0xff, 0x2107)`."""
-    text = GENERAL_TEXTS.get(status, "unknown status")
-    words = _EXTENDED.get(status, {})
-    more = words.get(extended[0]) if extended else None
     numbers = ", ".join([f"0x{status:02x}", *(f"0x{word:04x}" for word in extended)])
-    return f"{text}: {more} ({numbers})" if more else f"{text} ({numbers})"
+    return f"{words_of(status, extended)} ({numbers})"
 
 
 class CipError(ProtocolError):

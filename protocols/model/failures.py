@@ -1,6 +1,7 @@
 """Failures: what can become of a request to a device instead of its answer, in every protocol.
 
-    before it left     NOT_WRITABLE  BAD_VALUE  BAD_PARAMETER  NO_SUCH_TAG  NOTHING_ASKED
+    before it left     NOT_WRITABLE  NOT_ALLOWED  TOO_OFTEN  NO_AUDIT
+                       BAD_VALUE  BAD_PARAMETER  NO_SUCH_TAG  NOTHING_ASKED
                        UNSUPPORTED  PAUSED  NO_ROOM  UNDELIVERED  NOT_SENT
     no connection      NOT_CONNECTED  REFUSED  NO_SUCH_HOST
     no answer          TIMEOUT  LOST  GARBLED  BAD_REPLY       what became of it is not known
@@ -19,6 +20,9 @@ class Failure(StrEnum):
     """Why there is no answer, or which one it is."""
 
     NOT_WRITABLE = "not writable"
+    NOT_ALLOWED = "not allowed"  # to this writer
+    TOO_OFTEN = "too often"  # more writes than the tag may have
+    NO_AUDIT = "no audit"  # it must be recorded, and cannot be
     BAD_VALUE = "bad value"  # beyond the tag's limits or its type
     BAD_PARAMETER = "bad parameter"  # elements that are not there, a value of another kind
     NO_SUCH_TAG = "no such tag"

@@ -5,7 +5,7 @@
     OPERATOR   write  pause  resume  restart
     ENGINEER   reload  log  stop  adopt
 
-Every write is one line of the audit log, whatever came of it.
+A write is `.writes`'s to carry out.
 """
 
 import asyncio
@@ -15,20 +15,15 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cpppod.protocols.bus.messages import WriteReply
-from cpppod.protocols.cip.failures import cip_status
-from cpppod.protocols.model.failures import Failure
 from cpppod.workers.control.access import Right
 from cpppod.workers.control.gateway import Gateway
-from cpppod.workers.control.queries import ADVICE_TAGS, text
+from cpppod.workers.control.queries import text
 from cpppod.workers.control.reload import Plan, Reload, ReloadRefused
 from cpppod.workers.control.socket import Caller, Refusal, Verb
 from cpppod.workers.control.supervisor import SupervisorError
-from cpppod.workers.control.values import TagInfo
 from cpppod.workers.control.worker_commands import OrderFailed
-from cpppod.workers.control.writing import NotWritable, target_of, values_of
+from cpppod.workers.control.writes import Writes
 
-MAX_WRITES = 1_000  # tags in one request
 HISTORY_S = 20.0  # a query over months of one tag reads many files
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -44,8 +39,9 @@ class Actions:
         spawn: runs a coroutine to its end although its caller has gone.
     """
 
-    def __init__(self, gateway: Gateway, spawn: Spawn) -> None:
+    def __init__(self, gateway: Gateway, writes: Writes, spawn: Spawn) -> None:
         self._gateway = gateway
+        self._writes = writes
         self._spawn = spawn
         self._reloading = asyncio.Lock()
 
@@ -55,7 +51,7 @@ class Actions:
             "history": Verb(Right.VIEWER, answer=self._history),
             "gateway": Verb(Right.VIEWER, answer=self._identity),
             "adopt": Verb(Right.ENGINEER, answer=self._adopt),
-            "write": Verb(Right.OPERATOR, answer=self._write),
+            "write": Verb(Right.OPERATOR, answer=self._write, forbidden=self._may_not_write),
             "pause": Verb(Right.OPERATOR, answer=self._pause),
             "resume": Verb(Right.OPERATOR, answer=self._resume),
             "restart": Verb(Right.OPERATOR, answer=self._restart),
@@ -64,105 +60,11 @@ class Actions:
             "stop": Verb(Right.ENGINEER, answer=self._stop),
         }
 
-    # Writes
-
     async def _write(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Write tags in the order given, stopping at the first that fails."""
-        given = arguments.get("writes")
-        if isinstance(given, dict):
-            given = list(given.items())
-        if not isinstance(given, list) or not 1 <= len(given) <= MAX_WRITES:
-            raise Refusal("write", f"expected 1 to {MAX_WRITES} writes", '[["boiler.level", 5]]')
-        checked = [self._checked(pair) for pair in given]
-        results: list[dict[str, Any]] = []
-        for info, first, values in checked:
-            results.append(await self._write_one(caller, info, first, values))
-            if not results[-1]["ok"]:
-                break
-        return {"writes": results, "not_tried": len(checked) - len(results)}
+        return await self._writes.perform(caller.writer, arguments.get("writes"))
 
-    def _checked(self, pair: Any) -> tuple[TagInfo, int, list[Any]]:
-        """Tag, first element and values of one write; nothing is sent unless all are well."""
-        if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise Refusal("write", "not a pair of tag and value", '["boiler.level", 5]')
-        name, given = pair
-        try:
-            tag, first = target_of(name)
-        except NotWritable as error:
-            raise Refusal(name[:80], str(error), ADVICE_TAGS) from None
-        info = self._gateway.values.find(tag)
-        if info is None:
-            raise Refusal(name[:80], "no such tag", ADVICE_TAGS)
-        if not info.writable:
-            raise Refusal(info.name, "not writable", "writable = true for it, and a reload")
-        try:
-            values = values_of(given, info.type)
-        except NotWritable as error:
-            raise Refusal(info.name, str(error), f"a value of type {info.type}") from None
-        if first + len(values) > info.length:
-            raise Refusal(
-                info.name,
-                f"elements {first} to {first + len(values) - 1} of {info.length}",
-                "fewer values",
-            )
-        return info, first, values
-
-    async def _write_one(
-        self, caller: Caller, info: TagInfo, first: int, values: list[Any]
-    ) -> dict[str, Any]:
-        gateway, source, started = self._gateway, caller.peer.source, time.monotonic()
-        before = gateway.values.reading(info, time.monotonic_ns() // 1000)
-        reply = await self._send(info, source, first, values)
-        if reply.payload:
-            await gateway.read_backs.applied(reply.topic, reply.payload)
-        after = gateway.values.reading(info, time.monotonic_ns() // 1000)
-        outcome = "unknown" if reply.unknown else "failed" if reply.status else "done"
-        audit.info(
-            "audit: write source=%s pid=%d tag=%s first=%d values=%.200r was=%.80r outcome=%s"
-            " status=0x%02x error=%.200r duration_ms=%.1f",
-            source,
-            caller.peer.pid,
-            info.name,
-            first,
-            values,
-            before.value,
-            outcome,
-            reply.status,
-            reply.error,
-            (time.monotonic() - started) * 1000,
-        )
-        return {
-            "tag": info.name,
-            "ok": outcome == "done",
-            "outcome": outcome,
-            "status": reply.status,
-            "extended": reply.extended,
-            "error": reply.error,
-            "was": before.value,
-            "now": after.plain(),
-        }
-
-    async def _send(self, info: TagInfo, source: str, first: int, values: list[Any]) -> WriteReply:
-        """What the tag's owner says: a device's by the router, a local tag's listener itself."""
-        writes = [[info.member, first, values]]
-        if info.device:
-            return await self._gateway.write_tags(info.device, source, writes)
-        try:
-            result = await self._gateway.orders.ask(
-                f"listener-{info.group}", "write", {"source": source, "writes": writes}
-            )
-        except OrderFailed as error:
-            status, extended = cip_status(error.failure)
-            unknown = error.failure in (Failure.TIMEOUT, Failure.LOST)
-            return WriteReply(0, status, extended, str(error), unknown)
-        told = result if isinstance(result, dict) else {}
-        return WriteReply(
-            0,
-            status=int(told.get("status", 0)),
-            error=str(told.get("error", "")),
-            topic=told.get("topic", b""),
-            payload=told.get("payload", b""),
-        )
+    def _may_not_write(self, caller: Caller, arguments: dict[str, Any]) -> None:
+        self._writes.refuse(caller.writer, arguments.get("writes"))
 
     # Devices and workers
 

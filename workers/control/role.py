@@ -2,7 +2,8 @@
 
     workers ──Beat, CommandReply──> `control` ROUTER ──Command──> workers
     feed ──values──> cache           router <──WriteRequest── write
-    cpppoctl, web <──JSON──> control.sock          Prometheus ──GET──> metrics page
+    outlets ──WriteOrder──> `control` ROUTER ──WriteOutcomes──> outlets
+    cpppoctl <──JSON──> control.sock               Prometheus ──GET──> metrics page
     supervisord <──XML-RPC── wake, restart, notify
 
 Everything that is only read is answered from memory. Nothing in here is needed for the data path:
@@ -20,6 +21,7 @@ from cpppod.protocols.bus.feed_events import Event, Updated
 from cpppod.protocols.bus.messages import (
     Beat,
     CommandReply,
+    WriteOrder,
     WriteReply,
     WriteRequest,
     decode_but_metrics,
@@ -29,6 +31,7 @@ from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Worker
+from cpppod.workers.audit.recorder import Recorder
 from cpppod.workers.bus.requests import RequestFailed, Requests
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.bus.zeromq import libzmq_version
@@ -42,6 +45,7 @@ from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.control.values import ValueCache
 from cpppod.workers.control.watchdog import Watchdog
 from cpppod.workers.control.worker_commands import WorkerCommands
+from cpppod.workers.control.writes import Writes
 from cpppod.workers.metrics.page import page
 from cpppod.workers.metrics.server import MetricsServer
 from cpppod.workers.process.worker import CommandError, Process, Report, decode_or_count
@@ -77,6 +81,13 @@ class Control:
         )
         self._watchdog = Watchdog(self.gateway, self.gateway.orders.worker_left)
         self._subscription = FeedSubscription(bus, self._on_feed)
+        self._audit = Recorder(
+            process.io,
+            process.worker.state_dir,
+            process.worker.name,
+            process.worker.options.get("audit"),
+        )
+        self._writes = Writes(self.gateway, self._audit)
         self._metrics: MetricsServer | None = None
         self._metrics_address = ""
         self._metrics_trouble = ""
@@ -110,7 +121,9 @@ class Control:
         settings, gateway = self.gateway.settings, self.gateway
         groups = {**GROUPS, **settings.options.get("groups", {})}
         rights = await self._process.io.call(group_rights, groups)
-        verbs = Queries(gateway).verbs() | Actions(gateway, self._process.spawn).verbs()
+        verbs = (
+            Queries(gateway).verbs() | Actions(gateway, self._writes, self._process.spawn).verbs()
+        )
         path = Path(settings.runtime_dir) / SOCKET_NAME
         control_socket = ControlSocket(str(path), verbs, rights)
         gateway.socket_counts = control_socket.counts
@@ -125,6 +138,7 @@ class Control:
             if self._metrics is not None:
                 self._metrics.stop()
             await control_socket.stop()
+            await self._audit.close()
 
     def beat(self) -> Report:
         """What control has to say of itself; its own series are made with the page."""
@@ -132,11 +146,15 @@ class Control:
         wanted = str(self.gateway.settings.options.get("metrics", ""))
         if wanted and self._metrics_address != wanted:
             overdue.append(f"metrics page at {wanted}")
+        overdue += self._audit.overdue()
         metrics: list[Any] = [
             ["cpppod_feed_gap_messages_total", {}, self._subscription.joiner.counters.lost],
             ["cpppod_control_unknown_beats_total", {}, self.gateway.table.unknown_beats],
+            *self._audit.metrics(),
         ]
-        extra = {"metrics": list(self._metrics.address)} if self._metrics else {}
+        extra: dict[str, Any] = {"audit": self._audit.told()}
+        if self._metrics:
+            extra["metrics"] = list(self._metrics.address)
         return Report(overdue=overdue, metrics=metrics, extra=extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
@@ -159,6 +177,13 @@ class Control:
             self._on_beat(identity, message, frames[-1])
         elif isinstance(message, CommandReply):
             self.gateway.orders.receive(identity, message)
+        elif isinstance(message, WriteOrder):
+            self._process.spawn(self._obey(frames[0], message))
+
+    async def _obey(self, outlet: bytes, order: WriteOrder) -> None:
+        """An outlet's order to write: done in the place of its user, and answered."""
+        outcomes = await self._writes.obey(order)
+        self._socket.send(outlet, outcomes.encode())
 
     def _on_beat(self, identity: str, beat: Beat, frame: bytes) -> None:
         now, gateway = time.monotonic(), self.gateway

@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cpppod.protocols.model.writing import Writer
 from cpppod.workers.control.access import Peer, Right, peer_of, right_of
 
 MAX_LINE = 65_536  # bytes of a request: a write of 1,000 tags is half of that
@@ -49,19 +50,33 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a verb works for."""
+    """Whom a verb works for; `user` is his name, as the machine's name service has it."""
 
     peer: Peer
     right: Right
+    user: str = ""
+
+    @property
+    def writer(self) -> Writer:
+        """Him, as one who writes."""
+        peer = self.peer
+        user = self.user or f"uid={peer.uid}"
+        address = f"uid={peer.uid} pid={peer.pid}"
+        return Writer("control", user, address, role=self.right.name.lower())
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One row of the verb table: exactly one of `answer` and `stream`."""
+    """One row of the verb table: exactly one of `answer` and `stream`.
+
+    Attributes:
+        forbidden: is told of whoever asked without the right.
+    """
 
     right: Right
     answer: Callable[[Caller, dict[str, Any]], Awaitable[Any]] | None = None
     stream: Callable[[Caller, dict[str, Any]], AsyncIterator[Any]] | None = None
+    forbidden: Callable[[Caller, dict[str, Any]], None] | None = None
 
 
 class ControlSocket:
@@ -224,6 +239,8 @@ class _Connection:
         if not isinstance(arguments, dict):
             raise Refusal(name, "arguments are not an object", '"arguments": {}')
         if self._caller.right < verb.right:
+            if verb.forbidden is not None:
+                verb.forbidden(self._caller, arguments)
             raise Refusal(
                 name,
                 f"needs the right {verb.right.name.lower()}; uid {self._caller.peer.uid} is"

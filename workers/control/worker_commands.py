@@ -17,6 +17,8 @@ from cpppod.protocols.model.failures import Failure
 MAX_OUTSTANDING = 1_000  # orders: 16 connections, a reload asks every worker once
 ORDER_S = 5.0  # a worker that beats answers in milliseconds
 
+_FAILURES = {str(failure): failure for failure in Failure}
+
 Send = Callable[[bytes, bytes], bool]
 
 
@@ -24,8 +26,8 @@ class OrderFailed(Exception):
     """The worker refused, is not there, or did not answer in time; the text is for people.
 
     Attributes:
-        failure: `UNDELIVERED`, `TIMEOUT`, `LOST` where the worker ended with it, or `UNSUPPORTED`
-            where it refused.
+        failure: `UNDELIVERED`, `TIMEOUT`, `LOST` where the worker ended with it, else what the
+            worker says, which is `UNSUPPORTED` for what it does not know.
     """
 
     def __init__(self, text: str, failure: Failure = Failure.UNSUPPORTED) -> None:
@@ -69,7 +71,7 @@ class WorkerCommands:
         finally:
             del self._outstanding[order.id]
         if reply.error:
-            raise OrderFailed(reply.error, Failure.UNSUPPORTED if reply.id else Failure.LOST)
+            raise OrderFailed(reply.error, _FAILURES.get(reply.failure, Failure.UNSUPPORTED))
         return reply.result
 
     def receive(self, worker: str, reply: CommandReply) -> None:
@@ -84,4 +86,5 @@ class WorkerCommands:
         """The process of `worker` has ended: nothing will come of what it was asked."""
         for asked, future in self._outstanding.values():
             if asked == worker and not future.done():
-                future.set_result(CommandReply(0, f"worker {worker} ended before it answered"))
+                text = f"worker {worker} ended before it answered"
+                future.set_result(CommandReply(0, text, failure=str(Failure.LOST)))

@@ -81,35 +81,47 @@ def value_of(given: Any, cip_type: str) -> Any:
     if cip_type in STRING_TYPES:
         if isinstance(given, str):
             return given
-        raise NotWritable(f"{given!r} is no text")
+        raise NotWritable(f"{_shown(given)} is no text")
     raise NotWritable(f"a value of type {cip_type} cannot be written from here")
 
 
 def _boolean(given: Any) -> bool:
     value = _BOOLEANS.get(str(given).strip().lower())
     if value is None:
-        raise NotWritable(f"{given!r} is neither true nor false; expected true, false, 1 or 0")
+        raise NotWritable(
+            f"{_shown(given)} is neither true nor false; expected true, false, 1 or 0"
+        )
     return value
 
 
 def _integer(given: Any, cip_type: str) -> int:
+    """A whole number: 0x10 and 16.0 are, True and NaN are not."""
     try:
         value = int(given.strip(), 0) if isinstance(given, str) else given
-    except ValueError:
-        raise NotWritable(f"{given!r} is no whole number") from None
-    if isinstance(value, bool) or value != int(value):
-        raise NotWritable(f"{given!r} is no whole number")
+        whole = not isinstance(value, bool) and value == int(value)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise NotWritable(f"{_shown(given)} is no whole number")
     low, high = INTEGER_RANGES[cip_type]
     if not low <= value <= high:
-        raise NotWritable(f"{given} is not in the range of {cip_type}, {low} to {high}")
+        raise NotWritable(f"{_shown(given)} is not in the range of {cip_type}, {low} to {high}")
     return int(value)
 
 
 def _real(given: Any) -> float:
     try:
         value = float(given)
-    except (TypeError, ValueError):
-        raise NotWritable(f"{given!r} is no number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise NotWritable(f"{_shown(given)} is no number") from None
     if isinstance(given, bool) or not math.isfinite(value):
-        raise NotWritable(f"{given!r} is no finite number")
+        raise NotWritable(f"{_shown(given)} is no finite number")
     return value
+
+
+def _shown(given: Any) -> str:
+    """What was given, for a message; Python refuses to print integers of 4,300 digits."""
+    try:
+        return f"{given!r:.40}"
+    except ValueError:
+        return "a number of thousands of digits"

@@ -36,6 +36,7 @@ from cpppod.protocols.bus.messages import (
     decode_all,
 )
 from cpppod.protocols.model.errors import DecodeError, EncodeError
+from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Worker, from_plain
 from cpppod.workers.bus.epochs import unused_epoch
 from cpppod.workers.bus.zeromq import Bus, BusError
@@ -54,6 +55,10 @@ log = logging.getLogger("cpppod")
 
 class CommandError(Exception):
     """A command was refused; the text is for the operator: what, why, what to try."""
+
+    def __init__(self, text: str, failure: Failure = Failure.UNSUPPORTED) -> None:
+        super().__init__(text)
+        self.failure = failure
 
 
 class Report(NamedTuple):
@@ -283,13 +288,14 @@ class Process:
             result = await self._command(command.verb, command.arguments)
             reply = CommandReply(command.id, "", result).encode()
         except CommandError as error:
-            reply = CommandReply(command.id, str(error)).encode()
+            reply = CommandReply(command.id, str(error), failure=str(error.failure)).encode()
         except EncodeError as error:
             reply = CommandReply(command.id, f"{command.verb}: reply too large: {error}").encode()
         except Exception as error:
             log.exception("command failed verb=%s", command.verb)
             self.errors += 1
-            reply = CommandReply(command.id, f"{command.verb}: {error!r}; see the log").encode()
+            text = f"{command.verb}: {error!r}; see the log"
+            reply = CommandReply(command.id, text, failure=str(Failure.INTERNAL)).encode()
         self.control.send(reply)
 
     async def _command(self, verb: str, arguments: dict[str, Any]) -> Any:
@@ -302,7 +308,8 @@ class Process:
         if verb == "log":
             return set_log_level(str(arguments.get("level", "")))
         if self._role is None or not self._running:
-            raise CommandError(f"{verb}: {self.worker.name} is backing off; see its log")
+            text = f"{verb}: {self.worker.name} is backing off; see its log"
+            raise CommandError(text, Failure.UNDELIVERED)
         return await self._role.command(verb, arguments)
 
     async def _prepare(self, path: str) -> int:

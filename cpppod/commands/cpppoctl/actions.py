@@ -74,12 +74,27 @@ def write(gateway: ControlClient, given: argparse.Namespace) -> int:
         return 1 if failed else 0
     for each in answer["writes"]:
         if each["ok"]:
-            print(f"{each['tag']}: {value(each['was'])} -> {value(each['now']['value'])}")
+            print(f"{_target(each)}: {value(each['was'])} -> {value(_now(each))}")
     for each in failed:
         print(f"cpppoctl: {each['tag']}: {_failure(each)}", file=sys.stderr)
     if answer["not_tried"]:
         print(f"cpppoctl: not tried: the last {answer['not_tried']}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _target(each: dict[str, Any]) -> str:
+    """The written tag; with the element where it has several."""
+    several = isinstance(each["now"]["value"], list)
+    return f"{each['tag']}[{each['first']}]" if several else str(each["tag"])
+
+
+def _now(each: dict[str, Any]) -> Any:
+    """The written elements as they were read back."""
+    now, first = each["now"]["value"], each["first"]
+    if not isinstance(now, list):
+        return now
+    written = now[first : first + each["count"]]
+    return written[0] if len(written) == 1 else written
 
 
 def _failure(each: dict[str, Any]) -> str:
@@ -88,7 +103,8 @@ def _failure(each: dict[str, Any]) -> str:
     if each["outcome"] == "unknown":
         return f"outcome unknown: {words}; try cpppoctl read {each['tag']}"
     extended = "".join(f", extended 0x{word:04x}" for word in each["extended"])
-    return f"{words} (status 0x{each['status']:02x}{extended}); try cpppoctl tags {each['tag']}"
+    status = f"(status 0x{each['status']:02x}{extended}): {each['status_text']}"
+    return f"{words} {status}; try cpppoctl tags {each['tag']}"
 
 
 def pause_or_resume(gateway: ControlClient, given: argparse.Namespace) -> int:

@@ -19,6 +19,8 @@ from cpppod.protocols.bus.messages import (
     Resend,
     RouteReply,
     RouteRequest,
+    WriteOrder,
+    WriteOutcomes,
     WriteReply,
     WriteRequest,
     batched,
@@ -38,6 +40,10 @@ MESSAGES: list[Message] = [
     RouteRequest(8, "10.0.0.7", 5_000_000, 5, 157, b"\x01\x01", b"\x4c\x02", 9, "plc"),
     RouteReply(8, b"\xcc\x00\x00\x00"),
     Resend(1_700_000_000_000),
+    WriteOrder(
+        9, "web", 5_000_000, [["boiler.setpoint", 42]], "alice", "10.0.0.7", "s1", "operator"
+    ),
+    WriteOutcomes(9, {}, [{"tag": "boiler.setpoint", "ok": True}], 1),
     Batch([RouteReply(8, b"\xcc\x00\x00\x00").encode(), Resend(5).encode()]),
 ]
 

@@ -1,0 +1,1 @@
+"""The audit's files: one chain of records for each process that makes any."""
