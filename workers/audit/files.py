@@ -169,7 +169,7 @@ class AuditFile:
             if self._size >= self._limits.file_bytes:
                 self._rotate()
             number, mac = self.newest
-            lines = []
+            lines: list[bytes] = []
             for record in records:
                 number += 1
                 line, mac = seal(self._key, self._body(number, mac, record, first=not lines))
