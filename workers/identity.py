@@ -12,12 +12,16 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from cpppod.workers.state import UNREADABLE, StateDirectory, clear_place
+
 NAME, LOCK = "gateway", "lock"
+NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")  # names its locks, too
 SCHEMA = 1
 KNOWN = ("epochs", "journal", "symbols", "retained")  # what a gateway leaves behind
 
@@ -46,8 +50,9 @@ def settle(state_dir: str | os.PathLike[str], configured: str = "") -> Identity:
     Raises:
         IdentityError: written by a newer version.
     """
-    folder = Path(state_dir)
-    kept = read(folder)
+    state = StateDirectory(state_dir)
+    folder = state.root
+    kept = state.read(NAME, lambda data: _parse(data, folder / NAME))
     if kept is not None and configured in ("", kept.id):
         return kept
     found = Identity(configured or f"gw-{secrets.token_hex(6)}", time.time_ns() // 1000)
@@ -59,10 +64,9 @@ def settle(state_dir: str | os.PathLike[str], configured: str = "") -> Identity:
             "; there was none: what this gateway stores from now on has this id,"
             " cpppoctl gateway adopt ID joins the history of the one that it was"
         )
-    try:
-        _write(folder / NAME, found)
-    except OSError as error:
-        news += f"; not kept, the next start is another gateway: {error}"
+    plain = {"version": SCHEMA, "id": found.id, "made_us": found.made_us}
+    if not state.write(NAME, json.dumps(plain).encode("ascii")):
+        news += f"; not kept, the next start is another gateway: {state.unkept[NAME]}"
     return Identity(found.id, found.made_us, news)
 
 
@@ -74,22 +78,20 @@ def read(folder: Path) -> Identity | None:
     """
     path = folder / NAME
     try:
-        plain = json.loads(path.read_text(encoding="ascii"))
-        version, name, made_us = int(plain["version"]), str(plain["id"]), int(plain["made_us"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return _parse(path.read_bytes(), path)
+    except (OSError, *UNREADABLE):
         return None
+
+
+def _parse(data: bytes, path: Path) -> Identity:
+    """What a file says. Raises IdentityError, or any of `UNREADABLE` where that is nothing."""
+    plain = json.loads(data.decode("ascii"))
+    version, name, made_us = int(plain["version"]), str(plain["id"]), int(plain["made_us"])
     if version > SCHEMA:
         raise IdentityError(f"{path}: schema {version} is newer than this version's {SCHEMA}")
-    return Identity(name, made_us) if name else None
-
-
-def _write(path: Path, found: Identity) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "w", encoding="ascii") as file:
-        json.dump({"version": SCHEMA, "id": found.id, "made_us": found.made_us}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    if not NAMED.fullmatch(name):
+        raise ValueError(f"{name!r:.60} is no id")
+    return Identity(name, made_us)
 
 
 def hold(state_dir: Path, runtime: Path) -> int:
@@ -99,6 +101,7 @@ def hold(state_dir: Path, runtime: Path) -> int:
         IdentityError: another living gateway has it; says which.
         OSError: there cannot be a lock there.
     """
+    clear_place(state_dir / LOCK)
     descriptor = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

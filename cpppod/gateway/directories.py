@@ -9,6 +9,7 @@ The runtime directory has mode 0755, for the control socket decides for itself w
 `bus/` and `settings/` in it are 0700.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -31,6 +32,9 @@ OWN_NAMES = (  # what a gateway makes in its runtime directory
     "control.sock",
     LOCK,
 )
+
+
+DISK_TROUBLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)  # no reason not to poll
 
 
 class DirectoryError(Exception):
@@ -104,10 +108,11 @@ class Claim:
         try:
             directories.state.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
-            self.release()
-            raise DirectoryError(
-                f"{directories.state}: {error.strerror}; try --state DIR"
-            ) from None
+            if error.errno not in DISK_TROUBLE:
+                self.release()
+                raise DirectoryError(
+                    f"{directories.state}: {error.strerror}; try --state DIR"
+                ) from None
         try:
             self.locks.append(hold(directories.state, runtime))
         except IdentityError as error:

@@ -36,7 +36,7 @@ class Allotment:
         after: a symbol's and a template's id; those up to there may have been given out before.
 
     Raises:
-        DecodeError: `plain` is not what such a one stored.
+        DecodeError: `plain` is not what such a one stored; of `status` 1 if a newer version did.
     """
 
     def __init__(self, plain: Any = None, after: tuple[int, int] = (0, 0)) -> None:
@@ -52,8 +52,12 @@ class Allotment:
         )
 
     def _take(self, plain: Any) -> None:
-        if not isinstance(plain, dict) or plain.get("version", 1) != 1:
-            raise DecodeError("allotted ids of another version", status=0)
+        if not isinstance(plain, dict):
+            raise DecodeError("allotted ids: no map", status=0)
+        version = plain.get("version", 1)
+        if version != 1:
+            newer = isinstance(version, int) and version > 1
+            raise DecodeError(f"allotted ids of version {version!r:.20}", status=int(newer))
         try:
             self.symbols = {str(key): int(value) for key, value in plain["symbols"].items()}
             self.templates = {str(key): int(value) for key, value in plain["templates"].items()}
@@ -61,8 +65,14 @@ class Allotment:
                 str(key): [str(name) for name in names]
                 for key, names in plain.get("members", {}).items()
             }
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DecodeError(f"allotted ids: {error!r}", status=0) from None
+        for ids, last in (
+            (self.symbols.values(), MAX_SYMBOL_ID),
+            (self.templates.values(), structures.LAST_USER_TEMPLATE),
+        ):
+            if len(set(ids)) < len(ids) or not all(0 < number <= last for number in ids):
+                raise DecodeError("allotted ids: one twice, or none that can be", status=0)
 
     @property
     def plain(self) -> dict[str, Any]:

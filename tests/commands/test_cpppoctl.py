@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,10 +29,10 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KnownGa
         yield known
 
 
-def run_json(capsys: Capture, *arguments: str) -> Any:
-    status = cpppoctl.main([*arguments, "--json"])
+def run_json(capsys: Capture, *arguments: str, status: int = 0) -> Any:
+    exit_status = cpppoctl.main([*arguments, "--json"])
     output = capsys.readouterr().out
-    assert status == 0, output
+    assert exit_status == status, output
     return json.loads(output)
 
 
@@ -42,12 +43,14 @@ def run_text(capsys: Capture, *arguments: str, status: int = 0) -> str:
 
 
 def test_status_counts_devices_and_workers(gateway: KnownGateway, capsys: Capture) -> None:
-    answer = run_json(capsys, "status")
+    answer = run_json(capsys, "status", status=1)
     assert answer["version"] == "1.2.3"
     assert answer["ready"] is False  # one worker has never beaten
     assert answer["summary"]["device_states"] == {"online": 1, "demoted": 1, "unknown": 1}
     assert {each["name"]: each["state"] for each in answer["workers"]}["poller-press"] == "starting"
-    text = run_text(capsys, "status")
+    assert answer["not_ready"]["poller-press"] == "starting"
+    text = run_text(capsys, "status", status=1)
+    assert re.search(r"state +not ready: .*poller-press starting", text)
     assert "1 of 3 up" in text
     assert "hall 7" in text
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -169,8 +169,9 @@ class RunningGateway:
         *options: str,
         configuration: str | None = None,
         environment: dict[str, str] | None = None,
+        below: Sequence[str] = (),
     ) -> None:
-        """Write the configuration and start `cpppod`."""
+        """Write the configuration and start `cpppod`, as an argument of `below` where given."""
         shipped = (ETC / "demo.toml").read_text("utf-8")
         self.configuration.write_text(
             self.here(shipped if configuration is None else configuration)
@@ -178,6 +179,7 @@ class RunningGateway:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *below,
                     sys.executable,
                     "-m",
                     "cpppod.commands.cpppod",

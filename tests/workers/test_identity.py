@@ -51,8 +51,8 @@ def test_an_id_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_an_id_that_cannot_be_kept_serves_this_start_and_says_so(tmp_path: Path) -> None:
-    (tmp_path / "gateway").mkdir()
-    made = settle(tmp_path)
+    (tmp_path / "file").write_text("")
+    made = settle(tmp_path / "file" / "state")
     assert made.id.startswith("gw-")
     assert "not kept" in made.news
 

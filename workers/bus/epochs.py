@@ -5,9 +5,9 @@ given out. An epoch is the larger of that one + 1 and the wall clock in millisec
 grows also when the state directory was lost.
 """
 
-import os
-import pathlib
 import secrets
+
+from cpppod.workers.state import StateDirectory
 
 SCHEMA = 1
 MAX_JUMP = 2**20  # milliseconds, 17 minutes: two lives rarely meet, and 2**53 stays far off
@@ -18,48 +18,31 @@ class EpochError(Exception):
     """The stored epoch cannot be used; the text says which file, and why."""
 
 
-def next_epoch(state_dir: str | os.PathLike[str], publisher: str, now_ms: int) -> int:
-    """The epoch of this life of `publisher`; stored before it is returned.
+def unused_epoch(state: StateDirectory, publisher: str, now_ms: int) -> int:
+    """The epoch of this life of `publisher`: one that no life had, by all that can be known.
+
+    It is stored before it is returned, where it can be. Where the clock is behind the stored one,
+    the number after that may have been another life's since: the state directory may be an old
+    copy, or one that nothing can be written to. So it jumps.
 
     Raises:
         EpochError: written by a newer version.
-        OSError: the directory cannot be written.
     """
-    folder = pathlib.Path(state_dir) / "epochs"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / publisher
-    epoch = min(max(_stored(path) + 1, now_ms), MAX_EPOCH)
-    temporary = folder / f".{publisher}.new"
-    with open(temporary, "w", encoding="ascii") as file:
-        file.write(f"{SCHEMA} {epoch}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    return epoch
-
-
-def unused_epoch(state_dir: str | os.PathLike[str], publisher: str, now_ms: int) -> int:
-    """The epoch of this life of `publisher`: one that no life had, by all that can be known.
-
-    Where the clock is behind the stored one, the number after that may have been another life's
-    since: the state directory may be an old copy. So it jumps.
-
-    Raises:
-        EpochError, OSError: as `next_epoch`.
-    """
-    epoch = next_epoch(state_dir, publisher, now_ms)
+    name = f"epochs/{publisher}"
+    epoch = max((state.read(name, lambda data: _parse(data, name)) or 0) + 1, now_ms)
     if epoch > now_ms:
-        epoch = next_epoch(state_dir, publisher, epoch + secrets.randbelow(MAX_JUMP))
+        epoch += 1 + secrets.randbelow(MAX_JUMP)
+    epoch = min(epoch, MAX_EPOCH)
+    state.write(name, f"{SCHEMA} {epoch}\n".encode("ascii"))
     return epoch
 
 
-def _stored(path: pathlib.Path) -> int:
-    """The last epoch given out; 0 if there is none that can be read."""
-    try:
-        words = path.read_text(encoding="ascii").split()
-        schema, epoch = int(words[0]), int(words[1])
-    except (FileNotFoundError, ValueError, IndexError):
-        return 0  # torn by a power loss: the clock alone decides
+def _parse(data: bytes, name: str) -> int:
+    """The last epoch given out. Raises ValueError or LookupError where that is not said."""
+    words = data.decode("ascii").split()
+    schema, epoch = int(words[0]), int(words[1])
     if schema > SCHEMA:
-        raise EpochError(f"{path}: schema {schema} is newer than this version's {SCHEMA}")
+        raise EpochError(f"{name}: schema {schema} is newer than this version's {SCHEMA}")
+    if not 0 <= epoch < MAX_EPOCH - MAX_JUMP:  # else there is no larger one for the next life
+        raise ValueError(f"{epoch} is no epoch")
     return epoch

@@ -61,6 +61,7 @@ class Gateway:
         write_tags: (device, source, writes) -> the owner's reply, through the router.
         reloads: what came of the reloads asked for, by result.
         reloaded_at: wall time in seconds at which the present generation came into force.
+        put_aside: paths in the state directory of what was damaged and is kept there.
         read_backs: through which all blocks go into `values`.
     """
 
@@ -77,6 +78,7 @@ class Gateway:
     reloads: Counter[str] = field(default_factory=Counter)
     reloaded_at: float = field(default_factory=time.time)
     socket_counts: Counter[str] = field(default_factory=Counter)
+    put_aside: list[str] = field(default_factory=list)
     read_backs: ReadBacks = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,6 +93,14 @@ class Gateway:
     def drivers(self) -> dict[str, str]:
         """Device -> driver."""
         return {device.name: device.driver for device in self.settings.devices}
+
+    def damaged(self) -> list[str]:
+        """Paths of what was damaged and put aside: in the state, and where workers say."""
+        found = set(self.put_aside)
+        for record in self.table.workers.values():
+            if record.beat is not None:
+                found.update(map(str, record.beat.extra.get("damaged", ())))
+        return sorted(found)
 
     def device(self, name: str) -> Device | None:
         """The configured device called `name`, in any case of letters."""

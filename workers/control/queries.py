@@ -43,13 +43,15 @@ class Queries:
     async def _status(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
         gateway, now = self._gateway, time.monotonic()
         devices = self._device_rows(now)
-        workers = gateway.table.rows(now)
+        workers, waiting = gateway.table.rows(now), gateway.table.not_ready(now)
         return {
             "name": gateway.settings.options.get("name", "cpppod"),
             "gateway": gateway.settings.gateway,
             "version": gateway.version,
             "generation": gateway.generation,
-            "ready": gateway.table.ready(),
+            "ready": bool(workers) and not waiting,
+            "not_ready": waiting,
+            "damaged": gateway.damaged(),
             "up_s": round(now - gateway.started_at, 1),
             "summary": summary(gateway, now),
             "listeners": [

@@ -11,6 +11,7 @@ while control is away, polling, serving and recording go on.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import replace
@@ -48,10 +49,13 @@ from cpppod.workers.control.worker_commands import WorkerCommands
 from cpppod.workers.control.writes import Writes
 from cpppod.workers.metrics.page import page
 from cpppod.workers.metrics.server import MetricsServer
+from cpppod.workers.process.io_thread import IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report, decode_or_count
+from cpppod.workers.state import put_aside_below
 
 SOCKET_NAME = "control.sock"
 WRITE_S = 12.0  # a write waits behind a poll of a slow line, then for its own answer
+LOOK_S = 5.0  # between looks for what was put aside in the state directory
 RETRY_S = 2.0  # between two tries to bind the metrics' port
 
 log = logging.getLogger("cpppod")
@@ -132,6 +136,7 @@ class Control:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watchdog.run())
                 tasks.create_task(self._serve_metrics())
+                tasks.create_task(self._look_at_state())
         finally:
             self._watchdog.close()
             self._subscription.close()
@@ -214,6 +219,14 @@ class Control:
             return WriteReply(0, *cip_status(failure), str(error), unknown=error.sent)
         assert isinstance(reply, WriteReply)
         return reply
+
+    async def _look_at_state(self) -> None:
+        """Know what is damaged and was put aside, until somebody deletes it."""
+        while True:
+            root = Path(self.gateway.settings.state_dir)
+            with contextlib.suppress(IoThreadBusy):
+                self.gateway.put_aside = await self._process.io.call(put_aside_below, root)
+            await asyncio.sleep(LOOK_S)
 
     async def _serve_metrics(self) -> None:
         """Keep the page at the address configured: over reloads, and while its port is taken."""

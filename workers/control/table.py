@@ -22,6 +22,9 @@ OWN_STALL_S = 2.0  # control itself stood still: beats may be waiting unread, no
 STORM_EXITS = 5  # so many exits ...
 STORM_WINDOW_S = 60.0  # ... within so many seconds are a restart storm (Erlang's intensity)
 
+LATE_S = 2.0  # four beats missed: whether it works is not known
+
+RUNNING = "running"
 BACKING_OFF = "backing off"
 RESTARTING = "restarting"
 STARTING = "starting"
@@ -149,11 +152,19 @@ class WorkerTable:
         age = now - started
         return f"no first beat within {age:.1f} s" if age >= FIRST_BEAT_S else ""
 
-    def ready(self) -> bool:
-        """Whether every worker has beaten once or is in back-off, and the listeners are bound."""
+    def started(self) -> bool:
+        """Whether every worker has beaten once or is in back-off, and the listeners are bound.
+
+        systemd is told so: it would end a gateway that waits for one worker of many.
+        """
         return bool(self.workers) and all(
             record.beat is not None and _is_bound(record) for record in self.workers.values()
         )
+
+    def not_ready(self, now: float) -> dict[str, str]:
+        """The workers that do not do their work now: why. None of them: the gateway is ready."""
+        found = {name: _trouble(record, now) for name, record in sorted(self.workers.items())}
+        return {name: why for name, why in found.items() if why}
 
     def backing_off(self, now: float) -> list[str]:
         """Names of the workers in back-off or in a restart storm, for STATUS=."""
@@ -190,6 +201,19 @@ def _is_bound(record: WorkerRecord) -> bool:
     if record.role != "listener" or record.beat is None or record.state == BACKING_OFF:
         return True
     return bool(record.beat.extra.get("address"))
+
+
+def _trouble(record: WorkerRecord, now: float) -> str:
+    """Why a worker does not do its work; "" where it does."""
+    beat = record.beat
+    if record.state != RUNNING or beat is None:
+        reasons = "; ".join(beat.overdue) if beat and not record.down else ""
+        return f"{record.state}: {reasons}" if reasons else record.state
+    if record.beat_at is not None and now - record.beat_at >= LATE_S:
+        return f"silent for {now - record.beat_at:.1f} s"
+    if not _is_bound(record):
+        return "not bound"
+    return str(beat.extra.get("not_ready", ""))
 
 
 def _state_of(told: dict[str, Any]) -> str:

@@ -109,7 +109,7 @@ class Watchdog:
         """Tell systemd that all is well, and in a line how it stands."""
         gateway = self._gateway
         lines = ["WATCHDOG=1"]
-        if not self._ready and gateway.table.ready():
+        if not self._ready and gateway.table.started():
             self._ready = True
             lines.append("READY=1")
             log.info("gateway ready workers=%d", len(gateway.table.workers))

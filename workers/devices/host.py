@@ -298,7 +298,9 @@ class DeviceHost:
             metrics += self._journal.metrics()
         if self._outlet is not None:
             metrics.append(["cpppod_blocks_unjournalled_total", {}, self._outlet.unjournalled])
-        report = Report(overdue=overdue, devices=devices, metrics=metrics)
+        if self._outlet is None:
+            return Report("preparing", overdue, devices, metrics)
+        report = Report("running", overdue, devices, metrics)
         self._report = (now.mono_s, report)
         return report
 

@@ -121,6 +121,7 @@ class Feed:
             extra["publish"], extra["request"] = public.endpoints()
             if public.trouble:
                 overdue.append(public.trouble)
+                extra["not_ready"] = public.trouble
         return Report(overdue=overdue, metrics=metrics, extra=extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:

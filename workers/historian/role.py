@@ -9,6 +9,7 @@ that the call in it fails like any other.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from cpppod.workers.historian.stores.spec import GivesUp
 from cpppod.workers.historian.stores.store import StoreError
 from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
+from cpppod.workers.state import make_folder
 
 logger = logging.getLogger("cpppod.historian")
 
@@ -77,10 +79,13 @@ class Historian:
             self._url = store_url(worker.options, worker.state_dir)
             instance = identity.instance(worker.state_dir)
             store = open_store(self._url, worker.options, worker.gateway, instance)
-            root = Path(worker.state_dir) / "journal"
-            kept = await self._process.io.call(identity.read, Path(worker.state_dir))
+            state = Path(worker.state_dir)
+            if self._url == str(state / "history"):  # a configured one is not ours to move
+                with contextlib.suppress(OSError):
+                    await self._process.io.call(make_folder, state / "history", root=state)
+            kept = await self._process.io.call(identity.read, state)
             collector = self._collector = Collector(
-                root,
+                state / "journal",
                 store,
                 monotonic=time.monotonic,
                 gateway=worker.gateway,

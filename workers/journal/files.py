@@ -27,6 +27,7 @@ from cpppod.protocols.bus.journal import (
 )
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.workers.historian.stores.store import Cursor
+from cpppod.workers.state import clear_place, make_folder, sync_folder, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +184,9 @@ class JournalWriter:
         Raises:
             OSError: no folder, or (BlockingIOError) another process writes this journal.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder, root=self.folder.parent.parent)  # the state directory
         if self._lock < 0:
+            clear_place(self.folder / "lock")
             lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -192,7 +194,10 @@ class JournalWriter:
                 os.close(lock)
                 raise
             self._lock = lock
-        self._number = max(segments(self.folder), default=0)
+        found = segments(self.folder)
+        for number, suffix in found.items():
+            clear_place(segment_path(self.folder, number, suffix))
+        self._number = max(found, default=0)
         self._begin_segment(now)
         self._synced = now
         self._wall_offset = time.time() - now
@@ -295,7 +300,7 @@ class JournalWriter:
             for record in records
         ]
         head = data[: SEGMENT.size]
-        _replace(segment_path(self.folder, number, TOMBSTONE), head + b"".join(lost))
+        write_whole(segment_path(self.folder, number, TOMBSTONE), head + b"".join(lost))
         path.unlink()
         samples = sum(record.samples for record in records if record.kind == Kind.BLOCK)
         self.counters.dropped_segments += 1
@@ -328,7 +333,7 @@ class JournalWriter:
         self._file, self._number = file, self._number + 1
         self._size = self._head_size = len(head)
         self._created, self._unsynced = now, True
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _undo(self) -> None:
         """After a failed write, cut off the half of a record that may have gone out."""
@@ -344,22 +349,3 @@ def _write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -196,7 +196,7 @@ class JournalReader:
         except FileNotFoundError:
             return self._bury(number, batch)
         try:
-            segment = decode_segment(os.pread(self._file, LARGEST_HEAD, 0))
+            segment = decode_segment(_head(self._file))
         except DecodeError as error:
             self.close()
             if error.status:
@@ -440,6 +440,14 @@ def reading_of(publisher: str, record: Record, gateway: str = "") -> Reading:
         block.qualities,
         gateway,
     )
+
+
+def _head(file: int) -> bytes:
+    """The head of a segment; nothing of what is no file."""
+    try:
+        return os.pread(file, LARGEST_HEAD, 0)
+    except IsADirectoryError:
+        return b""
 
 
 def _names(topic: bytes) -> tuple[str, str]:

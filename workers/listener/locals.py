@@ -159,14 +159,14 @@ def _stored(variable: Variable) -> Any:
 
 def restore(variable: Variable, value: Any) -> None:
     """Set a tag to what it was; what no longer fits leaves it as configured."""
-    if isinstance(value, dict) and set(value) == {"hex"}:
-        held = value["hex"]
-        value = (
-            [bytes.fromhex(item) for item in held]
-            if isinstance(held, list)
-            else bytes.fromhex(held)
-        )
     try:
+        if isinstance(value, dict) and set(value) == {"hex"}:
+            held = value["hex"]
+            value = (
+                [bytes.fromhex(item) for item in held]
+                if isinstance(held, list)
+                else bytes.fromhex(held)
+            )
         variable.set(value if variable.dimensions and isinstance(value, list) else [value])
     except (ProtocolError, TypeError, ValueError) as error:
         log.warning("value not restored tag=%s why=%s", variable.name, error)

@@ -65,7 +65,7 @@ class ListenerRole:
         self._process = process
         self._settings: Worker | None = None
         self._prepared: Worker | None = None
-        self._state = ListenerState(process.worker.state_dir, process.worker.name)
+        self._state = ListenerState(process.state, process.worker.name)
         self._allotment = Allotment()
         self._target: Target | None = None
         self._endpoint: Endpoint | None = None

@@ -41,6 +41,12 @@ FAMILIES: dict[str, Family] = {
         "counter", "Ends of the worker's process, by what ended it"
     ),
     "cpppod_worker_restart_storm": Family("gauge", "Whether the worker restarts again and again"),
+    "cpppod_state_damaged_files": Family(
+        "gauge", "Files that were damaged, were put aside, and have not been deleted yet"
+    ),
+    "cpppod_state_unkept": Family(
+        "gauge", "Files of the state directory that cannot be written now"
+    ),
     "cpppod_metrics_series_dropped": Family(
         "gauge", "Series left out because a worker reported too many"
     ),

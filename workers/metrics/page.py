@@ -9,7 +9,7 @@ its devices' `cpppod_device_up` are 0.
 """
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from prometheus_client import generate_latest
@@ -56,6 +56,8 @@ class Source(Protocol):
 
     @property
     def drivers(self) -> Mapping[str, str]: ...
+
+    def damaged(self) -> Sequence[str]: ...
 
 
 def page(table: WorkerTable, source: Source, now: float) -> bytes:
@@ -157,6 +159,7 @@ def _of_control(source: Source) -> Iterator[Series]:
     yield "cpppod_build_info", versions, 1
     yield "cpppod_config_generation", {}, source.generation
     yield "cpppod_config_last_reload_success_timestamp_seconds", {}, source.reloaded_at
+    yield "cpppod_state_damaged_files", {}, len(source.damaged())
     for result, count in source.reloads.items():
         yield "cpppod_config_reloads_total", {"result": result}, count
     for event, count in source.socket_counts.items():

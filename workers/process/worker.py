@@ -13,6 +13,7 @@ program. Beats are turns of the loop: a role that blocks it for 5 s is killed by
 """
 
 import asyncio
+import contextlib
 import ctypes
 import dataclasses
 import gc
@@ -41,10 +42,12 @@ from cpppod.protocols.model.plant import Worker, from_plain
 from cpppod.workers.bus.epochs import unused_epoch
 from cpppod.workers.bus.zeromq import Bus, BusError
 from cpppod.workers.process.crashes import HEALTHY_S, YOUNG_S, CrashCounter
-from cpppod.workers.process.io_thread import IoThread
+from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
+from cpppod.workers.state import StateDirectory
 
 BEAT_S = 0.5  # docs/control.md promises it; the watchdog tolerates nine late ones
 PREPARING_BEAT_S = 0.1  # at the start, for a moment: who waits for the gateway hears of it sooner
+STATE_RETRY_S = 5.0  # between tries to write what the state directory would not take
 STOP_S = 1.5  # for role.run() to end; supervisord kills after stopwaitsecs=2
 BEAT_QUEUE = 16  # beats kept for a control that is away: older ones say nothing
 SUPERVISOR_VARIABLE = "CPPPOD_SUPERVISOR_PID"
@@ -105,7 +108,7 @@ class Process:
 
     Attributes:
         worker: the settings in force.
-        bus: sockets of this process; `io`: its I/O thread.
+        bus: sockets of this process; `io`: its I/O thread; `state`: its files, used on that.
         control: the DEALER to control, for what only control's own messages say.
     """
 
@@ -113,6 +116,7 @@ class Process:
         self.worker = worker
         self.bus = Bus(worker.name, worker.bus_dir)
         self.io = IoThread()
+        self.state = StateDirectory(worker.state_dir)
         self.control = self.bus.dealer(
             "control", self._on_control, queue=BEAT_QUEUE, queue_while_away=True
         )
@@ -133,10 +137,17 @@ class Process:
         return time.monotonic_ns() // 1000
 
     async def new_epoch(self) -> int:
-        """An epoch for a publisher of this worker's name, stored before it is returned."""
-        return await self.io.call(
-            unused_epoch, self.worker.state_dir, self.worker.name, time.time_ns() // 1_000_000
-        )
+        """An epoch for a publisher of this worker's name; stored first, if the disk takes it."""
+        now_ms = time.time_ns() // 1_000_000
+        return await self.io.call(unused_epoch, self.state, self.worker.name, now_ms)
+
+    async def _keep_state(self) -> None:
+        """Try again what the state directory would not take, until the end."""
+        while True:
+            await asyncio.sleep(STATE_RETRY_S)
+            if self.state.unkept:
+                with contextlib.suppress(IoThreadBusy):
+                    await self.io.call(self.state.retry)
 
     async def serve(self, make_role: MakeRole) -> int:
         """Run the role to its end; the process's exit code."""
@@ -187,6 +198,7 @@ class Process:
         gc.freeze()  # what is here now stays: full collections need not look at it again (10 ms)
         self._running = True
         self._beat()
+        self.spawn(self._keep_state())
         await self._first_of(role.run(), self._stopping.wait())
 
     async def _first_of(self, work: Any, end: Any) -> None:
@@ -241,7 +253,7 @@ class Process:
                     mono_us=self.now_us(),
                     state=report.state,
                     blocking_us=self.io.age_us(),
-                    overdue=[*self._problems, *report.overdue],
+                    overdue=[*self._problems, *report.overdue, *self.state.overdue()],
                     devices=report.devices or {},
                     metrics=[*self._metrics(), *report.metrics],
                     extra=report.extra or {},
@@ -250,7 +262,10 @@ class Process:
         )
 
     def _metrics(self) -> list[Any]:
-        metrics: list[Any] = [["cpppod_worker_errors_total", {}, self.errors]]
+        metrics: list[Any] = [
+            ["cpppod_worker_errors_total", {}, self.errors],
+            ["cpppod_state_unkept", {}, len(self.state.unkept)],
+        ]
         for socket in self.bus.sockets:
             labels = {"socket": socket.name}
             counters = socket.counters

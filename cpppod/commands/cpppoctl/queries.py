@@ -66,24 +66,26 @@ def add_commands(add: Add) -> None:
 
 
 def status(gateway: ControlClient, given: argparse.Namespace) -> int:
-    """`cpppoctl status`."""
+    """`cpppoctl status`; 0 where the gateway is ready, else 1."""
     answer = gateway.ask("status")
+    exit_status = 0 if answer["ready"] else 1
     if given.json:
         print_json(answer)
-        return 0
+        return exit_status
     counts = answer["summary"]
     states = ", ".join(f"{count} {state}" for state, count in counts["device_states"].items())
     print_pairs(
         [
             ("gateway", f"{answer['name']}  cpppod {answer['version']}"),
             ("id", answer["gateway"]),
-            ("state", "ready" if answer["ready"] else "starting"),
+            ("state", _state(answer)),
             ("up", duration(answer["up_s"])),
             ("configuration", f"generation {answer['generation']}"),
             ("serves", ", ".join(each["address"] for each in answer["listeners"])),
             ("devices", f"{counts['devices_up']} of {counts['devices']} up ({states or 'none'})"),
             ("workers", f"{counts['workers_running']} of {counts['workers']} running"),
             ("backing off", ", ".join(counts["backing_off"])),
+            *(("damaged", f"{path}  (put aside; to be deleted)") for path in answer["damaged"]),
         ]
     )
     print()
@@ -102,7 +104,15 @@ def status(gateway: ControlClient, given: argparse.Namespace) -> int:
             for worker in answer["workers"]
         ],
     )
-    return 0
+    return exit_status
+
+
+def _state(answer: dict[str, Any]) -> str:
+    """`ready`, or which workers are not."""
+    if answer["ready"]:
+        return "ready"
+    waiting = "; ".join(f"{name} {why}" for name, why in answer["not_ready"].items())
+    return f"not ready: {waiting or 'no worker is known yet'}"
 
 
 def _waits_for(worker: dict[str, Any]) -> str:

@@ -109,24 +109,54 @@ def test_five_exits_in_a_minute_are_a_storm_that_ends_with_the_minute() -> None:
     assert table.backing_off(STORM_WINDOW_S + 1.0) == []
 
 
-def test_gateway_is_ready_when_all_have_beaten_and_listeners_are_bound() -> None:
+def test_gateway_has_started_when_all_have_beaten_and_listeners_are_bound() -> None:
     table = table_of(ROLES)
     table.receive_beat("feed", beat("feed", 71), 0.1)
     table.receive_beat("poller-1", beat("poller-1", 72, state="backing off"), 0.1)
     table.receive_beat("listener-main", beat("listener-main", 73, extra={}), 0.1)
-    assert not table.ready()
+    assert not table.started()
     table.receive_beat(
         "listener-main", beat("listener-main", 73, extra={"address": "127.0.0.1:44818"}), 1.1
     )
-    assert table.ready()
+    assert table.started()
 
 
-def test_listener_in_back_off_does_not_hold_up_readiness() -> None:
+def test_listener_in_back_off_does_not_hold_up_the_start() -> None:
     table = table_of({"listener-main": "listener"})
     away = beat("listener-main", 73, state="backing off", extra={})
     table.receive_beat("listener-main", away, 0.1)
-    assert table.ready()
+    assert table.started()
     assert table.backing_off(0.2) == ["listener-main"]
+
+
+def test_gateway_is_ready_only_while_every_worker_does_its_work() -> None:
+    bound = {"address": "127.0.0.1:44818"}
+    table = table_of(ROLES)
+    assert table.not_ready(0.0) == dict.fromkeys(ROLES, "starting")
+    for pid, name in enumerate(ROLES, start=71):
+        extra = bound if name == "listener-main" else {}
+        table.receive_beat(name, beat(name, pid, extra=extra), 0.1)
+    assert table.not_ready(0.2) == {}
+    table.receive_beat("poller-1", beat("poller-1", 73, state="backing off"), 0.3)
+    table.receive_beat("listener-main", beat("listener-main", 72, extra={}), 0.3)
+    table.receive_beat("feed", beat("feed", 71, extra={"not_ready": "address taken"}), 0.3)
+    assert table.not_ready(0.4) == {
+        "feed": "address taken",
+        "listener-main": "not bound",
+        "poller-1": "backing off",
+    }
+    refused = beat("poller-1", 73, state="backing off", overdue=["epochs/p: schema 2 is newer"])
+    table.receive_beat("poller-1", refused, 0.5)
+    assert table.not_ready(0.6)["poller-1"] == "backing off: epochs/p: schema 2 is newer"
+    table.receive_beat("poller-1", beat("poller-1", 73), 1.0)
+    table.receive_beat("listener-main", beat("listener-main", 72, extra=bound), 1.0)
+    assert table.not_ready(3.5) == {
+        "feed": "silent for 3.2 s",
+        "listener-main": "silent for 2.5 s",
+        "poller-1": "silent for 2.5 s",
+    }
+    table.process_exited("poller-1", 73, 3.5)
+    assert table.not_ready(3.6)["poller-1"] == "restarting"
 
 
 def test_devices_of_a_worker_that_is_down_are_unknown_and_say_why() -> None:

@@ -22,6 +22,7 @@ from cpppod.workers.historian.stores.opening import open_reader, open_store
 from cpppod.workers.historian.stores.questions import ask_range
 from cpppod.workers.historian.stores.sqlite import day, index
 from cpppod.workers.listener.state import ListenerState
+from cpppod.workers.state import StateDirectory
 from tests import peers
 from tests.postgresql_cluster import running_cluster
 from tests.workers.historian.test_positions import Clock, Life
@@ -126,7 +127,7 @@ def test_the_next_life_continues_it_and_the_kill_before_is_the_only_new_gap(old:
 
 
 def test_ids_and_retained_values_are_the_same(old: Old) -> None:
-    state = ListenerState(str(old.state), "listener-main")
+    state = ListenerState(StateDirectory(old.state), "listener-main")
     allotment = state.load_ids()
     assert allotment.plain == old.expected["symbols"]
     assert state.load_values() == old.expected["retained"]["values"]

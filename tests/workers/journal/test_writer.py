@@ -137,13 +137,14 @@ def test_a_second_writer_of_the_same_journal_is_refused(tmp_path: Path) -> None:
 async def test_blocks_that_could_not_be_written_are_declared_once_the_journal_works(
     tmp_path: Path,
 ) -> None:
-    folder = tmp_path / "journal"
-    folder.write_text("in the way")
+    state = tmp_path / "state"
+    state.write_text("in the way")
+    folder = state / "journal" / "p"
     journal = Journal(folder, 1, IoThread())
     assert not await journal.open()
     assert await fill(journal, range(4, 7)) == [False] * 3
     assert journal.overdue() == ["journal"]
-    folder.unlink()
+    state.unlink()
     assert await fill(journal, range(7, 8)) == [True]
     await journal.close()
     data = segment_path(folder, 1).read_bytes()
@@ -152,6 +153,25 @@ async def test_blocks_that_could_not_be_written_are_declared_once_the_journal_wo
     hole = decode_hole(gap.body)
     assert (hole.first, hole.last, hole.blocks, hole.samples) == (4, 6, 3, 9)
     assert (gap.topic, hole.reason) == (b"boiler/fast/", "not journalled")
+
+
+@in_a_loop
+async def test_whatever_stands_in_a_journals_place_is_put_aside(tmp_path: Path) -> None:
+    root = tmp_path / "journal"
+    root.write_text("")
+    folder = root / "p"
+    journal = Journal(folder, 1, IoThread())
+    assert await fill(journal, range(1, 2)) == [True]
+    await journal.close()
+    (folder / "lock").unlink()
+    (folder / "lock").mkdir()
+    segment_path(folder, 2).mkdir()
+    again = Journal(folder, 2, IoThread())
+    assert await fill(again, range(1, 2)) == [True]
+    await again.close()
+    assert sorted(segments(folder)) == [1, 3]
+    aside = [path.name.split(".damaged-")[0] for path in tmp_path.rglob("*.damaged-*")]
+    assert sorted(aside) == [segment_path(folder, 2).name, "journal", "lock"]
 
 
 @in_a_loop

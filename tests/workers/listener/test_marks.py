@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from cpppod.workers.listener.state import SOMEWHERE, ListenerState
+from cpppod.workers.state import StateDirectory
 
 
 def test_ids_after_a_lost_file_were_never_given_out(tmp_path: Path) -> None:
-    state = ListenerState(str(tmp_path), "listener-main")
+    state = ListenerState(StateDirectory(tmp_path), "listener-main")
     first = state.load_ids()
     given = {first.symbol(name) for name in ("a", "b", "c")}
     layouts = {first.template(name) for name in ("x", "y")}
@@ -23,7 +24,7 @@ def test_ids_after_a_lost_file_were_never_given_out(tmp_path: Path) -> None:
 
 def test_ids_of_a_state_directory_made_anew_begin_somewhere(tmp_path: Path) -> None:
     begins = [
-        ListenerState(str(tmp_path / str(at)), "listener-main").load_ids().symbol("a")
+        ListenerState(StateDirectory(tmp_path / str(at)), "listener-main").load_ids().symbol("a")
         for at in range(20)
     ]
     assert len(set(begins)) > 10

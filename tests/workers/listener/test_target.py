@@ -21,6 +21,7 @@ from cpppod.workers.listener.target import (
     route_target,
     write_check,
 )
+from cpppod.workers.state import StateDirectory
 from tests.enip_frames import read, write
 
 STRUCTURES: dict[str, Any] = {
@@ -186,7 +187,7 @@ def test_places_of_an_older_release_are_kept_and_many_gone_tags_let_go() -> None
 
 
 def test_ids_and_values_survive_in_the_state_directory(tmp_path: Path) -> None:
-    state = ListenerState(str(tmp_path), "listener-main")
+    state = ListenerState(StateDirectory(tmp_path), "listener-main")
     assert state.load_ids().symbols == {}
     assert state.load_values() == {}
     state.save_ids({"version": 1, "symbols": {"a": 5}, "templates": {}, "members": {}})
@@ -199,7 +200,7 @@ def test_state_of_a_newer_version_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "symbols").mkdir()
     (tmp_path / "symbols" / "l.json").write_text(json.dumps({"version": 2}))
     with pytest.raises(ProtocolError):
-        ListenerState(str(tmp_path), "l").load_ids()
+        ListenerState(StateDirectory(tmp_path), "l").load_ids()
 
 
 @pytest.mark.parametrize(
@@ -225,9 +226,13 @@ def test_value_as_the_feed_says_it_restores_the_tag(tag: LocalTag, value: Any) -
     assert other.data == variable.data
 
 
-def test_value_that_no_longer_fits_leaves_the_tag_as_configured() -> None:
-    variable = target_of(Listener("main", tags=(LocalTag("x", "INT", value=5),))).image.variables[
-        "x"
-    ]
-    restore(variable, "text")
-    assert variable.value == 5
+@pytest.mark.parametrize(
+    "value",
+    ["text", None, [], {}, {"hex": "zz"}, {"hex": 5}, {"hex": [None]}, 1e999, 1 << 80, {1: 2}],
+)
+def test_value_that_does_not_fit_leaves_the_tag_as_configured(value: Any) -> None:
+    for length in ((), (3,)):
+        tag = LocalTag("x", "INT", length, value=[5] * 3 if length else 5)
+        variable = target_of(Listener("main", tags=(tag,))).image.variables["x"]
+        restore(variable, value)
+        assert variable.value == ([5, 5, 5] if length else 5)

@@ -30,6 +30,9 @@ class Known:
     socket_counts: dict[str, int] = field(default_factory=lambda: {"accepted": 4})
     drivers: dict[str, str] = field(default_factory=lambda: {"boiler": "modbus-tcp"})
 
+    def damaged(self) -> list[str]:
+        return ["/state/symbols/listener-main.json.damaged-20261130T120000Z"]
+
 
 HISTOGRAM = [
     ["cpppod_request_duration_seconds_bucket", {"device": "boiler", "le": bound}, count]

@@ -1,0 +1,209 @@
+"""The state directory's files: read, written whole, and put aside where they cannot be used.
+
+    NAME                             as its owner wrote it
+    .NAME.new                        being written; the old file is whole until the new one is
+    NAME.damaged-20261130T120000Z    what could not be used: kept until somebody deletes it
+
+A gateway runs without its state. What is damaged is put aside, what cannot be written waits and is
+tried again; both are said in the log, by `cpppoctl status` and in metrics. Everything here blocks:
+it belongs on the I/O thread.
+"""
+
+import errno
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from cpppod.protocols.model.errors import ProtocolError
+
+log = logging.getLogger("cpppod")
+
+DAMAGED = ".damaged-"
+MAX_SIZE = 64 << 20  # bytes of a file: the ids of 100,000 tags take 5 MB
+MAX_FOUND = 1_000  # files put aside that are named; nobody looks at more
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+
+_Parsed = TypeVar("_Parsed")
+
+
+class StateDirectory:
+    """A worker's files in the state directory.
+
+    Attributes:
+        unkept: what is not on the disk as it should be, by name: why.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+        self.unkept: dict[str, str] = {}
+        self._waiting: dict[str, bytes] = {}
+
+    def read(self, name: str, parse: Callable[[bytes], _Parsed]) -> _Parsed | None:
+        """What `parse` makes of a file; None where there is none, or it was put aside.
+
+        Args:
+            parse: raises what malformed data makes it raise, or a `ProtocolError` of status 0; any
+                other error is handed on, and the file stays (it is a newer version's).
+        """
+        path = self.root / name
+        try:
+            return parse(_content(path))
+        except FileNotFoundError:
+            return None
+        except (*UNREADABLE, OSError) as error:
+            self._clear(path, error)
+        except ProtocolError as error:
+            if error.status:
+                raise
+            self._clear(path, error)
+        return None
+
+    def write(self, name: str, data: bytes) -> bool:
+        """Whether `data` is in that file now; if not, it waits for `retry`."""
+        path = self.root / name
+        try:
+            make_folder(path.parent, root=self.root)
+            write_whole(path, data)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if self.unkept.get(name) != why:
+                log.error("state not kept path=%s why=%s", path, why)
+            self.unkept[name] = why
+            self._waiting[name] = data
+            return False
+        if self.unkept.pop(name, None) is not None:
+            log.info("state kept again path=%s", path)
+        self._waiting.pop(name, None)
+        return True
+
+    def retry(self) -> None:
+        """Write what could not be written."""
+        for name, data in tuple(self._waiting.items()):
+            self.write(name, data)
+
+    def overdue(self) -> list[str]:
+        """What a beat says of it."""
+        return [f"state not kept: {name}: {why}" for name, why in tuple(self.unkept.items())]
+
+    def _clear(self, path: Path, why: Exception) -> None:
+        """Put aside a file that cannot be used, or what stands in the place of a folder above."""
+        if not self.root.is_dir():
+            return  # not there, or not ours to move: `write` says so
+        try:
+            put_aside(_in_the_way(path), why)
+        except OSError as error:
+            log.error("state damaged, not put aside path=%s why=%s", path, error)
+
+
+def put_aside(path: Path, why: object) -> Path:
+    """Where a file, or what stands in a file's place, was moved to because it cannot be used.
+
+    Raises:
+        OSError: it stays where it is.
+    """
+    stem = f"{path.name}{DAMAGED}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    aside, count = path.with_name(stem), 1
+    while os.path.lexists(aside):
+        count += 1
+        aside = path.with_name(f"{stem}-{count}")
+    os.rename(path, aside)
+    log.error("damaged, put aside path=%s aside=%s why=%s", path, aside.name, why)
+    return aside
+
+
+def make_folder(folder: Path, *, root: Path) -> None:
+    """Have a folder below `root`, the state directory; what stands in its place is put aside.
+
+    Raises:
+        OSError: there cannot be one.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        put_aside(_in_the_way(folder), error)
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _in_the_way(path: Path) -> Path:
+    """What stands in the place of `path` or of a folder above it."""
+    while not path.parent.is_dir():
+        path = path.parent
+    return path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all, durably; its place is cleared.
+
+    Raises:
+        OSError: it is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    for place in (temporary, path):
+        clear_place(place)
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def clear_place(path: Path) -> None:
+    """Put aside what stands in a file's place and is none.
+
+    Raises:
+        OSError: it stays.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        put_aside(path, "not a file")
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's names to the disk.
+
+    Raises:
+        OSError: they may not be there.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def put_aside_below(folder: Path) -> list[str]:
+    """Paths of everything that was put aside below a folder, at most `MAX_FOUND`, in order."""
+    return sorted(path for path, _ in zip(_aside(folder), range(MAX_FOUND), strict=False))
+
+
+def _aside(folder: Path) -> Iterator[str]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if DAMAGED in entry.name:
+            yield entry.path
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _aside(Path(entry.path))
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes. Raises OSError; ValueError where it is too large to be one of ours."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe never waits
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise IsADirectoryError(errno.EISDIR, "not a file", str(path))
+        data = file.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise ValueError(f"more than {MAX_SIZE} bytes")
+    return data
