@@ -26,10 +26,10 @@ from cpppod.workers.control.queries import Queries
 from cpppod.workers.control.socket import ControlSocket
 from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
-from cpppod.workers.control.values import ValueCache
 from cpppod.workers.control.worker_commands import WorkerCommands
 from cpppod.workers.control.writes import Writes
 from cpppod.workers.process.io_thread import IoThread
+from cpppod.workers.values import ValueCache
 from tests.patience import PATIENCE_S
 
 BOILER = Device(

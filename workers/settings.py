@@ -69,13 +69,6 @@ def expected(what: str) -> PydanticCustomError:
     return PydanticCustomError("expected", "{what}", {"what": what})
 
 
-def not_served_yet(enabled: bool) -> bool:
-    """False: what the configuration knows already, and this version does not have."""
-    if enabled:
-        raise expected("false: this version of the gateway has no HTTP API; use cpppoctl")
-    return enabled
-
-
 def duration_s(value: Any) -> float:
     """Seconds from a number of seconds, or from `"500ms"`, `"1s"`, `"10min"`, `"2h"`, `"30d"`."""
     seconds = math.nan

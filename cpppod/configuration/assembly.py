@@ -42,7 +42,6 @@ def assemble(
     for index, listener in enumerate(listeners):
         taken.add(listener.address, ("listener", index, "address"))
     outlets = _outlets(tables, devices, taken, findings)
-    validate(sections.Web, tables.get("web", {}), ("web",), findings)
     control = validate(sections.Control, tables.get("control", {}), ("control",), findings)
     return plant.Plant(
         name=gateway.name,

@@ -2,7 +2,7 @@
 
     [gateway]   [[listener]]   [[tag]]   [[structure]]   [[route]]   [line.NAME]
     [template.NAME]   [device.NAME] with [[device.NAME.group]] and its tags
-    [web]   [control]   and the sections of outlets, from their manifests: [feed] [history] ...
+    [control]   and the sections of outlets, from their manifests: [feed] [history] [web] ...
 
 Field by field only; what takes two sections to see is in `cpppod.configuration.checks`.
 """
@@ -29,7 +29,6 @@ from cpppod.workers.settings import (
     TagAddress,
     Text,
     expected,
-    not_served_yet,
     stop_bits,
 )
 
@@ -291,13 +290,6 @@ class Template(_DeviceKeys):
     )
 
 
-class Web(Section):
-    """The HTTP API and the dashboard: their section is kept for them, they are not there yet."""
-
-    enabled: Annotated[bool, AfterValidator(not_served_yet)] = False
-    address: ListenAddress = "127.0.0.1:8880"
-
-
 class Control(Section):
     """Who may do what over the control socket: Unix groups."""
 
@@ -319,7 +311,6 @@ class _File(Section):
     line: dict[str, Line] = Field(default={})
     template: dict[str, Template] = Field(default={})
     device: dict[str, Device] = Field(default={})
-    web: Web = Web()
     control: Control = Control()
 
 

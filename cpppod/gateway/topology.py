@@ -82,7 +82,7 @@ def workers(
     all_owned = replace(base, devices=devices)
     outlines = tuple(replace(device, groups=()) for device in devices)
     outlined = replace(base, devices=outlines)  # who needs no tags reads a shorter file
-    before, after = _outlets(plant, all_owned, outlined)
+    before, after = _outlets(plant, replace(all_owned, listeners=plant.listeners), outlined)
     found = [
         *before,
         replace(outlined, name="router", role="router", routes=routes),

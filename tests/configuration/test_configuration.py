@@ -480,10 +480,15 @@ def test_every_personality_and_predefined_structure_of_the_listener_can_be_chose
     assert tuple(PREDEFINED) == PREDEFINED_STRUCTURES
 
 
-def test_the_http_api_that_is_not_there_is_not_promised(
+def test_the_web_page_beyond_loopback_needs_users(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "cpppod.toml"
-    path.write_text("[web]\nenabled = true\n[gateway]\ncpppo_cfg=false")
+    head = "[gateway]\ncpppo_cfg=false\n[web]\nenabled = true\n"
+    path.write_text(head + 'address = "0.0.0.0:8880"\ncertificate_file = "/c.pem"')
     assert command.main(["--check", str(path)]) == 1
-    assert "web.enabled: True: expected false" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "web.address: '0.0.0.0:8880': expected a loopback address, or users_file" in told
+    assert "web.key_file: expected a file too" in told
+    path.write_text(head + 'address = "0.0.0.0:8880"\nusers_file = "/etc/cpppod/users.json"')
+    assert command.main(["--check", str(path)]) == 0

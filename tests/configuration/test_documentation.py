@@ -28,7 +28,6 @@ PLAIN: list[type[Section]] = [
 ]
 PREFIXED: dict[str, type[Section]] = {
     **{section: model for section, (_, model) in sections.outlet_sections().items()},
-    "web": sections.Web,
     "control": sections.Control,
 }
 

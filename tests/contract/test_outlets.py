@@ -20,6 +20,7 @@ CHANGES = {  # section -> a line for it that changes nothing else
     "feed": 'replay_age = "90s"',
     "history": 'retention = "100d"',
     "metrics": "enabled = false",
+    "web": 'hosts = ["plant"]',
 }
 
 

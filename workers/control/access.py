@@ -15,22 +15,13 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+
+from cpppod.workers.rights import RIGHTS, Right
 
 SO_PEERGROUPS = 59  # include/uapi/asm-generic/socket.h; the socket module does not name it
 _CREDENTIALS = struct.Struct("=iII")
 
 
-class Right(IntEnum):
-    """What a peer may do; each right includes the lower ones."""
-
-    NONE = 0
-    VIEWER = 1
-    OPERATOR = 2
-    ENGINEER = 3
-
-
-RIGHTS = {"viewer": Right.VIEWER, "operator": Right.OPERATOR, "engineer": Right.ENGINEER}
 GROUPS = {role: f"cpppod-{role}" for role in RIGHTS}  # Unix group of each role, unless configured
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cpppod.workers.control.access import Right
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.queries import text
 from cpppod.workers.control.reload import Plan, Reload, ReloadRefused
@@ -23,6 +22,7 @@ from cpppod.workers.control.socket import Caller, Refusal, Verb
 from cpppod.workers.control.supervisor import SupervisorError
 from cpppod.workers.control.worker_commands import OrderFailed
 from cpppod.workers.control.writes import Writes
+from cpppod.workers.rights import Right
 
 HISTORY_S = 20.0  # a query over months of one tag reads many files
 LEVELS = ("debug", "info", "warning", "error")

@@ -16,8 +16,8 @@ from cpppod.protocols.model.plant import Device, Worker
 from cpppod.workers.bus.subscription import ReadBacks
 from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
-from cpppod.workers.control.values import ValueCache
 from cpppod.workers.control.worker_commands import WorkerCommands
+from cpppod.workers.values import ValueCache
 
 RATE_WINDOW_S = 10.0  # polls per second are an average over so long
 

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from cpppod.protocols.model.plant import Device, to_plain
-from cpppod.workers.control.access import Right
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.socket import Caller, Refusal, Verb
 from cpppod.workers.control.table import WorkerRecord
-from cpppod.workers.control.values import TagInfo
 from cpppod.workers.control.writing import NotWritable, target_of
+from cpppod.workers.rights import Right
+from cpppod.workers.values import TagInfo
 
 MAX_NAMED = 1_000  # tags or patterns in one request
 UP_STATES = ("online", "degraded")

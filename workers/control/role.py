@@ -43,7 +43,6 @@ from cpppod.workers.control.queries import Queries
 from cpppod.workers.control.socket import ControlSocket
 from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
-from cpppod.workers.control.values import ValueCache
 from cpppod.workers.control.watchdog import Watchdog
 from cpppod.workers.control.worker_commands import WorkerCommands
 from cpppod.workers.control.writes import Writes
@@ -52,6 +51,7 @@ from cpppod.workers.metrics.server import MetricsServer
 from cpppod.workers.process.io_thread import IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report, decode_or_count
 from cpppod.workers.state import put_aside_below
+from cpppod.workers.values import ValueCache
 
 SOCKET_NAME = "control.sock"
 WRITE_S = 12.0  # a write waits behind a poll of a slow line, then for its own answer

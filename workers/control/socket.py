@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import math
 import os
 import socket
 from collections import Counter
@@ -23,7 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.model.writing import Writer
-from cpppod.workers.control.access import Peer, Right, peer_of, right_of
+from cpppod.workers.control.access import Peer, peer_of, right_of
+from cpppod.workers.plain_json import encode
+from cpppod.workers.rights import Right
 
 MAX_LINE = 65_536  # bytes of a request: a write of 1,000 tags is half of that
 MAX_CONNECTIONS = 16  # people and their scripts; each may hold a line of 64 KB
@@ -269,30 +270,8 @@ async def _stream(identity: Any, updates: AsyncIterator[Any], writer: asyncio.St
 
 
 async def _send(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
-    writer.write(_encode(answer) + b"\n")
+    writer.write(encode(answer) + b"\n")
     await asyncio.wait_for(writer.drain(), SEND_S)
-
-
-def _encode(answer: dict[str, Any]) -> bytes:
-    """`answer` as one line; a value that JSON has no word for becomes null."""
-    try:
-        text = json.dumps(answer, separators=(",", ":"), allow_nan=False, default=_hex)
-    except ValueError:
-        text = json.dumps(_finite(answer), separators=(",", ":"), default=_hex)
-    return text.encode()
-
-
-def _hex(value: Any) -> str:
-    """A structure's bytes in hexadecimal, anything else of the bus's types in words."""
-    return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _credentials(writer: asyncio.StreamWriter) -> Peer:

@@ -33,9 +33,9 @@ from cpppod.workers.audit.recorder import Recorder
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.queries import ADVICE_TAGS
 from cpppod.workers.control.socket import Refusal
-from cpppod.workers.control.values import TagInfo
 from cpppod.workers.control.worker_commands import OrderFailed
 from cpppod.workers.control.writing import NotWritable, target_of, values_of
+from cpppod.workers.values import TagInfo
 
 MAX_WRITES = 1_000  # tags in one request
 

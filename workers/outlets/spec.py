@@ -38,7 +38,7 @@ class OutletSpec:
             group writes one.
         many: an array of tables, and a worker for each, called by the table's `name`.
         always: the section's defaults count where the file has none of it.
-        tags: its worker is told every tag of every device, not only the devices.
+        tags: its worker is told every tag of every device and listener, not only the devices.
         priority: lower ones are started first (`cpppod.workers.outlets.roles`).
         phase: when it goes over to new settings in a reload.
     """
@@ -62,6 +62,7 @@ OUTLETS = Registry(
         "feed": "cpppod.workers.feed.spec:SPEC",
         "historian": "cpppod.workers.historian.spec:SPEC",
         "metrics": "cpppod.workers.metrics.spec:SPEC",
+        "web": "cpppod.workers.web.spec:SPEC",
     },
 )
 

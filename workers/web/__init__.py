@@ -1,1 +1,1 @@
-"""HTTP."""
+"""HTTP: the gateway's page and API, an outlet; and the simulator's API."""

@@ -8,8 +8,8 @@ from cpppod.protocols.bus.feed import decode
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.model.plant import Device, Group, Listener, LocalTag, Tag, Worker
 from cpppod.protocols.model.values import Quality, quality
-from cpppod.workers.control.values import ValueCache
 from cpppod.workers.control.writing import NotWritable, target_of, value_of, values_of
+from cpppod.workers.values import ValueCache
 
 BOILER = Device(
     "Boiler",

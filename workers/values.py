@@ -1,4 +1,4 @@
-"""The values that control knows: a cache of the feed, and what each tag is.
+"""The values that a process knows by the feed: a cache of it, and what each tag is.
 
     feed ── block ──> ValueCache ── reading(tag, now) ──> value, quality, age, why
                           └─ changed tags ──> watchers
@@ -39,6 +39,8 @@ class TagInfo:
     description: str
     stale_after_s: float
     flat_name: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,10 @@ class ValueCache:
         """Which block of topic `name` was applied last; None where nothing is known of it."""
         return self._groups.get(name)
 
+    def group(self, name: bytes) -> "CachedGroup | None":
+        """What is known of topic `name`; to be read only."""
+        return self._groups.get(name)
+
     def reading(self, info: TagInfo, now_us: int) -> Reading:
         """What the tag is worth at `now_us` of the monotonic clock."""
         group = self._groups.get(info.topic)
@@ -201,6 +207,8 @@ def _tags_of(worker: Worker) -> Iterable[TagInfo]:
                     description=tag.description,
                     stale_after_s=group.stale_after_s,
                     flat_name=tag.flat_name,
+                    minimum=tag.minimum,
+                    maximum=tag.maximum,
                 )
     for listener in worker.listeners:
         for local in listener.tags:

@@ -1,0 +1,245 @@
+"""The web's API on a whole gateway: what a program or a hostile page gets from it."""
+
+import csv
+import io
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.running import RunningGateway, eventually
+from tests.patience import PATIENCE_S
+
+SHIPPED = 8880
+
+
+@pytest.fixture(name="web")
+def client(gateway: RunningGateway) -> Iterator[httpx.Client]:
+    """A client of the page's address, who is nobody."""
+    host, port = gateway.address(SHIPPED)
+    with httpx.Client(base_url=f"http://{host}:{port}", timeout=PATIENCE_S) as found:
+        eventually(lambda: is_there(found))
+        yield found
+
+
+def is_there(web: httpx.Client) -> bool:
+    try:
+        return web.get("/api/v1/status").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def get(web: httpx.Client, path: str, **query: Any) -> Any:
+    answer = web.get(f"/api/v1/{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def raw(gateway: RunningGateway, request: bytes) -> bytes:
+    """The answer to bytes that no client would send."""
+    with socket.create_connection(gateway.address(SHIPPED), PATIENCE_S) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while part := connection.recv(65_536):
+            found += part
+        return found
+
+
+def test_status_and_devices_are_what_control_says(
+    gateway: RunningGateway, web: httpx.Client
+) -> None:
+    assert get(web, "status")["gateway"] == gateway.ask("status")["gateway"]
+    rows = get(web, "devices")["devices"]
+    assert [row["name"] for row in rows] == [
+        row["name"] for row in gateway.ask("devices")["devices"]
+    ]
+    told = get(web, "devices/boiler")
+    assert told["told"]["transactions"] and told["configured"]["driver"] == "modbus-tcp"
+    assert web.get("/api/v1/devices/kettle").status_code == 404
+
+
+def test_tags_are_found_by_words_and_patterns_and_come_in_pages(web: httpx.Client) -> None:
+    first = get(web, "tags", limit=2)
+    second = get(web, "tags", limit=2, offset=2)
+    assert len(first["tags"]) == len(second["tags"]) == 2
+    assert first["total"] == second["total"] > 20
+    assert {row["tag"] for row in first["tags"]}.isdisjoint(row["tag"] for row in second["tags"])
+    assert [row["tag"] for row in get(web, "tags", filter="boil press")["tags"]] == [
+        "boiler.pressure"
+    ]
+    assert get(web, "tags", filter="meter_?.reading")["total"] == 3
+    assert get(web, "tags", filter="shift")["tags"][0]["device"] == ""
+
+
+def test_only_the_fields_asked_for_are_told_and_without_live_ones_not_twice(
+    web: httpx.Client,
+) -> None:
+    query = {"fields": "tag,unit", "filter": "boiler.pressure"}
+    answer = web.get("/api/v1/tags", params=query)
+    assert answer.json()["tags"] == [{"tag": "boiler.pressure", "unit": "bar"}]
+    again = web.get("/api/v1/tags", params=query, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "offset=-1", "fields=secret", "limit=" + "9" * 99]
+)
+def test_a_query_out_of_its_limits_is_refused_and_says_them(web: httpx.Client, query: str) -> None:
+    answer = web.get(f"/api/v1/tags?{query}")
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == 422 and answer.json()["try"]
+
+
+def test_values_are_read_in_the_order_asked_for(gateway: RunningGateway, web: httpx.Client) -> None:
+    names = ["press.total", "boiler.pressure"]
+    values = get(web, "read", tags=",".join(names))["values"]
+    assert [each["tag"] for each in values] == names
+    posted = web.post("/api/v1/read", json={"tags": names}).json()["values"]
+    assert [each["tag"] for each in posted] == names
+    assert all(each["good"] and each["age_s"] < PATIENCE_S for each in values)
+    assert web.get("/api/v1/read?tags=kettle.on").status_code == 404
+    assert web.get("/api/v1/read").status_code == 422
+
+
+def test_history_is_told_raw_in_buckets_and_as_a_table(web: httpx.Client) -> None:
+    tag = "boiler.pressure"
+    eventually(lambda: web.get("/api/v1/history", params={"tag": tag}).json().get("rows"))
+    raw_rows = get(web, "history", tag=tag)
+    assert raw_rows["columns"] == ["time_us", "value", "quality"]
+    buckets = get(web, "history", tag=tag, aggregate="buckets", step_us=60_000_000)
+    assert buckets["columns"][:4] == ["time_us", "minimum", "mean", "maximum"]
+    table = web.get("/api/v1/history", params={"tag": tag, "format": "csv", "limit": 1})
+    rows = list(csv.reader(io.StringIO(table.text)))
+    assert rows[0] == ["time", "time_us", "value", "quality"] and rows[1][0].endswith("Z")
+    assert web.get("/api/v1/history?tag=kettle.on").status_code == 404
+    assert web.get(f"/api/v1/history?tag={tag}&aggregate=buckets").status_code == 409
+
+
+def test_routes_and_events_are_told(web: httpx.Client) -> None:
+    assert get(web, "routes")["routes"][0]["path"] == "1/1"
+    events = get(web, "events")["events"]
+    numbers = [event["number"] for event in events]
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def events_of(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """(event, data) of a stream of server-sent events."""
+    kind = ""
+    for line in lines:
+        if line.startswith("event: "):
+            kind = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield kind, json.loads(line.removeprefix("data: "))
+
+
+def test_live_values_begin_whole_and_follow_the_feed_number_by_number(web: httpx.Client) -> None:
+    with web.stream("GET", "/api/v1/live", params={"tags": "boiler.pressure"}) as answer:
+        events = events_of(answer.iter_lines())
+        kind, first = next(events)
+        assert (kind, first["topic"]) == ("whole", "boiler/fast")
+        assert set(first["values"]) == {"cycles", "pressure", "temperature"}
+        known = first["sequence"]
+        for _ in range(3):
+            kind, block = next(events)
+            assert kind == "block" and block["epoch"] == first["epoch"]
+            assert block["previous"] in (known, known - 1) or block["sequence"] <= known
+            known = block["sequence"]
+
+
+def test_a_live_stream_of_nothing_is_refused(web: httpx.Client) -> None:
+    assert web.get("/api/v1/live?tags=kettle").status_code == 404
+
+
+def test_nobody_may_change_anything_without_a_role(web: httpx.Client) -> None:
+    assert get(web, "session") == {"user": "nobody", "role": "viewer", "csrf": "", "users": False}
+    answer = web.post("/api/v1/session", json={"token": "guessed"})
+    assert answer.status_code == 401
+    unknown = {"Authorization": "Bearer guessed"}
+    assert web.get("/api/v1/status", headers=unknown).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/..%2f..%2fetc/passwd",
+        "/%252e%252e/%252e%252e/etc/passwd",
+        "/../../../../etc/passwd",
+        "//etc/passwd",
+        "/index.html%00.js",
+        "/..\\..\\settings.py",
+        "/__init__.py",
+        "/api/v1/..%2f..%2fetc/passwd",
+    ],
+)
+def test_no_path_leads_out_of_the_page(gateway: RunningGateway, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answer = raw(gateway, request.encode("latin-1"))
+    assert answer.split(b" ")[1] in (b"404", b"400"), answer[:200]
+    assert b"root:" not in answer
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST /api/v1/read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /",
+        b"POST /api/v1/read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"zz\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n folded: yes\r\nX Y: 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+    ids=["two lengths", "bad chunk", "bad name", "blank in name", "TLS"],
+)
+def test_bytes_that_are_no_request_are_refused_and_the_connection_ends(
+    gateway: RunningGateway, web: httpx.Client, request_bytes: bytes
+) -> None:
+    answer = raw(gateway, request_bytes)
+    assert answer == b"" or answer.split(b" ")[1] == b"400", answer[:200]
+    assert is_there(web)
+
+
+@pytest.mark.parametrize("lines", [b"X: " + b"x" * 70_000, b"\r\n".join([b"X: y"] * 101)])
+def test_a_head_that_is_too_long_is_refused(
+    gateway: RunningGateway, web: httpx.Client, lines: bytes
+) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + lines + b"\r\n\r\n"
+    with socket.create_connection(gateway.address(SHIPPED), PATIENCE_S) as connection:
+        try:
+            connection.sendall(head)
+            answer = connection.recv(65_536)
+        except ConnectionError:
+            answer = b""
+    assert answer == b"" or answer.split(b" ")[1] == b"431", answer[:100]
+    assert is_there(web)
+
+
+def test_the_page_is_packed_and_is_not_sent_twice(web: httpx.Client) -> None:
+    answer = web.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-encoding"] == "gzip"
+    again = web.get("/", headers={"If-None-Match": answer.headers["ETag"]})
+    assert again.status_code == 304
+    assert web.get("/favicon.ico").headers["content-type"] == "image/svg+xml"
+
+
+def test_killed_it_comes_back_and_the_numbers_go_on(
+    gateway: RunningGateway, web: httpx.Client
+) -> None:
+    before = get(web, "read", tags="boiler.cycles")["values"][0]
+    os.kill(gateway.workers()["web"]["pid"], signal.SIGKILL)
+    eventually(lambda: is_there(web))
+
+    def newer() -> bool:
+        value = get(web, "read", tags="boiler.cycles")["values"][0]
+        return bool(value["good"] and value["time_us"] > before["time_us"])
+
+    eventually(newer)
+    gateway.wait_until_well()

@@ -1,0 +1,90 @@
+"""The application: every path, and what answers it."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router, WebSocketRoute
+
+from cpppod.workers.web.answers import Problem
+from cpppod.workers.web.files import Files, load
+from cpppod.workers.web.reading import Reading
+from cpppod.workers.web.sessions import Sessions
+from cpppod.workers.web.site import Site
+from cpppod.workers.web.streams import Streams
+
+V1 = "/api/v1"
+
+
+class Application:
+    """What is behind the guard; `configured` is to be called when other settings are in force."""
+
+    def __init__(self, site: Site) -> None:
+        self.reading = Reading(site)
+        sessions, streams = Sessions(site), Streams(site)
+        files = load()
+        reading = self.reading
+        self._router = Router(
+            [
+                Route(f"{V1}/session", sessions.show, methods=["GET"]),
+                Route(f"{V1}/session", sessions.log_in, methods=["POST"]),
+                Route(f"{V1}/session", sessions.log_out, methods=["DELETE"]),
+                Route(f"{V1}/status", reading.status),
+                Route(f"{V1}/devices", reading.devices),
+                Route(f"{V1}/devices/{{name}}", reading.device),
+                Route(f"{V1}/tags", reading.tags),
+                Route(f"{V1}/read", reading.read, methods=["GET", "POST"]),
+                Route(f"{V1}/history", reading.history),
+                Route(f"{V1}/routes", reading.routes),
+                Route(f"{V1}/events", reading.events),
+                Route(f"{V1}/live", _Asgi(streams.events), methods=["GET"]),
+                WebSocketRoute(f"{V1}/live", streams.websocket),
+                Route(f"{V1}/openapi.json", _one(Files(files), "openapi.json")),
+                Route("/api{rest:path}", _nothing),
+                Route("/{path:path}", Files(files).get, methods=["GET"]),
+            ],
+            redirect_slashes=False,
+        )
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI; `Problem`s are the guard's to answer."""
+        if scope["type"] == "http":
+            allowed = self._allowed(scope)
+            if allowed and scope["method"] not in allowed:
+                wanted = ", ".join(sorted(allowed))
+                raise Problem(
+                    405, scope["method"][:20], "not here", wanted, headers={"Allow": wanted}
+                )
+        await self._router(scope, receive, send)
+
+    def _allowed(self, scope: Any) -> set[str]:
+        """The methods of a path."""
+        found: set[str] = set()
+        for route in self._router.routes:
+            if isinstance(route, Route) and route.matches(scope)[0].value:
+                if found and route.path in ("/api{rest:path}", "/{path:path}"):
+                    break
+                found |= route.methods or set()
+        return found
+
+
+class _Asgi:
+    """An ASGI application as the endpoint of a route."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._application(scope, receive, send)
+
+
+def _one(files: Files, name: str) -> Any:
+    async def get(request: Request) -> Response:
+        request.scope["path_params"] = {"path": name}
+        return await files.get(request)
+
+    return get
+
+
+async def _nothing(request: Request) -> Response:
+    raise Problem(404, request.url.path[:80], "no such path", f"{V1}/openapi.json")
