@@ -24,6 +24,7 @@ NO_IO = set(
 )
 ROLES = {name for name, order in roles().items() if order.program}
 HEAVY = {"pydantic", "rich", "starlette", "uvicorn", "prometheus_client"}
+OWN_HEAVY = {"control": {"prometheus_client"}, "web": {"starlette", "uvicorn"}}
 LINUX_ONLY = ("uvloop", "supervisor", "fcntl", "termios", "pwd", "grp", "resource", "pty")
 
 
@@ -179,7 +180,7 @@ def test_every_console_script_has_its_main() -> None:
 
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_a_worker_starts_without_the_heavy_packages(role: str) -> None:
-    blocked = HEAVY - ({"prometheus_client"} if role == "control" else set())
+    blocked = HEAVY - OWN_HEAVY.get(role, set())
     packaged = (ROOT / "workers" / role).is_dir()
     module = f"cpppod.workers.{role}.role" if packaged else f"cpppod.workers.{role}"
     code = (
