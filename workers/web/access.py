@@ -88,7 +88,11 @@ class Users:
         return self.role(name) if user and right else Right.NONE
 
     def set(self, name: str, *, password: str = "", role: str = "", new: bool = False) -> None:
-        """Add a user, or give one another password or role."""
+        """Add a user, or give one another password or role.
+
+        Raises:
+            AccessError: it cannot be; the text says why.
+        """
         self._read()
         if not USER_NAME.fullmatch(name):
             raise AccessError(f"{name[:40]!r}: expected 1 to 40 letters, digits and _.@-")
@@ -108,7 +112,11 @@ class Users:
         self._write({**self._users, name: user})
 
     def remove(self, name: str) -> None:
-        """Take a user out; his sessions end with him."""
+        """Take a user out; his sessions end with him.
+
+        Raises:
+            AccessError: it cannot be; the text says why.
+        """
         self._read()
         if name not in self._users:
             raise AccessError(f"{name[:40]}: there is no such user")

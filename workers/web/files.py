@@ -50,7 +50,11 @@ class Files:
         self._files = files
 
     async def get(self, request: Request) -> Response:
-        """A file, or 304 where the client has it."""
+        """A file, or 304 where the client has it.
+
+        Raises:
+            Problem: it is refused; who asks is told why.
+        """
         name = request.path_params.get("path", "") or INDEX
         file = self._files.get("favicon.svg" if name == "favicon.ico" else name)
         if file is None:

@@ -62,7 +62,11 @@ class Reading:
         )
 
     async def device(self, request: Request) -> Response:
-        """All that is known of one."""
+        """All that is known of one.
+
+        Raises:
+            Problem: it is refused; who asks is told why.
+        """
         self._site.admit(request)
         name = request.path_params["name"]
         known = {device.name.lower() for device in self._site.worker.devices}
@@ -72,7 +76,11 @@ class Reading:
         return answer(request, {**found, "rates": self._site.monitor.rates(found["name"])})
 
     async def tags(self, request: Request) -> Response:
-        """A page of the tags that match."""
+        """A page of the tags that match.
+
+        Raises:
+            Problem: it is refused; who asks is told why.
+        """
         self._site.admit(request)
         offset = number(request, "offset", 0)
         limit = number(request, "limit", 100, low=1, high=MAX_PAGE)
@@ -114,7 +122,11 @@ class Reading:
         return row if fields is FIELDS else {field: row[field] for field in fields}
 
     async def read(self, request: Request) -> Response:
-        """Values by name, in the order asked for."""
+        """Values by name, in the order asked for.
+
+        Raises:
+            Problem: it is refused; who asks is told why.
+        """
         self._site.admit(request)
         names = listed(request, "tags", MAX_PAGE)
         if request.method == "POST":
@@ -132,7 +144,11 @@ class Reading:
         return answer(request, {"values": found})
 
     async def history(self, request: Request) -> Response:
-        """What a tag was worth: raw samples, at steps, or in buckets; JSON or CSV."""
+        """What a tag was worth: raw samples, at steps, or in buckets; JSON or CSV.
+
+        Raises:
+            Problem: it is refused; who asks is told why.
+        """
         self._site.admit(request)
         tag = request.query_params.get("tag", "")
         if self._site.values.find(tag) is None:

@@ -26,7 +26,11 @@ class Sessions:
         return answer(request, self._told(self._site.visitor(request)))
 
     async def log_in(self, request: Request) -> Response:
-        """A session for a password or a token."""
+        """A session for a password or a token.
+
+        Raises:
+            Problem: it is refused; who asks is told why.
+        """
         given = await asked(request)
         if isinstance(token := given.get("token"), str):
             found = self._site.access.by_token(token, now_s(), spend=True)
