@@ -203,7 +203,7 @@ class DeviceTables:
                 self._tag(rest, kind, place)
 
     def _tag(self, tag: sections.Tag, kind: Kind, path: KeyPath) -> plant.Tag:
-        keys = tag.model_dump()
+        keys = tag.model_dump(exclude={"notes"})
         if kind.spec is not None and tag.bit is None and tag.type != "BOOL":
             keys["bit"] = kind.spec.bit_of(tag.address)
         mistakes = list(checks.tag(keys))

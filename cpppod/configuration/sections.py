@@ -222,6 +222,7 @@ class Tag(Section):
     maximum: float | None = Field(default=None, allow_inf_nan=False)
     flat_name: Annotated[str, Field(max_length=40)] = ""
     description: Text = ""
+    notes: dict[str, str] = Field(default={}, description="kept for others; nothing reads it here")
 
 
 class Group(Section):

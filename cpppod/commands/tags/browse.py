@@ -1,13 +1,9 @@
-"""`cpppod tags`: tag lists, brought in and given out.
-
-cpppod tags browse 10.0.0.5 --toml           what a device says that it has, as a configuration
-"""
+"""`cpppod tags browse`: what a device says that it has, as a table or a configuration."""
 
 import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from cpppod.protocols.model.addresses import socket_address
@@ -19,37 +15,16 @@ from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.spec import DRIVERS, Browsed, DriverSpec, Place
 from cpppod.workers.transport.port import RTU_OVER_TCP
 
-NAME = "cpppod tags"
-DONE, FAILED, USAGE = 0, 1, 2
-EPILOG = """\
-examples:
-  cpppod tags browse 10.0.0.5                          tags of a controller
-  cpppod tags browse 10.0.0.5 --toml > conf.d/press.toml
-  cpppod tags browse 10.0.0.7:502 --where 40001-40100  registers of a Modbus device
-  cpppod tags browse /dev/ttyUSB0 --unit 3             registers of a unit on a line
-
-exit status: 0 done, 1 refused or failed, 2 wrong usage
-"""
+NAME = "cpppod tags browse"
+DONE, FAILED = 0, 1
 
 
 class UsageError(Exception):
     """What the command line cannot mean."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    options = argparse.ArgumentParser(
-        prog=NAME,
-        description="Tag lists: brought in, given out.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verbs = options.add_subparsers(dest="verb", metavar="COMMAND", required=True)
-    _browse_options(verbs.add_parser("browse", help="ask a device what it has"))
-    return options
-
-
-def _browse_options(options: argparse.ArgumentParser) -> None:
+def add_options(options: argparse.ArgumentParser) -> None:
+    """Add its options."""
     add = options.add_argument
     add("address", help=f"host[:port], a serial port, or {RTU_OVER_TCP}host:port")
     add("--driver", default="", choices=["", *_browsable()], metavar="NAME",
@@ -71,16 +46,13 @@ def _browsable() -> dict[str, DriverSpec]:
     return {spec.name: spec for spec in DRIVERS if spec.browse is not None}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status."""
-    options = parser().parse_args(arguments)
-    try:
-        return asyncio.run(_browse(options))
-    except UsageError as error:
-        print(f"{NAME}: {error}; try {NAME} --help", file=sys.stderr)
-        return USAGE
-    except KeyboardInterrupt:
-        return FAILED
+def run(options: argparse.Namespace) -> int:
+    """Do it; the exit status.
+
+    Raises:
+        UsageError: the command line means nothing.
+    """
+    return asyncio.run(_browse(options))
 
 
 async def _browse(options: argparse.Namespace) -> int:
