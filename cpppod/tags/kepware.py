@@ -311,9 +311,7 @@ def _numbers(tag: Table) -> Table:
 class _Taker:
     """Takes the tags of one device over."""
 
-    def __init__(
-        self, made: Imported, device: DeviceList, settings: Table, wishes: Wishes
-    ) -> None:
+    def __init__(self, made: Imported, device: DeviceList, settings: Table, wishes: Wishes) -> None:
         self._made = made
         self._device = device
         self._wishes = wishes

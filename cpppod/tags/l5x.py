@@ -317,7 +317,9 @@ def _decorated(element: Element) -> Member:
     """A member as its data shows it."""
     dimensions = _dimensions(element)
     return Member(
-        element.get("Name", ""), element.get("DataType", ""), math.prod(dimensions) * bool(dimensions)
+        element.get("Name", ""),
+        element.get("DataType", ""),
+        math.prod(dimensions) * bool(dimensions),
     )
 
 

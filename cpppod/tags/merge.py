@@ -151,7 +151,9 @@ def _without_empty(wanted: Items, new: Items) -> Items:
     """Less the groups whose last tag is gone, where the source has no such group any more; then
     devices likewise."""
     full = {(*path[:2], "group", each[GROUP_OF]) for path, each in wanted.items() if _is_tag(path)}
-    kept = {p: v for p, v in wanted.items() if len(p) != 4 or p[2] == "tag" or p in full or p in new}
+    kept = {
+        p: v for p, v in wanted.items() if len(p) != 4 or p[2] == "tag" or p in full or p in new
+    }
     devices = {path[:2] for path in kept if len(path) == 4}
     return {p: v for p, v in kept.items() if p[0] != "device" or len(p) == 4 or p in devices}
 

@@ -27,9 +27,7 @@ def tag(name: str, address: str, kind: int = 5, **keys: Any) -> dict[str, Any]:
     }
 
 
-def project(
-    *tags: dict[str, Any], driver: str = "Modbus TCP/IP Ethernet", **device: Any
-) -> str:
+def project(*tags: dict[str, Any], driver: str = "Modbus TCP/IP Ethernet", **device: Any) -> str:
     whole = {
         "common.ALLTYPES_NAME": "Pump 1",
         "servermain.DEVICE_ID_STRING": "<10.1.2.3>.2",
@@ -200,9 +198,7 @@ def test_controllers_come_over_with_their_route() -> None:
 
 
 def test_units_on_a_line_share_it() -> None:
-    text = project(
-        tag("a", "400001"), driver="Modbus RTU Serial", servermain__DEVICE_ID_STRING="5"
-    )
+    text = project(tag("a", "400001"), driver="Modbus RTU Serial", servermain__DEVICE_ID_STRING="5")
     made = kepware.read(text, Wishes())
     tables = made.tables()
     assert tables["line"]["Well"]["port"] == "/dev/ttyS0"

@@ -28,7 +28,7 @@ VARIANTS = [
     SMALL,
     SMALL.replace("\n", "\r\n"),
     "\ufeff" + SMALL.replace("mm, wet", "mm").replace('"', "").replace(",", ";"),
-    SMALL.replace(",", "\t").replace('mm\t wet', "mm").replace('"', ""),
+    SMALL.replace(",", "\t").replace("mm\t wet", "mm").replace('"', ""),
     "name,address\na,40001\nb,40002\n",
 ]
 

@@ -1,7 +1,7 @@
 """`cpppod tags import` and `export`: files of tags, read and written.
 
-    source ─► tables ─┬─ new ─────────────────────► conf.d/NAME.toml, .NAME.toml.imported
-                      └─ merged with the file ────►   "
+source ─► tables ─┬─ new ─────────────────────► conf.d/NAME.toml, .NAME.toml.imported
+                  └─ merged with the file ────►   "
 """
 
 import argparse
@@ -99,7 +99,9 @@ def _decoded(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252", "replace")
+        return raw.decode(
+            "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252", "replace"
+        )
 
 
 def _kepware(raw: bytes, options: argparse.Namespace) -> Brought:
@@ -124,9 +126,7 @@ _READERS: dict[str, Callable[[bytes, argparse.Namespace], Brought]] = {
 }
 
 
-def _place(
-    options: argparse.Namespace, text: str, tables: dict[str, Any], report: Report
-) -> None:
+def _place(options: argparse.Namespace, text: str, tables: dict[str, Any], report: Report) -> None:
     """Write the file, merged with what is there since the last import."""
     path = Path(options.output)
     if path.suffix != ".toml":
