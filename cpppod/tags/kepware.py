@@ -17,10 +17,10 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.model.naming import name_of
+from cpppod.tags.source import ImportRefused, Refused, Wishes
 from cpppod.tags.tables import (
     DeviceList,
     Imported,
@@ -93,33 +93,6 @@ COLUMNS = {  # of the CSV -> of the project
     "Description": "common.ALLTYPES_DESCRIPTION",
 }
 YES = ("1", "true", "yes")
-
-
-class ImportRefused(Exception):
-    """A file that is not of its kind; the text says what was expected."""
-
-
-class Refused(Exception):
-    """One tag that cannot come over; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the command line says of an import.
-
-    Attributes:
-        address: of the device, where the file has none; `name` likewise.
-        driver: of the device, "" to see by the addresses.
-        writable: what the source lets its clients write is writable.
-        period: of a group, where the source has no scan rate.
-    """
-
-    address: str = ""
-    name: str = ""
-    driver: str = ""
-    route_path: str = ""
-    writable: bool = False
-    period: str = "1s"
 
 
 def read(text: str, wishes: Wishes, *, name: str = "") -> Imported:
@@ -342,9 +315,9 @@ class _Taker:
             kind = TYPES[at]
         of = _logix if self._device.driver == "enip" else self._modbus
         table = of(address, kind, notes) | _scaling(tag, notes)
-        if tag.get("servermain.TAG_READ_WRITE_ACCESS", 1) == 1 and self._wishes.writable:
-            if table["address"][:2] not in ("IR", "DI"):
-                table["writable"] = True
+        written = tag.get("servermain.TAG_READ_WRITE_ACCESS", 1) == 1 and self._wishes.writable
+        if written and table["address"][:2] not in ("IR", "DI"):
+            table["writable"] = True
         for key, source in (("unit", "TAG_SCALING_UNITS"), ("description", "")):
             name = f"servermain.{source}" if source else "common.ALLTYPES_DESCRIPTION"
             if text := one_line(str(tag.get(name, ""))):

@@ -25,7 +25,7 @@ from defusedxml.ElementTree import fromstring
 
 from cpppod.protocols.cip.structures import HIDDEN_PREFIX, PREDEFINED
 from cpppod.protocols.cip.structures import Structure as Layout
-from cpppod.tags.kepware import ImportRefused, Refused, Wishes
+from cpppod.tags.source import ImportRefused, Refused, Wishes
 from cpppod.tags.tables import DeviceList, Imported, Table, device_name, one_line, place_of
 
 ELEMENTARY = frozenset(
@@ -164,7 +164,7 @@ def _parameters(element: Element) -> Iterator[Member]:
             yield Member(
                 each.get("Name", ""),
                 each.get("DataType", ""),
-                math.prod(_dimensions(each)) if _dimensions(each) else 0,
+                _count(each),
                 each.get("ExternalAccess", ""),
                 _text(each.find("Description")),
             )
@@ -172,7 +172,7 @@ def _parameters(element: Element) -> Iterator[Member]:
         yield Member(
             each.get("Name", ""),
             each.get("DataType", ""),
-            math.prod(_dimensions(each)) if _dimensions(each) else 0,
+            _count(each),
             each.get("ExternalAccess", ""),
             _text(each.find("Description")),
         )
@@ -186,6 +186,12 @@ def _dimensions(element: Element) -> tuple[int, ...]:
     """`10 5`, `10,5`; () for a scalar."""
     text = (element.get("Dimensions") or "").replace(",", " ")
     return tuple(int(part) for part in text.split() if part.isdecimal() and int(part))
+
+
+def _count(element: Element) -> int:
+    """Its elements; 0 is a scalar."""
+    dimensions = _dimensions(element)
+    return math.prod(dimensions) if dimensions else 0
 
 
 def _text(element: Element | None) -> str:

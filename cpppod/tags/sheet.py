@@ -23,8 +23,8 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from cpppod.configuration import sections
-from cpppod.tags.kepware import ImportRefused, Wishes
 from cpppod.tags.report import Report
+from cpppod.tags.source import ImportRefused, Wishes
 from cpppod.tags.tables import Table, device_name, mistake, place_of
 
 DEVICE, GROUP, NOTES = "device", "group", "notes"
@@ -222,7 +222,7 @@ def _value(column: str, cell: str) -> Any:
         ValueError: it is not what its key takes.
     """
     kinds = _known().get(column, {str})
-    if kinds == {str} or str in kinds and not kinds & {int, float}:
+    if kinds == {str} or (str in kinds and not kinds & {int, float}):
         return cell
     if bool in kinds and cell.strip().lower() in (*YES, *NO):
         return cell.strip().lower() in YES

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from cpppod.tags import kepware
-from cpppod.tags.kepware import ImportRefused, Wishes
+from cpppod.tags.source import ImportRefused, Wishes
 from cpppod.tags.tables import Imported
 
+NOTHING = Wishes()
 HEADER = (
     "Tag Name,Address,Data Type,Respect Data Type,Client Access,Scan Rate,Scaling,Raw Low,Raw High,"
     "Scaled Low,Scaled High,Scaled Data Type,Clamp Low,Clamp High,Eng Units,Description,"
@@ -58,7 +59,7 @@ def found(made: Imported) -> list[dict[str, Any]]:
     ]
 
 
-def one(address: str, kind: int = 5, wishes: Wishes = Wishes(), **keys: Any) -> dict[str, Any]:
+def one(address: str, kind: int = 5, wishes: Wishes = NOTHING, **keys: Any) -> dict[str, Any]:
     device = {key: keys.pop(key) for key in list(keys) if "__" in key}
     made = kepware.read(project(tag("t", address, kind, **keys), **device), wishes)
     if not found(made):

@@ -12,7 +12,7 @@ import pytest
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator.defined import read_defined
 from cpppod.tags import l5x
-from cpppod.tags.kepware import ImportRefused, Wishes
+from cpppod.tags.source import ImportRefused, Wishes
 from cpppod.tags.tables import Imported
 
 FILE = Path(__file__).with_name("press.L5X")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpppod.tags import sheet, toml
-from cpppod.tags.kepware import ImportRefused, Wishes
+from cpppod.tags.source import ImportRefused, Wishes
 
 SMALL = """\
 device,device.driver,device.address,group,group.period,name,address,type,scale,unit,Cabinet

@@ -15,8 +15,8 @@ from typing import Any
 
 from cpppod.protocols.model.naming import name_of
 from cpppod.tags import kepware, l5x, merge, sheet, toml
-from cpppod.tags.kepware import ImportRefused, Wishes
 from cpppod.tags.report import Report
+from cpppod.tags.source import ImportRefused, Wishes
 
 DONE, FAILED = 0, 1
 LARGEST_SOURCE = 256_000_000  # bytes: an L5X of a whole line has some ten millions
@@ -52,7 +52,7 @@ def add_export_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
     add("kind", choices=("csv",))
     add("-c", "--config", action="append", required=True, metavar="FILE",
-        help="a file of the configuration, with conf.d/*.toml beside it; may be repeated")  # fmt: skip
+        help="of the configuration, with conf.d/*.toml beside it; may be repeated")  # fmt: skip
     add("-o", "--output", default="", metavar="FILE", help="default: to stdout")
 
 
