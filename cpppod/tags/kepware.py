@@ -140,7 +140,8 @@ def _device(made: Imported, channel: Table, device: Table, wishes: Wishes) -> No
         device.get("servermain.MULTIPLE_TYPES_DEVICE_DRIVER")
         or channel.get("servermain.MULTIPLE_TYPES_DEVICE_DRIVER", "")
     )
-    why, driver, place = "", "", {}
+    why, driver = "", ""
+    place: Table = {}
     try:
         driver, place = _place(made, kind, channel, device, wishes)
     except Refused as refused:
@@ -184,12 +185,12 @@ def _place(
         raise Refused("its id has no address")
     rest = (found["rest"] or "").lstrip(".,").split(",")
     if driver == "enip":
-        port = device.get("controllogix_ethernet.DEVICE_PORT_NUMBER", 44_818)
+        port = _whole(device, "controllogix_ethernet.DEVICE_PORT_NUMBER", 44_818)
         route = "/".join(part.strip() for part in rest) if len(rest) > 1 else ""
         return driver, {"address": f"{found['host']}:{port}"} | (
             {"route_path": route} if route else {}
         ) | _habits(device)
-    port = device.get("modbus_ethernet.DEVICE_ETHERNET_PORT_NUMBER", 502)
+    port = _whole(device, "modbus_ethernet.DEVICE_ETHERNET_PORT_NUMBER", 502)
     unit = int(rest[0]) if rest[0].isdecimal() and int(rest[0]) < 256 else 1
     return driver, {"address": f"{found['host']}:{port}", "unit": unit} | _habits(device)
 
@@ -197,12 +198,12 @@ def _place(
 def _on_line(made: Imported, channel: Table, device: Table) -> Table:
     line = name_of(_name(channel))
     prefix = "servermain.CHANNEL_SERIAL_COMMUNICATIONS"
-    number = int(channel.get(f"{prefix}_COM_ID", 1))
+    number = _whole(channel, f"{prefix}_COM_ID", 1)
     made.lines[line] = {
         "port": f"/dev/ttyS{max(number - 1, 0)}",
-        "baudrate": int(channel.get(f"{prefix}_BAUD_RATE", 19_200)),
-        "parity": PARITIES.get(int(channel.get(f"{prefix}_PARITY", 0)), "N"),
-        "stopbits": int(channel.get(f"{prefix}_STOP_BITS", 1)),
+        "baudrate": _whole(channel, f"{prefix}_BAUD_RATE", 19_200),
+        "parity": PARITIES.get(_whole(channel, f"{prefix}_PARITY", 0), "N"),
+        "stopbits": _whole(channel, f"{prefix}_STOP_BITS", 1),
     }
     remark = f"line {line}: COM{number} became {made.lines[line]['port']}"
     if remark not in made.report.remarks:
@@ -211,6 +212,11 @@ def _on_line(made: Imported, channel: Table, device: Table) -> Table:
     if not str(text).isdecimal() or not 1 <= int(text) <= 247:
         raise Refused(f"its id {text!r:.40} is no unit of a line")
     return {"line": line, "unit": int(text)}
+
+
+def _whole(table: Table, key: str, default: int) -> int:
+    value = table.get(key)
+    return value if isinstance(value, int) else default
 
 
 def _habits(device: Table) -> Table:

@@ -181,7 +181,7 @@ def _apply(document: TOMLDocument, own: Items, wanted: Items) -> None:
                 document[section].remove(name)
             else:
                 _thin(table, (section, name), gone | moved)
-    tags = {
+    tags: dict[Path, Any] = {
         (section, name, "tag", str(tag["name"])): tag
         for section in TABLES
         for name, table in document.get(section, {}).items()

@@ -26,6 +26,7 @@ from cpppod.configuration import sections
 from cpppod.tags.report import Report
 from cpppod.tags.source import ImportRefused, Wishes
 from cpppod.tags.tables import Table, device_name, mistake, place_of
+from cpppod.workers.settings import Section
 
 DEVICE, GROUP, NOTES = "device", "group", "notes"
 REMEMBERED = "# csv "
@@ -183,7 +184,8 @@ class _Taker:
                     f"device {name}: no address: it is not enabled; --address gives one"
                 )
             devices[name] = {"driver": driver, **place, **own, GROUP: []}
-        return devices[name]
+        found: Table = devices[name]
+        return found
 
 
 def _under(prefix: str, keys: Mapping[str, Any]) -> Table:
@@ -199,7 +201,8 @@ def _under(prefix: str, keys: Mapping[str, Any]) -> Table:
 def _known() -> dict[str, set[type]]:
     """Column -> the plain types of its key, in the order of columns; notes are not among them."""
     found: dict[str, set[type]] = {DEVICE: {str}}
-    for model in (sections.Device, *(model for _, model in sections.drivers().values())):
+    own: list[type[Section]] = [model for _, model in sections.drivers().values()]
+    for model in (sections.Device, *own):
         for name, each in model.model_fields.items():
             if name != GROUP:
                 found.setdefault(f"device.{name}", _kinds(each))

@@ -59,7 +59,7 @@ def found(made: Imported) -> list[dict[str, Any]]:
     ]
 
 
-def one(address: str, kind: int = 5, wishes: Wishes = NOTHING, **keys: Any) -> dict[str, Any]:
+def one(address: str, kind: int = 5, *, wishes: Wishes = NOTHING, **keys: Any) -> dict[str, Any]:
     device = {key: keys.pop(key) for key in list(keys) if "__" in key}
     made = kepware.read(project(tag("t", address, kind, **keys), **device), wishes)
     if not found(made):
@@ -101,7 +101,9 @@ def test_addresses_and_types_of_modbus(address: str, kind: int, table: dict[str,
 
 def test_how_a_device_counts_and_orders_comes_over() -> None:
     def with_flag(address: str, kind: int, **flags: bool) -> dict[str, Any]:
-        keys = {f"modbus_ethernet__DEVICE_{name}": value for name, value in flags.items()}
+        keys: dict[str, Any] = {
+            f"modbus_ethernet__DEVICE_{name}": value for name, value in flags.items()
+        }
         return one(address, kind, **keys)
 
     assert with_flag("400001", 5, ZERO_BASED_ADDRESSING=False)["address"] == "HR:1"
@@ -115,7 +117,7 @@ def test_how_a_device_counts_and_orders_comes_over() -> None:
 
 
 def test_linear_scaling_comes_over_and_what_does_not_is_said() -> None:
-    ranges = {
+    ranges: dict[str, Any] = {
         "SCALING_RAW_LOW": 4000,
         "SCALING_RAW_HIGH": 20000,
         "SCALING_SCALED_LOW": 0,
