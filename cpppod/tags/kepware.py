@@ -198,18 +198,19 @@ def _place(
 def _on_line(made: Imported, channel: Table, device: Table) -> Table:
     line = name_of(_name(channel))
     prefix = "servermain.CHANNEL_SERIAL_COMMUNICATIONS"
-    number = _whole(channel, f"{prefix}_COM_ID", 1)
+    port = _whole(channel, f"{prefix}_COM_ID", 1)
     made.lines[line] = {
-        "port": f"/dev/ttyS{max(number - 1, 0)}",
+        "port": f"/dev/ttyS{max(port - 1, 0)}",
         "baudrate": _whole(channel, f"{prefix}_BAUD_RATE", 19_200),
         "parity": PARITIES.get(_whole(channel, f"{prefix}_PARITY", 0), "N"),
         "stopbits": _whole(channel, f"{prefix}_STOP_BITS", 1),
     }
-    remark = f"line {line}: COM{number} became {made.lines[line]['port']}"
+    remark = f"line {line}: COM{port} became {made.lines[line]['port']}"
     if remark not in made.report.remarks:
         made.report.remarks.append(remark)
-    text = device.get("servermain.DEVICE_ID_DECIMAL", device.get("servermain.DEVICE_ID_STRING", 1))
-    if not str(text).isdecimal() or not 1 <= int(text) <= 247:
+    number = device.get("servermain.DEVICE_ID_DECIMAL")
+    text = str(device.get("servermain.DEVICE_ID_STRING", 1) if number is None else number)
+    if not text.isdecimal() or not 1 <= int(text) <= 247:
         raise Refused(f"its id {text!r:.40} is no unit of a line")
     return {"line": line, "unit": int(text)}
 

@@ -201,8 +201,8 @@ def _under(prefix: str, keys: Mapping[str, Any]) -> Table:
 def _known() -> dict[str, set[type]]:
     """Column -> the plain types of its key, in the order of columns; notes are not among them."""
     found: dict[str, set[type]] = {DEVICE: {str}}
-    own: list[type[Section]] = [model for _, model in sections.drivers().values()]
-    for model in (sections.Device, *own):
+    models: list[type[Section]] = [sections.Device]
+    for model in models + [model for _, model in sections.drivers().values()]:
         for name, each in model.model_fields.items():
             if name != GROUP:
                 found.setdefault(f"device.{name}", _kinds(each))
