@@ -30,6 +30,7 @@ from cpppod.tags.tables import (
     period_text,
     place_of,
 )
+from cpppod.workers.devices.spec import relays
 
 TYPES = (  # by Kepware's number; arrays are 20 further on
     "String", "Boolean", "Char", "Byte", "Short", "Word", "Long", "DWord", "Float", "Double",
@@ -184,7 +185,7 @@ def _place(
     if found is None:
         raise Refused("its id has no address")
     rest = (found["rest"] or "").lstrip(".,").split(",")
-    if driver == "enip":
+    if logix:
         port = _whole(device, "controllogix_ethernet.DEVICE_PORT_NUMBER", 44_818)
         route = "/".join(part.strip() for part in rest) if len(rest) > 1 else ""
         return driver, {"address": f"{found['host']}:{port}"} | (
@@ -320,7 +321,7 @@ class _Taker:
         kind = ""
         if isinstance(number, int) and 0 <= (at := number - ARRAY * array) < len(TYPES):
             kind = TYPES[at]
-        of = _logix if self._device.driver == "enip" else self._modbus
+        of = _logix if relays(self._device.driver) else self._modbus
         table = of(address, kind, notes) | _scaling(tag, notes)
         written = tag.get("servermain.TAG_READ_WRITE_ACCESS", 1) == 1 and self._wishes.writable
         if written and table["address"][:2] not in ("IR", "DI"):
