@@ -96,7 +96,7 @@ def test_what_is_no_table_of_tags_is_refused(text: str) -> None:
         sheet.read(text, Wishes())
 
 
-texts = st.text(max_size=12).filter(str.isprintable)
+texts = st.text(st.sampled_from("aZ09 ,;\"'#=[]{}°ü漢\\€"), max_size=12)
 
 
 @given(
