@@ -272,7 +272,12 @@ def _outlets(
             addresses, places = settings.addresses(), settings.places()
             for key, address in addresses.items():
                 taken.add(address, (*path, key))
-            found.append(plant.RunningOutlet(spec.name, name, section, options, addresses, places))
+            groups = tuple(settings.groups(devices))
+            found.append(
+                plant.RunningOutlet(
+                    spec.name, name, section, options, addresses, places, groups
+                )
+            )
     return tuple(found)
 
 

@@ -78,7 +78,7 @@ def _about_journals(configuration: Configuration) -> Iterator[str]:
         return
     for outlet in plant.outlets:
         spec = OUTLETS.find(outlet.kind)
-        if spec is not None and spec.reads is Source.JOURNALS:
+        if spec is not None and spec.reads is Source.JOURNALS and not outlet.groups:
             section, name = outlet.section, outlet.name
             yield f"{section}: no group has history = true: {name} has nothing to read"
 

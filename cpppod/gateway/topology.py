@@ -25,10 +25,11 @@ from typing import Any
 from cpppod.protocols.model.plant import Device, Line, Plant, Route, RunningOutlet, Worker, to_plain
 from cpppod.workers.devices.spec import DRIVERS, relays, shares_address
 from cpppod.workers.outlets.roles import CORE_ROLES
-from cpppod.workers.outlets.spec import OUTLETS
+from cpppod.workers.outlets.spec import OUTLETS, Source
 
 ALONE_UP_TO = 16  # TCP devices: up to here each has a worker of its own
 NAME_LENGTH = 40
+JOURNAL_LIMITS = {"journal_bytes": 2_000_000_000, "journal_age_s": 259_200.0}  # without history
 SETTINGS = "settings"
 CURRENT = "current"
 
@@ -133,9 +134,36 @@ def _outlets(
         if spec is None or not spec.program:
             continue
         base = with_tags if spec.tags else outlined
-        worker = replace(base, name=outlet.name, role=outlet.kind, options=outlet.options)
+        options = outlet.options
+        if spec.reads is Source.JOURNALS:
+            options = options | _reading(plant)
+        worker = replace(base, name=outlet.name, role=outlet.kind, options=options)
         (before if spec.priority < CORE_ROLES["router"].priority else after).append(worker)
     return before, after
+
+
+def _reading(plant: Plant) -> dict[str, Any]:
+    """What every reader of the journals is told of the others."""
+    names = [each.name for each in plant.outlets if _reads_journals(each.kind)]
+    historised = {
+        f"{device.name}/{group.name}"
+        for device in plant.devices
+        for group in device.groups
+        if group.history
+    }
+    told: dict[str, Any] = {"readers": names} if len(names) > 1 else {}
+    unstored = sorted(_journalled(plant) - historised)
+    return told | {"unstored": unstored} if unstored else told
+
+
+def _reads_journals(kind: str) -> bool:
+    spec = OUTLETS.find(kind)
+    return spec is not None and spec.reads is Source.JOURNALS
+
+
+def _journalled(plant: Plant) -> set[str]:
+    """Groups that outlets have journalled, as `device/group`."""
+    return {group for outlet in plant.outlets for group in outlet.groups}
 
 
 def _listeners(plant: Plant, base: Worker) -> list[Worker]:
@@ -150,13 +178,14 @@ def _owners(
 ) -> list[Worker]:
     """Pollers and serial workers, each with its devices; a line without a device needs none."""
     journal: dict[str, Any] = {}
-    if history := plant.options("history"):  # each has its share: together they keep to it
-        share = history["journal_bytes"] // max(len(set(owned.values())), 1)
+    journalled = _journalled(plant)
+    limits = plant.options("history") or (JOURNAL_LIMITS if journalled else None)
+    if limits:  # each has its share: together they keep to it
+        share = limits["journal_bytes"] // max(len(set(owned.values())), 1)
         journal = {
             "journal_bytes": max(share, 1),
-            "journal_age_s": history["journal_age_s"],
+            "journal_age_s": limits["journal_age_s"],
         }
-    base = replace(base, options=journal)
     lines = {f"serial-{line.name}": line for line in plant.lines}
     found = []
     for name in sorted(set(owned.values())):
@@ -164,7 +193,18 @@ def _owners(
         line = lines.get(name)
         role = "serial" if line else "poller"
         own_lines = (line,) if line else ()
-        found.append(replace(base, name=name, role=role, devices=theirs, lines=own_lines))
+        groups = {f"{device.name}/{group.name}" for device in theirs for group in device.groups}
+        own = {"journalled": sorted(groups & journalled)} if groups & journalled else {}
+        found.append(
+            replace(
+                base,
+                name=name,
+                role=role,
+                devices=theirs,
+                lines=own_lines,
+                options=journal | own,
+            )
+        )
     return found
 
 

@@ -238,6 +238,7 @@ class RunningOutlet:
         options: what its worker is told.
         addresses: key of the section -> `host:port` that it listens at.
         places: what -> where people find it.
+        groups: those that it has journalled besides the historised ones, as `device/group`.
     """
 
     kind: str
@@ -246,6 +247,7 @@ class RunningOutlet:
     options: Any
     addresses: dict[str, str] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +284,9 @@ class Worker:
 
     Its options, by role (seconds, bytes; addresses are `host:port`, or "" for none):
         an outlet's: what `options` of its `settings.py` returns.
-        poller and serial: journal_bytes, journal_age_s.
+        of an outlet that reads journals besides: readers (all such, by the workers' names).
+        historian: unstored (groups that are journalled for other outlets alone).
+        poller and serial: journal_bytes, journal_age_s, journalled (groups beside the historised).
         control: groups {role: Unix group}, workers {name: role}, supervisor (its socket), files
             (of the configuration), and every outlet's options under the name of its section.
 

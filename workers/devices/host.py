@@ -125,11 +125,12 @@ class DeviceHost:
     def _apply(self) -> None:
         prepared, self._prepared = self._prepared, None
         assert prepared is not None
+        journalled = set(prepared.worker.options.get("journalled", ()))
         self._historised = {
             (device.name, group.name)
             for device in prepared.worker.devices
             for group in device.groups
-            if group.history
+            if group.history or f"{device.name}/{group.name}" in journalled
         }
         keep = {key: self._kept(plan) for key, plan in prepared.plans.items()}
         for key, strand in list(self._strands.items()):

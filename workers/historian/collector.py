@@ -8,7 +8,7 @@ It blocks: one `turn` after another on the I/O thread.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,28 +23,15 @@ from cpppod.workers.historian.stores.store import (
     StoreError,
     WriterError,
 )
-from cpppod.workers.journal.files import (
-    START,
-    behind_bytes,
-    fits,
-    segment_head,
-    segment_path,
-    segments,
-)
-from cpppod.workers.journal.reader import (
-    CHUNK,
-    JournalNewer,
-    JournalReader,
-)
+from cpppod.workers.journal.files import START, fits, segment_head, segments
+from cpppod.workers.journal.following import GROWTH, Journals, Passed
 
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 50_000  # samples in one commit: a tenth of a second of the store's work
 MIN_BATCH = 500  # ... and in the smallest, for a store that takes too long
-MIN_CHUNK = 8_192  # bytes of a journal read at a time, then
-GROWTH = 20  # a batch that was stored is followed by one a twentieth larger, up to the largest
+NAME = "historian"  # among the readers of the journals
 SLOW_S = 2.0  # a commit that fails after so long may have been too large
-LOOK_S = 1.0  # between looks for journals of new publishers
 PAUSE_S, PAUSE_MAX_S = 0.5, 4.0  # before a store that failed is tried again
 
 
@@ -60,16 +47,18 @@ class CollectorCounters:
     quarantined: int = 0
     commits: int = 0
     store_errors: int = 0
-    journal_errors: int = 0
 
 
 class Collector:
     """Moves readings from the journals below `root` into `store`.
 
+    Args:
+        readers: of the journals, by name, this one among them.
+        unstored: (device, group) that are journalled for others alone.
+
     Attributes:
         state: `opening`, `storing`, `down`, `full`, or `refused` (another one of this id writes).
         error: what is wrong, while it is not `storing`.
-        behind_bytes: of journals, not yet in the store; as of the last look.
         stored_us: gateway time of the last reading stored.
     """
 
@@ -81,23 +70,23 @@ class Collector:
         monotonic: Callable[[], float],
         gateway: str = "",
         since_us: int = 0,
+        readers: Collection[str] = (),
+        unstored: Iterable[tuple[str, str]] = (),
     ) -> None:
-        self.root = root
+        self.journals = Journals(root, self._position, gateway=gateway, since_us=since_us)
         self.store = store
         self.gateway = gateway
-        self.since_us = since_us
         self.counters = CollectorCounters()
         self.state = "opening"
         self.error = ""
-        self.behind_bytes = 0
         self.stored_us = 0
         self._monotonic = monotonic
-        self._readers: dict[str, JournalReader] = {}
+        self._passed = Passed(root.parent, NAME, readers)
+        self._shared = bool(set(readers) - {NAME})
+        self._unstored = frozenset(unstored)
         self._committed: dict[str, Cursor] = {}
         self._batch = Batch()
         self._opened = False
-        self._looked = self._measured = -LOOK_S
-        self._began: dict[str, Cursor] = {}  # where reading of a journal began
         self._retry_at = 0.0
         self._pause = PAUSE_S
         self._size = MAX_BATCH  # samples in a batch: less for a store that takes too long
@@ -109,14 +98,14 @@ class Collector:
         What came meanwhile waits for the next look, so that live readings are committed in groups.
         """
         now = self._monotonic()
-        self._measure(now)
+        self.journals.measure(now, self._committed)
         if now < self._retry_at:
             return False
         try:
             if not self._opened:
                 self._open()
-            self._look(now)
-            more = self._fill()
+            self.journals.look(now)
+            more = self.journals.fill(self._batch, self._size)
             if self._batch.cursors or self._batch.gaps:
                 self._commit()
             elif not more:
@@ -132,14 +121,13 @@ class Collector:
     def _open(self) -> None:
         """Open the store; where it is not as it was left (an old copy), go on from where it is."""
         known = self.store.open()
-        if self._readers and known != self._committed:
-            for name in self._readers:
+        if self.journals and known != self._committed:
+            for name in self.journals.names():
                 if known.get(name) != self._committed.get(name):
                     logger.warning("store is not as it was left publisher=%s", name)
             self._committed = known
             self._batch = Batch()
-            for reader in self._readers.values():
-                reader.back(self._position(reader.folder))
+            self.journals.back()
         self._committed = known
         self._opened = True
 
@@ -168,63 +156,14 @@ class Collector:
 
     def close(self) -> None:
         """Let go of journals and store; nothing is lost that was not stored yet."""
-        for reader in self._readers.values():
-            reader.close()
+        self.journals.close()
         self.store.close()
         self._opened = False
 
-    def _look(self, now: float) -> None:
-        """Find journals of publishers that are new."""
-        if now - self._looked < LOOK_S:
-            return
-        self._looked = now
-        for folder in self._folders():
-            name = folder.name
-            if name not in self._readers:
-                cursor = self._began[name] = self._position(folder)
-                self._readers[name] = JournalReader(
-                    folder, cursor, gateway=self.gateway, since_us=self.since_us
-                )
-                logger.info("journal found publisher=%s segment=%d", name, cursor.segment)
-
-    def _folders(self) -> list[Path]:
-        return sorted(self.root.glob("*/")) if self.root.is_dir() else []
-
-    def _measure(self, now: float) -> None:
-        """See how much of the journals is not in the store, whether that can be reached or not."""
-        if now - self._measured < LOOK_S:
-            return
-        self._measured = now
-        behind = 0
-        for folder in self._folders():
-            cursor = self._committed.get(folder.name) or self._began.get(folder.name, START)
-            try:
-                behind += behind_bytes(folder, cursor)
-            except OSError:
-                self.counters.journal_errors += 1
-        self.behind_bytes = behind
-
-    def _fill(self) -> bool:
-        """Read a chunk of each journal, in turn; whether the batch was full before their ends."""
-        waiting = list(self._readers.values())
-        samples = self._batch.samples()
-        while waiting:
-            for reader in list(waiting):
-                if samples >= self._size:
-                    return True
-                known = len(self._batch.readings)
-                try:
-                    if not reader.read(self._batch):
-                        waiting.remove(reader)
-                except (OSError, JournalNewer) as error:
-                    waiting.remove(reader)
-                    self.counters.journal_errors += 1
-                    logger.error("journal not read publisher=%s error=%s", reader.publisher, error)
-                samples += sum(len(reading.tags) for reading in self._batch.readings[known:])
-        return False
-
     def _commit(self) -> None:
         batch = self._batch
+        if self._unstored:
+            self._leave_out(batch)
         try:
             stored = self.store.commit(batch)
         except PoisonError as error:
@@ -252,18 +191,15 @@ class Collector:
         self._committed.update(batch.cursors)
         self._batch = Batch()
         self._size = min(self._size + self._size // GROWTH, MAX_BATCH)
-        for reader in self._readers.values():
-            reader.chunk = min(reader.chunk + reader.chunk // GROWTH, CHUNK)
-        for publisher, cursor in batch.cursors.items():
-            self._prune(publisher, cursor)
+        self.journals.larger()
+        self._pass(batch.cursors)
 
     def _begin_smaller(self) -> None:
         """Read again from what is stored, in smaller batches: this one is too much at a time."""
         self._size = max(self._size // 4, MIN_BATCH)
         self._batch = Batch()
-        for reader in self._readers.values():
-            reader.back(self._position(reader.folder))
-            reader.chunk = max(reader.chunk // 4, MIN_CHUNK)
+        self.journals.back()
+        self.journals.smaller()
 
     def _set_aside(self, error: PoisonError) -> None:
         """Take readings that no store will have out of the batch, and declare them."""
@@ -296,19 +232,22 @@ class Collector:
         ]
         logger.error("readings set aside count=%d error=%s", len(poison), error)
 
-    def _prune(self, publisher: str, cursor: Cursor) -> None:
-        """Delete the segments of a journal that are stored as a whole."""
-        folder = self.root / publisher
-        for number, suffix in segments(folder).items():
-            if number >= cursor.segment:
-                return
+    def _leave_out(self, batch: Batch) -> None:
+        """Take out what is journalled for other readers alone."""
+        unstored = self._unstored
+        batch.readings = [
+            each for each in batch.readings if (each.device, each.group) not in unstored
+        ]
+        batch.gaps = [each for each in batch.gaps if (each.device, each.group) not in unstored]
+
+    def _pass(self, cursors: dict[str, Cursor]) -> None:
+        """Let go of what is stored, as far as no other reader needs it."""
+        if self._shared:
             try:
-                segment_path(folder, number, suffix).unlink(missing_ok=True)
+                self._passed.keep(self._committed)
             except OSError as error:
-                logger.warning(
-                    "journal segment not deleted publisher=%s error=%s", publisher, error
-                )
-                return
+                logger.warning("positions not kept error=%s", error)
+        self._passed.prune(cursors)
 
     def _works(self) -> None:
         if self._failed_at:

@@ -90,6 +90,8 @@ class Historian:
                 monotonic=time.monotonic,
                 gateway=worker.gateway,
                 since_us=kept.made_us if kept is not None and kept.id == worker.gateway else 0,
+                readers=worker.options.get("readers", ()),
+                unstored=[_pair(each) for each in worker.options.get("unstored", ())],
             )
             try:
                 while not self._changed.is_set():
@@ -137,7 +139,7 @@ class Historian:
             "store": self._url.rpartition("@")[2],
             "store_state": "hung" if "store hung" in overdue else collector.state,
             "store_error": collector.error,
-            "behind_bytes": collector.behind_bytes,
+            "behind_bytes": collector.journals.behind_bytes,
             "stored_us": collector.stored_us,
             "store_bytes": state.bytes,
             "oldest_us": state.oldest_us,
@@ -188,14 +190,20 @@ class Historian:
             reader.close()
 
 
+def _pair(topic: str) -> tuple[str, str]:
+    device, _, group = topic.partition("/")
+    return device, group
+
+
 def _metrics(collector: Collector) -> list[list[Any]]:
     counters, state = collector.counters, collector.store.state()
     metrics: list[list[Any]] = [
         [f"cpppod_historian_{name}_total", {}, getattr(counters, name)]
         for name in CollectorCounters.__slots__
     ]
+    metrics.append(["cpppod_historian_journal_errors_total", {}, collector.journals.errors])
     metrics.append(["cpppod_sink_up", {}, int(collector.state == "storing")])
-    metrics.append(["cpppod_historian_behind_bytes", {}, collector.behind_bytes])
+    metrics.append(["cpppod_historian_behind_bytes", {}, collector.journals.behind_bytes])
     metrics.append(["cpppod_store_dropped_total", {}, counters.gap_samples])
     if state.bytes >= 0:
         metrics.append(["cpppod_store_bytes", {}, state.bytes])

@@ -25,3 +25,7 @@ class OutletSection(Section):
     def places(self) -> dict[str, str]:
         """What -> where people find it, to show at the start."""
         return {}
+
+    def groups(self, devices: tuple[Device, ...]) -> Iterable[str]:
+        """Groups to journal for it, as `device/group`, whether they have history or not."""
+        return ()

@@ -233,7 +233,7 @@ def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     collector = collector_of(tmp_path)
     collect(collector)
     assert newer.exists()
-    assert collector.counters.journal_errors > 0
+    assert collector.journals.errors > 0
 
 
 class Failing:
@@ -382,7 +382,7 @@ def test_what_is_behind_counts_from_what_is_stored_also_while_the_store_is_away(
     collector = collector_of(tmp_path, store)
     worker.publish(0)
     collect(collector)
-    assert collector.behind_bytes == 0
+    assert collector.journals.behind_bytes == 0
     store.errors = [StoreError("down")] * 1_000
     sizes = []
     for _ in range(5):
@@ -390,13 +390,13 @@ def test_what_is_behind_counts_from_what_is_stored_also_while_the_store_is_away(
             worker.publish(value)
         collector._monotonic.now += 10.0  # type: ignore[attr-defined]
         collector.turn(T0)
-        sizes.append(collector.behind_bytes)
+        sizes.append(collector.journals.behind_bytes)
     assert sizes == sorted(set(sizes))
     assert sizes[-1] > 4 * sizes[0] > 0
     never = collector_of(tmp_path, Closed())
     never.turn(T0)
     assert never.state == "down"
-    assert never.behind_bytes >= sizes[-1]  # nothing is known to be stored
+    assert never.journals.behind_bytes >= sizes[-1]  # nothing is known to be stored
 
 
 class Closed(Failing):

@@ -92,7 +92,7 @@ def collect(state: Path, url: str, gateway: str = "gw-a") -> Collector:
         for _ in range(50):
             collector.turn(0)
         deadline = time.monotonic() + PATIENCE_S  # a server sees late that a writer has gone
-        while collector.state != "storing" or collector.behind_bytes >= 100:  # one says stopped
+        while collector.state != "storing" or collector.journals.behind_bytes >= 100:  # one says stopped
             assert time.monotonic() < deadline, collector.error
             collector.turn(0)
     return collector
@@ -317,7 +317,7 @@ def test_a_copy_that_was_refused_keeps_its_journal_and_is_stored_afterwards(
         for _ in range(5):
             refused.turn(0)
         assert refused.state == "refused"
-        assert refused.behind_bytes > 100  # told although nothing can be stored
+        assert refused.journals.behind_bytes > 100  # told although nothing can be stored
         assert "gw-a" in refused.error
     collect(state, url)
     collect(copy, url)

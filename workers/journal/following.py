@@ -1,0 +1,197 @@
+"""All journals of a gateway, read together by one of their readers.
+
+    Journals     found as their publishers appear ─► fill(batch) ─► readings, gaps, cursors
+    Passed       how far each reader is ─► what all have passed is deleted
+
+A gateway's journals have any number of durable readers: the historian, whose positions are in its
+store, and outlets, whose positions are in `state_dir/readers/NAME.json`. Where there are several,
+each says there how far it is, and whoever goes on deletes what none needs any more. A reader that
+is configured and has not said anything yet holds everything, up to the journals' own limits.
+
+Everything here blocks.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from cpppod.workers.historian.stores.store import Batch, Cursor
+from cpppod.workers.journal.files import (
+    START,
+    behind_bytes,
+    segment_path,
+    segments,
+)
+from cpppod.workers.journal.reader import CHUNK, JournalNewer, JournalReader
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 1.0  # between looks for journals of new publishers
+MIN_CHUNK = 8_192  # bytes of a journal read at a time, for a reader that is too slow
+GROWTH = 20  # what went well is followed by a twentieth more, up to the most
+
+
+class Journals:
+    """The journals below `root`.
+
+    Args:
+        begin: where the reading of a publisher's folder begins.
+        since_us: before then there was no such gateway.
+
+    Attributes:
+        behind_bytes: of journals behind what is done; as of the last look.
+        errors: journals that could not be read or looked at, cumulative.
+    """
+
+    def __init__(
+        self, root: Path, begin: Callable[[Path], Cursor], *, gateway: str = "", since_us: int = 0
+    ) -> None:
+        self.root = root
+        self.behind_bytes = 0
+        self.errors = 0
+        self._begin = begin
+        self._gateway = gateway
+        self._since_us = since_us
+        self._readers: dict[str, JournalReader] = {}
+        self._began: dict[str, Cursor] = {}
+        self._looked = self._measured = -LOOK_S
+
+    def __bool__(self) -> bool:
+        return bool(self._readers)
+
+    def names(self) -> list[str]:
+        """The publishers whose journals were found."""
+        return list(self._readers)
+
+    def close(self) -> None:
+        """Let go of the files; reading goes on where it is."""
+        for reader in self._readers.values():
+            reader.close()
+
+    def back(self) -> None:
+        """Read again from where it begins: what came since was not taken."""
+        for reader in self._readers.values():
+            reader.back(self._begin(reader.folder))
+
+    def smaller(self) -> None:
+        """Read less at a time."""
+        for reader in self._readers.values():
+            reader.chunk = max(reader.chunk // 4, MIN_CHUNK)
+
+    def larger(self) -> None:
+        """Read a little more at a time again, up to the most."""
+        for reader in self._readers.values():
+            reader.chunk = min(reader.chunk + reader.chunk // GROWTH, CHUNK)
+
+    def look(self, now: float) -> None:
+        """Find journals of publishers that are new, once in a while."""
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        for folder in self._folders():
+            name = folder.name
+            if name not in self._readers:
+                cursor = self._began[name] = self._begin(folder)
+                self._readers[name] = JournalReader(
+                    folder, cursor, gateway=self._gateway, since_us=self._since_us
+                )
+                logger.info("journal found publisher=%s segment=%d", name, cursor.segment)
+
+    def measure(self, now: float, done: Mapping[str, Cursor]) -> None:
+        """See how much of the journals is behind what is `done`, once in a while."""
+        if now - self._measured < LOOK_S:
+            return
+        self._measured = now
+        behind = 0
+        for folder in self._folders():
+            cursor = done.get(folder.name) or self._began.get(folder.name, START)
+            try:
+                behind += behind_bytes(folder, cursor)
+            except OSError:
+                self.errors += 1
+        self.behind_bytes = behind
+
+    def fill(self, batch: Batch, samples: int) -> bool:
+        """Read a chunk of each journal in turn; whether `batch` had so many before their ends."""
+        waiting = list(self._readers.values())
+        found = batch.samples()
+        while waiting:
+            for reader in list(waiting):
+                if found >= samples:
+                    return True
+                known = len(batch.readings)
+                try:
+                    if not reader.read(batch):
+                        waiting.remove(reader)
+                except (OSError, JournalNewer) as error:
+                    waiting.remove(reader)
+                    self.errors += 1
+                    logger.error("journal not read publisher=%s error=%s", reader.publisher, error)
+                found += sum(len(reading.tags) for reading in batch.readings[known:])
+        return False
+
+    def _folders(self) -> list[Path]:
+        return sorted(self.root.glob("*/")) if self.root.is_dir() else []
+
+
+class Passed:
+    """How far the reader `name` is, among all `readers` of the journals in `state_dir`."""
+
+    def __init__(self, state_dir: Path, name: str, readers: Iterable[str]) -> None:
+        self._root = state_dir / "journal"
+        self._folder = state_dir / "readers"
+        self._name = name
+        self._others = [each for each in readers if each != name]
+
+    def read(self) -> dict[str, Cursor]:
+        """The positions that this reader has kept; none where there are none to be had."""
+        return _read(self._folder / f"{self._name}.json")
+
+    def keep(self, cursors: Mapping[str, Cursor]) -> None:
+        """Keep this reader's positions: they outlive the process, and hold what is behind them.
+
+        Raises:
+            OSError: they are not kept; what was kept before stands.
+        """
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{self._name}.json"
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps({"schema": 1, "cursors": cursors}))
+        os.replace(temporary, path)
+
+    def prune(self, cursors: Mapping[str, Cursor]) -> None:
+        """Delete the segments that this reader has passed, and every other one."""
+        if self._others:
+            kept = [_read(self._folder / f"{other}.json") for other in self._others]
+        else:
+            kept = []
+        for publisher, cursor in cursors.items():
+            needed = min((each.get(publisher, START).segment for each in kept), default=None)
+            first = cursor.segment if needed is None else min(cursor.segment, needed)
+            self._delete_before(first, publisher)
+
+    def _delete_before(self, first: int, publisher: str) -> None:
+        folder = self._root / publisher
+        for number, suffix in segments(folder).items():
+            if number >= first:
+                return
+            try:
+                segment_path(folder, number, suffix).unlink(missing_ok=True)
+            except OSError as error:
+                logger.warning(
+                    "journal segment not deleted publisher=%s error=%s", publisher, error
+                )
+                return
+
+
+def _read(path: Path) -> dict[str, Cursor]:
+    try:
+        plain = json.loads(path.read_text())
+        return {str(name): Cursor(*cursor) for name, cursor in plain["cursors"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.error("positions cannot be read path=%s error=%s", path, error)
+        return {}
