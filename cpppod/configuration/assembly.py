@@ -272,7 +272,7 @@ def _outlets(
             addresses, places = settings.addresses(), settings.places()
             for key, address in addresses.items():
                 taken.add(address, (*path, key))
-            groups = tuple(settings.groups(devices))
+            groups = tuple(settings.journalled(devices))
             found.append(
                 plant.RunningOutlet(
                     spec.name, name, section, options, addresses, places, groups

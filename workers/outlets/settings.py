@@ -26,6 +26,6 @@ class OutletSection(Section):
         """What -> where people find it, to show at the start."""
         return {}
 
-    def groups(self, devices: tuple[Device, ...]) -> Iterable[str]:
+    def journalled(self, devices: tuple[Device, ...]) -> Iterable[str]:
         """Groups to journal for it, as `device/group`, whether they have history or not."""
         return ()

@@ -1,0 +1,113 @@
+"""An outlet's own reading of the journals: batch after batch, each kept when it was delivered.
+
+    read() ─► Batch ─► deliver it ─► done(batch)        the position moves, and is kept
+                          └─ trouble ─► back()          the same again
+
+What was delivered and not yet kept, is delivered again after a restart.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cpppod.protocols.model.plant import Worker
+from cpppod.workers.historian.stores.store import Batch, Cursor
+from cpppod.workers.journal.files import START
+from cpppod.workers.journal.following import Journals, Passed
+
+KEEP_S = 1.0  # between two times that positions are written down
+SAMPLES = 20_000  # in a batch
+
+
+class JournalSource:
+    """The journals as one outlet's worker reads them; its methods block.
+
+    Attributes:
+        groups: (device, group) that it is for; others are read over.
+        lost_samples: in gaps, of those groups or of nobody knows which; cumulative.
+        delivered_us: gateway time of the last reading that was delivered.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        groups: frozenset[tuple[str, str]],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        samples: int = SAMPLES,
+    ) -> None:
+        state = Path(worker.state_dir)
+        readers = worker.options.get("readers", (worker.name,))
+        self.groups = groups
+        self.lost_samples = 0
+        self.delivered_us = 0
+        self._passed = Passed(state, worker.name, readers)
+        self._cursors: dict[str, Cursor] = self._passed.read()
+        self._samples = samples
+        self._monotonic = monotonic
+        self._kept_at = 0.0
+        self._unkept: set[str] = set()
+        self.journals = Journals(state / "journal", self._position, gateway=worker.gateway)
+
+    def _position(self, folder: Path) -> Cursor:
+        return self._cursors.get(folder.name, START)
+
+    @property
+    def behind_bytes(self) -> int:
+        """Of journals, not yet delivered; as of the last `read`."""
+        return self.journals.behind_bytes
+
+    def read(self) -> Batch:
+        """What comes next; nothing where there is nothing new."""
+        now = self._monotonic()
+        self.journals.look(now)
+        self.journals.measure(now, self._cursors)
+        batch = Batch()
+        self.journals.fill(batch, self._samples)
+        batch.readings = [each for each in batch.readings if self._is_ours(each)]
+        batch.gaps = [each for each in batch.gaps if not each.group or self._is_ours(each)]
+        return batch
+
+    def _is_ours(self, item: object) -> bool:
+        return (item.device, item.group) in self.groups  # type: ignore[attr-defined]
+
+    def done(self, batch: Batch) -> None:
+        """The batch was delivered: never again from here.
+
+        Raises:
+            OSError: the position is not kept; it is tried again with the next batch.
+        """
+        self._cursors.update(batch.cursors)
+        self._unkept.update(batch.cursors)
+        self.lost_samples += sum(max(gap.samples, 0) for gap in batch.gaps)
+        if batch.readings:
+            self.delivered_us = batch.readings[-1].gateway_us
+        now = self._monotonic()
+        if self._unkept and now - self._kept_at >= KEEP_S:
+            self._kept_at = now
+            self.keep()
+
+    def keep(self) -> None:
+        """Write the positions down, and let go of what every reader has passed.
+
+        Raises:
+            OSError: not kept.
+        """
+        self._passed.keep(self._cursors)
+        passed = {name: self._cursors[name] for name in self._unkept}
+        self._unkept.clear()
+        self._passed.prune(passed)
+
+    def back(self) -> None:
+        """Read again from what was delivered last."""
+        self.journals.back()
+
+    def close(self) -> None:
+        """Keep the positions, and let go of the files.
+
+        Raises:
+            OSError: the positions are not kept.
+        """
+        self.journals.close()
+        if self._unkept:
+            self.keep()

@@ -1,0 +1,1 @@
+"""MQTT: journalled values to brokers, as JSON or by Sparkplug B; an outlet."""

@@ -1,0 +1,100 @@
+"""Readings as JSON messages.
+
+    cpppod/<gateway>/<device>/<group>     a block: {"gateway", "publisher", "epoch", "sequence",
+                                          "source_us", "gateway_us", "members", "tags": {tag:
+                                          {"value", "quality"}}}
+    with {tag} in the topic               a tag: {"value", "quality", "source_us", "gateway_us",
+                                          "gateway", "publisher", "epoch", "sequence"}
+    cpppod/<gateway>/-/gaps               readings that will not come: {"gap": {...}}
+    cpppod/<gateway>/-/status             retained: {"online": true or false, "gateway", ...}
+    cpppod/<gateway>/-/write, -/reply     commands and their answers
+
+(gateway, publisher, epoch, sequence) is a block's own: what comes twice is known by it. A quality is
+"good" or the reason in words; the value of a bad one is null. What is before the first placeholder
+of the topic stands before `-` too.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cpppod.protocols.model.values import explain
+from cpppod.workers.historian.stores.store import Batch, Gap, Reading
+from cpppod.workers.mqtt.connection import Outgoing
+
+
+class PlainForm:
+    """How one section says things.
+
+    Args:
+        options: of the section.
+        gateway: name, and id.
+    """
+
+    def __init__(self, options: Mapping[str, Any], name: str, gateway: str) -> None:
+        self._template: str = options["topic"]
+        self._names = {"gateway": name, "id": gateway}
+        self._gateway = gateway
+        self._by_tag = "{tag}" in self._template
+        retain = options["retain"]
+        self._retain = self._by_tag if retain is None else bool(retain)
+        before = self._template.partition("{device}")[0].partition("{group}")[0]
+        before = before.partition("{tag}")[0].rpartition("/")[0]
+        self._own = f"{before.format(**self._names)}/-".lstrip("/")
+
+    def own_topic(self, what: str) -> str:
+        """A topic of the gateway itself: status, gaps, write, reply."""
+        return f"{self._own}/{what}"
+
+    def status(self, *, online: bool, now_us: int) -> Outgoing:
+        """Whether the gateway is there; the broker keeps it."""
+        told = {"online": online, "gateway": self._gateway, "since_us": now_us}
+        return Outgoing(self.own_topic("status"), _bytes(told), retain=True)
+
+    def messages(self, batch: Batch) -> Iterator[Outgoing]:
+        """What a batch is, in its order; gaps before the readings that follow them."""
+        for gap in batch.gaps:
+            yield Outgoing(self.own_topic("gaps"), _bytes({"gap": _gap(gap)}))
+        for reading in batch.readings:
+            yield from self._by_tags(reading) if self._by_tag else (self._block(reading),)
+
+    def _topic(self, reading: Reading, tag: str = "") -> str:
+        names = {**self._names, "device": reading.device, "group": reading.group, "tag": tag}
+        return self._template.format(**names)
+
+    def _block(self, reading: Reading) -> Outgoing:
+        tags = {
+            tag: {"value": value, "quality": explain(reading.quality(at))}
+            for at, (tag, value) in enumerate(zip(reading.tags, reading.values, strict=True))
+        }
+        told = self._key(reading) | {"members": reading.members, "tags": tags}
+        return Outgoing(self._topic(reading), _bytes(told), self._retain)
+
+    def _by_tags(self, reading: Reading) -> Iterator[Outgoing]:
+        key = self._key(reading)
+        for at, (tag, value) in enumerate(zip(reading.tags, reading.values, strict=True)):
+            told = {"value": value, "quality": explain(reading.quality(at)), **key}
+            yield Outgoing(self._topic(reading, tag), _bytes(told), self._retain)
+
+    def _key(self, reading: Reading) -> dict[str, Any]:
+        return {
+            "source_us": reading.source_us,
+            "gateway_us": reading.gateway_us,
+            "gateway": reading.gateway or self._gateway,
+            "publisher": reading.publisher,
+            "epoch": reading.epoch,
+            "sequence": reading.sequence,
+        }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {key: value for key, value in gap._asdict().items() if value != ""}
+
+
+def _bytes(told: Any) -> bytes:
+    return json.dumps(told, separators=(",", ":"), default=_text).encode()
+
+
+def _text(value: object) -> str:
+    """What JSON has no form for: bytes, as hexadecimal."""
+    return value.hex() if isinstance(value, bytes) else repr(value)
