@@ -274,9 +274,7 @@ def _outlets(
                 taken.add(address, (*path, key))
             groups = tuple(settings.journalled(devices))
             found.append(
-                plant.RunningOutlet(
-                    spec.name, name, section, options, addresses, places, groups
-                )
+                plant.RunningOutlet(spec.name, name, section, options, addresses, places, groups)
             )
     return tuple(found)
 

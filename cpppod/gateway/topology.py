@@ -114,6 +114,7 @@ def _nobody(plant: Plant, generation: int, directories: Directories) -> Worker:
         generation=generation,
         log_level=plant.log_level,
         gateway=plant.id,
+        gateway_name=plant.name,
     )
 
 

@@ -292,7 +292,8 @@ class Worker:
 
     Attributes:
         name: unique in the gateway; also its publisher's name and its identity on the bus.
-        gateway: the gateway's id: names are unique within it only.
+        gateway: the gateway's id: names are unique within it only; `gateway_name` is what people
+            call it.
         role: `listener`, `router`, `poller`, `serial`, `control`, or the name of an outlet.
         bus_dir: folder of the ZeroMQ sockets (mode 0700).
         state_dir: durable state; `runtime_dir`: the control socket and this file's folder.
@@ -315,6 +316,7 @@ class Worker:
     owners: dict[str, str] = field(default_factory=dict)  # device -> worker that owns it
     options: dict[str, Any] = field(default_factory=dict)
     gateway: str = ""
+    gateway_name: str = "cpppod"
 
 
 _Record = TypeVar("_Record")

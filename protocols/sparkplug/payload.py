@@ -69,7 +69,7 @@ OF_CIP = {  # CIP type -> (of a scalar, of an array)
 }
 TEXT = (DataType.STRING, DataType.STRING_ARRAY)  # every type of text
 
-_INTEGERS = {  # datatype -> (bits, signed)
+_INTEGERS: dict[int, tuple[int, bool]] = {  # datatype -> (bits, signed)
     DataType.INT8: (8, True),
     DataType.INT16: (16, True),
     DataType.INT32: (32, True),
@@ -172,7 +172,7 @@ def _value(datatype: int, value: Any) -> bytes:
     """
     try:
         if datatype in _INTEGERS:
-            bits, signed = _INTEGERS[DataType(datatype)]
+            bits, signed = _INTEGERS[datatype]
             if not -(signed << bits - 1) <= value < 1 << bits - signed:
                 raise EncodeError(f"{value} is no {DataType(datatype).name}", status=0)
             wide = 64 if bits == 64 else 32
@@ -244,7 +244,8 @@ def decode(data: bytes) -> Payload:
     Raises:
         DecodeError: no payload, or cut off.
     """
-    timestamp, seq, metrics = 0, None, []
+    timestamp, seq = 0, None
+    metrics: list[Metric] = []
     for number, value in _fields(data):
         if number == 1:
             timestamp = _integer(value)
@@ -281,7 +282,7 @@ def _decode_value(datatype: int, found: dict[int, int | bytes]) -> Any:
 
 def _decode_integer(datatype: int, value: int | bytes) -> int:
     raw = _integer(value)
-    bits, signed = _INTEGERS.get(datatype, (64, False))  # type: ignore[call-overload]
+    bits, signed = _INTEGERS.get(datatype, (64, False))
     raw &= (1 << bits) - 1
     return raw - (1 << bits) if signed and raw >> bits - 1 else raw
 
@@ -402,5 +403,3 @@ def _text(value: int | bytes) -> str:
 def datatype_of(cip_type: str, *, array: bool = False) -> DataType:
     """How a tag of this CIP type is said."""
     return OF_CIP.get(cip_type, TEXT)[array]
-
-

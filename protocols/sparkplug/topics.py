@@ -1,8 +1,8 @@
 """Topics of Sparkplug B.
 
-    spBv1.0/<group>/<NBIRTH | NDEATH | NDATA | NCMD>/<edge node>
-    spBv1.0/<group>/<DBIRTH | DDEATH | DDATA | DCMD>/<edge node>/<device>
-    spBv1.0/STATE/<host>
+spBv1.0/<group>/<NBIRTH | NDEATH | NDATA | NCMD>/<edge node>
+spBv1.0/<group>/<DBIRTH | DDEATH | DDATA | DCMD>/<edge node>/<device>
+spBv1.0/STATE/<host>
 """
 
 from typing import NamedTuple

@@ -102,7 +102,7 @@ def expiry(options: Mapping[str, Any]) -> Properties | None:
     """What makes a broker drop messages that are older than the section says."""
     if not options["expiry"]:
         return None
-    properties = Properties(PacketTypes.PUBLISH)
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.MessageExpiryInterval = max(round(options["expiry"]), 1)
     return properties
 
@@ -123,15 +123,16 @@ async def publish(
                 message.topic, message.payload, message.qos, message.retain, properties
             )
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(IN_FLIGHT):
-            group.create_task(some())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(IN_FLIGHT):
+                group.create_task(some())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 def reason(error: BaseException) -> str:
     """Why there is no connection, in words without the library's numbers."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
     if error.__cause__ is not None and TAKEN_OVER in str(error.__cause__):
         error = error.__cause__
     text = PREFIX.sub("", str(error)) or type(error).__name__

@@ -9,9 +9,9 @@
     cpppod/<gateway>/-/status             retained: {"online": true or false, "gateway", ...}
     cpppod/<gateway>/-/write, -/reply     commands and their answers
 
-(gateway, publisher, epoch, sequence) is a block's own: what comes twice is known by it. A quality is
-"good" or the reason in words; the value of a bad one is null. What is before the first placeholder
-of the topic stands before `-` too.
+(gateway, publisher, epoch, sequence) is a block's own: what comes twice is known by it. A quality
+is "good" or the reason in words; the value of a bad one is null. What stands before {device} in
+the topic stands before `-` too.
 """
 
 import json

@@ -99,7 +99,6 @@ class Mqtt(OutletSection):
                         yield Mistake("topic", self.topic, told)
                         return
 
-
     def options(self, devices: tuple[Device, ...]) -> Any:
         if not self.enabled:
             return None

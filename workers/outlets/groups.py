@@ -19,5 +19,6 @@ def matching(patterns: Sequence[str], devices: Iterable[Device]) -> list[str]:
 
 
 def idle(patterns: Sequence[str], devices: Sequence[Device]) -> list[str]:
-    """The patterns that no group matches."""
-    return [pattern for pattern in patterns if not matching([pattern], devices)]
+    """The patterns that no group matches, where there are groups; `*` is for whatever comes."""
+    named = [pattern for pattern in patterns if pattern != "*"] if devices else []
+    return [pattern for pattern in named if not matching([pattern], devices)]

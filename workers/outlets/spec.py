@@ -62,6 +62,7 @@ OUTLETS = Registry(
         "feed": "cpppod.workers.feed.spec:SPEC",
         "historian": "cpppod.workers.historian.spec:SPEC",
         "metrics": "cpppod.workers.metrics.spec:SPEC",
+        "mqtt": "cpppod.workers.mqtt.spec:SPEC",
         "web": "cpppod.workers.web.spec:SPEC",
     },
 )

@@ -92,7 +92,9 @@ def collect(state: Path, url: str, gateway: str = "gw-a") -> Collector:
         for _ in range(50):
             collector.turn(0)
         deadline = time.monotonic() + PATIENCE_S  # a server sees late that a writer has gone
-        while collector.state != "storing" or collector.journals.behind_bytes >= 100:  # one says stopped
+        while (
+            collector.state != "storing" or collector.journals.behind_bytes >= 100
+        ):  # one says stopped
             assert time.monotonic() < deadline, collector.error
             collector.turn(0)
     return collector

@@ -1,0 +1,216 @@
+"""MQTT against a real broker: what is journalled arrives once, in order, whatever the broker does.
+
+A simulated device counts; a client that is not ours listens.
+"""
+
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpppod.protocols.sparkplug.payload import DataType, Metric, Payload, decode
+from tests.brokers import Broker, Ear
+from tests.gateway.running import RunningGateway, Simulator, eventually
+from tests.ports import free_port
+
+PLANT = """\
+[gateway]
+name = "plant1"
+id = "gw-test"
+[[listener]]
+name = "main"
+address = "127.0.0.1:{listener}"
+[feed]
+publish = ""
+[metrics]
+enabled = false
+[device.boiler]
+driver = "modbus-tcp"
+address = "127.0.0.1:{device}"
+timeout = "1s"
+[[device.boiler.group]]
+name = "fast"
+period = "50ms"
+tags = [
+    {{ name = "count", address = "40001", type = "UINT" }},
+    {{ name = "set", address = "40002", writable = true, maximum = 100 }},
+    {{ name = "name", address = "40010", type = "STRING", size = 8 }},
+]
+[[mqtt]]
+name = "blocks"
+address = "{broker}"
+timeout = "2s"
+[[mqtt]]
+name = "tags"
+address = "{broker}"
+topic = "t/{{gateway}}/{{device}}/{{tag}}"
+timeout = "2s"
+[[mqtt]]
+name = "edge"
+address = "{broker}"
+format = "sparkplug"
+group_id = "site"
+timeout = "2s"
+"""
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    with tempfile.TemporaryDirectory(prefix="cpppod-", dir="/tmp") as folder:
+        broker = Broker(Path(folder)).start()
+        yield broker
+        broker.kill()
+
+
+@pytest.fixture(scope="module")
+def plant(broker: Broker) -> Iterator[RunningGateway]:
+    gateway = RunningGateway()
+    device, listener = free_port(), free_port()
+    gateway.ports |= {port: port for port in (device, listener, broker.port)}
+    words = ["modbus_sim", "-a", f"127.0.0.1:{device}", "-m", "40001=counter,every=0.05"]
+    words += ["40001-40020=1", "--control", str(gateway.folder / "boiler.control")]
+    try:
+        gateway.simulators["boiler"] = Simulator("boiler", words, gateway.folder / "boiler.log")
+        text = PLANT.format(broker=broker.address, device=device, listener=listener)
+        gateway.start(configuration=text)
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+@pytest.fixture
+def ear(broker: Broker) -> Iterator[Ear]:
+    ear = Ear(broker.address, "cpppod/#", "t/#", "spBv1.0/#")
+    yield ear
+    ear.close()
+
+
+def blocks(messages: list[tuple[str, bytes, bool]]) -> list[dict[str, Any]]:
+    return [
+        json.loads(payload)
+        for topic, payload, _ in messages
+        if topic == "cpppod/plant1/boiler/fast"
+    ]
+
+
+def outlet(gateway: RunningGateway, name: str) -> dict[str, Any]:
+    row: dict[str, Any] = gateway.workers()[f"mqtt-{name}"]["extra"]["outlet"]
+    return row
+
+
+def test_a_block_names_itself_and_its_values(plant: RunningGateway, ear: Ear) -> None:
+    block = ear.wait(lambda seen: [b for b in blocks(seen) if "count" in b["tags"]])[0]
+    assert (block["gateway"], block["publisher"], block["members"]) == (
+        "gw-test",
+        "poller-boiler",
+        3,
+    )
+    assert block["tags"]["count"]["quality"] == "good" and block["source_us"] > 1e15
+
+
+def test_the_last_value_of_a_tag_is_kept_by_the_broker(
+    plant: RunningGateway, broker: Broker
+) -> None:
+    late = Ear(broker.address, "t/plant1/boiler/set", "t/plant1/-/status")
+    try:
+        late.wait(lambda seen: len(seen) >= 2)
+        seen = {topic: json.loads(data) for topic, data, kept in late.messages if kept}
+    finally:
+        late.close()
+    value = seen["t/plant1/boiler/set"]
+    assert (value["value"], value["quality"]) == (1, "good")
+    assert value["source_us"] <= value["gateway_us"]
+    assert seen["t/plant1/-/status"]["online"] is True
+
+
+def test_a_broker_that_was_killed_gets_all_that_it_missed_in_order(
+    plant: RunningGateway, broker: Broker, ear: Ear
+) -> None:
+    ear.wait(lambda seen: len(blocks(seen)) > 5)
+    broker.kill()
+    journal = plant.state / "journal" / "poller-boiler"
+    size = sum(each.stat().st_size for each in journal.glob("*.journal"))
+    eventually(lambda: sum(e.stat().st_size for e in journal.glob("*.journal")) > size + 3_000)
+    known = len(ear.messages)
+    broker.start()
+    ear.wait(lambda seen: len(blocks(seen[known:])) > 60)
+    sequences = [block["sequence"] for block in blocks(ear.messages)]
+    once = sorted(set(sequences))
+    assert once == list(range(once[0], once[-1] + 1))  # none is missing
+    fresh = [
+        number
+        for number in sequences
+        if number not in sequences[: len(blocks(ear.messages[:known]))]
+    ]
+    assert fresh == sorted(fresh)  # in order
+
+
+def test_what_all_readers_have_passed_is_deleted_and_positions_are_kept(
+    plant: RunningGateway,
+) -> None:
+    names = sorted(path.name for path in (plant.state / "readers").glob("*.json"))
+    assert names == ["mqtt-blocks.json", "mqtt-edge.json", "mqtt-tags.json"]
+    assert outlet(plant, "blocks")["sent"] > 0
+
+
+def test_a_killed_worker_goes_on_where_it_was(plant: RunningGateway, ear: Ear) -> None:
+    first = ear.wait(lambda seen: blocks(seen))[0]["sequence"]
+    os.kill(plant.workers()["mqtt-blocks"]["pid"], signal.SIGKILL)
+    ear.wait(
+        lambda seen: any(
+            t == "cpppod/plant1/-/status" and b'"online":false' in p for t, p, _ in seen
+        )
+    )
+    known = len(ear.messages)
+    ear.wait(lambda seen: len(blocks(seen[known:])) > 20)
+    once = sorted({block["sequence"] for block in blocks(ear.messages)})
+    assert once == list(range(first, once[-1] + 1))
+
+
+def edge(messages: list[tuple[str, bytes, bool]], kind: str) -> list[Payload]:
+    return [decode(data) for topic, data, _ in messages if f"/{kind}/" in topic]
+
+
+def test_the_edge_node_is_born_again_when_a_host_asks(plant: RunningGateway, ear: Ear) -> None:
+    ask = Payload(1, [Metric("Node Control/Rebirth", DataType.BOOLEAN, True)])
+    ear.say("spBv1.0/site/NCMD/plant1", ask.encode())
+    ear.wait(lambda seen: edge(seen, "DBIRTH") and len(edge(seen, "DDATA")) > 5)
+    told = [
+        (topic.split("/")[2], decode(data))
+        for topic, data, _ in ear.messages
+        if topic.startswith("spBv1.0/") and "NCMD" not in topic
+    ]
+    kinds = [kind for kind, _ in told]
+    told = told[kinds.index("NBIRTH") :]
+    assert [kind for kind, _ in told][:2] == ["NBIRTH", "DBIRTH"]
+    assert [payload.seq for _, payload in told] == [at % 256 for at in range(len(told))]
+    birth = told[1][1]
+    assert [metric.name for metric in birth.metrics] == ["count", "set", "name"]
+    assert birth.metrics[1].value == 1 and birth.metrics[1].datatype == DataType.INT32
+    live = [each for kind, p in told[2:] if kind == "DDATA" for each in p.metrics]
+    counts = [each.value for each in live if each.alias == birth.metrics[0].alias]
+    assert counts == sorted(counts) and len(counts) > 2
+
+
+def test_a_silent_device_dies_and_is_born_again(plant: RunningGateway, ear: Ear) -> None:
+    ear.wait(lambda seen: edge(seen, "DDATA"))
+    boiler = plant.simulators["boiler"]
+    os.kill(boiler.process.pid, signal.SIGSTOP)
+    try:
+        ear.wait(lambda seen: edge(seen, "DDEATH"))
+    finally:
+        os.kill(boiler.process.pid, signal.SIGCONT)
+    ear.wait(lambda seen: edge(seen, "DBIRTH"))
+
+
+def test_the_death_of_the_node_has_the_number_of_its_birth(plant: RunningGateway, ear: Ear) -> None:
+    os.kill(plant.workers()["mqtt-edge"]["pid"], signal.SIGKILL)
+    (death,) = ear.wait(lambda seen: edge(seen, "NDEATH"))
+    birth = ear.wait(lambda seen: edge(seen, "NBIRTH"))[0]
+    before = (death.metrics[0].value + 1) % 256
+    assert birth.metrics[0].name == "bdSeq" and birth.metrics[0].value == before
