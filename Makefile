@@ -126,7 +126,7 @@ lock:  ## pin the newest of what setup.cfg, pyproject.toml, the peers and the ex
 	$(RUNNING_PYTHON)
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
-	$(LOCK) --extra postgresql -o requirements.lock setup.cfg
+	$(LOCK) --extra postgresql --extra mqtt --extra fleet -o requirements.lock setup.cfg
 	$(LOCK) --extra test --extra svg --extra build -c requirements.lock -o requirements-dev.lock setup.cfg
 	$(LOCK) --group lint -c requirements-dev.lock -o requirements-lint.lock
 	$(LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
