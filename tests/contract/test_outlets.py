@@ -21,6 +21,10 @@ CHANGES = {  # section -> a line for it that changes nothing else
     "history": 'retention = "100d"',
     "metrics": "enabled = false",
     "web": 'hosts = ["plant"]',
+    "mqtt": 'keep_alive = "15s"',
+}
+ADDED = {  # section that the demo has not -> a table of it, whose other side is not there
+    "mqtt": '[[mqtt]]\nname = "contract"\naddress = "127.0.0.1:1"\n',
 }
 
 
@@ -44,7 +48,12 @@ def test_a_wrong_key_of_its_section_is_refused_by_its_place(
 
 
 def worker_of(gateway: RunningGateway, spec: OutletSpec) -> str:
-    """The worker that does the outlet's work."""
+    """The worker that does the outlet's work; added where there is none yet."""
+    if spec.section in ADDED and ADDED[spec.section] not in gateway.configuration.read_text():
+        with gateway.configuration.open("a") as file:
+            file.write(f"\n{ADDED[spec.section]}")
+        gateway.ask("reload")
+        gateway.wait_until_well()
     role = spec.name if spec.program else "control"
     return next(name for name, row in gateway.workers().items() if row["role"] == role)
 
@@ -102,9 +111,10 @@ def test_a_reload_changes_it_and_restarts_nobody(
     spec: OutletSpec, changeable: RunningGateway
 ) -> None:
     gateway = changeable
+    worker_of(gateway, spec)
     pids = {name: row["pid"] for name, row in gateway.workers().items()}
     text = gateway.configuration.read_text()
-    head = f"[{spec.section}]\n"
+    head = f"[[{spec.section}]]\n" if spec.many else f"[{spec.section}]\n"
     line = f"{head}{CHANGES[spec.section]}\n"
     changed = text.replace(head, line) if head in text else f"{text}\n{line}"
     gateway.configuration.write_text(changed)

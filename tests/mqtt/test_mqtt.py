@@ -45,6 +45,7 @@ tags = [
 name = "blocks"
 address = "{broker}"
 timeout = "2s"
+commands = true
 [[mqtt]]
 name = "tags"
 address = "{broker}"
@@ -54,6 +55,7 @@ timeout = "2s"
 name = "edge"
 address = "{broker}"
 format = "sparkplug"
+commands = true
 group_id = "site"
 timeout = "2s"
 """
@@ -214,3 +216,74 @@ def test_the_death_of_the_node_has_the_number_of_its_birth(plant: RunningGateway
     birth = ear.wait(lambda seen: edge(seen, "NBIRTH"))[0]
     before = (death.metrics[0].value + 1) % 256
     assert birth.metrics[0].name == "bdSeq" and birth.metrics[0].value == before
+
+
+def replies(messages: list[tuple[str, bytes, bool]]) -> list[dict[str, Any]]:
+    return [json.loads(data) for topic, data, _ in messages if topic == "cpppod/plant1/-/reply"]
+
+
+def command(ear: Ear, order: object, *, kept: bool = False) -> dict[str, Any]:
+    known = len(replies(ear.messages))
+    payload = order if isinstance(order, bytes) else json.dumps(order).encode()
+    ear.say("cpppod/plant1/-/write", payload, retain=kept)
+    answer: dict[str, Any] = ear.wait(lambda seen: replies(seen)[known:])[0]
+    return answer
+
+
+def test_a_write_arrives_is_answered_and_is_done_once(plant: RunningGateway, ear: Ear) -> None:
+    order = {"id": "w1", "tag": "boiler.set", "value": 42}
+    answer = command(ear, order)
+    assert (answer["id"], answer["outcome"], answer["writes"][0]["now"]) == ("w1", "done", 42)
+    assert plant.value("boiler.set") == 42
+    plant.ask("write", writes=[["boiler.set", 43]])
+    assert command(ear, order) == answer and plant.value("boiler.set") == 43
+    block = ear.wait(lambda seen: [b for b in blocks(seen) if b["tags"].get("set")])
+    assert block[-1]["tags"]["set"]["value"] in (42, 43)
+
+
+@pytest.mark.parametrize(
+    ("order", "why"),
+    [
+        ({"id": "a", "tag": "boiler.set", "value": 101}, "limit"),
+        ({"id": "b", "tag": "boiler.count", "value": 1}, "writ"),
+        ({"id": "c", "tag": "boiler.none", "value": 1}, "no such tag"),
+        ({"id": "d", "tag": "boiler.set", "value": 5, "expires_us": 1}, "expire"),
+        ({"id": "e", "tag": "boiler.set"}, "value"),
+        ({"id": 5, "tag": "boiler.set", "value": 5}, "expected texts"),
+        (b"\xff", "no command"),
+        ([], "expected an object"),
+    ],
+)
+def test_a_write_that_may_not_be_is_answered_with_the_reason(
+    plant: RunningGateway, ear: Ear, order: object, why: str
+) -> None:
+    answer = command(ear, order)
+    assert answer["outcome"] == "failed" and why in answer["error"]
+
+
+def test_a_host_writes_a_metric_and_sees_it(plant: RunningGateway, ear: Ear) -> None:
+    order = Payload(0, [Metric("set", DataType.INT32, 77)])
+    ear.say("spBv1.0/site/DCMD/plant1/boiler", order.encode())
+    ear.wait(lambda seen: [m for p in edge(seen, "DDATA") for m in p.metrics if m.value == 77])
+    assert plant.value("boiler.set") == 77
+
+
+def test_a_broker_that_refuses_is_told_in_words(plant: RunningGateway, tmp_path: Path) -> None:
+    strict = Broker(tmp_path, "allow_anonymous false\n").start()
+    text = plant.configuration.read_text()
+    try:
+        more = f'\n[[mqtt]]\nname = "strict"\naddress = "{strict.address}"\n'
+        plant.configuration.write_text(text + more)
+        plant.ask("reload")
+        rows = eventually(
+            lambda: [
+                row["error"]
+                for row in plant.ask("outlets")["outlets"]
+                if row["name"] == "mqtt-strict" and "authori" in row["error"].lower()
+            ]
+        )
+        assert not rows[0].startswith("[")
+    finally:
+        plant.configuration.write_text(text)
+        plant.ask("reload")
+        strict.kill()

@@ -1,6 +1,6 @@
 """Verbs that only read: answered from what control holds in memory, without asking anybody.
 
-status  devices  device  tags  read  watch  routes  workers
+status  devices  device  tags  read  watch  routes  outlets
 """
 
 import asyncio
@@ -17,6 +17,17 @@ from cpppod.workers.rights import Right
 from cpppod.workers.values import TagInfo
 
 MAX_NAMED = 1_000  # tags or patterns in one request
+OUTLET = {  # what an outlet's beat says of it, where it says nothing
+    "place": "",
+    "state": "",
+    "connected_us": 0,
+    "error": "",
+    "behind_bytes": 0,
+    "behind_s": 0.0,
+    "sent": 0,
+    "refused": 0,
+    "lost": 0,
+}
 UP_STATES = ("online", "degraded")
 ADVICE_TAGS = "cpppoctl tags, which lists them"
 
@@ -36,6 +47,7 @@ class Queries:
             "tags": self._tags,
             "read": self._read,
             "routes": self._routes,
+            "outlets": self._outlets,
         }
         table = {name: Verb(Right.VIEWER, answer=answer) for name, answer in answers.items()}
         return table | {"watch": Verb(Right.VIEWER, stream=self._watch)}
@@ -60,6 +72,15 @@ class Queries:
             "workers": workers,
             "devices": devices,
         }
+
+    async def _outlets(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What every outlet's worker says of its other side; nothing of those that say nothing."""
+        rows = []
+        for worker in self._gateway.table.rows(time.monotonic()):
+            told = worker["extra"].get("outlet")
+            if told is not None:
+                rows.append({"name": worker["name"], "role": worker["role"], **OUTLET, **told})
+        return {"outlets": rows}
 
     async def _devices(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"devices": self._device_rows(time.monotonic())}

@@ -25,6 +25,7 @@ from cpppod.workers.historian.stores.store import (
 )
 from cpppod.workers.journal.files import START, fits, segment_head, segments
 from cpppod.workers.journal.following import GROWTH, Journals, Passed
+from cpppod.workers.state import StateDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,7 @@ class Collector:
         self.error = ""
         self.stored_us = 0
         self._monotonic = monotonic
-        self._passed = Passed(root.parent, NAME, readers)
-        self._shared = bool(set(readers) - {NAME})
+        self._passed = Passed(StateDirectory(root.parent), NAME, readers)
         self._unstored = frozenset(unstored)
         self._committed: dict[str, Cursor] = {}
         self._batch = Batch()
@@ -242,11 +242,8 @@ class Collector:
 
     def _pass(self, cursors: dict[str, Cursor]) -> None:
         """Let go of what is stored, as far as no other reader needs it."""
-        if self._shared:
-            try:
-                self._passed.keep(self._committed)
-            except OSError as error:
-                logger.warning("positions not kept error=%s", error)
+        if self._passed.shared:
+            self._passed.keep(self._committed)
         self._passed.prune(cursors)
 
     def _works(self) -> None:

@@ -13,10 +13,10 @@ Everything here blocks.
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from cpppod.protocols.model.errors import DecodeError
 from cpppod.workers.historian.stores.store import Batch, Cursor
 from cpppod.workers.journal.files import (
     START,
@@ -25,9 +25,11 @@ from cpppod.workers.journal.files import (
     segments,
 )
 from cpppod.workers.journal.reader import CHUNK, JournalNewer, JournalReader
+from cpppod.workers.state import StateDirectory
 
 logger = logging.getLogger(__name__)
 
+SCHEMA = 1
 LOOK_S = 1.0  # between looks for journals of new publishers
 MIN_CHUNK = 8_192  # bytes of a journal read at a time, for a reader that is too slow
 GROWTH = 20  # what went well is followed by a twentieth more, up to the most
@@ -137,43 +139,42 @@ class Journals:
 
 
 class Passed:
-    """How far the reader `name` is, among all `readers` of the journals in `state_dir`."""
+    """How far the reader `name` is, among all `readers` of the journals in a state directory."""
 
-    def __init__(self, state_dir: Path, name: str, readers: Iterable[str]) -> None:
-        self._root = state_dir / "journal"
-        self._folder = state_dir / "readers"
+    def __init__(self, state: StateDirectory, name: str, readers: Iterable[str]) -> None:
+        self._state = state
         self._name = name
         self._others = [each for each in readers if each != name]
 
+    @property
+    def shared(self) -> bool:
+        """Whether there is another reader."""
+        return bool(self._others)
+
     def read(self) -> dict[str, Cursor]:
         """The positions that this reader has kept; none where there are none to be had."""
-        return _read(self._folder / f"{self._name}.json")
+        return self._positions(self._name)
 
-    def keep(self, cursors: Mapping[str, Cursor]) -> None:
+    def _positions(self, reader: str) -> dict[str, Cursor]:
+        return self._state.read(_file(reader), _parse) or {}
+
+    def keep(self, cursors: Mapping[str, Cursor]) -> bool:
         """Keep this reader's positions: they outlive the process, and hold what is behind them.
 
-        Raises:
-            OSError: they are not kept; what was kept before stands.
+        False: they are not kept, and what was kept before stands.
         """
-        self._folder.mkdir(exist_ok=True)
-        path = self._folder / f"{self._name}.json"
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps({"schema": 1, "cursors": cursors}))
-        os.replace(temporary, path)
+        plain = {"schema": SCHEMA, "cursors": cursors}
+        return self._state.write(_file(self._name), json.dumps(plain).encode())
 
     def prune(self, cursors: Mapping[str, Cursor]) -> None:
         """Delete the segments that this reader has passed, and every other one."""
-        if self._others:
-            kept = [_read(self._folder / f"{other}.json") for other in self._others]
-        else:
-            kept = []
+        kept = [self._positions(other) for other in self._others]
         for publisher, cursor in cursors.items():
-            needed = min((each.get(publisher, START).segment for each in kept), default=None)
-            first = cursor.segment if needed is None else min(cursor.segment, needed)
-            self._delete_before(first, publisher)
+            needed = [each.get(publisher, START).segment for each in kept]
+            self._delete_before(min([cursor.segment, *needed]), publisher)
 
     def _delete_before(self, first: int, publisher: str) -> None:
-        folder = self._root / publisher
+        folder = self._state.root / "journal" / publisher
         for number, suffix in segments(folder).items():
             if number >= first:
                 return
@@ -186,12 +187,12 @@ class Passed:
                 return
 
 
-def _read(path: Path) -> dict[str, Cursor]:
-    try:
-        plain = json.loads(path.read_text())
-        return {str(name): Cursor(*cursor) for name, cursor in plain["cursors"].items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.error("positions cannot be read path=%s error=%s", path, error)
-        return {}
+def _file(reader: str) -> str:
+    return f"readers/{reader}.json"
+
+
+def _parse(data: bytes) -> dict[str, Cursor]:
+    plain = json.loads(data)
+    if plain["schema"] > SCHEMA:
+        raise DecodeError(f"positions of schema {plain['schema']}", status=1)
+    return {str(name): Cursor(*cursor) for name, cursor in plain["cursors"].items()}

@@ -14,6 +14,7 @@ from cpppod.protocols.model.plant import Worker
 from cpppod.workers.historian.stores.store import Batch, Cursor
 from cpppod.workers.journal.files import START
 from cpppod.workers.journal.following import Journals, Passed
+from cpppod.workers.state import StateDirectory
 
 KEEP_S = 1.0  # between two times that positions are written down
 SAMPLES = 20_000  # in a batch
@@ -31,12 +32,12 @@ class JournalSource:
     def __init__(
         self,
         worker: Worker,
+        state: StateDirectory,
         groups: frozenset[tuple[str, str]],
         *,
         monotonic: Callable[[], float] = time.monotonic,
         samples: int = SAMPLES,
     ) -> None:
-        state = Path(worker.state_dir)
         readers = worker.options.get("readers", (worker.name,))
         self.groups = groups
         self.lost_samples = 0
@@ -47,7 +48,7 @@ class JournalSource:
         self._monotonic = monotonic
         self._kept_at = 0.0
         self._unkept: set[str] = set()
-        self.journals = Journals(state / "journal", self._position, gateway=worker.gateway)
+        self.journals = Journals(state.root / "journal", self._position, gateway=worker.gateway)
 
     def _position(self, folder: Path) -> Cursor:
         return self._cursors.get(folder.name, START)
@@ -72,11 +73,7 @@ class JournalSource:
         return (item.device, item.group) in self.groups  # type: ignore[attr-defined]
 
     def done(self, batch: Batch) -> None:
-        """The batch was delivered: never again from here.
-
-        Raises:
-            OSError: the position is not kept; it is tried again with the next batch.
-        """
+        """The batch was delivered: never again from here."""
         self._cursors.update(batch.cursors)
         self._unkept.update(batch.cursors)
         self.lost_samples += sum(max(gap.samples, 0) for gap in batch.gaps)
@@ -88,26 +85,18 @@ class JournalSource:
             self.keep()
 
     def keep(self) -> None:
-        """Write the positions down, and let go of what every reader has passed.
-
-        Raises:
-            OSError: not kept.
-        """
-        self._passed.keep(self._cursors)
-        passed = {name: self._cursors[name] for name in self._unkept}
-        self._unkept.clear()
-        self._passed.prune(passed)
+        """Write the positions down, and let go of what every reader has passed."""
+        if self._passed.keep(self._cursors):
+            passed = {name: self._cursors[name] for name in self._unkept}
+            self._unkept.clear()
+            self._passed.prune(passed)
 
     def back(self) -> None:
         """Read again from what was delivered last."""
         self.journals.back()
 
     def close(self) -> None:
-        """Keep the positions, and let go of the files.
-
-        Raises:
-            OSError: the positions are not kept.
-        """
+        """Keep the positions, and let go of the files."""
         self.journals.close()
         if self._unkept:
             self.keep()

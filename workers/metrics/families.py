@@ -103,6 +103,12 @@ FAMILIES: dict[str, Family] = {
     "cpppod_blocks_unjournalled_total": Family(
         "counter", "Blocks that were published before their journal had them"
     ),
+    # outlets
+    "cpppod_outlet_up": Family("gauge", "Whether the outlet's other side is there"),
+    "cpppod_outlet_behind_bytes": Family("gauge", "Journal that is not delivered yet"),
+    "cpppod_outlet_sent_total": Family("counter", "Messages that were acknowledged"),
+    "cpppod_outlet_refused_total": Family("counter", "Readings and commands that were refused"),
+    "cpppod_outlet_lost_total": Family("counter", "Samples that never came to the outlet"),
     # the feed
     "cpppod_feed_blocks_total": Family("counter", "Blocks passed on"),
     "cpppod_feed_values_total": Family("counter", "Values in blocks passed on"),

@@ -7,7 +7,6 @@ answers a subscription after all that was sent before it.
 import asyncio
 import json
 import logging
-from pathlib import Path
 
 import aiomqtt
 
@@ -16,18 +15,28 @@ from cpppod.protocols.bus.topics import split
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 from cpppod.protocols.model.plant import Worker
 from cpppod.protocols.sparkplug import topics
-from cpppod.protocols.sparkplug.edge import EdgeNode, Message, PrimaryHost, Rebirth
+from cpppod.protocols.sparkplug.edge import (
+    LIMIT,
+    EdgeNode,
+    Message,
+    PrimaryHost,
+    Rebirth,
+    WriteCommand,
+)
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.historian.stores.store import Batch
 from cpppod.workers.journal.source import JournalSource
+from cpppod.workers.mqtt.commands import Commands
 from cpppod.workers.mqtt.connection import Outgoing
-from cpppod.workers.mqtt.session import COUNTERS, LOOK_S, delivered, now_us
+from cpppod.workers.mqtt.session import COUNTERS, LOOK_S, both, now_us
 from cpppod.workers.mqtt.sparkplug import SparkplugPlant, address_of
 from cpppod.workers.process.worker import Process
+from cpppod.workers.state import StateDirectory
 
 logger = logging.getLogger("cpppod.mqtt")
 
 JOIN_S = 2.0  # for the feed to say the last values before the births
+COMMAND_MS = 30_000  # after its own time a command is too old
 REBIRTH_S = 1.0  # at most one in that time, however many ask
 
 
@@ -42,18 +51,21 @@ class EdgeSession:
         state: what it is doing, in words.
     """
 
-    def __init__(self, process: Process, worker: Worker, source: JournalSource) -> None:
+    def __init__(
+        self, process: Process, worker: Worker, source: JournalSource, commands: Commands
+    ) -> None:
         self.state = "connected"
         self.counters = COUNTERS
         options = worker.options
         self._process = process
         self._source = source
+        self._commands = commands
         self._host_topic = topics.state(options["primary_host"])
         self._wants_host = bool(options["primary_host"])
         self._host = PrimaryHost()
         self._host_changed = asyncio.Event()
         self._plant = SparkplugPlant(worker.devices, source.groups, arrays=bool(options["arrays"]))
-        self._kept = Path(worker.state_dir) / "readers" / f"{worker.name}.bdseq"
+        self._kept = f"readers/{worker.name}.bdseq"
         self._address = address_of(options, worker.gateway_name)
         self._node = EdgeNode(self._address, {}, 0)
         self._feed: FeedSubscription | None = None
@@ -62,12 +74,8 @@ class EdgeSession:
         self._born_us = 0
 
     async def prepare(self) -> None:
-        """The number of this connection, kept before it is used; the last values from the feed.
-
-        Raises:
-            OSError: the number cannot be kept.
-        """
-        bd_seq = await self._process.io.call(_next_number, self._kept)
+        """The number of this connection, kept before it is used; the last values from the feed."""
+        bd_seq = await self._process.io.call(_next_number, self._process.state, self._kept)
         self._node = EdgeNode(self._address, self._plant.definitions, bd_seq)
         self._feed = FeedSubscription(self._process.bus, self._on_event)
 
@@ -86,17 +94,7 @@ class EdgeSession:
         Raises:
             aiomqtt.MqttError: it did, or the primary host went.
         """
-        tasks = [
-            asyncio.ensure_future(work) for work in (self._listen(client), self._deliver(client))
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        await both(self._listen(client), self._deliver(client))
 
     async def end(self, client: aiomqtt.Client) -> None:
         """Say the node's death, on purpose, where it was born."""
@@ -143,9 +141,21 @@ class EdgeSession:
         for command in self._node.command(topic, data):
             if isinstance(command, Rebirth):
                 self._rebirth.set()
+            elif isinstance(command, WriteCommand):
+                self._process.spawn(self._write(command))
             else:
-                self.counters.refused += 1
-                logger.warning("command refused topic=%s command=%s", topic, command)
+                self._refuse(topic, command.reason)
+
+    def _refuse(self, what: str, why: object) -> None:
+        self.counters.refused += 1
+        logger.warning("command refused what=%s why=%s", what, why)
+
+    async def _write(self, command: WriteCommand) -> None:
+        target = f"{command.device}.{command.metric}"
+        expires_us = (command.timestamp_ms + COMMAND_MS) * 1000 if command.timestamp_ms else 0
+        answer = await self._commands.write(target, command.value, expires_us=expires_us)
+        if answer["outcome"] != "done":
+            self._refuse(target, answer["error"])
 
     async def _deliver(self, client: aiomqtt.Client) -> None:
         try:
@@ -167,7 +177,7 @@ class EdgeSession:
                 continue
             await self._send(client, batch)
             await self._fence(client)
-            await delivered(self._process.io, self._source, batch)
+            await self._process.io.call(self._source.done, batch)
             for message in self._plant.deaths(self._node, now_us() // 1000):
                 await self._say(client, message)
 
@@ -211,18 +221,8 @@ def _outgoing(message: Message) -> Outgoing:
     return Outgoing(message.topic, message.payload, qos=message.qos)
 
 
-def _next_number(path: Path) -> int:
-    """The number of the next connection, kept in its file; blocks.
-
-    Raises:
-        OSError: it cannot be kept.
-    """
-    try:
-        number = (int(path.read_text()) + 1) % 256
-    except (FileNotFoundError, ValueError):
-        number = 0
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(str(number))
-    temporary.replace(path)
-    return number
+def _next_number(state: StateDirectory, name: str) -> int:
+    """The number of the next connection, kept in its file; blocks."""
+    number = (state.read(name, int) or 0) + 1
+    state.write(name, str(number % LIMIT).encode())
+    return number % LIMIT

@@ -1,15 +1,23 @@
-"""A session with plain JSON messages: a status that the broker keeps, blocks or tags, gaps."""
+"""A session with plain JSON messages: status (kept by the broker), blocks or tags, gaps, writes."""
 
 import asyncio
+import json
+from typing import Any
 
 import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.journal.source import JournalSource
+from cpppod.workers.mqtt.commands import Commands
 from cpppod.workers.mqtt.connection import Outgoing, expiry, publish
 from cpppod.workers.mqtt.plain import PlainForm
-from cpppod.workers.mqtt.session import COUNTERS, DROPPED, delivered, next_batch, now_us
+from cpppod.workers.mqtt.session import COUNTERS, LOOK_S, both, now_us
 from cpppod.workers.process.worker import Process
+
+DROPPED = "$SYS/broker/publish/messages/dropped"  # where mosquitto tells what it dropped
+MAX_COMMANDS = 64  # at work at once; more wait in the broker
 
 
 class PlainSession:
@@ -19,13 +27,18 @@ class PlainSession:
         state: what it is doing, in words.
     """
 
-    def __init__(self, process: Process, worker: Worker, source: JournalSource) -> None:
+    def __init__(
+        self, process: Process, worker: Worker, source: JournalSource, commands: Commands
+    ) -> None:
         self.state = "connected"
         self.counters = COUNTERS
-        self._io = process.io
+        self._process = process
         self._source = source
+        self._commands = commands
         self._form = PlainForm(worker.options, worker.gateway_name, worker.gateway)
         self._expiry = expiry(worker.options)
+        self._writes = self._form.own_topic("write")
+        self._at_work = asyncio.Semaphore(MAX_COMMANDS)
 
     async def prepare(self) -> None:
         """Nothing has to be known before the connection."""
@@ -43,16 +56,7 @@ class PlainSession:
         Raises:
             aiomqtt.MqttError: it did.
         """
-        listening = asyncio.ensure_future(self._listen(client))
-        work = asyncio.ensure_future(self._deliver(client))
-        try:
-            done, _ = await asyncio.wait((listening, work), return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in (listening, work):
-                task.cancel()
-            await asyncio.wait((listening, work))
+        await both(self._listen(client), self._deliver(client))
 
     async def end(self, client: aiomqtt.Client) -> None:
         """Say that the gateway is gone on purpose."""
@@ -62,21 +66,47 @@ class PlainSession:
             pass  # the will says so then
 
     async def _deliver(self, client: aiomqtt.Client) -> None:
+        io, source = self._process.io, self._source
         await publish(client, [self._form.status(online=True, now_us=now_us())])
         while True:
-            batch = await next_batch(self._io, self._source)
+            batch = await io.call(source.read)
+            if not (batch.readings or batch.gaps or batch.cursors):
+                await asyncio.sleep(LOOK_S)
+                continue
             messages = list(self._form.messages(batch))
             await publish(client, messages, self._expiry)
             self.counters.sent += len(messages)
-            await delivered(self._io, self._source, batch)
+            await io.call(source.done, batch)
 
     async def _listen(self, client: aiomqtt.Client) -> None:
-        await client.subscribe(DROPPED, qos=0)
+        await client.subscribe([(DROPPED, 0), (self._writes, 1)])
         async for message in client.messages:
-            if message.topic.matches(DROPPED):
-                self._take_dropped(message.payload)
+            payload = message.payload
+            data = payload if isinstance(payload, bytes) else str(payload).encode()
+            if str(message.topic) == self._writes:
+                await self._at_work.acquire()
+                self._process.spawn(self._obey(client, message, data))
+            elif data.isdigit():
+                self.counters.dropped_by_broker = int(data)
 
-    def _take_dropped(self, payload: object) -> None:
-        text = payload.decode(errors="replace") if isinstance(payload, bytes) else str(payload)
-        if text.isdigit():
-            self.counters.dropped_by_broker = int(text)
+    async def _obey(self, client: aiomqtt.Client, message: aiomqtt.Message, data: bytes) -> None:
+        try:
+            answer = await self._commands.obey(data, kept=message.retain)
+            if answer["outcome"] == "failed":
+                self.counters.refused += 1
+            topic, properties = self._reply_to(message)
+            await client.publish(topic, json.dumps(answer, default=repr), 1, properties=properties)
+        except aiomqtt.MqttError:
+            pass  # whoever asked hears nothing: the audit has it
+        finally:
+            self._at_work.release()
+
+    def _reply_to(self, message: aiomqtt.Message) -> tuple[str, Properties | None]:
+        given: Any = message.properties
+        topic = getattr(given, "ResponseTopic", "")
+        if not topic:
+            return self._form.own_topic("reply"), None
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if (data := getattr(given, "CorrelationData", None)) is not None:
+            properties.CorrelationData = data
+        return topic, properties

@@ -13,13 +13,14 @@ import asyncio
 import logging
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import aiomqtt
 
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.journal.source import JournalSource
-from cpppod.workers.mqtt.connection import Outgoing, Settings, connect, read_settings, reason
+from cpppod.workers.mqtt.commands import Commands
+from cpppod.workers.mqtt.connection import Settings, connect, read_settings, reason
 from cpppod.workers.mqtt.edge_session import EdgeSession
 from cpppod.workers.mqtt.plain_session import PlainSession
 from cpppod.workers.process.io_thread import IoThreadBusy
@@ -27,27 +28,9 @@ from cpppod.workers.process.worker import CommandError, Process, Report
 
 logger = logging.getLogger("cpppod.mqtt")
 
-LOOK_S = 0.1  # between looks at journals that had nothing new
 PAUSE_S, PAUSE_MAX_S = 0.5, 60.0  # before the next try to connect
 LASTING_S = 10.0  # a connection that held so long was one
 OVERDUE_S = 5.0  # without a broker
-
-
-class Session(Protocol):
-    """What is said to a broker in one connection, and what it says."""
-
-    def will(self) -> Outgoing | None:
-        """What the broker says when the connection is lost."""
-
-    async def run(self, client: aiomqtt.Client) -> None:
-        """Deliver until the connection ends.
-
-        Raises:
-            aiomqtt.MqttError: it did.
-        """
-
-    async def end(self, client: aiomqtt.Client) -> None:
-        """Say good-bye."""
 
 
 class MqttOutlet:
@@ -64,6 +47,7 @@ class MqttOutlet:
         self._connected_us = 0
         self._down_since = time.monotonic()
         self._error = ""
+        self._commands = Commands(process)
 
     def prepare(self, worker: Worker) -> list[str]:
         for key in ("password_file", "ca_file", "cert_file", "key_file"):
@@ -89,7 +73,7 @@ class MqttOutlet:
                 (device, group)
                 for device, _, group in (each.partition("/") for each in worker.options["groups"])
             )
-            source = self._source = JournalSource(worker, groups)
+            source = self._source = JournalSource(worker, self._process.state, groups)
             work = asyncio.ensure_future(self._deliver(worker, source))
             changed = asyncio.ensure_future(self._changed.wait())
             try:
@@ -105,15 +89,15 @@ class MqttOutlet:
     async def _close(self, source: JournalSource) -> None:
         try:
             await self._process.io.call(source.close)
-        except (OSError, IoThreadBusy) as error:
-            logger.warning("positions not kept error=%s", error)
+        except IoThreadBusy:
+            logger.warning("positions not kept: the disk does not answer")
 
     async def _deliver(self, worker: Worker, source: JournalSource) -> None:
         addresses = [worker.options["address"], *worker.options["standby"]]
         pause, tried = PAUSE_S, 0
         make = EdgeSession if worker.options["format"] == "sparkplug" else PlainSession
         while True:
-            session = self._session = make(self._process, worker, source)
+            session = self._session = make(self._process, worker, source, self._commands)
             self._place = addresses[tried % len(addresses)]
             began = time.monotonic()
             try:
@@ -143,6 +127,7 @@ class MqttOutlet:
         client_id = options["client_id"] or f"{worker.gateway}-{worker.name}"
         async with connect(options, settings, self._place, client_id, session.will()) as client:
             logger.info("connected address=%s client_id=%s", self._place, client_id)
+            self._commands.by(self._place, client_id, allowed=options["commands"])
             self._connected_us, self._error = time.time_ns() // 1000, ""
             try:
                 await session.run(client)

@@ -1,18 +1,12 @@
-"""What both kinds of session do: read on, deliver, keep the position; count."""
+"""What both kinds of session share: their two halves, their counters."""
 
 import asyncio
-import logging
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
-
-from cpppod.workers.historian.stores.store import Batch
-from cpppod.workers.journal.source import JournalSource
-from cpppod.workers.process.io_thread import IoThread
-
-logger = logging.getLogger("cpppod.mqtt")
+from typing import Any
 
 LOOK_S = 0.1  # between looks at journals that had nothing new
-DROPPED = "$SYS/broker/publish/messages/dropped"  # where a broker tells what it dropped
 
 
 @dataclass(slots=True)
@@ -33,21 +27,17 @@ class SessionCounters:
 COUNTERS = SessionCounters()  # of this process: a worker has one outlet
 
 
-async def next_batch(io: IoThread, source: JournalSource) -> Batch:
-    """The next batch that has anything; waits for it."""
-    while True:
-        batch: Batch = await io.call(source.read)
-        if batch.readings or batch.gaps or batch.cursors:
-            return batch
-        await asyncio.sleep(LOOK_S)
-
-
-async def delivered(io: IoThread, source: JournalSource, batch: Batch) -> None:
-    """The batch is delivered: keep the position, if that can be."""
+async def both(*halves: Coroutine[Any, Any, None]) -> None:
+    """Run the halves of a session until one of them ends; what it raises is raised."""
+    tasks = [asyncio.ensure_future(half) for half in halves]
     try:
-        await io.call(source.done, batch)
-    except OSError as error:
-        logger.warning("positions not kept error=%s", error)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def now_us() -> int:

@@ -63,6 +63,7 @@ def add_commands(add: Add) -> None:
         "--count", type=int, metavar="N", help="end after N updates (else with Ctrl-C)"
     )
     add("routes", routes, "list the routes and the state of what they lead to")
+    add("outlets", outlets, "list where values go: connected, behind, sent, refused, lost")
 
 
 def status(gateway: ControlClient, given: argparse.Namespace) -> int:
@@ -338,6 +339,37 @@ def routes(gateway: ControlClient, given: argparse.Namespace) -> int:
         ],
     )
     return 0
+
+
+def outlets(gateway: ControlClient, given: argparse.Namespace) -> int:
+    """`cpppoctl outlets`; 0 where all are connected, else 1."""
+    answer = gateway.ask("outlets")["outlets"]
+    exit_status = 0 if all(each["connected_us"] for each in answer) else 1
+    if given.json:
+        print_json({"outlets": answer})
+        return exit_status
+    print_table(
+        ("outlet", "to", "state", "since", ">behind", ">sent", ">refused", ">lost", "trouble"),
+        [
+            (
+                each["name"],
+                each["place"],
+                each["state"],
+                time_of(each["connected_us"]),
+                f"{each['behind_bytes'] / 1000:.0f} kB, {duration(each['behind_s'])}",
+                each["sent"],
+                each["refused"],
+                each["lost"],
+                each["error"] or _dropped(each.get("dropped_by_broker", -1)),
+            )
+            for each in answer
+        ],
+    )
+    return exit_status
+
+
+def _dropped(count: int) -> str:
+    return f"the broker dropped {count} messages for its subscribers" if count > 0 else ""
 
 
 def _allows(route: dict[str, Any]) -> str:
