@@ -97,7 +97,8 @@ def test_killed_it_comes_back_and_costs_nobody_a_poll(
 
 def test_standing_still_it_holds_nobody_up(spec: OutletSpec, changeable: RunningGateway) -> None:
     gateway = changeable
-    pid = gateway.workers()[worker_of(gateway, spec)]["pid"]
+    name = worker_of(gateway, spec)
+    pid = gateway.workers()[name]["pid"]
     os.kill(pid, signal.SIGSTOP)
     try:
         assert polls(gateway, 5)
