@@ -26,7 +26,7 @@ from cpppod.protocols.bus.journal import (
     scan,
 )
 from cpppod.protocols.model.errors import DecodeError
-from cpppod.workers.historian.stores.store import Cursor
+from cpppod.workers.journal.batch import Cursor
 from cpppod.workers.state import clear_place, make_folder, sync_folder, write_whole
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from cpppod.protocols.model.errors import DecodeError
-from cpppod.workers.historian.stores.store import Batch, Cursor
+from cpppod.workers.journal.batch import Batch, Cursor
 from cpppod.workers.journal.files import (
     START,
     behind_bytes,

@@ -32,7 +32,7 @@ from cpppod.protocols.bus.journal import (
 )
 from cpppod.protocols.bus.topics import split
 from cpppod.protocols.model.errors import DecodeError
-from cpppod.workers.historian.stores.store import ALL, Batch, Cursor, Gap, Quarantined, Reading
+from cpppod.workers.journal.batch import ALL, Batch, Cursor, Gap, Quarantined, Reading
 from cpppod.workers.journal.files import (
     START,
     TOMBSTONE,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cpppod.protocols.model.plant import Worker
-from cpppod.workers.historian.stores.store import Batch, Cursor
+from cpppod.workers.journal.batch import Batch, Cursor
 from cpppod.workers.journal.files import START
 from cpppod.workers.journal.following import Journals, Passed
 from cpppod.workers.state import StateDirectory

@@ -24,7 +24,7 @@ from cpppod.protocols.sparkplug.edge import (
     WriteCommand,
 )
 from cpppod.workers.bus.subscription import FeedSubscription
-from cpppod.workers.historian.stores.store import Batch
+from cpppod.workers.journal.batch import Batch
 from cpppod.workers.journal.source import JournalSource
 from cpppod.workers.mqtt.commands import Commands
 from cpppod.workers.mqtt.connection import Outgoing

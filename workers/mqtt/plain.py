@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cpppod.protocols.model.values import explain
-from cpppod.workers.historian.stores.store import Batch, Gap, Reading
+from cpppod.workers.journal.batch import Batch, Gap, Reading
 from cpppod.workers.mqtt.connection import Outgoing
 
 

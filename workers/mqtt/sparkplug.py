@@ -16,7 +16,7 @@ from cpppod.protocols.model.values import Quality, is_bad
 from cpppod.protocols.sparkplug.edge import Definition, EdgeNode, Message, Sample
 from cpppod.protocols.sparkplug.payload import datatype_of
 from cpppod.protocols.sparkplug.topics import Address
-from cpppod.workers.historian.stores.store import Reading
+from cpppod.workers.journal.batch import Reading
 
 DEAD = frozenset({Quality.TIMEOUT, Quality.NOT_CONNECTED, Quality.DISABLED})
 

@@ -9,11 +9,17 @@ in a command.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from cpppod.workers.journal.batch import ALL as ALL
+from cpppod.workers.journal.batch import Batch as Batch
+from cpppod.workers.journal.batch import Cursor as Cursor
+from cpppod.workers.journal.batch import Gap as Gap
+from cpppod.workers.journal.batch import Quarantined as Quarantined
+from cpppod.workers.journal.batch import Reading as Reading
+
 NO_GATEWAY = ""  # what was stored before gateways had ids, and what was imported
-ALL = ""  # group of a gap that concerns all groups of a device, or with device "" all devices
 
 
 class StoreError(Exception):
@@ -50,97 +56,6 @@ class WriterError(StoreError):
 
 class AdoptionError(StoreError):
     """That gateway's history cannot be joined to this one's; the text says why."""
-
-
-class Reading(NamedTuple):
-    """One block: the members of a group that changed when it was read at `source_us`."""
-
-    publisher: str
-    epoch: int
-    sequence: int
-    device: str
-    group: str
-    source_us: int
-    gateway_us: int
-    mono_us: int
-    members: int
-    tags: list[str]
-    values: list[Any]
-    qualities: int | list[int]
-    gateway: str = ""
-
-    def quality(self, index: int) -> int:
-        """Of the sample at `index`."""
-        return self.qualities if isinstance(self.qualities, int) else self.qualities[index]
-
-
-class Gap(NamedTuple):
-    """Readings that were made or published and are not in the store.
-
-    Attributes:
-        device, group: `ALL` where not known, or several.
-        first, last: their sequences; 0 and 0 where not known.
-        blocks, samples: how many at least; -1 where not known.
-        from_us, to_us: the time that they are of.
-    """
-
-    publisher: str
-    epoch: int
-    device: str
-    group: str
-    first: int
-    last: int
-    blocks: int
-    samples: int
-    reason: str
-    from_us: int
-    to_us: int
-    gateway: str = ""
-
-
-class Cursor(NamedTuple):
-    """How far a publisher's journal is stored: all before `offset` of `segment`.
-
-    Attributes:
-        epoch, sequence: of the last reading stored.
-        gateway_us: when that was.
-        segment_epoch, created_us: of that segment's head: another one of its number is not what
-            this is a position in. 0 where not known, as in stores of schema 1.
-    """
-
-    segment: int
-    offset: int
-    epoch: int
-    sequence: int
-    gateway_us: int
-    segment_epoch: int = 0
-    created_us: int = 0
-
-
-class Quarantined(NamedTuple):
-    """A record that no store takes, kept as it was found."""
-
-    publisher: str
-    epoch: int
-    sequence: int
-    reason: str
-    topic: bytes
-    body: bytes
-    gateway: str = ""
-
-
-@dataclass(slots=True)
-class Batch:
-    """What is committed together."""
-
-    readings: list[Reading] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    quarantined: list[Quarantined] = field(default_factory=list)
-    cursors: dict[str, Cursor] = field(default_factory=dict)
-
-    def samples(self) -> int:
-        """How many samples the readings hold."""
-        return sum(len(reading.tags) for reading in self.readings)
 
 
 class Stored(NamedTuple):
