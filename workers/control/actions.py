@@ -122,8 +122,8 @@ class Actions:
             raise Refusal(level[:40], "no such level", ", ".join(LEVELS))
         wanted = arguments.get("worker")
         roles = self._gateway.roles
-        if wanted is not None and wanted not in roles:
-            raise Refusal(str(wanted)[:40], "no such worker", f"one of {', '.join(sorted(roles))}")
+        if wanted is not None and (not isinstance(wanted, str) or wanted not in roles):
+            raise Refusal(f"{wanted!s:.40}", "no such worker", f"one of {', '.join(sorted(roles))}")
         workers = [wanted] if wanted else sorted(roles)
         answers = await asyncio.gather(
             *(self._gateway.orders.ask(name, "log", {"level": level}) for name in workers),

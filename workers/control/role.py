@@ -29,7 +29,7 @@ from cpppod.protocols.bus.messages import (
 )
 from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.model.addresses import AddressError, socket_address
-from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.audit.recorder import Recorder
@@ -217,6 +217,8 @@ class Control:
         except RequestFailed as error:
             failure = Failure.TIMEOUT if error.sent else Failure.UNDELIVERED
             return WriteReply(0, *cip_status(failure), str(error), unknown=error.sent)
+        except EncodeError as error:
+            return WriteReply(0, *cip_status(Failure.BAD_VALUE), str(error))
         assert isinstance(reply, WriteReply)
         return reply
 

@@ -205,7 +205,9 @@ class _Connection:
         self._counts["requests"] += 1
         identity: Any = None
         try:
-            identity, verb, arguments = self._parse(line)
+            request = _request(line)
+            identity = request.get("id")
+            verb, arguments = self._parse(request)
             if verb.stream is not None:
                 if len(self._streams) >= MAX_STREAMS:
                     raise Refusal("request", f"more than {MAX_STREAMS} streams", "a new connection")
@@ -221,18 +223,15 @@ class _Connection:
         except Refusal as refusal:
             self._counts["errors"] += 1
             answer = {"id": identity, "ok": False, "error": refusal.plain()}
+        except Exception:
+            # the top of a peer's requests: a defect of ours costs neither it nor others more
+            self._counts["defects"] += 1
+            log.exception("request failed line=%.200r", line)
+            defect = Refusal("request", "internal error", "the log of control, which has the reason")
+            answer = {"id": identity, "ok": False, "error": defect.plain()}
         await _send(writer, answer)
 
-    def _parse(self, line: bytes) -> tuple[Any, Verb, dict[str, Any]]:
-        try:
-            request = json.loads(line)
-        except (ValueError, RecursionError):
-            raise Refusal("request", "not a line of JSON", "one JSON object a line") from None
-        if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
-            raise Refusal("request", "not an object with a verb", '{"id": 1, "verb": "status"}')
-        identity = request.get("id")
-        if not isinstance(identity, int | str | None):
-            raise Refusal("request", "the id is neither a number nor a string", "a number")
+    def _parse(self, request: dict[str, Any]) -> tuple[Verb, dict[str, Any]]:
         name, arguments = request["verb"], request.get("arguments", {})
         verb = self._verbs.get(name)
         if verb is None:
@@ -248,7 +247,7 @@ class _Connection:
                 f" {self._caller.right.name.lower()}",
                 f"as a member of cpppod-{verb.right.name.lower()}",
             )
-        return identity, verb, arguments
+        return verb, arguments
 
     def _start_stream(
         self, identity: Any, updates: AsyncIterator[Any], writer: asyncio.StreamWriter
@@ -256,6 +255,23 @@ class _Connection:
         task = asyncio.get_running_loop().create_task(_stream(identity, updates, writer))
         self._streams.add(task)
         task.add_done_callback(self._streams.discard)
+
+
+def _request(line: bytes) -> dict[str, Any]:
+    """The object in a line, with a verb and an id that can be answered under.
+
+    Raises:
+        Refusal: it is none.
+    """
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        raise Refusal("request", "not a line of JSON", "one JSON object a line") from None
+    if not isinstance(request, dict) or not isinstance(request.get("verb"), str):
+        raise Refusal("request", "not an object with a verb", '{"id": 1, "verb": "status"}')
+    if not isinstance(request.get("id"), int | str | None):
+        raise Refusal("request", "the id is neither a number nor a string", "a number")
+    return request
 
 
 async def _stream(identity: Any, updates: AsyncIterator[Any], writer: asyncio.StreamWriter) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cpppod.protocols.bus.messages import Command, CommandReply
+from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.failures import Failure
 
 MAX_OUTSTANDING = 1_000  # orders: 16 connections, a reload asks every worker once
@@ -59,7 +60,11 @@ class WorkerCommands:
         if len(self._outstanding) >= MAX_OUTSTANDING:
             raise OrderFailed("too many orders are waiting for replies", Failure.UNDELIVERED)
         order = Command(next(self._ids), verb, arguments)
-        if not self._send(worker.encode(), order.encode()):
+        try:
+            frame = order.encode()
+        except EncodeError as error:
+            raise OrderFailed(f"{verb}: {error}", Failure.BAD_VALUE) from None
+        if not self._send(worker.encode(), frame):
             raise OrderFailed(f"worker {worker} is not connected", Failure.UNDELIVERED)
         future: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
         self._outstanding[order.id] = (worker, future)

@@ -79,10 +79,19 @@ def value_of(given: Any, cip_type: str) -> Any:
     if cip_type in REAL_TYPES:
         return _real(given)
     if cip_type in STRING_TYPES:
-        if isinstance(given, str):
+        if isinstance(given, str) and _is_text(given):
             return given
         raise NotWritable(f"{_shown(given)} is no text")
     raise NotWritable(f"a value of type {cip_type} cannot be written from here")
+
+
+def _is_text(given: str) -> bool:
+    """Whether it can leave as bytes: JSON can say half of a surrogate pair."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _boolean(given: Any) -> bool:
