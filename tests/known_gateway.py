@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.model.plant import Device, Group, Listener, LocalTag, Route, Tag, Worker
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.audit.recorder import Recorder
+from cpppod.workers.control.access import NameService
 from cpppod.workers.control.actions import Actions
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.queries import Queries
-from cpppod.workers.control.socket import ControlSocket
+from cpppod.workers.control.socket import ControlSocket, LookUp
 from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.control.worker_commands import WorkerCommands
@@ -222,19 +223,26 @@ def known_gateway() -> KnownGateway:
 
 
 @contextlib.contextmanager
-def served(known: KnownGateway, path: Path) -> Iterator[KnownGateway]:
-    """`known` at the control socket `path`, on a loop in a thread of its own."""
+def served(
+    known: KnownGateway, path: Path, look_up: LookUp | None = None
+) -> Iterator[KnownGateway]:
+    """`known` at the control socket `path`, on a loop in a thread of its own.
+
+    Args:
+        look_up: who may do what; by default as the machine's groups have it.
+    """
     started, loop = threading.Event(), asyncio.new_event_loop()
     stop = asyncio.Event()
     known.loop = loop
 
     async def run() -> None:
-        io = IoThread()
-        audit = known.audit = Recorder(io, str(path.parent / "state"), "control")
+        io, state = IoThread(), str(path.parent / "state")
+        known.gateway.settings = replace(known.gateway.settings, state_dir=state)
+        audit = known.audit = Recorder(io, state, "control")
         writes = Writes(known.gateway, audit)
         actions = Actions(known.gateway, writes, loop.create_task)
         verbs = Queries(known.gateway).verbs() | actions.verbs()
-        server = ControlSocket(str(path), verbs, {})
+        server = ControlSocket(str(path), verbs, look_up or NameService(io.call, dict).look_up)
         await server.start()
         started.set()
         await stop.wait()

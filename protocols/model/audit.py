@@ -11,7 +11,10 @@ What an examiner without the key changes, a `Verifier` finds and names:
 
     seal does not fit   changed       number twice                  repeated
     numbers missing     removed       lower number behind higher    reordered
-    ends before head    cut           half a line, declared         torn (no forgery)
+    ends before head    cut           half a last line              torn (no forgery)
+
+A line that is half there is torn also where the head counts it, as a disk that lost power may leave
+it: what is left of it says whose it was. More than that one record missing is cut.
 """
 
 import hmac
@@ -160,7 +163,7 @@ class Verifier:
 
     def _record(self, where: str, found: Record) -> None:
         self.records += 1
-        self._torn(found)
+        torn = self._torn(found)
         if missed := found.body.get("missed"):
             text = f"{missed} attempts before record {found.number} could not be written down"
             self._note("not written", where, text)
@@ -171,7 +174,7 @@ class Verifier:
             oldest = self.head.oldest if self.head else 1 if self.anchor else found.number
             self._missing(oldest, found.number - 1, where)
         elif found.number > last.number:
-            self._missing(last.number + 1, found.number - 1, where)
+            self._missing(last.number + 1 + torn, found.number - 1, where)
             follows = found.number == last.number + 1 and last.mac
             if follows and found.body.get("prev") != last.mac:
                 text = f"record {found.number} does not follow what stands before it"
@@ -196,14 +199,21 @@ class Verifier:
         if low <= high:
             self._gaps.append((low, high, where))
 
-    def _torn(self, found: Record) -> None:
-        """Half lines before a record are torn where the record says so, else something was cut."""
+    def _torn(self, found: Record) -> int:
+        """Half lines before a record are torn where the record says so, else something was cut.
+
+        Returns:
+            1 where a record was torn that had its number, else 0.
+        """
         size = sum(length for _, length in self._halves)
-        if size and found.body.get("torn") == size:
+        torn = bool(size) and found.body.get("torn") == size
+        if torn:
             for where, length in self._halves:
-                self._note("torn", where, f"{length} bytes: the writer was killed while writing")
+                self._note("torn", where, f"half a line of {length} bytes")
             self._halves.clear()
         self._spoiled()
+        last = self.newest.number if self.newest else 0
+        return int(torn and found.number == last + 2)
 
     def _spoiled(self) -> None:
         for where, length in self._halves:
@@ -215,11 +225,12 @@ class Verifier:
         for low, high, where in self._gaps:
             self._note("removed", where, f"{_range(low, high)} missing before this")
         last = self.newest.number if self.newest else 0
+        torn = int(len(self._halves) == 1)
         for newest, mac, told_by in self._told():
-            if newest > last:
+            if newest > last + torn:
                 text = f"{_range(last + 1, newest)} missing at the end, by {told_by}"
                 self._note("cut", "end", text)
-            elif mac and (known := self._macs.get(newest)) and known != mac:
+            elif mac and (known := self._macs.get(newest)) and not known.startswith(mac):
                 self._note("changed", "end", f"record {newest} has another hash than {told_by}")
         at_end = not any(each.kind == "cut" for each in self.findings)
         for where, length in self._halves:

@@ -282,7 +282,53 @@ def test_daemon_that_is_not_there_is_exit_status_three(tmp_path: Path, capsys: C
     assert "none; try --socket PATH" in text
 
 
-@pytest.mark.parametrize("arguments", [[], ["brew"], ["device"], ["write", "x"], ["log", "loud"]])
+def test_audit_shows_attempts_and_verify_says_that_they_are_as_they_were_written(
+    gateway: KnownGateway, capsys: Capture, tmp_path: Path
+) -> None:
+    assert run_text(capsys, "audit", "verify") == ("control: 0 records: as it was written\n")
+    cpppoctl.main(["write", "boiler.recipe[1]=7,8"])
+    cpppoctl.main(["write", "boiler.pressure=1"])
+    capsys.readouterr()
+    done, refused = run_json(capsys, "audit")["records"]
+    assert (done["tag"], done["new"], done["outcome"]) == ("boiler.recipe", [7, 8], "done")
+    assert (refused["tag"], refused["why"]) == ("boiler.pressure", "not writable")
+    assert run_json(capsys, "audit", "--outcome", "failed")["records"] == [refused]
+    text = run_text(capsys, "audit", "--tag", "*.recipe")
+    assert "boiler.recipe[1]" in text
+    assert "[7, 8]" in text
+    assert run_text(capsys, "audit", "verify").startswith("control: 2 records, newest 2 ")
+    newest = run_json(capsys, "audit", "verify")["writers"][0]
+    later = f"control:3:{newest['hash']}"
+    assert "cut" in run_text(capsys, "audit", "verify", "--newest", later, status=1)
+
+
+def test_audit_is_read_from_its_files_without_the_daemon(
+    gateway: KnownGateway, capsys: Capture, tmp_path: Path
+) -> None:
+    cpppoctl.main(["write", "boiler.setpoint=7"])
+    capsys.readouterr()
+    (path,) = (tmp_path / "state" / "audit" / "control").glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"new":[7.0]', b'"new":[3.0]'))
+    state = str(tmp_path / "state")
+    text = run_text(capsys, "audit", "verify", "--state", state, status=1)
+    assert "changed  control/0000000000000001.jsonl:1  record 1 is not as it was written" in text
+    assert "NOT AS IT WAS WRITTEN" in run_text(capsys, "audit", "--state", state)
+    text = run_text(capsys, "audit", "--state", str(tmp_path / "none"), status=1)
+    assert "cannot be read: No such file or directory; try as the gateway's user" in text
+    assert "limit: expected 1 to 1000" in run_text(capsys, "audit", "--limit", "0", status=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["brew"],
+        ["device"],
+        ["write", "x"],
+        ["log", "loud"],
+        ["audit", "verify", "--newest", "x:1"],
+    ],
+)
 def test_wrong_usage_is_exit_status_two(arguments: list[str], capsys: Capture) -> None:
     with pytest.raises(SystemExit) as caught:
         cpppoctl.main(arguments)

@@ -11,22 +11,20 @@ One process appends to one folder, so that killing any harms nobody else's. Ever
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cpppod.protocols.model.audit import (
     START,
-    Finding,
     Head,
     Record,
-    Verifier,
     is_whole,
     key_id,
     seal,
     unseal,
 )
+from cpppod.workers.state import clear_place, make_folder, put_aside, write_whole
 
 FOLDER, KEY, HEAD, SUFFIX = "audit", "key", "head", ".jsonl"
 KEY_BYTES = 32
@@ -47,12 +45,15 @@ def key_of(state_dir: str | os.PathLike[str], *, make: bool = False) -> bytes:
         OSError: it cannot be read, or made.
     """
     path = Path(state_dir) / FOLDER / KEY
-    try:
+    if not make:
         return path.read_bytes()
-    except FileNotFoundError:
-        if not make:
-            raise
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent, root=Path(state_dir))
+    clear_place(path)
+    if path.exists():
+        key = path.read_bytes()
+        if len(key) == KEY_BYTES:
+            return key
+        put_aside(path, f"{len(key)} bytes of a key")
     temporary = path.with_name(f".{KEY}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -71,7 +72,8 @@ def key_of(state_dir: str | os.PathLike[str], *, make: bool = False) -> bytes:
 
 def files_of(folder: Path) -> list[Path]:
     """A chain's files, oldest first."""
-    return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
+    found = (path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
+    return sorted(path for path in found if path.is_file())
 
 
 def head_of(folder: Path, key: bytes) -> Head | None:
@@ -117,11 +119,12 @@ class AuditFile:
             return
         self._key = key_of(self._state_dir, make=True)
         self._key_id = key_id(self._key)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder, root=self._state_dir)
         self._take_lock()
         self._files = files_of(self._folder)
         self._find_end()
         path = self._files[-1] if self._files else self._path_of(1)
+        clear_place(path)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._files = self._files or [path]
         self._size = os.fstat(self._descriptor).st_size
@@ -239,14 +242,7 @@ class AuditFile:
 
     def _save_head(self) -> None:
         head = Head(int(self._files[0].stem), *self.newest)
-        temporary = self._folder / f".{HEAD}.new"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(descriptor, head.line(self._key, self._writer) + b"\n")
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, self._folder / HEAD)
+        write_whole(self._folder / HEAD, head.line(self._key, self._writer) + b"\n")
 
     def close(self) -> None:
         """Let go of the files; `sync` first."""
@@ -254,44 +250,6 @@ class AuditFile:
             if descriptor >= 0:
                 os.close(descriptor)
         self._descriptor = self._lock = -1
-
-
-def writers_of(state_dir: str | os.PathLike[str]) -> list[str]:
-    """Whose chains there are."""
-    folder = Path(state_dir) / FOLDER
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir())
-
-
-def lines_of(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """(where, line) of a whole chain, in the order of its files."""
-    for path in files_of(folder):
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                yield f"{folder.name}/{path.name}:{number}", line.rstrip(b"\n")
-
-
-def verified(
-    state_dir: str | os.PathLike[str],
-    writer: str,
-    key: bytes,
-    anchor: tuple[int, str] | None = None,
-) -> tuple[Verifier, list[Finding]]:
-    """One chain looked through.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    folder = Path(state_dir) / FOLDER / writer
-    verifier = Verifier(key, writer, head_of(folder, key), anchor)
-    for where, line in lines_of(folder):
-        verifier.line(where, line)
-    findings = verifier.finish()
-    if verifier.head is None and verifier.records:
-        kind = "changed" if (folder / HEAD).exists() else "removed"
-        findings.append(Finding(kind, f"{writer}/{HEAD}", "no head that can be trusted"))
-    return verifier, findings
 
 
 def fingerprint(mac: str) -> int:

@@ -15,9 +15,10 @@ from typing import Any
 
 from cpppod.protocols.model.audit import START
 from cpppod.protocols.model.failures import Failure
-from cpppod.protocols.model.writing import Attempt, WriteRefused
+from cpppod.protocols.model.writing import Attempt, Outcome, WriteRefused
 from cpppod.workers.audit.files import AuditFile, AuditLimits, fingerprint
 from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
+from cpppod.workers.process.limited_log import strangers
 
 SYNC_S = 1.0  # what a power failure may cost
 WAIT_S = 0.05  # for a record to be appended, before its writer is answered
@@ -72,8 +73,10 @@ class Recorder:
 
     def record(self, attempt: Attempt, then: Then | None = None) -> None:
         """Keep a record of `attempt`; `then` is called once, after `WAIT_S` at the latest."""
-        if attempt.way != "cip":  # whose writes strangers make, at any rate
-            log.info("audit: %s", line_of(attempt))
+        if attempt.outcome == Outcome.FAILED:  # as who may not write can have it
+            strangers.info(log, "audit: write %s", line_of(attempt), kind=attempt.way)
+        elif attempt.way != "cip":  # whose clients write as fast as they like
+            log.info("audit: write %s", line_of(attempt))
         if then is not None:
             then = once(then)
             self._loop.call_later(WAIT_S, then)
@@ -169,7 +172,7 @@ def once(action: Then) -> Then:
 def line_of(attempt: Attempt) -> str:
     """The attempt as a line of the log has it."""
     return (
-        f"write source={attempt.way}:{attempt.user:.80} {attempt.address:.60}"
+        f"source={attempt.way}:{attempt.user:.80} {attempt.address:.60}"
         f" tag={attempt.tag:.90} first={attempt.first} values={attempt.new!r:.200}"
         f" was={attempt.old!r:.120} outcome={attempt.outcome}"
         f" status=0x{attempt.status:02x} error={attempt.why!r:.200}"

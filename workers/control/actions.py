@@ -3,7 +3,7 @@
     right      verbs
     VIEWER     history  gateway
     OPERATOR   write  pause  resume  restart
-    ENGINEER   reload  log  stop  adopt
+    ENGINEER   reload  log  stop  adopt  audit
 
 A write is `.writes`'s to carry out.
 """
@@ -11,10 +11,12 @@ A write is `.writes`'s to carry out.
 import asyncio
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from cpppod.workers.audit.reading import Question, QuestionError, select, verify
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.queries import text
 from cpppod.workers.control.reload import Plan, Reload, ReloadRefused
@@ -22,6 +24,7 @@ from cpppod.workers.control.socket import Caller, Refusal, Verb
 from cpppod.workers.control.supervisor import SupervisorError
 from cpppod.workers.control.worker_commands import OrderFailed
 from cpppod.workers.control.writes import Writes
+from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
 from cpppod.workers.rights import Right
 
 HISTORY_S = 20.0  # a query over months of one tag reads many files
@@ -44,6 +47,7 @@ class Actions:
         self._writes = writes
         self._spawn = spawn
         self._reloading = asyncio.Lock()
+        self._reading: IoThread | None = None
 
     def verbs(self) -> dict[str, Verb]:
         """The table of them, with the right that each needs."""
@@ -58,6 +62,7 @@ class Actions:
             "reload": Verb(Right.ENGINEER, answer=self._reload),
             "log": Verb(Right.ENGINEER, answer=self._log),
             "stop": Verb(Right.ENGINEER, answer=self._stop),
+            "audit": Verb(Right.ENGINEER, answer=self._audit),
         }
 
     async def _write(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +70,33 @@ class Actions:
 
     def _may_not_write(self, caller: Caller, arguments: dict[str, Any]) -> None:
         self._writes.refuse(caller.writer, arguments.get("writes"))
+
+    async def _audit(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        if arguments.get("verify"):
+            return await self._verify(arguments)
+        try:
+            question = Question.of(arguments)
+        except QuestionError as error:
+            raise Refusal("audit", str(error), '{"tag": "boiler.*", "limit": 100}') from None
+        return {"records": await self._read_audit(select, question)}
+
+    async def _verify(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        reports = await self._read_audit(verify, _anchors(arguments.get("newest")))
+        return {
+            "ok": all(report.ok for report in reports),
+            "writers": [report.plain() for report in reports],
+        }
+
+    async def _read_audit(self, read: Callable[..., Any], *given: Any) -> Any:
+        """What `read` finds, on a thread of its own: records go on being written meanwhile."""
+        if self._reading is None:
+            self._reading = IoThread()
+        try:
+            return await self._reading.call(read, self._gateway.settings.state_dir, *given)
+        except OSError as error:
+            raise Refusal("audit", f"cannot be read: {error}", "cpppoctl status") from None
+        except IoThreadBusy:
+            raise Refusal("audit", "too many questions at once", "again in a moment") from None
 
     # Devices and workers
 
@@ -200,3 +232,20 @@ class Actions:
     async def _stop_now(self) -> None:
         await asyncio.sleep(0.05)  # the answer leaves first
         await self._gateway.supervisor.stop_all()
+
+
+def _anchors(given: Any) -> dict[str, tuple[int, str]]:
+    """{writer: [number, hash]} of records as they were told elsewhere."""
+    if given is None:
+        return {}
+    advice = '"newest": {"control": [17, "3c8fbd34ea61"]}'
+    if not isinstance(given, dict):
+        raise Refusal("audit", "newest is no map", advice)
+    found = {}
+    for writer, told in given.items():
+        if not isinstance(told, list) or [type(each) for each in told] != [int, str]:
+            raise Refusal("audit", f"{writer!r:.40}: no number and hash", advice)
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", writer):
+            raise Refusal("audit", f"{writer!r:.40}: no worker's name", advice)
+        found[writer] = (told[0], told[1].lower())
+    return found

@@ -36,7 +36,7 @@ from cpppod.workers.audit.recorder import Recorder
 from cpppod.workers.bus.requests import RequestFailed, Requests
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.bus.zeromq import libzmq_version
-from cpppod.workers.control.access import GROUPS, group_rights
+from cpppod.workers.control.access import GROUPS, NameService
 from cpppod.workers.control.actions import Actions
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.queries import Queries
@@ -92,6 +92,7 @@ class Control:
             process.worker.options.get("audit"),
         )
         self._writes = Writes(self.gateway, self._audit)
+        self._name_service = NameService(process.io.call, self._groups)
         self._metrics: MetricsServer | None = None
         self._metrics_address = ""
         self._metrics_trouble = ""
@@ -123,13 +124,11 @@ class Control:
     async def run(self) -> None:
         """Serve until cancelled."""
         settings, gateway = self.gateway.settings, self.gateway
-        groups = {**GROUPS, **settings.options.get("groups", {})}
-        rights = await self._process.io.call(group_rights, groups)
         verbs = (
             Queries(gateway).verbs() | Actions(gateway, self._writes, self._process.spawn).verbs()
         )
         path = Path(settings.runtime_dir) / SOCKET_NAME
-        control_socket = ControlSocket(str(path), verbs, rights)
+        control_socket = ControlSocket(str(path), verbs, self._name_service.look_up)
         gateway.socket_counts = control_socket.counts
         await control_socket.start()
         try:
@@ -144,6 +143,10 @@ class Control:
                 self._metrics.stop()
             await control_socket.stop()
             await self._audit.close()
+
+    def _groups(self) -> dict[str, str]:
+        """Role -> Unix group."""
+        return {**GROUPS, **self.gateway.settings.options.get("groups", {})}
 
     def beat(self) -> Report:
         """What control has to say of itself; its own series are made with the page."""

@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.model.writing import Writer
-from cpppod.workers.control.access import Peer, peer_of, right_of
+from cpppod.workers.control.access import Known, Peer, peer_of
 from cpppod.workers.plain_json import encode
+from cpppod.workers.process.io_thread import IoThreadBusy
+from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.rights import Right
 
 MAX_LINE = 65_536  # bytes of a request: a write of 1,000 tags is half of that
@@ -35,6 +37,9 @@ MAX_STREAMS = 4  # of one connection: a program that wants more patterns names t
 BACKLOG = 64
 
 log = logging.getLogger(__name__)
+
+
+LookUp = Callable[[Peer], Awaitable[Known]]
 
 
 class Refusal(Exception):
@@ -83,15 +88,18 @@ class Verb:
 class ControlSocket:
     """Serves `verbs` at the Unix socket `path`.
 
+    Args:
+        look_up: says who a peer is and what he may do, asked as he is accepted.
+
     Attributes:
         counts: what happened, for the metrics: accepted, refused, requests, errors.
     """
 
-    def __init__(self, path: str, verbs: Mapping[str, Verb], rights: Mapping[int, Right]) -> None:
+    def __init__(self, path: str, verbs: Mapping[str, Verb], look_up: LookUp) -> None:
         self.path = path
         self.counts: Counter[str] = Counter()
         self._verbs = verbs
-        self._rights = rights
+        self._look_up = look_up
         self._open: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -135,19 +143,23 @@ class ControlSocket:
             peer = _credentials(writer)
         except OSError:
             return
-        right = right_of(peer, own_uid=os.getuid(), by_group=self._rights)
-        refusal = self._refusal(peer, right)
+        try:
+            known = await self._look_up(peer)
+        except IoThreadBusy:
+            known = Known(Right.NONE)
+        refusal = self._refusal(peer, known.right)
         if refusal is not None:
             self.counts["refused"] += 1
-            log.warning(
-                "control peer refused uid=%d pid=%d why=%r", peer.uid, peer.pid, refusal.why
+            strangers.warning(
+                log, "control peer refused uid=%d pid=%d why=%r", peer.uid, peer.pid, refusal.why
             )
             await _send(writer, {"id": None, "ok": False, "error": refusal.plain()})
             return
         self.counts["accepted"] += 1
         self._open[peer.uid] += 1
         try:
-            await _Connection(self._verbs, Caller(peer, right), self.counts).run(reader, writer)
+            caller = Caller(peer, known.right, known.user)
+            await _Connection(self._verbs, caller, self.counts).run(reader, writer)
         finally:
             self._open[peer.uid] -= 1
 
@@ -223,11 +235,13 @@ class _Connection:
         except Refusal as refusal:
             self._counts["errors"] += 1
             answer = {"id": identity, "ok": False, "error": refusal.plain()}
-        except Exception:
+        except Exception as error:
             # the top of a peer's requests: a defect of ours costs neither it nor others more
             self._counts["defects"] += 1
-            log.exception("request failed line=%.200r", line)
-            defect = Refusal("request", "internal error", "the log of control, which has the reason")
+            strangers.error(log, "request failed line=%.200r", line, exc_info=error)
+            defect = Refusal(
+                "request", "internal error", "the log of control, which has the reason"
+            )
             answer = {"id": identity, "ok": False, "error": defect.plain()}
         await _send(writer, answer)
 

@@ -11,8 +11,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from cpppod.protocols.bus.codec import MAX_DEPTH, check_depth
 from cpppod.protocols.bus.messages import Command, CommandReply
-from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.errors import ProtocolError
 from cpppod.protocols.model.failures import Failure
 
 MAX_OUTSTANDING = 1_000  # orders: 16 connections, a reload asks every worker once
@@ -61,8 +62,9 @@ class WorkerCommands:
             raise OrderFailed("too many orders are waiting for replies", Failure.UNDELIVERED)
         order = Command(next(self._ids), verb, arguments)
         try:
+            check_depth(arguments, MAX_DEPTH - 1)
             frame = order.encode()
-        except EncodeError as error:
+        except ProtocolError as error:
             raise OrderFailed(f"{verb}: {error}", Failure.BAD_VALUE) from None
         if not self._send(worker.encode(), frame):
             raise OrderFailed(f"worker {worker} is not connected", Failure.UNDELIVERED)

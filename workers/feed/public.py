@@ -22,8 +22,8 @@ from cpppod.workers.feed.access import (
     read_client_keys,
     read_secret_key,
 )
+from cpppod.workers.process.limited_log import strangers
 
-LOG_S = 2.0
 PUBLISH_QUEUE = 1_000  # blocks that a slow subscriber may lag; 1.5 MB of blocks of 100 values
 REQUEST_QUEUE = 32  # pages of 256 KB on their way to one peer: 8 MB
 
@@ -81,22 +81,18 @@ class PublicFeed:
         self._rate = RequestRate()
         self._publications: Socket | None = None
         self._requests: Socket | None = None
-        self._log_at = 0.0
         self._now = 0.0
         self._turned_away = 0
 
     def tick(self, now: float) -> None:
-        """Open what is not open; tell the log who was turned away, at most once every `LOG_S`."""
+        """Open what is not open; tell the log who was turned away."""
         self._now = now
         if self._requests is None:
             self._open()
-        if now < self._log_at:
-            return
-        self._log_at = now + LOG_S
         reasons = self.turned_away()
         if sum(reasons.values()) > self._turned_away:
             self._turned_away = sum(reasons.values())
-            log.warning("feed turned peers away totals=%s", reasons)
+            strangers.warning(log, "feed turned peers away totals=%s", reasons)
 
     def send(self, topic: bytes, payload: bytes) -> None:
         """Publish to whoever has subscribed; who lags too far behind loses it."""

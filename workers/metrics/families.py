@@ -93,6 +93,12 @@ FAMILIES: dict[str, Family] = {
     "cpppod_bus_unsent_total": Family("counter", "Messages that the bus would not take"),
     "cpppod_bus_malformed_total": Family("counter", "Messages received that are none of ours"),
     "cpppod_worker_errors_total": Family("counter", "Errors logged with a traceback"),
+    "cpppod_log_left_out_total": Family(
+        "counter", "Lines of the log left out because strangers cause too many, by line"
+    ),
+    "cpppod_audit_newest_record": Family("gauge", "Number of the worker's newest audit record"),
+    "cpppod_audit_newest_hash": Family("gauge", "First 48 bits of that record's seal"),
+    "cpppod_audit_lost_total": Family("counter", "Attempted writes of which no record was kept"),
     "cpppod_feed_gap_messages_total": Family("counter", "Messages of the feed that were missed"),
     # history
     "cpppod_sink_up": Family("gauge", "Whether the store takes samples"),

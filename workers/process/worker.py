@@ -43,6 +43,7 @@ from cpppod.workers.bus.epochs import unused_epoch
 from cpppod.workers.bus.zeromq import Bus, BusError
 from cpppod.workers.process.crashes import HEALTHY_S, YOUNG_S, CrashCounter
 from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
+from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.state import StateDirectory
 
 BEAT_S = 0.5  # docs/control.md promises it; the watchdog tolerates nine late ones
@@ -230,7 +231,7 @@ class Process:
         """The top of the loop: what a callback raised is logged and counted, and work goes on."""
         self.errors += 1
         error = context.get("exception")
-        log.error("callback failed what=%s", context.get("message"), exc_info=error)
+        strangers.error(log, "callback failed what=%s", context.get("message"), exc_info=error)
 
     def _beat(self) -> None:
         if self._beat_timer is not None:
@@ -244,6 +245,7 @@ class Process:
         if report.state == "preparing":
             self._beat_timer.cancel()
             self._beat_timer = self._loop.call_later(PREPARING_BEAT_S, self._beat)
+        strangers.tell()
         self.control.send(
             encode_beat(
                 Beat(
@@ -265,6 +267,7 @@ class Process:
         metrics: list[Any] = [
             ["cpppod_worker_errors_total", {}, self.errors],
             ["cpppod_state_unkept", {}, len(self.state.unkept)],
+            *strangers.metrics(),
         ]
         for socket in self.bus.sockets:
             labels = {"socket": socket.name}

@@ -23,6 +23,7 @@ from typing import Any, cast
 from cpppod.protocols.cip.request import Command
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.target.session import Session
+from cpppod.workers.process.limited_log import strangers
 
 log = logging.getLogger("cpppod.enip")
 
@@ -127,8 +128,8 @@ class EnipConnection(asyncio.Protocol):
             return
         try:
             out = session.receive_data(data, self._now())
-        except Exception:  # a defect of ours costs this connection, and nobody else's
-            log.exception("request failed peer=%s", self.peer[0])
+        except Exception as error:  # a defect of ours costs this connection, and nobody else's
+            strangers.error(log, "request failed peer=%s", self.peer[0], exc_info=error)
             self.endpoint.rejected["internal"] += 1
             self.abort()
             return

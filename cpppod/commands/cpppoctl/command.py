@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from cpppod import __version__
 from cpppod.commands.cpppoctl import actions as cpppoctl_actions
+from cpppod.commands.cpppoctl import audit as cpppoctl_audit
 from cpppod.commands.cpppoctl import history as cpppoctl_history
 from cpppod.commands.cpppoctl import queries as cpppoctl_queries
 from cpppod.commands.cpppoctl import transfer as cpppoctl_transfer
@@ -78,7 +79,13 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    for module in (cpppoctl_queries, cpppoctl_history, cpppoctl_transfer, cpppoctl_actions):
+    for module in (
+        cpppoctl_queries,
+        cpppoctl_history,
+        cpppoctl_transfer,
+        cpppoctl_audit,
+        cpppoctl_actions,
+    ):
         module.add_commands(add)
     return options
 
@@ -97,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if (offline := OFFLINE.get(given.command)) is not None:
             return offline(given)
+        if given.command == "audit" and given.state:
+            return cpppoctl_audit.offline(given)
         with ControlClient.connect(getattr(given, "socket", "")) as gateway:
             run: Run = given.run
             return run(gateway, given)

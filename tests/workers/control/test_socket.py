@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from cpppod.workers.control import socket as control_socket
-from cpppod.workers.control.access import Peer, group_rights, right_of
+from cpppod.workers.control.access import (
+    FRESH_S,
+    GroupRights,
+    Known,
+    NameService,
+    Peer,
+    group_rights,
+    right_of,
+)
 from cpppod.workers.control.socket import Caller, ControlSocket, Refusal, Verb
 from cpppod.workers.rights import Right
 from tests.patience import PATIENCE_S
@@ -35,6 +43,12 @@ VERBS = {
     "refuse": Verb(Right.VIEWER, answer=refuse),
     "count": Verb(Right.VIEWER, stream=count),
 }
+
+
+async def as_engineer(peer: Peer) -> Known:
+    return Known(Right.ENGINEER, "root")
+
+
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -42,7 +56,7 @@ def talk(path: Path, talk_to: Talk) -> None:
     """Run `talk_to` against a control socket at `path`."""
 
     async def run() -> None:
-        server = ControlSocket(str(path), VERBS, {})
+        server = ControlSocket(str(path), VERBS, as_engineer)
         await server.start()
         try:
             reader, writer = await asyncio.open_unix_connection(str(path), limit=1_000_000)
@@ -172,9 +186,9 @@ def test_everyone_may_connect_because_rights_are_decided_at_accept(tmp_path: Pat
 
 
 def test_rights_come_from_uid_and_any_group() -> None:
-    by_group = {50: Right.VIEWER, 60: Right.OPERATOR}
+    known = GroupRights({50: Right.VIEWER, 60: Right.OPERATOR}, {"carol": Right.OPERATOR})
     rights = [
-        right_of(Peer(1, uid, frozenset(groups)), own_uid=900, by_group=by_group)
+        right_of(Peer(1, uid, frozenset(groups)), "bob", own_uid=900, rights=known)
         for uid, groups in [(0, []), (900, [7]), (1000, [7]), (1000, [7, 50]), (1000, [50, 60])]
     ]
     assert rights == [
@@ -186,9 +200,39 @@ def test_rights_come_from_uid_and_any_group() -> None:
     ]
 
 
+def test_member_of_a_group_needs_no_new_login() -> None:
+    known = GroupRights({50: Right.VIEWER}, {"carol": Right.OPERATOR})
+    carol = Peer(1, 1000, frozenset([50]))
+    assert right_of(carol, "carol", own_uid=900, rights=known) is Right.OPERATOR
+
+
 def test_groups_that_the_machine_does_not_have_give_no_right() -> None:
-    assert group_rights({"viewer": "no-such-group-here"}) == {}
-    assert set(group_rights({"operator": "root"}).values()) == {Right.OPERATOR}
+    assert group_rights({"viewer": "no-such-group-here"}) == GroupRights({}, {})
+    assert set(group_rights({"operator": "root"}).by_group.values()) == {Right.OPERATOR}
+
+
+def test_groups_are_looked_up_as_a_peer_is_accepted_and_not_for_each_of_a_flood() -> None:
+    asked: list[dict[str, str]] = []
+    now, groups = [0.0], {"viewer": "a"}
+
+    def call(look_up: Any, peer: Peer, given: dict[str, str]) -> asyncio.Future[Known]:
+        asked.append(given)
+        answer: asyncio.Future[Known] = asyncio.get_running_loop().create_future()
+        answer.set_result(Known(Right.VIEWER if len(asked) > 1 else Right.NONE))
+        return answer
+
+    async def run() -> None:
+        service = NameService(call, lambda: groups, lambda: now[0])
+        for pid in range(5_000):
+            known = await service.look_up(Peer(pid, 1000, frozenset()))
+            assert known.right is Right.NONE
+        now[0] += FRESH_S
+        groups["viewer"] = "b"
+        assert (await service.look_up(Peer(1, 1000, frozenset()))).right is Right.VIEWER
+        await service.look_up(Peer(1, 1001, frozenset()))
+
+    asyncio.run(run())
+    assert asked == [{"viewer": "a"}, {"viewer": "b"}, {"viewer": "b"}]
 
 
 AS_NOBODY = """
@@ -224,7 +268,12 @@ def test_supplementary_groups_decide_for_another_user(
 
     async def run(path: str) -> str:
         verbs = {"write-like": Verb(Right.OPERATOR, answer=echo)}
-        server = ControlSocket(path, verbs, {54321: Right.VIEWER, 54322: Right.OPERATOR})
+        rights = GroupRights({54321: Right.VIEWER, 54322: Right.OPERATOR}, {})
+
+        async def look_up(peer: Peer) -> Known:
+            return Known(right_of(peer, "", own_uid=os.getuid(), rights=rights))
+
+        server = ControlSocket(path, verbs, look_up)
         await server.start()
         try:
             process = await asyncio.create_subprocess_exec(

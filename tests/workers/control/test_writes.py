@@ -10,7 +10,8 @@ import pytest
 
 from cpppod.protocols.bus.messages import WriteOrder, WriteReply
 from cpppod.protocols.model.writing import Writer
-from cpppod.workers.audit.files import files_of, key_of, verified
+from cpppod.workers.audit.files import files_of
+from cpppod.workers.audit.reading import verify
 from cpppod.workers.audit.recorder import Recorder
 from cpppod.workers.control.socket import Refusal
 from cpppod.workers.control.writes import Writes
@@ -42,7 +43,7 @@ def carried_out(state: Path, work: Work) -> list[dict[str, Any]]:
 
 def records(state: Path) -> list[dict[str, Any]]:
     folder = state / "audit" / "control"
-    assert verified(state, "control", key_of(state))[1] == []
+    assert [report.findings for report in verify(state)] == [[]]
     return [
         json.loads(line) for path in files_of(folder) for line in path.read_bytes().splitlines()
     ]

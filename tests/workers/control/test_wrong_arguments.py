@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.known_gateway import KnownGateway, known_gateway, served
 from tests.patience import PATIENCE_S
 
-VERBS = {  # verb -> its arguments, with one of the right kind
+VERBS: dict[str, dict[str, Any]] = {  # verb -> its arguments, with one of the right kind
     "status": {},
     "devices": {},
     "device": {"name": "boiler"},
@@ -29,10 +29,17 @@ VERBS = {  # verb -> its arguments, with one of the right kind
     "resume": {"device": "boiler"},
     "restart": {"worker": "poller-press"},
     "log": {"level": "info", "worker": "feed"},
-    "audit": {"limit": 5, "tag": "boiler*", "since_us": 0, "user": "x", "outcome": "done"},
-    "audit_verify": {"newest": {"control": [1, "00"]}},
+    "audit": {
+        "limit": 5,
+        "tag": "boiler*",
+        "since_us": 0,
+        "user": "x",
+        "outcome": "done",
+        "verify": 0,
+        "newest": {"control": [1, "00"]},
+    },
 }
-NASTY = [
+NASTY: list[Any] = [
     *(None, True, -1, 0, 2**63, 2**64, 10**400, 0.5, -0.0, 1e308),
     *(float("nan"), float("inf"), float("-inf")),
     *("", "*", "a" * 500, "\ud800", "\0", "1e400", "nan", "0x", "[1", "[]", "[[[[1]]]]", "§"),

@@ -14,6 +14,7 @@ import logging
 from typing import Any, cast
 
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
+from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.transport.port import not_connected
 
 KEPT_BOUND_S = 40.0  # longer than the longest back-off between two tries to open
@@ -159,7 +160,8 @@ class TcpListener:
         assert connection.transport is not None
         if self._sources and not self._allowed(connection.transport.get_extra_info("peername")):
             self.turned_away += 1
-            log.warning("text: connection turned away listener=%s:%s", self._host, self._port)
+            where = f"{self._host}:{self._port}"
+            strangers.warning(log, "text: connection turned away listener=%s", where)
             connection.end("turned away")
             return
         self._drop("another connection took its place")
