@@ -28,7 +28,15 @@ _Result = TypeVar("_Result")
 
 
 class PlcOffline(Exception):
-    """The device does not answer, or cannot be reached."""
+    """The device does not answer, or cannot be reached.
+
+    Attributes:
+        connected: there is a connection; it is the reply that did not come.
+    """
+
+    def __init__(self, text: str, *, connected: bool = False) -> None:
+        super().__init__(text)
+        self.connected = connected
 
 
 class LoopThread:
@@ -128,6 +136,18 @@ class Client:
             if error.quality != Quality.TIMEOUT:
                 raise
 
+    def connect(self) -> None:
+        """Connect, if that is not done yet (any request does).
+
+        Raises:
+            PlcOffline: there is no connection.
+        """
+
+        async def nothing() -> None:
+            return None
+
+        self._thread.call(lambda: self.use(nothing, at_once=True))
+
     def close(self) -> None:
         """Disconnect and end the thread."""
         if not self._thread.loop.is_closed():
@@ -162,7 +182,8 @@ class Client:
                 if not error.connected:
                     self._open = False
                     await self._port.close()
-                raise PlcOffline(f"{self.address}: {error.text}") from None
+                text = f"{self.address}: {error.text}"
+                raise PlcOffline(text, connected=self._open) from None
 
     async def give_way(self) -> None:
         """Between two requests of a long `use`: let whoever waits go first.

@@ -5,7 +5,7 @@
     d["a.x..b"]            every dot after the first backs up a level: the same as d["a.b"]
     d[".a.b"]              a leading dot is ignored
     d["list[1].v"]         indexes a list; the index may compute: d["list[a.b - 1].v"]
-    "a" in d               a level counts; deleting one is refused, `pop` takes it
+    "a" in d               a level counts; only an empty one can be deleted, `pop` takes any
     list(d), d.keys()      the leaves: ["a.b", "list[0].v", ...]; len(d) counts the top level
 
 Names in an index are looked up beside the list, never above it.
@@ -44,6 +44,8 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 class dotdict(dict[str, Any]):
     """A dictionary whose string keys are dotted paths into further dotdicts and lists."""
 
+    __slots__ = ()
+
     def __init__(self, *sources: Any, **named: Any) -> None:
         super().__init__()
         self.update(*sources, **named)
@@ -60,7 +62,7 @@ class dotdict(dict[str, Any]):
         if "[" not in key:
             for name in _path(key):
                 if not isinstance(level, dict) or (held := _GET(level, name, _MISSING)) is _MISSING:
-                    raise KeyError(key)
+                    raise _missing(level, name, key)
                 level = held
             return level
         for name in _path(key):
@@ -73,12 +75,12 @@ class dotdict(dict[str, Any]):
         for name in levels:
             if isinstance(target, dict) and "[" not in name and not dict.__contains__(target, name):
                 _allow(name)
-                dict.__setitem__(target, name, dotdict())
+                dict.__setitem__(target, name, self._layer())
             target = _step(target, name, key)
         if not isinstance(target, dict):
             raise KeyError(f"cannot set {last!r} of {key!r}: there is a value in its way")
         if isinstance(value, dict) and not isinstance(value, dotdict):
-            value = dotdict(value)
+            value = self._layer(value)
         name, indexes = _indexes(last)
         if not indexes:
             _allow(name)
@@ -90,16 +92,20 @@ class dotdict(dict[str, Any]):
             items = items[number]
         items[numbers[-1]] = value
 
+    def _layer(self, *sources: Any) -> "dotdict":
+        """A new level below this one; a subclass may make it of its own kind."""
+        return dotdict(*sources)
+
     def __delitem__(self, key: str) -> None:
-        if isinstance(self[key], dict):
-            raise KeyError(f"cannot delete {key!r}: it is a level")
+        if isinstance(self[key], dict) and self[key]:
+            raise KeyError(f"cannot delete {key!r}: it is a level (partial key)")
         self.pop(key)
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError as error:
-            raise AttributeError(name) from error
+            raise AttributeError(str(error), name=name, obj=self) from error
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -108,7 +114,7 @@ class dotdict(dict[str, Any]):
         try:
             del self[name]
         except KeyError as error:
-            raise AttributeError(name) from error
+            raise AttributeError(str(error), name=name, obj=self) from error
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -257,11 +263,25 @@ def _indexes(name: str) -> tuple[str, list[str]]:
     return head, indexes
 
 
-def _member(level: Any, name: str, key: str) -> Any:
+def leading(key: str) -> tuple[str, str | None]:
+    """(the first name that `key` leads through, the path from there on; None at its end).
+
+    Raises:
+        KeyError: it leads nowhere.
+    """
+    first, *others = _path(key)
+    return first, ".".join(others) or None
+
+
+def _missing(level: Any, name: str, key: str) -> KeyError:
     if not isinstance(level, dict):
-        raise KeyError(f"cannot get {name!r} of {key!r}: there is a value in its way")
-    if not dict.__contains__(level, name):
-        raise KeyError(name)
+        return KeyError(f"cannot get {name!r} of {key!r}: a value is in its way, not subscriptable")
+    return KeyError(name if name == key else f"no {name!r} on the way to {key!r}")
+
+
+def _member(level: Any, name: str, key: str) -> Any:
+    if not isinstance(level, dict) or not dict.__contains__(level, name):
+        raise _missing(level, name, key)
     return dict.__getitem__(level, name)
 
 

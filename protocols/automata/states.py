@@ -16,11 +16,11 @@ import array
 import struct
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Container, Iterable, Iterator
-from typing import Any, Union
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from typing import Any, Self, Union
 
 from cpppod.protocols.automata.errors import NonTerminal
-from cpppod.protocols.automata.sources import Peeking
+from cpppod.protocols.automata.sources import Peeking, peekable
 
 INPUT = ".input"  # where a state keeps symbols, below its context
 TEXT_TYPECODE = "w" if sys.version_info >= (3, 13) else "u"
@@ -47,7 +47,8 @@ class state:
         alphabet: symbols it may be entered on: a type, a container or a predicate; None for all.
         context: a name added to the path of the data.
         extension: added to path and context, `.input` for a state that stores.
-        encoder: turns a symbol in `S[symbol] = T` into the symbol of the input, or several.
+        encoder: turns a symbol in `S[symbol] = T` into the symbol of the input, or several; a
+            source may as well give the symbols as they are before.
         typecode: of the `array.array` that symbols are stored in.
         greedy: False leaves the machine at once when terminal, whatever could follow.
         limit: symbols that may follow before the machine must be left: a number, a path in the
@@ -199,6 +200,34 @@ class state:
             or (self._has_any and self._any is not None)
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held: a plain state may be run in several places."""
+
+    def run(
+        self,
+        source: Iterable[Any] | None = None,
+        machine: Any = None,
+        path: str | None = None,
+        data: Any = None,
+        ending: int | None = None,
+    ) -> Generator[tuple[Any, "state | None"], None, None]:
+        """What the state does alone: (machine, the state that the next symbol leads to), if any.
+
+        Args:
+            source: symbols; a state that takes one does, before it looks for the next.
+            machine, path, data, ending: as for `dfa.run`; no machine by default.
+        """
+        symbols = peekable(source)
+        self.process(symbols, machine, path or "", data)
+        limited = ending is not None and symbols.sent >= ending
+        symbol = None if limited else symbols.peek()
+        target = self.target(symbols, machine, path or "", data, symbol)
+        if isinstance(target, state):
+            yield machine, target
+
     def validate(self, symbol: Any) -> bool:
         """Whether the state may be entered on `symbol`."""
         allowed = self.alphabet
@@ -217,6 +246,8 @@ class state:
         refused = False
         if symbol is not None:
             found, held = self._find(symbol)
+            if not found and self.encoder is not None and isinstance(symbol, str):
+                found, held = self._spelled(symbol)  # a source of characters
             if not found:
                 found, held = self._has_any, self._any
             if found:

@@ -1,0 +1,5 @@
+"""cpppo.remote on cpppod."""
+
+from pkgutil import extend_path
+
+__path__ = extend_path(__path__, __name__)
