@@ -1,5 +1,6 @@
 """cpppo's Modbus pollers, connections and points on ours."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -88,15 +89,12 @@ def test_a_refused_write_is_pymodbus_exception(server: Any, patient: None) -> No
     poller.join(PATIENCE_S)
 
 
-def test_a_late_reply_is_pymodbus_exception(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    poller = plc_modbus.poller_modbus("late", **address_of(server))
-    poller.client.timeout = PATIENCE_S
-    poller.write(1, 1)
-    poller.client.timeout = None
-    monkeypatch.setattr(pymodbus_fixes.Defaults, "Timeout", 1e-6)
-    with pytest.raises(pymodbus.exceptions.ModbusException, match="failed: Timeout"):
-        poller.write(1, 1)
-    poller.join(PATIENCE_S)
+def test_a_reply_that_does_not_come_is_pymodbus_exception() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        poller = plc_modbus.poller_modbus("late", host="127.0.0.1", port=silent.getsockname()[1])
+        with pytest.raises(pymodbus.exceptions.ModbusException, match="failed: Timeout"):
+            poller.write(1, 1)
+        poller.join(PATIENCE_S)
 
 
 def test_a_connection_reads_and_writes(server: Any, patient: None) -> None:
