@@ -28,6 +28,14 @@ def run(*arguments: str | pathlib.Path, path: str = "") -> "subprocess.Completed
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
+@pytest.fixture(autouse=True)
+def _undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `main` changes for its program is undone: arguments, path and environment."""
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
 @pytest.fixture
 def program(tmp_path: pathlib.Path) -> pathlib.Path:
     """A program that needs cpppo."""
