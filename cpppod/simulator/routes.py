@@ -6,13 +6,12 @@ What cannot be reached is the Connection Manager's status: 0x0204 no answer in t
 there.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
+from cpppod.protocols.bus.groups import Gathering, ReplyGroup, RouteGroup
 from cpppod.protocols.cip.failures import unrouted
-from cpppod.protocols.cip.request import ForwardNeeded
 from cpppod.protocols.cip.route_table import RouteTable
 from cpppod.protocols.cip.status import CipError, ConnectionStatus
 from cpppod.protocols.cip.unconnected_send import timeout_s
@@ -20,16 +19,8 @@ from cpppod.protocols.model.addresses import socket_address
 from cpppod.workers.transport.enip_forwarder import Forwarder, onward
 
 DEFAULT_PORT = 44_818
-MAX_PASSAGES = 1_024  # requests whose way is remembered: all tags of eight busy clients
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardedRequest:
-    """What becomes of one request: who sends it on, as what, and how long it may take."""
-
-    forwarder: Forwarder
-    data: bytes
-    timeout_s: float
+CREDIT = 128  # requests of one path that may be out: two of them fill a `Forwarder`
+Replied = Callable[[list[ReplyGroup]], None]
 
 
 class Routes:
@@ -40,44 +31,45 @@ class Routes:
         self._table: RouteTable[Forwarder] = RouteTable(
             {pattern: self._forwarders[address] for pattern, address in routes.items()}
         )
-        self._passages: dict[ForwardNeeded, ForwardedRequest] = {}
+        self._loop = asyncio.get_running_loop()
+        self._back = Gathering()
+        self._coming = False
+        self.replied: Replied = lambda groups: None
 
-    def perform(self, command: ForwardNeeded, done: Callable[[Any], None]) -> None:
-        """Send a request on; `done` gets the reply."""
-        passage = self._passages.get(command)
-        if passage is None:
+    def send(self, groups: list[RouteGroup]) -> list[RouteGroup]:
+        """Send groups of requests on; `replied` gets their replies, those of one turn together."""
+        for group in groups:
+            requests = group.split()
             try:
-                passage = self._find(command)
+                forwarder, remaining = self._table.find(group.route_path)
             except CipError as error:
                 extended = (*error.extended, ConnectionStatus.INVALID_SEGMENT_IN_PATH)[0]
-                done(failure(command, extended))
-                return
-        answer = partial(_answer, command, done)
-        passage.forwarder.forward(passage.data, passage.timeout_s, answer)
+                for place, request in enumerate(requests):
+                    self._answered(group, place, request, extended)
+                continue
+            allowed = timeout_s(group.priority_tick, group.timeout_ticks)
+            for place, request in enumerate(requests):
+                done = partial(self._answered, group, place, request)
+                forwarder.forward(onward(request, remaining, allowed), allowed, done)
+        return []
 
-    def _find(self, command: ForwardNeeded) -> ForwardedRequest:
-        """The way of a request that is new, remembered."""
-        forwarder, remaining = self._table.find(command.route_path)
-        allowed = timeout_s(command.priority_tick, command.timeout_ticks)
-        passage = ForwardedRequest(forwarder, onward(command.request, remaining, allowed), allowed)
-        if len(self._passages) >= MAX_PASSAGES:
-            self._passages.pop(next(iter(self._passages)))
-        self._passages[command] = passage
-        return passage
+    def _answered(self, group: RouteGroup, place: int, request: bytes, result: bytes | int) -> None:
+        if isinstance(result, int):
+            connected = bool(group.carriage)
+            result = unrouted(request, group.route_path, result, connected=connected)
+        self._back.add(group.id, place, (result,), CREDIT)
+        if not self._coming:
+            self._coming = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._coming = False
+        self.replied(self._back.take())
 
     def close(self) -> None:
         """Give all connections up."""
         for forwarder in self._forwarders.values():
             forwarder.close()
-
-
-def _answer(command: ForwardNeeded, done: Callable[[Any], None], result: bytes | int) -> None:
-    done(result if isinstance(result, bytes) else failure(command, result))
-
-
-def failure(command: ForwardNeeded, extended: int) -> bytes:
-    """The Connection Manager's refusal in the form that the request came in."""
-    return unrouted(command.request, command.route_path, extended, connected=command.connected)
 
 
 def _forwarder(address: str) -> Forwarder:

@@ -29,7 +29,7 @@ from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
 from cpppod.protocols.cip.objects.attributes import CipClass, CipInstance, constant
 from cpppod.protocols.cip.objects.identity import configured
 from cpppod.protocols.cip.personality import personality
-from cpppod.protocols.cip.request import CallNeeded, Command, ForwardNeeded, Origin
+from cpppod.protocols.cip.request import CallNeeded, Command, Origin
 from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.cip.symbols import declare
@@ -327,6 +327,9 @@ class Simulator:
             from cpppod.simulator.routes import Routes
 
             self._routes = Routes(self.settings.routes)
+        if self._routes is not None:
+            endpoint.send_groups = self._routes.send
+            self._routes.replied = endpoint.replied
         if self.observe is not None:
             self._target.remember = False
             self._target.observe = self._observed
@@ -490,8 +493,6 @@ class Simulator:
     def _perform(self, command: Command, done: Done) -> None:
         if isinstance(command, CallNeeded):
             self._call(command, done)
-        elif isinstance(command, ForwardNeeded) and self._routes is not None:
-            self._routes.perform(command, done)
 
     def _call(self, command: CallNeeded, done: Done) -> None:
         loop = asyncio.get_running_loop()

@@ -4,13 +4,14 @@
     every worker              control   Beat, CommandReply
     control                   worker    Command
     an outlet                 control   WriteOrder; WriteOutcomes back
-    listener, control         router    WriteRequest, RouteRequest
-    router                    owner     the same, with an id of the router's own
-    owner -> router -> asker            WriteReply, RouteReply
+    listener, control         router    WriteRequest, RouteRequests
+    router                    owner     the same, with ids of the router's own
+    owner -> router -> asker            WriteReply, RouteReplies
     listener, owners          feed      a value message (`protocols.bus.feed`)
     feed                      publisher Resend
 
-Route messages of one turn of the sender's loop to one peer travel together, as a Batch.
+What one turn of the sender's loop brings along routes travels as one message to each peer
+(`groups`).
 
 All fields are msgpack's own types and every integer lies below 2**53. Readers ignore elements
 beyond those they know and kinds they do not know; another major version is refused.
@@ -18,7 +19,6 @@ beyond those they know and kinds they do not know; another major version is refu
 Deadlines are absolute, microseconds of the machine's monotonic clock, which all processes share.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, get_origin, get_type_hints
 
@@ -26,8 +26,6 @@ from cpppod.protocols.bus.codec import pack, unpack, unpack_fields
 from cpppod.protocols.model.errors import DecodeError
 
 VERSION = 1
-MAX_BATCH = 64  # messages: what one client may have outstanding
-MAX_BATCH_BYTES = 262_144  # a message may be large: a Batch is to be no larger than the largest
 LIMIT = 2**53  # doubles, and so every language, hold the integers below exactly
 
 
@@ -131,39 +129,20 @@ class WriteReply(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class RouteRequest(Message):
-    """A CIP request that leaves by the route table.
+class RouteRequests(Message):
+    """CIP requests that leave by the route table: `groups.RouteGroup`s, each as it travels."""
 
-    Attributes:
-        route_path: padded EPATH of port segments, the one that chose the route still first
-            (the router removes it before it passes the request on).
-        request: Message Router request (service, path, data), byte for byte.
-        connection: 0, or the class 3 connection (an id that the asker chose) that it belongs to.
-        target: set by the router: the device to use.
-        capacity: bytes of the longest reply that the asker's client can be given; 0 for unknown.
-    """
-
-    KIND: ClassVar[int] = 6
-    id: int
-    source: str
-    deadline_us: int
-    priority_tick: int
-    timeout_ticks: int
-    route_path: bytes
-    request: bytes
-    connection: int = 0
-    target: str = ""
-    capacity: int = 0
+    KIND: ClassVar[int] = 12
+    groups: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class RouteReply(Message):
-    """The Message Router reply of the target, byte for byte, or the gateway's own with the
-    Connection Manager's status for what went wrong."""
+class RouteReplies(Message):
+    """The targets' replies, byte for byte, or the gateway's own with the Connection Manager's
+    status for what went wrong: `groups.ReplyGroup`s, each as it travels."""
 
-    KIND: ClassVar[int] = 7
-    id: int
-    reply: bytes
+    KIND: ClassVar[int] = 13
+    groups: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +151,6 @@ class Resend(Message):
 
     KIND: ClassVar[int] = 8
     feed_epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Batch(Message):
-    """Several messages, each as it would stand in a frame of its own; none is a Batch."""
-
-    KIND: ClassVar[int] = 9
-    messages: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +206,11 @@ KINDS: dict[int, type[Message]] = {
         CommandReply,
         WriteRequest,
         WriteReply,
-        RouteRequest,
-        RouteReply,
         Resend,
-        Batch,
         WriteOrder,
         WriteOutcomes,
+        RouteRequests,
+        RouteReplies,
     )
 }
 
@@ -253,40 +223,6 @@ def decode(frame: bytes) -> Message | None:
             beyond the limits of `codec`. Count it and drop it.
     """
     return _message(unpack(frame))
-
-
-def decode_all(frame: bytes) -> list[Message]:
-    """The messages in `frame`: those of a Batch, or the one; without kinds that are not known.
-
-    Raises:
-        DecodeError: as `decode`, of any of them.
-    """
-    message = decode(frame)
-    if not isinstance(message, Batch):
-        return [] if message is None else [message]
-    if any(type(each) is not bytes for each in message.messages):
-        raise DecodeError("Batch: not of frames", status=0)
-    found = [decode(each) for each in message.messages]
-    if any(isinstance(each, Batch) for each in found):
-        raise DecodeError("Batch within a Batch", status=0)
-    return [each for each in found if each is not None]
-
-
-def batched(frames: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """`frames` in order, in portions that fit a Batch each."""
-    begin = size = 0
-    for at, frame in enumerate(frames):
-        size += len(frame)
-        if at > begin and (at - begin >= MAX_BATCH or size > MAX_BATCH_BYTES):
-            yield frames[begin:at]
-            begin, size = at, len(frame)
-    if frames:
-        yield frames[begin:]
-
-
-def together(frames: Sequence[bytes]) -> bytes:
-    """One frame for a portion: a Batch, or the message itself where it is alone."""
-    return frames[0] if len(frames) == 1 else Batch(list(frames)).encode()
 
 
 def decode_but_metrics(frame: bytes) -> Message | None:

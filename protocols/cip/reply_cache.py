@@ -7,13 +7,11 @@ Clients repeat themselves: what a request means is worked out once.
 """
 
 from cpppod.protocols.cip.image import Reply
-from cpppod.protocols.cip.request import Pending
 from cpppod.protocols.cip.status import CipError
 
 MAX_COST = 4_194_304  # bytes for all requests without connection: 8,000 polls of 100 elements
 MAX_CONNECTION_COST = 131_072  # bytes for one connection
 MAX_KEY = 4_096  # bytes: a packet that fills a large connection is repeated by whoever polls
-MAX_FORWARDS = 128  # requests of one session that leave
 ENTRY = 400  # bytes of the objects around one entry
 
 
@@ -52,23 +50,6 @@ class ReplyCache:
             forget(reply)
         self.entries.clear()
         self.cost = 0
-
-
-class ForwardCache:
-    """Requests that leave, by their bytes: where they go is worked out once."""
-
-    __slots__ = ("entries",)
-
-    def __init__(self) -> None:
-        self.entries: dict[bytes, Pending] = {}
-
-    def put(self, key: bytes, pending: Pending) -> None:
-        """Remember what must leave; the oldest goes where there are too many."""
-        if len(key) > MAX_KEY:
-            return
-        if len(self.entries) >= MAX_FORWARDS:
-            self.entries.pop(next(iter(self.entries)))
-        self.entries[key] = pending
 
 
 def forget(reply: Reply) -> None:

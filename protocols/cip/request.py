@@ -9,6 +9,7 @@ Commands say what to do; who does it (a router, a thread) is the shell's matter.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from cpppod.protocols.cip.image import Image
@@ -41,13 +42,20 @@ class Origin:
     slack: int = 0
 
 
+class Carriage(IntEnum):
+    """How a request travels to the device at the end of its route."""
+
+    UNCONNECTED = 0
+    CONNECTED = 1  # it came over a class 3 connection carried along that route
+
+
 @dataclass(frozen=True, slots=True)
 class ForwardNeeded:
     """Send `request` on along `route_path`, whose first segment chooses the way.
 
     Attributes:
         capacity: bytes of the longest Message Router reply that the client can be given.
-        connected: it came over a class 3 connection carried along that route.
+        connection: which carried connection, 0 for none.
     """
 
     route_path: bytes
@@ -56,7 +64,8 @@ class ForwardNeeded:
     timeout_ticks: int
     source: str
     capacity: int = UNCONNECTED_CAPACITY
-    connected: bool = False
+    carriage: Carriage = Carriage.UNCONNECTED
+    connection: int = 0
 
 
 @dataclass(frozen=True, slots=True)

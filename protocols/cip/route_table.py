@@ -203,16 +203,38 @@ class AllowList:
         """
         return cls(read_only, frozenset(classes), networks(sources))
 
-    def check(self, request: bytes, source: str) -> None:
-        """Let the request pass.
+    @property
+    def by_request(self) -> bool:
+        """Whether it depends on the request who may pass."""
+        return self.read_only or bool(self.classes)
+
+    def check_source(self, source: str) -> None:
+        """Let requests of that address pass, as far as the address decides.
 
         Raises:
             CipError: PRIVILEGE_VIOLATION.
         """
         if self.sources and not within(source, self.sources):
             raise CipError("source", status=GeneralStatus.PRIVILEGE_VIOLATION)
-        if self.read_only or self.classes:
-            self._check_message(request, depth=0)
+
+    def may_pass(self, request: bytes) -> bool:
+        """Whether the request may pass. But for packets, its service and path decide it."""
+        try:
+            if self.by_request:
+                self._check_message(request, depth=0)
+        except CipError:
+            return False
+        return True
+
+    def check(self, request: bytes, source: str) -> None:
+        """Let the request pass.
+
+        Raises:
+            CipError: PRIVILEGE_VIOLATION.
+        """
+        self.check_source(source)
+        if not self.may_pass(request):
+            raise CipError(status=GeneralStatus.PRIVILEGE_VIOLATION)
 
     def _check_message(self, message: bytes, depth: int) -> None:
         try:

@@ -7,6 +7,7 @@ reply that does not decode, or more than `BUDGET_S` of processor time for one in
 import time
 from collections.abc import Callable
 
+from cpppod.protocols.bus.groups import ReplyGroup
 from cpppod.protocols.cip import connection_manager, epath, structures, types
 from cpppod.protocols.cip.image import Reply, Variable
 from cpppod.protocols.cip.message_router import MessageRouterReply, MessageRouterRequest
@@ -140,6 +141,10 @@ def session(data: bytes) -> None:
         commands, peer.commands = peer.commands, []
         for ticket, command in commands:
             out += peer.complete(ticket, _result(command), at / 10)
+        for group in peer.departures.take_groups():
+            replies = [b"\xcc\0\0\0"] * group.count
+            peer.departures.replied(ReplyGroup.of(group.id, 0, replies), at / 10)
+        out += peer.take_output(at / 10)
     while out:
         _, length, *_ = HEADER.unpack_from(out)
         assert len(out) >= HEADER.size + length

@@ -14,7 +14,16 @@ from typing import Any
 
 from cpppod.protocols.bus.feed import Block, ValueMessage
 from cpppod.protocols.bus.feed import decode as decode_value
-from cpppod.protocols.bus.messages import Beat, Command, CommandReply, Message, decode
+from cpppod.protocols.bus.groups import ReplyGroup, RouteGroup
+from cpppod.protocols.bus.messages import (
+    Beat,
+    Command,
+    CommandReply,
+    Message,
+    RouteReplies,
+    RouteRequests,
+    decode,
+)
 from cpppod.protocols.model.plant import Worker, to_plain
 from cpppod.workers.bus.zeromq import Bus
 from tests.patience import PATIENCE_S
@@ -26,6 +35,7 @@ class Parties:
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name.encode()
         self.beats: list[Beat] = []
+        self.replies: list[ReplyGroup] = []
         self.blocks: list[tuple[str, ValueMessage]] = []
         self.tags: dict[str, Any] = {}
         self._replies: dict[int, asyncio.Future[Any]] = {}
@@ -46,6 +56,20 @@ class Parties:
     async def request(self, message: Any) -> Any:
         """What the worker answers to a request of the router's."""
         return await self._ask(self._router, lambda number: replace(message, id=number))
+
+    async def relayed(self, group: RouteGroup) -> list[ReplyGroup]:
+        """The worker's replies to all requests of a group."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not self._router.send(self.name, RouteRequests([group.plain]).encode()):
+                await asyncio.sleep(0.02)  # it has not connected yet
+        mine: list[ReplyGroup] = []
+
+        def done() -> bool:
+            mine[:] = [each for each in self.replies if each.id == group.id]
+            return sum(each.count for each in mine) >= group.count
+
+        await self.until(done)
+        return mine
 
     async def until(self, condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
         """Return when `condition` holds after some message."""
@@ -79,7 +103,12 @@ class Parties:
             self._settle(message)
 
     def _on_reply(self, frames: list[bytes]) -> None:
-        self._settle(decode(frames[-1]))
+        message = decode(frames[-1])
+        if isinstance(message, RouteReplies):
+            self.replies += map(ReplyGroup.decode, message.groups)
+            self._news.set()
+        else:
+            self._settle(message)
 
     def _settle(self, message: Message | None) -> None:
         future = self._replies.pop(getattr(message, "id", 0), None)

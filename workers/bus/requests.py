@@ -1,4 +1,5 @@
-"""Requests: messages with an id, their replies, and the deadline after which none is waited for.
+"""Requests: messages with an id, their replies, and the deadline after which none is waited for;
+and groups of them, a message a turn.
 
 A reply that comes late, or to nobody's question, is counted and dropped: it never answers another
 request.
@@ -7,10 +8,11 @@ request.
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from cpppod.protocols.bus.messages import Message, batched, together
+from cpppod.protocols.bus.groups import Gathering, RouteGroup, portions
+from cpppod.protocols.bus.messages import Message, RouteReplies, RouteRequests
 from cpppod.workers.bus.zeromq import Socket
 
 MAX_OUTSTANDING = 4_096  # requests of one worker: 64 clients with 64 each
@@ -28,22 +30,33 @@ class RequestFailed(Exception):
 
 
 class Replies:
-    """Replies on one DEALER: those of one turn of the loop leave together."""
+    """Replies to groups on one DEALER: those of one turn of the loop leave together."""
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
-        self._leaving: list[bytes] = []
+        self._leaving = Gathering()
+        self._posted = False
 
-    def post(self, message: Message) -> None:
-        """Send the reply at the end of this turn."""
-        if not self._leaving:
+    def post(self, number: int, first: int, replies: Sequence[bytes], credit: int) -> None:
+        """Send replies to the requests of group `number`, from `first` on, with this turn's."""
+        if not self._posted:
+            self._posted = True
             asyncio.get_running_loop().call_soon(self._flush)
-        self._leaving.append(message.encode())
+        self._leaving.add(number, first, replies, credit)
 
     def _flush(self) -> None:
-        leaving, self._leaving = self._leaving, []
-        for portion in batched(leaving):
-            self._socket.send(together(portion))
+        self._posted = False
+        for portion in portions(self._leaving.take()):
+            self._socket.send(RouteReplies([group.plain for group in portion]).encode())
+
+
+def send_groups(socket: Socket, groups: list[RouteGroup]) -> list[RouteGroup]:
+    """Send groups, in as many messages as they take; those that could not be sent."""
+    unsent: list[RouteGroup] = []
+    for portion in portions(groups):
+        if not socket.send(RouteRequests([group.plain for group in portion]).encode()):
+            unsent += portion
+    return unsent
 
 
 class Requests:
@@ -58,8 +71,7 @@ class Requests:
         self._socket = socket
         self._loop = asyncio.get_running_loop()
         self._outstanding: dict[int, tuple[OnReply, asyncio.TimerHandle]] = {}
-        self._last_id = 0
-        self._leaving: list[tuple[int, bytes, Callable[[], None]]] = []
+        self._last_id = time.monotonic_ns() // 1000  # a reply to a life before answers nobody
         self.late = 0
         self.expired = 0
 
@@ -79,37 +91,6 @@ class Requests:
             return False
         self._wait(identifier, deadline_us, on_reply)
         return True
-
-    def post(
-        self, message: Any, deadline_us: int, on_reply: OnReply, unsent: Callable[[], None]
-    ) -> None:
-        """As `send`, together with all that is posted in this turn of the loop.
-
-        `unsent` is called instead of `on_reply` where it could not be sent.
-        """
-        if len(self._outstanding) >= MAX_OUTSTANDING:
-            unsent()
-            return
-        identifier = self._next_id()
-        if not self._leaving:
-            self._loop.call_soon(self._flush)
-        frame = dataclasses.replace(message, id=identifier).encode()
-        self._leaving.append((identifier, frame, unsent))
-        self._wait(identifier, deadline_us, on_reply)
-
-    def _flush(self) -> None:
-        leaving, self._leaving = self._leaving, []
-        at = 0
-        for portion in batched([frame for _, frame, _ in leaving]):
-            posted = leaving[at : at + len(portion)]
-            at += len(portion)
-            if self._socket.send(together(portion)):
-                continue
-            for identifier, _, unsent in posted:
-                found = self._outstanding.pop(identifier, None)
-                if found is not None:
-                    found[1].cancel()
-                    unsent()
 
     def _next_id(self) -> int:
         self._last_id = self._last_id % MAX_ID + 1

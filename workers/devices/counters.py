@@ -32,11 +32,11 @@ class Histogram:
         self.last = 0.0
         self.maximum = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one observation."""
-        self._counts[bisect_left(DURATIONS_S, seconds)] += 1
-        self.count += 1
-        self.sum += seconds
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Count an observation, or so many alike."""
+        self._counts[bisect_left(DURATIONS_S, seconds)] += count
+        self.count += count
+        self.sum += seconds * count
         self.last = seconds
         if seconds > self.maximum:
             self.maximum = seconds
@@ -87,16 +87,16 @@ class DeviceCounters:
         self.last_error_us = 0
         self.last_success_us = 0
 
-    def transaction(self, done: Transaction, wall_us: int) -> None:
-        """Count one request on the wire and remember it."""
-        self.requests[done.operation, done.result] += 1
+    def transaction(self, done: Transaction, wall_us: int, count: int = 1) -> None:
+        """Count a request on the wire, or so many alike, and remember it."""
+        self.requests[done.operation, done.result] += count
         if done.code:
             code = str(done.code)
             self.codes[code if code in self.codes or len(self.codes) < CODES_KEPT else "other"] += 1
         histogram = self.durations.get(done.operation)
         if histogram is None:
             histogram = self.durations[done.operation] = Histogram()
-        histogram.add(done.duration_s)
+        histogram.add(done.duration_s, count)
         detail = done.detail[:DETAIL_LIMIT]
         self.transactions.append(
             [wall_us, done.operation, done.request, done.result, done.duration_s, detail]

@@ -5,7 +5,7 @@ back-off, no scaling. The frame (`workers.devices.wire`) calls it like this:
 
     make(device, link, frame) ─ open ─┬─ poll(group) ──► samples ─┬─ close ─ open ─ ...
                                       ├─ write(writes) ─► outcome ┤
-                                      └─ cip.forward(...) ► reply ┘
+                                      └─ cip.relay(...) ──────────┘
 
 A driver is made by its manifest (`workers.devices.spec`), without I/O. `link` is None where it
 opens a connection of its own to `device.address`; otherwise it is the wire that several devices
@@ -17,10 +17,11 @@ Raw and scaled: a driver returns and takes values as the device holds them, in t
 deadband, `minimum` and `maximum` are the frame's.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.model.failures import BROKEN, GONE, QUALITY, Failure
 from cpppod.protocols.model.plant import Group, Tag
 from cpppod.protocols.model.values import Quality, quality
@@ -190,34 +191,54 @@ class DeviceFrame:
 
 
 class CipRelay(Protocol):
-    """The way of others' Message Router requests to a device that understands CIP."""
+    """The way of others' Message Router requests to a device that understands CIP.
 
-    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
-        """The Message Router reply to `request`, byte for byte.
+    Attributes:
+        ends: who is told what comes of them.
+    """
 
-        Raises:
-            DeviceError: no reply.
-        """
+    ends: "RelayEnds"
 
     def relay(
         self,
-        request: bytes,
-        route_path: bytes,
+        number: int,
+        first: int,
+        requests: Sequence[bytes],
+        group: RouteGroup,
         timeout_s: float,
-        done: Callable[[bytes | DeviceError], None],
     ) -> bool:
-        """As `forward`, without a task: `done` gets the reply, or what there is instead.
+        """Send requests, those from `first` on of the group that the frame knows by `number`.
 
-        False where nothing can be sent just now, and `done` is not called; `forward` then waits,
-        or says why.
+        False where nothing can be sent just now, and then nothing was.
         """
+
+
+def _unheard(*_: object) -> bool:
+    return True
+
+
+@dataclass(slots=True)
+class RelayEnds:
+    """Who is told what comes of relayed requests; by itself, as in a test, nobody.
+
+    Attributes:
+        replied: (number, place of the first, replies); False where they cannot be right: then the
+            connection is given up.
+        refused: (number, place, error) of one request.
+        lost: the connection is gone, whether anything was out or not.
+    """
+
+    replied: Callable[[int, int, list[bytes]], bool] = _unheard
+    refused: Callable[[int, int, DeviceError], object] = _unheard
+    lost: Callable[[DeviceError], object] = _unheard
 
 
 class Driver(Protocol):
     """One device's protocol. All calls come from one event loop; none may block it over 50 ms.
 
-    Up to `concurrency` calls of `poll`, `write` and `cip` are outstanding at once; a driver with
-    concurrency 1 is never called before its last call has ended, but by `between` of its frame. A
+    Up to `concurrency` calls of `poll` and `write` are outstanding at once; a driver with
+    concurrency 1 is never called before its last call has ended, but by `between` of its frame, nor
+    while relayed requests are out. A
     call that is cancelled leaves the driver usable or says so in its next call (`DeviceError`
     NOT_CONNECTED).
 

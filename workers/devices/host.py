@@ -1,6 +1,6 @@
 """The role of a worker that owns devices: its wires, its messages, its beats, its reloads.
 
-    router ──► WriteRequest, RouteRequest ──► Wire ──► WriteReply, RouteReply ──► router
+    router ──► WriteRequest, RouteRequests ─► Wire ──► WriteReply, RouteReplies ► router
     control ─► pause, resume, device ───────► Wire
                Wire ──► Block ──► BlockPublisher ──► feed
 
@@ -10,17 +10,14 @@
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cpppod.protocols.bus.messages import (
-    RouteReply,
-    RouteRequest,
-    WriteReply,
-    WriteRequest,
-)
+from cpppod.protocols.bus.groups import RouteGroup
+from cpppod.protocols.bus.messages import RouteRequests, WriteReply, WriteRequest
 from cpppod.protocols.bus.publisher import Publisher
-from cpppod.protocols.cip.failures import cip_status, unanswered
+from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.bus.publishing import Publishing
@@ -32,9 +29,16 @@ from cpppod.workers.devices.driver import Driver
 from cpppod.workers.devices.jobs import WriteAnswer, clock
 from cpppod.workers.devices.lock import OwnedConnection
 from cpppod.workers.devices.plan import WirePlan, make_drivers, make_link, plan_wires
+from cpppod.workers.devices.relays import refusals
 from cpppod.workers.devices.wire import Wire
 from cpppod.workers.journal.writer import Journal, JournalLimits
-from cpppod.workers.process.worker import CommandError, Process, Report, decode_all_or_count
+from cpppod.workers.process.worker import (
+    CommandError,
+    Process,
+    Report,
+    decode_or_count,
+    groups_or_count,
+)
 
 FULL_UP_TO = 40  # devices: beyond it a beat (1 MB at most) has no histograms and ...
 TRANSACTIONS_OF_MANY = 3  # ... so many transactions each; `cpppoctl device` asks for the rest
@@ -230,11 +234,13 @@ class DeviceHost:
         return self._outlet.publish(block)
 
     def _on_router(self, frames: list[bytes]) -> None:
-        for message in decode_all_or_count(frames, self._router.counters):
-            if isinstance(message, WriteRequest):
-                self._write(message)
-            elif isinstance(message, RouteRequest):
-                self._route(message)
+        counters = self._router.counters
+        message = decode_or_count(frames, counters)
+        if isinstance(message, WriteRequest):
+            self._write(message)
+        elif isinstance(message, RouteRequests):
+            for group in groups_or_count(message.groups, RouteGroup.decode, counters):
+                self._route(group)
 
     def _write(self, request: WriteRequest) -> None:
         def answer(result: WriteAnswer) -> None:
@@ -257,22 +263,13 @@ class DeviceHost:
             return
         wire.write(request.device, request.writes, request.deadline_us / 1e6, answer)
 
-    def _route(self, request: RouteRequest) -> None:
-        def answer(result: bytes | Failure) -> None:
-            if isinstance(result, Failure):
-                connected = bool(request.connection)
-                result = unanswered(
-                    request.request, request.route_path, result, connected=connected
-                )
-            self._replies.post(RouteReply(request.id, result))
-
-        wire = self._wire_of.get(request.target)
-        deadline_s = request.deadline_us / 1e6
+    def _route(self, group: RouteGroup) -> None:
+        answer = partial(self._replies.post, group.id)
+        wire = self._wire_of.get(group.target)
         if wire is None:
-            answer(Failure.NOT_CONNECTED)
+            answer(0, refusals(group, group.split(), Failure.NOT_CONNECTED), 0)
         else:
-            path = request.route_path
-            wire.forward(request.target, request.request, path, deadline_s, answer)
+            wire.forward(group.target, group, answer)
 
     # What is said of it
 

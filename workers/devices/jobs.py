@@ -3,7 +3,6 @@
     PollWork    driver.poll ──────────────────► block, or retry
     ProbeWork   driver.poll of one tag ───────► online again, or a longer back-off
     WriteWork   driver.write ─► driver.poll ──► answer with the block read back
-    ForwardWork cip.forward ──────────────────► the reply, byte for byte
 
 Which job is next, and whether there is a connection, is for the wire to say (`.wire`).
 """
@@ -18,7 +17,6 @@ from cpppod.protocols.model.failures import GONE, Failure
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.device import Block, PolledDevice, PollWork, ProbeWork, Timestamp
 from cpppod.workers.devices.driver import (
-    CipRelay,
     DeviceError,
     Transaction,
     Write,
@@ -62,16 +60,6 @@ class WriteWork:
 
     writes: list[Write]
     answer: Callable[[WriteAnswer], None]
-
-
-@dataclass(slots=True)
-class ForwardWork:
-    """A routed request, and who waits for the reply."""
-
-    cip: CipRelay
-    request: bytes
-    route_path: bytes
-    answer: Callable[[bytes | Failure], None]
 
 
 class JobRunner:
@@ -120,7 +108,7 @@ class JobRunner:
         except DeviceError as error:
             if not self._is_ours(device):
                 return
-            self._note(device, error)
+            self.note(device, error)
             blocks, retry = device.failed(work, error, self._now())
         else:
             if not self._is_ours(device) or not device.health.polled:
@@ -139,7 +127,7 @@ class JobRunner:
         try:
             await self._observed(device, "probe", device.driver.poll(work.part), started)
         except DeviceError as error:
-            self._note(device, error)
+            self.note(device, error)
         else:
             self._answered(device, self._now())
 
@@ -175,7 +163,7 @@ class JobRunner:
             try:
                 samples = await device.driver.poll(group)
             except DeviceError as error:
-                self._note(device, error)
+                self.note(device, error)
                 written = [write for write in writes if write[0] in group.tags]
                 sent = self.publish_all(device.doubt(written, self._now()))
             else:
@@ -184,55 +172,13 @@ class JobRunner:
             first = first if first[0] else sent
         return first
 
-    async def _forward(self, device: PolledDevice, job: Job, started: Timestamp) -> None:
-        work: ForwardWork = job.work
-        timeout_s = max(0.001, job.deadline_s - started.mono_s)
-        forwarding = work.cip.forward(work.request, work.route_path, timeout_s)
-        result: bytes | Failure
-        try:
-            result = await self._observed(device, "forward", forwarding, started)
-        except DeviceError as error:
-            if not error.connected:
-                self._note(device, error)
-            result = error.failure
-        job.dropped = None
-        work.answer(result)
-
-    def relay(
-        self, device: PolledDevice, job: Job, started: Timestamp, ended: Callable[[], None]
-    ) -> bool:
-        """Do a routed request without a task, where its driver can; `ended` is called after it."""
-        work: ForwardWork = job.work
-
-        def done(result: bytes | DeviceError) -> None:
-            try:
-                self._relayed(device, work, started, result)
-            finally:
-                ended()
-
-        timeout_s = max(0.001, job.deadline_s - started.mono_s)
-        return work.cip.relay(work.request, work.route_path, timeout_s, done)
-
-    def _relayed(
-        self,
-        device: PolledDevice,
-        work: ForwardWork,
-        started: Timestamp,
-        result: bytes | DeviceError,
+    def relayed(
+        self, device: PolledDevice, count: int, lasted_s: float, error: DeviceError | None
     ) -> None:
-        now = self._now()
-        said, detail, code = "ok", "", 0
-        answer: bytes | Failure
-        if isinstance(result, DeviceError):
-            answer, said, detail, code = result.failure, *_told(result)
-            if not result.connected:
-                self._note(device, result)
-        else:
-            answer = result
-        lasted_s = now.mono_s - started.mono_s
+        """So many relayed requests are over: recorded, and what it says of the device heard."""
+        said, detail, code = ("ok", "", 0) if error is None else _told(error)
         done = Transaction("forward", "forward", said, lasted_s, detail, code)
-        device.counters.transaction(done, now.wall_us)
-        work.answer(answer)
+        device.counters.transaction(done, self._now().wall_us, count)
 
     async def _observed(
         self, device: PolledDevice, operation: str, call: Awaitable[Any], started: Timestamp
@@ -257,7 +203,7 @@ class JobRunner:
         self._silences = 0
         self._log_change(device, device.answered(now))
 
-    def _note(self, device: PolledDevice, error: DeviceError) -> None:
+    def note(self, device: PolledDevice, error: DeviceError) -> None:
         """What a failed call says of the device and of the connection."""
         self._silences += 1
         if self._silences >= SILENCES_IN_A_ROW:
@@ -285,7 +231,6 @@ _DO: dict[type, Callable[[JobRunner, PolledDevice, Job, Timestamp], Awaitable[No
     PollWork: JobRunner._poll,
     ProbeWork: JobRunner._probe,
     WriteWork: JobRunner._write,
-    ForwardWork: JobRunner._forward,
 }
 
 

@@ -1,14 +1,15 @@
-"""The one queue in front of a wire: writes before polls before routed requests before retries.
+"""The one queue in front of a wire: writes before polls before retries.
 
     class      bound per device      rank of a job = its class - 1 for each `AGEING_S` it has waited
     WRITE      64                    lowest rank goes first; then the one that waits longest
     POLL       one a group
-    FORWARD    64                    at most concurrency - 1 on the wire, so that one slot is kept
     RETRY      one a group           for polls and writes
     PROBE      one
 
-Within a class the devices take turns, so that a chatty unit does not starve its neighbours. Ageing
-bounds what a flood of writes can do to a poll, and polls to a retry.
+Others' requests (FORWARD) have a window of their own (`relays`), so that polls and writes keep
+their slots; where a device takes one request at a time, they have their rank here. Within a class
+the devices take turns, so that a chatty unit does not starve its neighbours. Ageing bounds what a
+flood of writes can do to a poll, and polls to a retry.
 """
 
 from collections import OrderedDict, deque
@@ -19,7 +20,6 @@ from typing import Any
 
 AGEING_S = 1.0  # a job climbs one class for each such wait: a poll passes fresh writes after 1 s
 WRITES_PER_DEVICE = 64  # beyond it the asker hears "busy" at once instead of a late time-out
-FORWARDS_PER_DEVICE = 64  # the same for routed requests; a route's own limit is usually lower
 
 
 class Urgency(IntEnum):
@@ -32,7 +32,7 @@ class Urgency(IntEnum):
     PROBE = 4
 
 
-BOUNDS = {Urgency.WRITE: WRITES_PER_DEVICE, Urgency.FORWARD: FORWARDS_PER_DEVICE}
+BOUNDS = {Urgency.WRITE: WRITES_PER_DEVICE}
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Job:
         device: its name.
         queued_s: when it was put into the queue.
         deadline_s: when nobody waits for it any more (monotonic), infinite for polls.
-        work: what the wire is to do: a group's poll, a write, a routed request.
+        work: what the wire is to do: a group's poll, a write.
         dropped: called with the reason when the job leaves the queue without having been done.
     """
 
@@ -99,6 +99,16 @@ class WireQueue:
         jobs.append(job)
         return True
 
+    def rank(self, urgency: Urgency, waited_s: float) -> float:
+        """Where a job stands that has waited so long: the lowest goes first."""
+        return urgency - waited_s // AGEING_S
+
+    def first_rank(self, now: float) -> float:
+        """The lowest rank of those that wait; infinite for none."""
+        heads = ((urgency, jobs.head()) for urgency, jobs in self._classes.items())
+        ranks = (self.rank(urgency, now - head.queued_s) for urgency, head in heads if head)
+        return min(ranks, default=float("inf"))
+
     def take(
         self, now: float, *, hold: Collection[Urgency] = (), only: Urgency | None = None
     ) -> Job | None:
@@ -115,8 +125,7 @@ class WireQueue:
             head = jobs.head()
             if head is None:
                 continue
-            waited = now - head.queued_s
-            key = (urgency - waited // AGEING_S, head.queued_s, jobs)
+            key = (self.rank(urgency, now - head.queued_s), head.queued_s, jobs)
             if best is None or key[:2] < best[:2]:
                 best = key
         return None if best is None else best[2].take()
@@ -129,7 +138,7 @@ class WireQueue:
         return gone
 
     def expired(self, now: float) -> list[Job]:
-        """Take out the writes and routed requests that nobody waits for any more."""
+        """Take out the writes that nobody waits for any more."""
         gone: list[Job] = []
         for urgency in BOUNDS:
             turns = self._classes[urgency].turns

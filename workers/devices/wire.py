@@ -1,9 +1,10 @@
 """One wire and everything that uses it: a serial line, or one connection to one address.
 
-         writes, routed requests                 schedule of each device
+              writes                             schedule of each device
                   │                                      │ polls, retries, probes
                   ▼                                      ▼
              WireQueue ───── one at a time (enip: `concurrency`) ────► Driver ──► device
+        groups ─► Relays ─── within their window ──────────────────►     │
                                                                          │
         replies ◄── read back ◄──────────────────────────────────────────┴──► blocks
 
@@ -18,6 +19,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.devices.counters import Histogram, Row
@@ -31,7 +33,6 @@ from cpppod.workers.devices.health import (
     ProbeBudget,
 )
 from cpppod.workers.devices.jobs import (
-    ForwardWork,
     JobRunner,
     Publish,
     WriteAnswer,
@@ -40,6 +41,7 @@ from cpppod.workers.devices.jobs import (
     unsent,
 )
 from cpppod.workers.devices.queue import Job, Urgency, WireQueue
+from cpppod.workers.devices.relays import Answer, Relays, refusals
 from cpppod.workers.devices.samples import WriteRefused
 
 LOG_LINES, LOG_SPAN_S = 6, 60.0  # changes of one connection that are logged in so many seconds
@@ -88,14 +90,15 @@ class Wire:
         self._concurrency = max(1, concurrency)
         self._now = now
         self._tasks: set[asyncio.Task[None]] = set()
-        self._forwarding = 0
-        self._relays = 0  # routed requests on the wire without a task
+        self._relays: dict[str, Relays] = {}  # of devices that understand CIP
+        self._relay_timer: asyncio.TimerHandle | None = None
         self._writing = 0
         self._waker: asyncio.Future[None] | None = None
         self._budget = ProbeBudget()
         self._probing = False
         self._backoff = Backoff(RECONNECT_FIRST_S, RECONNECT_CAP_S)
         self._open = False
+        self._absent = False  # the last try to open it failed
         self._tried = False  # an answer "not connected" is due: opening was tried and failed
         self._lost: DeviceError | None = None
         self._open_at_s = 0.0
@@ -115,6 +118,7 @@ class Wire:
         frame.on_transaction = lambda done: device.counters.transaction(done, self._now().wall_us)
         frame.between = self._between
         self.devices[device.name] = device
+        self._relay_for(device)
         now = self._now()
         if not device.device.enabled:
             self._jobs.publish_all(device.spoil(Quality.DISABLED, now))
@@ -124,9 +128,49 @@ class Wire:
 
     def remove(self, name: str) -> None:
         """Forget the device of that name; whoever waits for it is told."""
+        relays = self._relays.pop(name, None)
+        if relays is not None:
+            error = DeviceError(Failure.NOT_CONNECTED, "the device was removed")
+            relays.lost(error, self._now().mono_s)
+            relays.drop(Failure.NOT_CONNECTED)
         del self.devices[name]
         self._drop(self.queue.remove(name), "the device was removed")
         self.wake()
+
+    def _relay_for(self, device: PolledDevice) -> None:
+        """Have what others ask of a device that understands CIP relayed."""
+        cip = device.driver.cip
+        if cip is None:
+            return
+        relays = Relays(
+            cip,
+            floor=self._concurrency,
+            observe=lambda count, lasted_s, error: self._jobs.relayed(
+                device, count, lasted_s, error
+            ),
+            waited=self._waits[Urgency.FORWARD].add,
+        )
+        self._relays[device.name] = relays
+
+        def replied(number: int, place: int, replies: list[bytes]) -> bool:
+            now_s = self._now().mono_s
+            right = relays.replied(number, place, replies, now_s)
+            self._pump(relays, now_s)
+            if self._concurrency == 1 or self._lost is not None:
+                self.wake()
+            return right
+
+        def lost(error: DeviceError) -> None:
+            relays.lost(error, self._now().mono_s)
+            if self._open and self._lost is None:
+                self._jobs.note(device, error)
+                self.wake()
+
+        cip.ends.replied = replied
+        cip.ends.refused = lambda number, place, error: relays.refused(
+            number, place, error, self._now().mono_s
+        )
+        cip.ends.lost = lost
 
     def write(
         self, name: str, writes: list[Any], deadline_s: float, answer: Callable[[WriteAnswer], None]
@@ -148,39 +192,69 @@ class Wire:
             answer(WriteAnswer(Failure.NO_ROOM, f"{name}: too many writes are waiting"))
         self.wake()
 
-    def forward(
-        self,
-        name: str,
-        request: bytes,
-        route_path: bytes,
-        deadline_s: float,
-        answer: Callable[[bytes | Failure], None],
-    ) -> None:
-        """Pass a Message Router request to a device; `answer` gets its reply, or why not."""
+    def forward(self, name: str, group: RouteGroup, answer: Answer) -> None:
+        """Relay a group to a device; `answer` gets replies, or why there are none, in parts."""
         device = self.devices[name]
+        relays = self._relays.get(name)
+        failure = self._relay_refused(device)
+        if relays is None or failure is not None:
+            why = failure or Failure.UNSUPPORTED
+            answer(0, refusals(group, group.split(), why), 0)
+            return
+        now_s = self._now().mono_s
+        relays.take(group, answer, now_s)
+        self._pump(relays, now_s)
+        self._set_relay_timer(group.deadline_us / 1e6)
+
+    def _relay_refused(self, device: PolledDevice) -> Failure | None:
+        """Why nothing is relayed to a device now: a connection that is only just gone is not."""
+        if not self._open and device.health.polled and not self._absent:
+            return None
         try:
             self._check_reachable(device)
         except WriteRefused as refused:
-            answer(refused.failure)
+            return refused.failure
+        return None
+
+    def _pump(self, relays: Relays, now_s: float) -> None:
+        """Let relayed requests go, where the device takes them beside polls, or has no others."""
+        since = relays.waiting_since()
+        if since is None or not self._open or self._lost is not None:
             return
-        cip = device.driver.cip
-        if cip is None:
-            answer(Failure.UNSUPPORTED)
+        if self._concurrency == 1:
+            rank = self.queue.rank(Urgency.FORWARD, now_s - since)
+            if self._tasks or self.queue.first_rank(now_s) < rank:
+                self.wake()
+                return
+        relays.pump(now_s)
+
+    def _set_relay_timer(self, at_s: float) -> None:
+        """Have `_expire_relays` called at that second; an earlier timer stays and looks again."""
+        timer = self._relay_timer
+        if timer is not None and timer.when() <= at_s:
             return
+        if timer is not None:
+            timer.cancel()
+        self._relay_timer = asyncio.get_running_loop().call_at(at_s, self._expire_relays)
+
+    def _expire_relays(self) -> None:
+        self._relay_timer = None
         now_s = self._now().mono_s
-        work = ForwardWork(cip, request, route_path, answer)
-        job = Job(Urgency.FORWARD, name, now_s, work, deadline_s)
-        job.dropped = lambda why: answer(Failure.NOT_SENT)
-        if not self.queue.put(job):
-            answer(Failure.NO_ROOM)
-        elif self._open and self._lost is None:
-            self._start_jobs(self._now())
-        if len(self.queue):
-            self.wake()  # its deadline is to be looked at
+        until_s = float("inf")
+        for name, relays in self._relays.items():
+            if relays.expire(now_s):
+                text = "no reply in time"
+                self._jobs.note(self.devices[name], DeviceError(Failure.TIMEOUT, text))
+            self._pump(relays, now_s)
+            until_s = min(until_s, relays.next_deadline_s())
+        if until_s != float("inf"):
+            self._set_relay_timer(until_s)
 
     def pause(self, name: str) -> None:
         """Poll the device no more until `resume`."""
         device = self.devices[name]
+        if name in self._relays:
+            self._relays[name].drop(Failure.PAUSED)
         self._drop(self.queue.remove(name), "the device was paused")
         self._jobs.publish_all(device.pause(self._now()))
         self.wake()
@@ -220,10 +294,11 @@ class Wire:
         now_s, (then_s, then_busy_s) = self._now().mono_s, self._measured
         self._measured = (now_s, self._busy_s)
         labels = {"port": self.name}
+        relayed = sum(relays.waits for relays in self._relays.values())
         ratio = (self._busy_s - then_busy_s) / (now_s - then_s) if now_s > then_s else 0.0
         rows: list[Row] = [
             ["cpppod_bus_utilization_ratio", labels, min(1.0, ratio)],
-            ["cpppod_queue_depth", {"queue": self.name}, len(self.queue)],
+            ["cpppod_queue_depth", {"queue": self.name}, len(self.queue) + relayed],
             [
                 "cpppod_queue_dropped_total",
                 {"queue": self.name, "reason": "full"},
@@ -276,6 +351,11 @@ class Wire:
         """Tell whoever waits, and disconnect."""
         for name in self.devices:
             self._drop(self.queue.remove(name), "the gateway is stopping")
+        for relays in self._relays.values():
+            relays.drop(Failure.NOT_SENT)
+        if self._relay_timer is not None:
+            self._relay_timer.cancel()
+            self._relay_timer = None
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
         self._open = False
@@ -341,6 +421,7 @@ class Wire:
             return
         self._count_connects("ok")
         self._open, self._tried, self._since = True, True, self._now()
+        self._absent = False
         self._say(down=False)
         self._trouble = ""
         for device in self.devices.values():
@@ -369,11 +450,14 @@ class Wire:
     def _down(self, error: DeviceError) -> None:
         """There is no connection: everybody is told, once."""
         self._tried, self._trouble = True, error.text
+        self._absent = True
         self._say(down=True)
         now = self._now()
         for device in self.devices.values():
             device.counters.error(error.text, now.wall_us)
             self._drop(self.queue.remove(device.name), error.text)
+            if device.name in self._relays:
+                self._relays[device.name].drop(Failure.NOT_CONNECTED)
             if device.health.state == "demoted":
                 device.silent(now)  # the probe that was to come: its back-off goes on
             elif device.health.polled:
@@ -432,54 +516,29 @@ class Wire:
 
     @property
     def _on_wire(self) -> int:
-        return len(self._tasks) + self._relays
+        return len(self._tasks) + self._relayed
+
+    @property
+    def _relayed(self) -> int:
+        """Others' requests that are out."""
+        return sum(relays.out for relays in self._relays.values())
 
     def _start_jobs(self, now: Timestamp) -> None:
-        while self._on_wire < self._concurrency:
+        for relays in self._relays.values():
+            self._pump(relays, now.mono_s)
+        while len(self._tasks) < self._concurrency and (self._concurrency > 1 or not self._relayed):
             job = self.queue.take(now.mono_s, hold=self._held())
             if job is None:
                 return
-            if job.urgency == Urgency.FORWARD and self._relay(job, now):
-                continue
-            self._forwarding += job.urgency == Urgency.FORWARD
             self._writing += job.urgency == Urgency.WRITE
             task = asyncio.get_running_loop().create_task(self._run(job))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
-    def _relay(self, job: Job, now: Timestamp) -> bool:
-        """Pass a routed request on at once, where its device can do that."""
-        device = self.devices.get(job.device)
-        if device is None:
-            return False
-
-        def ended() -> None:
-            self._relays -= 1
-            self._forwarding -= 1
-            self._busy_s += self._now().mono_s - now.mono_s
-            if self._open and self._lost is None:
-                self._start_jobs(self._now())
-            if self._lost is not None or not self._on_wire:
-                self.wake()
-
-        self._relays += 1
-        self._forwarding += 1
-        if self._jobs.relay(device, job, now, ended):
-            self._waits[job.urgency].add(now.mono_s - job.queued_s)
-            return True
-        self._relays -= 1
-        self._forwarding -= 1
-        return False
-
     def _held(self) -> set[Urgency]:
-        """Classes that may not start now: one slot is kept from routed requests, and a write
-        begins when the one before has been read back, or its answer could show an older value."""
-        held = set()
-        if self._concurrency > 1 and self._forwarding >= self._concurrency - 1:
-            held.add(Urgency.FORWARD)
-        if self._writing:
-            held.add(Urgency.WRITE)
-        return held
+        """Classes that may not start now: a write begins when the one before has been read back,
+        or its answer could show an older value."""
+        return {Urgency.WRITE} if self._writing else set()
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -517,7 +576,6 @@ class Wire:
             self._busy_s += lasted_s
             if job.urgency == Urgency.PROBE:
                 self._budget.spent(started.mono_s, lasted_s)
-            self._forwarding -= job.urgency == Urgency.FORWARD
             self._writing -= job.urgency == Urgency.WRITE
             self._probing = self._probing and job.urgency != Urgency.PROBE
 

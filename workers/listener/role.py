@@ -19,21 +19,21 @@ from typing import Any
 
 from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
 from cpppod.protocols.bus.feed_events import Event, Joined, Updated
-from cpppod.protocols.bus.messages import RouteReply, RouteRequest, WriteReply, WriteRequest
+from cpppod.protocols.bus.groups import MAX_CREDIT, ReplyGroup, RouteGroup
+from cpppod.protocols.bus.messages import RouteReplies, RouteRequests, WriteReply, WriteRequest
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.bus.topics import LOCAL, split
-from cpppod.protocols.cip.failures import cip_status, unanswered
-from cpppod.protocols.cip.request import Command, ForwardNeeded, WriteNeeded
+from cpppod.protocols.cip.failures import cip_status
+from cpppod.protocols.cip.request import Command, WriteNeeded
 from cpppod.protocols.cip.symbols import Allotment
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.cip.unconnected_send import timeout_s
 from cpppod.protocols.model.addresses import SocketAddress, ipv4_address
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.freshness import BlockOrder
 from cpppod.protocols.model.plant import Listener, Worker
 from cpppod.workers.bus.publishing import Publishing
-from cpppod.workers.bus.requests import Replies, Requests
+from cpppod.workers.bus.requests import Replies, Requests, send_groups
 from cpppod.workers.bus.subscription import FeedSubscription, ReadBacks
 from cpppod.workers.listener.locals import LocalTags, plain
 from cpppod.workers.listener.routed import RoutedDevices
@@ -46,7 +46,13 @@ from cpppod.workers.listener.target import (
     problems_of,
     write_check,
 )
-from cpppod.workers.process.worker import CommandError, Process, Report, decode_all_or_count
+from cpppod.workers.process.worker import (
+    CommandError,
+    Process,
+    Report,
+    decode_or_count,
+    groups_or_count,
+)
 from cpppod.workers.transport.enip_discovery import Discovery
 from cpppod.workers.transport.enip_endpoint import Done, Endpoint, Limits, random_u32
 
@@ -195,6 +201,7 @@ class ListenerRole:
         endpoint = Endpoint(
             self._target,
             self._perform,
+            send_groups=self._send_groups,
             limits=limits_of(self._listener),
             may_write=write_check(self._listener.write_sources),
         )
@@ -294,50 +301,23 @@ class ListenerRole:
     # What must leave
 
     def _perform(self, command: Command, done: Done) -> None:
-        if isinstance(command, ForwardNeeded):
-            self._forward(command, done)
-        elif isinstance(command, WriteNeeded):
+        if isinstance(command, WriteNeeded):
             self._write(command, done)
 
-    def _forward(self, command: ForwardNeeded, done: Done) -> None:
-        allowed = timeout_s(command.priority_tick, command.timeout_ticks)
-        deadline = self._process.now_us() + int(allowed * 1e6)
-        request = RouteRequest(
-            id=0,
-            source=command.source,
-            deadline_us=deadline,
-            priority_tick=command.priority_tick,
-            timeout_ticks=command.timeout_ticks,
-            route_path=command.route_path,
-            request=command.request,
-            connection=int(command.connected),
-            capacity=command.capacity,
-        )
+    def _send_groups(self, groups: list[RouteGroup]) -> list[RouteGroup]:
+        return send_groups(self._router, groups)
 
-        def failed(failure: Failure) -> None:
-            path, connected = command.route_path, command.connected
-            done(unanswered(command.request, path, failure, connected=connected))
-
-        def answer(reply: Any) -> None:
-            if isinstance(reply, RouteReply):
-                done(reply.reply)
-            else:
-                failed(Failure.TIMEOUT)
-
-        unsent = partial(failed, Failure.UNDELIVERED)
-        # the router answers at the deadline; a little later nobody will
-        self._requests.post(request, deadline + 100_000, answer, unsent)
-
-    def _serve_routed(self, request: RouteRequest) -> None:
+    def _serve_routed(self, group: RouteGroup) -> None:
         """A route of ours leads to a device that relays no CIP: its tags are in the image."""
         assert self._routed is not None
-        may_write = self._endpoint is not None and self._endpoint.may_write(request.source)
-
-        def answer(reply: bytes) -> None:
-            self._replies.post(RouteReply(request.id, reply))
-
-        self._routed.serve(request, answer, may_write=may_write)
+        may_write = self._endpoint is not None and self._endpoint.may_write(group.source)
+        for place, request in enumerate(group.split()):
+            answer = partial(self._answer_routed, group.id, place)
+            self._routed.serve(group, request, answer, may_write=may_write)
         self._save_ids()
+
+    def _answer_routed(self, number: int, place: int, reply: bytes) -> None:
+        self._replies.post(number, place, (reply,), MAX_CREDIT)
 
     def _perform_routed(self, command: Command, done: Done, deadline_us: int) -> None:
         if isinstance(command, WriteNeeded):
@@ -376,11 +356,16 @@ class ListenerRole:
         self._read_backs.apply_first(reply.topic, reply.payload, finish)
 
     def _on_router(self, frames: list[bytes]) -> None:
-        for message in decode_all_or_count(frames, self._router.counters):
-            if isinstance(message, RouteReply | WriteReply):
-                self._requests.reply(message)
-            elif isinstance(message, RouteRequest):
-                self._serve_routed(message)
+        counters = self._router.counters
+        message = decode_or_count(frames, counters)
+        if isinstance(message, RouteReplies):
+            if self._endpoint is not None:
+                self._endpoint.replied(groups_or_count(message.groups, ReplyGroup.decode, counters))
+        elif isinstance(message, WriteReply):
+            self._requests.reply(message)
+        elif isinstance(message, RouteRequests):
+            for group in groups_or_count(message.groups, RouteGroup.decode, counters):
+                self._serve_routed(group)
 
     # What is said of it
 

@@ -1,8 +1,8 @@
 """Routed requests to devices that relay no CIP: answered from the image, as the gateway's own tags.
 
     client ─ Unconnected Send 1/2 ─► listener ─► router   rights, limit and account of the route
-             RouteRequest along 1/2 ◄────────────┘
-             execute ─ RouteReply ─► router ─► listener ─► client
+             a group along 1/2 ◄─────────────────┘
+             execute ─ replies ─► router ─► listener ─► client
 
 Along a route to `boiler` there are the tags of that device and nothing else, each as `level` and as
 `boiler.level`. They are the same memory, with the same freshness, as the gateway's own
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cpppod.protocols.bus.messages import RouteRequest
+from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.cip.failures import unrouted
 from cpppod.protocols.cip.image import Reply
 from cpppod.protocols.cip.request import UNCONNECTED_CAPACITY, Command, Origin, Pending
@@ -29,16 +29,17 @@ Perform = Callable[[Command, Callable[[Any], None], int], None]
 
 @dataclass(slots=True)
 class _Asked:
-    """One request, who may do what, and who waits for the reply."""
+    """One request of a group, who may do what, and who waits for the reply."""
 
-    request: RouteRequest
+    group: RouteGroup
+    request: bytes
     may_write: bool
     answer: Answer
 
     @property
     def key(self) -> tuple[str, int, str]:
         """Whose requests wait for each other's writes."""
-        return self.request.source, self.request.connection, self.request.target
+        return self.group.source, self.group.connection, self.group.target
 
 
 class RoutedDevices:
@@ -60,9 +61,9 @@ class RoutedDevices:
         """Devices have changed: what can be reached along routes is worked out anew."""
         self._targets.clear()
 
-    def serve(self, request: RouteRequest, answer: Answer, *, may_write: bool) -> None:
-        """Answer the request; `answer` is called once, unless its deadline passes before that."""
-        asked = _Asked(request, may_write, answer)
+    def serve(self, group: RouteGroup, request: bytes, answer: Answer, *, may_write: bool) -> None:
+        """Answer a request of the group; `answer` is called once, unless its deadline passes."""
+        asked = _Asked(group, request, may_write, answer)
         held = self._held.get(asked.key)
         if held is not None:
             held.append(asked)
@@ -70,24 +71,24 @@ class RoutedDevices:
             self._execute(asked)
 
     def _execute(self, asked: _Asked) -> None:
-        request = asked.request
-        target = self._target(request.target)
+        group = asked.group
+        target = self._target(group.target)
         if target is None:
             extended = ConnectionStatus.LINK_ADDRESS_NOT_VALID
-            path, connected = request.route_path, bool(request.connection)
-            asked.answer(unrouted(request.request, path, extended, connected=connected))
+            path, connected = group.route_path, bool(group.carriage)
+            asked.answer(unrouted(asked.request, path, extended, connected=connected))
             return
         now = self._now_us() / 1e6
         target.image.advance(now)
         origin = Origin(
             target.image,
-            request.source,
-            request.capacity or UNCONNECTED_CAPACITY,
-            connected=bool(request.connection),
+            group.source,
+            group.capacity or UNCONNECTED_CAPACITY,
+            connected=bool(group.carriage),
             may_write=asked.may_write,
             wrapped=True,
         )
-        self._settle(asked, target, target.execute(request.request, origin))
+        self._settle(asked, target, target.execute(asked.request, origin))
 
     def _settle(self, asked: _Asked, target: Target, outcome: bytes | Reply | Pending) -> None:
         if isinstance(outcome, Pending):
@@ -97,10 +98,10 @@ class RoutedDevices:
             def done(result: Any) -> None:
                 self._settle(asked, target, pending.resume(result))
 
-            self._perform(pending.command, done, asked.request.deadline_us)
+            self._perform(pending.command, done, asked.group.deadline_us)
             return
         if isinstance(outcome, Reply):
-            outcome = target.render(asked.request.request, outcome)
+            outcome = target.render(asked.request, outcome)
         asked.answer(outcome)
         self._go_on(asked.key)
 
@@ -109,7 +110,7 @@ class RoutedDevices:
         held = self._held.pop(key, None)
         while held:
             asked = held.popleft()
-            if asked.request.deadline_us <= self._now_us():
+            if asked.group.deadline_us <= self._now_us():
                 continue  # the router has answered it
             self._execute(asked)
             if key in self._held:

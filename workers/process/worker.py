@@ -25,7 +25,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from cpppod.protocols.bus.codec import MAX_ITEMS
 from cpppod.protocols.bus.messages import (
@@ -34,7 +34,6 @@ from cpppod.protocols.bus.messages import (
     CommandReply,
     Message,
     decode,
-    decode_all,
 )
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 from cpppod.protocols.model.failures import Failure
@@ -411,13 +410,20 @@ def decode_or_count(frames: list[bytes], counters: Any) -> Message | None:
         return None
 
 
-def decode_all_or_count(frames: list[bytes], counters: Any) -> list[Message]:
-    """The messages in the last frame; none, and counted as malformed, if one is not ours."""
-    try:
-        return decode_all(frames[-1])
-    except DecodeError:
-        counters.malformed += 1
-        return []
+Group = TypeVar("Group")
+
+
+def groups_or_count(
+    plain: list[Any], decode_group: Callable[[Any], Group], counters: Any
+) -> list[Group]:
+    """The groups of a message; one that is none is left out, and counted as malformed."""
+    found = []
+    for each in plain:
+        try:
+            found.append(decode_group(each))
+        except DecodeError:
+            counters.malformed += 1
+    return found
 
 
 def follow_supervisor() -> bool:

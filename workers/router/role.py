@@ -1,189 +1,118 @@
 """The router: which request goes to which device's owner, who may send it, and for how long.
 
-    listener, control ── WriteRequest, RouteRequest ──► Forwarding ──► owners[device]
-                      ◄─ WriteReply, RouteReply ──────             ◄──
+    listener, control ── WriteRequest, RouteRequests ──► Forwarding ──► owners[device]
+                      ◄─ WriteReply, RouteReplies ──────             ◄──
     a route to a device that relays no CIP: the owner of its requests is the listener that asks
 
     python -m cpppod.workers.router SETTINGS.json
 
-Routed requests and replies of one turn of the loop leave together, one message to each peer. A
-routed request loses its first segment here. What nobody answers by its deadline is answered by the
-router: 0x0204 for a route, "outcome unknown" for a write that had left. Never sent twice.
+What one turn of the loop brings along routes leaves together, one message to each peer
+(`forwarding`). A write that nobody answers by its deadline is answered "outcome unknown" by the
+router. Never sent twice.
 """
 
 import asyncio
-import heapq
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cpppod.protocols.bus.groups import ReplyGroup, RouteGroup
 from cpppod.protocols.bus.messages import (
-    RouteReply,
-    RouteRequest,
+    RouteReplies,
+    RouteRequests,
     WriteReply,
     WriteRequest,
-    batched,
-    decode_all,
-    together,
+    decode,
 )
-from cpppod.protocols.cip.failures import cip_status, refused, unrouted
+from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.cip.route_table import AllowList, RouteTable
-from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
 from cpppod.protocols.model.errors import DecodeError, EncodeError, ProtocolError
 from cpppod.protocols.model.failures import Failure
-from cpppod.protocols.model.plant import Route, Worker
+from cpppod.protocols.model.plant import Worker
 from cpppod.workers.process.worker import CommandError, Process, Report
+from cpppod.workers.router.forwarding import (
+    MAX_DEADLINE_US,
+    GroupForwarding,
+    RouteEntry,
+    Send,
+)
 
 log = logging.getLogger("cpppod")
 
-MAX_OUTSTANDING = 8_192  # requests of all askers: 128 clients with 64 each
+MAX_OUTSTANDING = 8_192  # writes of all askers: 128 clients with 64 each
 TICK_S = 0.02  # how often deadlines are looked at: the shortest one asked for is 10 ms
-MAX_DEADLINE_US = 30_000_000  # from now: whatever an asker says, nothing is waited for longer
-
-Send = Callable[[bytes, bytes], bool]
-
-
-@dataclass(slots=True)
-class RouteEntry:
-    """A route and what went along it.
-
-    Attributes:
-        outstanding: requests that are out; `limit` bounds them.
-        micro_s: time from taking to answering, summed over `answered`.
-    """
-
-    route: Route
-    allows: AllowList
-    outstanding: int = 0
-    taken: int = 0
-    answered: int = 0
-    micro_s: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class _Outstanding:
     asker: bytes
-    request: WriteRequest | RouteRequest
+    request: WriteRequest
     since_us: int
-    way: RouteEntry | None
 
 
 class Forwarding:
-    """The router's decisions: `send` (identity, frame) says whether the bus took it."""
+    """The router's decisions: `send` (identity, frame) says whether the bus took it.
 
-    def __init__(self, send: Send) -> None:
+    Attributes:
+        groups: what is out along routes.
+        writes: by outcome.
+    """
+
+    def __init__(self, send: Send, *, first_id: int = 1) -> None:
         self._send = send
+        self.groups = GroupForwarding(send, first_id=first_id)
         self._outstanding: dict[int, _Outstanding] = {}
-        self._deadlines: list[tuple[int, int]] = []
-        self._last_id = 0
-        self._leaving: dict[bytes, list[tuple[int, bytes]]] = {}
-        self._answers: dict[bytes, list[bytes]] = {}
-        self._table: RouteTable[RouteEntry] = RouteTable()
+        self._last_id = first_id - 1
         self._owners: dict[str, bytes] = {}
-        self.ways: list[RouteEntry] = []
         self.malformed = 0
         self.late = 0
         self.writes: Counter[str] = Counter()
 
+    @property
+    def ways(self) -> list[RouteEntry]:
+        """The routes, and what went along them."""
+        return self.groups.ways
+
     def configure(self, ways: list[RouteEntry], owners: dict[str, str]) -> None:
-        """Go over to these routes; what is out keeps its way, a route that stays its counts."""
-        known = {way.route.path: way for way in self.ways}
-        table: RouteTable[RouteEntry] = RouteTable()
-        self.ways = []
-        for way in ways:
-            kept = known.get(way.route.path)
-            if kept is not None:
-                kept.route, kept.allows = way.route, way.allows
-                way = kept
-            self.ways.append(way)
-            table.add(way.route.path, way)
-        self._table = table
+        """Go over to these routes and owners."""
         self._owners = {device: owner.encode() for device, owner in owners.items()}
+        self.groups.configure(ways, self._owners)
 
     def receive(self, identity: bytes, frame: bytes, now_us: int) -> None:
-        """Messages from an asker or an owner; routed ones and their replies leave by `flush`."""
+        """A message from an asker or an owner; what travels along routes leaves by `flush`."""
         try:
-            messages = decode_all(frame)
+            message = decode(frame)
+            if isinstance(message, RouteRequests):
+                for plain in message.groups:
+                    self.groups.take(identity, RouteGroup.decode(plain), now_us)
+            elif isinstance(message, RouteReplies):
+                for plain in message.groups:
+                    self.groups.reply(ReplyGroup.decode(plain), now_us)
         except DecodeError:
             self.malformed += 1
             return
-        for message in messages:
-            if isinstance(message, RouteRequest):
-                self._route(identity, message, now_us)
-            elif isinstance(message, WriteRequest):
-                self._write(identity, message, now_us)
-            elif isinstance(message, RouteReply | WriteReply):
-                self._reply(identity, message, now_us)
+        if isinstance(message, WriteRequest):
+            self._write(identity, message, now_us)
+        elif isinstance(message, WriteReply):
+            self._written(message)
 
-    def flush(self) -> None:
-        """Send what has come up; requests whose owner is away are refused."""
-        leaving, self._leaving = self._leaving, {}
-        for owner, posted in leaving.items():
-            at = 0
-            for portion in batched([frame for _, frame in posted]):
-                numbers = [number for number, _ in posted[at : at + len(portion)]]
-                at += len(portion)
-                if not self._send(owner, together(portion)):
-                    self._owner_away(numbers)
-        answers, self._answers = self._answers, {}
-        for asker, frames in answers.items():
-            for portion in batched(frames):
-                self._send(asker, together(portion))
-
-    def _owner_away(self, numbers: list[int]) -> None:
-        for number in numbers:
-            found = self._outstanding.pop(number, None)
-            if found is not None and found.way is not None:
-                assert isinstance(found.request, RouteRequest)
-                found.way.outstanding -= 1
-                self._refuse_away(found.asker, found.request, found.way)
-
-    def _refuse_away(self, asker: bytes, request: RouteRequest, way: RouteEntry) -> None:
-        way.failures["owner away"] += 1
-        failure = GeneralStatus.CONNECTION_FAILURE
-        self._refuse(asker, request, failure, ConnectionStatus.LINK_ADDRESS_NOT_VALID)
-
-    def _route(self, asker: bytes, request: RouteRequest, now_us: int) -> None:
-        try:
-            way, remaining = self._table.find(request.route_path)
-        except CipError as error:
-            self._refuse(asker, request, error.status, *error.extended)
-            return
-        way.taken += 1
-        try:
-            way.allows.check(request.request, request.source)
-        except CipError as error:
-            way.failures["refused"] += 1
-            self._refuse(asker, request, error.status)
-            return
-        device = way.route.device
-        if way.outstanding >= way.route.limit or len(self._outstanding) >= MAX_OUTSTANDING:
-            way.failures["limit"] += 1
-            failure = GeneralStatus.CONNECTION_FAILURE
-            self._refuse(asker, request, failure, ConnectionStatus.NO_BUFFER_MEMORY)
-            return
-        owner = self._owners.get(device) if way.route.relayed else asker
-        if owner is None:
-            self._refuse_away(asker, request, way)
-            return
-        onward = replace(request, id=self._next_id(), route_path=remaining, target=device)
-        self._leaving.setdefault(owner, []).append((onward.id, onward.encode()))
-        self._wait(onward.id, _Outstanding(asker, request, now_us, way))
-        way.outstanding += 1
+    def flush(self, now_us: int) -> None:
+        """Send what this turn has brought for routes."""
+        self.groups.flush(now_us)
 
     def _write(self, asker: bytes, request: WriteRequest, now_us: int) -> None:
         self.writes["taken"] += 1
-        onward = replace(request, id=self._next_id())
+        self._last_id += 1
+        onward = replace(request, id=self._last_id)
         owner = self._owners.get(request.device)
         if len(self._outstanding) >= MAX_OUTSTANDING:
             failure, text = Failure.UNDELIVERED, "too many requests are outstanding"
         elif owner is None:
             failure, text = Failure.NOT_CONNECTED, "nobody owns the device"
         elif self._send(owner, onward.encode()):
-            self._wait(onward.id, _Outstanding(asker, request, now_us, None))
+            self._outstanding[onward.id] = _Outstanding(asker, request, now_us)
             return
         else:
             failure, text = Failure.NOT_CONNECTED, "the device's worker is away"
@@ -191,73 +120,35 @@ class Forwarding:
         reply = WriteReply(request.id, *cip_status(failure), text)
         self._send(asker, reply.encode())
 
-    def _wait(self, number: int, found: _Outstanding) -> None:
-        deadline = min(found.request.deadline_us, found.since_us + MAX_DEADLINE_US)
-        self._outstanding[number] = found
-        heapq.heappush(self._deadlines, (deadline, number))
-
-    def _next_id(self) -> int:
-        self._last_id = self._last_id % (2**53 - 1) + 1
-        return self._last_id
-
-    def _refuse(self, asker: bytes, request: RouteRequest, status: int, *extended: int) -> None:
-        """Answer with the Connection Manager's status, in the form that the request came in."""
-        if status == GeneralStatus.CONNECTION_FAILURE:
-            connected = bool(request.connection)
-            reply = unrouted(request.request, request.route_path, extended[0], connected=connected)
-        else:
-            reply = refused(request.request, status, extended)
-        self._answers.setdefault(asker, []).append(RouteReply(request.id, reply).encode())
-
-    def _reply(self, owner: bytes, reply: RouteReply | WriteReply, now_us: int) -> None:
-        found = self._outstanding.get(reply.id)
-        if found is None or isinstance(reply, RouteReply) != isinstance(
-            found.request, RouteRequest
-        ):
+    def _written(self, reply: WriteReply) -> None:
+        found = self._outstanding.pop(reply.id, None)
+        if found is None:
             self.late += 1
             return
-        del self._outstanding[reply.id]
-        self._finished(found, now_us)
-        onward = replace(reply, id=found.request.id).encode()
-        if isinstance(reply, RouteReply):
-            self._answers.setdefault(found.asker, []).append(onward)
-        else:
-            self._send(found.asker, onward)
-
-    def _finished(self, found: _Outstanding, now_us: int) -> None:
-        way = found.way
-        if way is not None:
-            way.outstanding -= 1
-            way.answered += 1
-            way.micro_s += max(now_us - found.since_us, 0)
+        self._send(found.asker, replace(reply, id=found.request.id).encode())
 
     def expire(self, now_us: int) -> None:
         """Answer what nobody has answered by its deadline."""
-        while self._deadlines and self._deadlines[0][0] <= now_us:
-            _, number = heapq.heappop(self._deadlines)
-            found = self._outstanding.pop(number, None)
-            if found is None:
-                continue
-            self._finished(found, now_us)
-            request = found.request
-            if isinstance(request, WriteRequest):
-                self.writes["timed out"] += 1
-                text = "no answer in time: outcome unknown"
-                status = cip_status(Failure.TIMEOUT)
-                reply = WriteReply(request.id, *status, text, unknown=True)
-                self._send(found.asker, reply.encode())
-                continue
-            if found.way is not None:
-                found.way.failures["timed out"] += 1
-            failure = GeneralStatus.CONNECTION_FAILURE
-            timed_out = ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT
-            self._refuse(found.asker, request, failure, timed_out)
+        self.groups.expire(now_us)
+        overdue = [
+            number
+            for number, found in self._outstanding.items()
+            if min(found.request.deadline_us, found.since_us + MAX_DEADLINE_US) <= now_us
+        ]
+        for number in overdue:
+            found = self._outstanding.pop(number)
+            self.writes["timed out"] += 1
+            text = "no answer in time: outcome unknown"
+            status = cip_status(Failure.TIMEOUT)
+            reply = WriteReply(found.request.id, *status, text, unknown=True)
+            self._send(found.asker, reply.encode())
 
     def metrics(self) -> list[Any]:
         """What the metrics page shows."""
+        outstanding = len(self._outstanding) + self.groups.outstanding
         found: list[Any] = [
-            ["cpppod_router_outstanding", {}, len(self._outstanding)],
-            ["cpppod_router_late_total", {}, self.late],
+            ["cpppod_router_outstanding", {}, outstanding],
+            ["cpppod_router_late_total", {}, self.late + self.groups.late],
         ]
         for outcome, count in self.writes.items():
             found.append(["cpppod_router_writes_total", {"outcome": outcome}, count])
@@ -299,7 +190,8 @@ class RouterRole:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._socket = process.bus.router("router", self._on_frames)
-        self._forwarding = Forwarding(self._send)
+        first_id = time.monotonic_ns() // 1000
+        self._forwarding = Forwarding(self._send, first_id=first_id)
         self._prepared: tuple[list[RouteEntry], dict[str, str]] | None = None
         self._flushing = False
 
@@ -326,7 +218,7 @@ class RouterRole:
         """Look at deadlines until cancelled; messages come by themselves."""
         while True:
             self._forwarding.expire(self._process.now_us())
-            self._forwarding.flush()
+            self._forwarding.flush(self._process.now_us())
             await asyncio.sleep(TICK_S)
 
     def _send(self, identity: bytes, frame: bytes) -> bool:
@@ -343,7 +235,7 @@ class RouterRole:
 
     def _flush(self) -> None:
         self._flushing = False
-        self._forwarding.flush()
+        self._forwarding.flush(self._process.now_us())
 
     def beat(self) -> Report:
         """Metrics, and the routes for `cpppoctl routes`."""

@@ -13,7 +13,7 @@ import contextlib
 import math
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import cast
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
@@ -36,6 +36,7 @@ from cpppod.protocols.enip.originator.pipeline import (
     error_of,
     progress,
 )
+from cpppod.protocols.enip.originator.relay import Relay, Relayed
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
 from cpppod.protocols.enip.originator.session import (
     Answer,
@@ -80,15 +81,6 @@ class _Learner:
             self.learn(answer.data)
 
 
-class _Listener:
-    """The owner of a request whose answer is told to a function, whatever it is."""
-
-    __slots__ = ("receive",)
-
-    def __init__(self, receive: Callable[[Answer], None]) -> None:
-        self.receive = receive
-
-
 def new_opening(request: ConnectionRequest) -> ForwardOpenExchange:
     """The attempts to open `request`, under numbers that nothing else of this process has."""
     return ForwardOpenExchange(
@@ -124,6 +116,9 @@ class OriginatorConnection(asyncio.Protocol):
         self._writing = False
         self._starved = False  # somebody found every place of the session taken
         self._wakers: dict[Pipeline, asyncio.Event] = {}
+        self._relay: Relay | None = None
+        self._relayed: Callable[[Relayed], bool] = lambda relayed: True
+        self._lost: Callable[[OriginatorConnection], None] = lambda connection: None
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -191,10 +186,21 @@ class OriginatorConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket (asyncio calls this)."""
         try:
-            self.session.receive_data(data)
-            self._dispatch()
+            if self._relay is not None:
+                data = self._take_relayed(self._relay, data)
+            if data:
+                self.session.receive_data(data)
+                self._dispatch()
         except SessionViolated as error:
             self._fail(str(error), Failure.BAD_REPLY)
+
+    def _take_relayed(self, relay: Relay, data: bytes) -> bytes:
+        """Hand on the replies to others' requests; what else there is."""
+        found, data = relay.receive_data(data, self.session.session)
+        for relayed in found:
+            if not self._relayed(relayed):
+                raise SessionViolated("reply of another service than was asked")
+        return data
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone (asyncio calls this)."""
@@ -280,31 +286,27 @@ class OriginatorConnection(asyncio.Protocol):
         assert answer.reply is not None
         return answer.reply, answer.data
 
-    def post(
-        self,
-        request: bytes,
-        receive: Callable[[Answer], None],
-        *,
-        timeout_s: float,
-        carrier: Carrier,
+    def relay_to(
+        self, relayed: Callable[[Relayed], bool], lost: Callable[["OriginatorConnection"], None]
+    ) -> None:
+        """Take others' requests too: `relayed` is told their replies, and says whether they can be
+        right; `lost` that the connection is closed, however it came."""
+        self._relay = Relay()
+        self._relayed, self._lost = relayed, lost
+
+    def relay(
+        self, number: int, first: int, requests: Sequence[bytes], route: UnconnectedRoute
     ) -> bool:
-        """Send one Message Router request without waiting; `receive` is told its answer, once.
+        """Send requests of a group, those from `first` on, without waiting.
 
         Returns:
-            False where nothing can be sent just now: `request` says why, or waits.
-
-        Raises:
-            EncodeError: a request that cannot be said; `receive` is never called.
+            False where nothing can be sent just now.
         """
-        if self.closed or not self._writable.is_set():
+        if self.closed or self._relay is None or not self._writable.is_set():
             return False
-        deadline = self._loop.time() + timeout_s
-        owner = _Listener(receive)
-        if carrier.connection is not None:
-            self.session.send_connected(carrier.connection, request, owner, deadline=deadline)
-        else:
-            self.session.send_unconnected(request, owner, deadline=deadline, route=carrier.route)
-        self._flush(deadline, at_once=False)
+        assert self._transport is not None
+        session = self.session.session
+        self._transport.write(self._relay.send(session, number, first, requests, route))
         return True
 
     async def forward_open(
@@ -406,9 +408,9 @@ class OriginatorConnection(asyncio.Protocol):
 
     # -- moving bytes -----------------------------------------------------------------------------
 
-    def _flush(self, deadline: float, *, at_once: bool = True) -> None:
+    def _flush(self, deadline: float) -> None:
         """Write: a lone request at once, else all that comes up in this turn of the loop."""
-        if at_once and self.session.outstanding <= 1:
+        if self.session.outstanding <= 1:
             self._write()
         elif not self._writing:
             self._writing = True
@@ -474,4 +476,6 @@ class OriginatorConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+            self._writable.set()
+            self._lost(self)
         self._writable.set()

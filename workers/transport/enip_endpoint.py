@@ -2,6 +2,7 @@
 
     accept -> Session -> data_received -> receive_data -> one write
                       -> commands -> `perform` (router, thread ...) -> complete -> write
+                      -> departures -> `send_groups`, once a turn -> advance -> write
 
 Limits and time-outs are here: connections in all and per address, the time a frame may take to
 arrive, idle time, a reader that never reads. Neither ZeroMQ nor pydantic: the listener and
@@ -20,8 +21,10 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, cast
 
-from cpppod.protocols.cip.request import Command
+from cpppod.protocols.bus.groups import ReplyGroup, RouteGroup
+from cpppod.protocols.cip.request import Command, ForwardNeeded
 from cpppod.protocols.cip.target import Target
+from cpppod.protocols.enip.target.departures import FIRST_CREDIT, Departures
 from cpppod.protocols.enip.target.session import Session
 from cpppod.workers.process.limited_log import strangers
 
@@ -29,9 +32,11 @@ log = logging.getLogger("cpppod.enip")
 
 Done = Callable[[Any], None]
 Perform = Callable[[Command, Done], None]
+SendGroups = Callable[[list[RouteGroup]], list[RouteGroup]]  # those that could not be sent
 PER_ADDRESS = 16  # connections of one address: an HMI has a few, a busy script a dozen
 GIVES_WAY_S = 2.0  # what polls does so within, and who looks in now and then connects again
 TICK_S = 0.25  # how often time-outs are looked at
+ROUTE_TICK_S = 0.02  # those of requests along routes: the shortest that is asked for is 10 ms
 LISTEN_BACKLOG = 512  # connections the kernel keeps while the loop is busy
 KEEPALIVE = (30, 10, 3)  # seconds idle, seconds between, probes: a vanished peer is gone in 60 s
 
@@ -118,7 +123,9 @@ class EnipConnection(asyncio.Protocol):
             now=self._now(),
             may_write=self.endpoint.may_write(peer[0]),
             rejected=self.endpoint.rejected,
+            departures=self.endpoint.departures,
         )
+        self.session.shell = self
         self.session.max_size = self.endpoint.limits.frame_size
 
     def data_received(self, data: bytes) -> None:
@@ -147,7 +154,26 @@ class EnipConnection(asyncio.Protocol):
     def _perform(self, session: Session) -> None:
         commands, session.commands = session.commands, []
         for ticket, command in commands:
-            self.endpoint.perform(command, partial(self.complete, ticket))
+            done = partial(self.complete, ticket)
+            if isinstance(command, ForwardNeeded):
+                self.endpoint.departures.ask(command, done, self._now())
+            else:
+                self.endpoint.perform(command, done)
+
+    def advance(self) -> None:
+        """Requests of the session that had left have been answered, or may leave now."""
+        session, transport = self.session, self.transport
+        if session is None or transport is None:
+            return
+        out = session.take_output(self._now())
+        if out:
+            self._write(out)
+        if session.commands:
+            self._perform(session)
+        if session.closing or (self.eof and not session.outstanding):
+            self._close()
+        else:
+            self._pace(session)
 
     def complete(self, ticket: int, result: Any) -> None:
         """A command's result is here."""
@@ -227,13 +253,15 @@ class EnipConnection(asyncio.Protocol):
         """The peer does not read: stop taking its requests."""
         self.stuck_since = self._now()
         if self.session is not None:
+            self.session.stalled = True
             self._pace(self.session)
 
     def resume_writing(self) -> None:
         """The peer reads again."""
         self.stuck_since = 0.0
         if self.session is not None:
-            self._pace(self.session)
+            self.session.stalled = False
+            self.advance()
 
     def eof_received(self) -> bool:
         """Half closed: what is owed is still sent."""
@@ -282,6 +310,8 @@ class Endpoint:
 
     Attributes:
         perform: does what leaves the process; calls its second argument with the result, once.
+        send_groups: takes what leaves along routes, and returns what it could not take; the replies
+            come back by `replied`.
         delay: seconds to hold each reply back, asked per write, or None.
         rejected: refusals by reason; `accepted` counts connections.
         may_write: whether an address may write.
@@ -292,11 +322,16 @@ class Endpoint:
         target: Target,
         perform: Perform,
         *,
+        send_groups: SendGroups = list,
+        credit: int = FIRST_CREDIT,
         limits: Limits | None = None,
         may_write: Callable[[str], bool] | None = None,
     ) -> None:
         self.target = target
         self.perform = perform
+        self.send_groups = send_groups
+        self.departures = Departures(credit=credit, first_id=time.monotonic_ns() // 1000)
+        self.departures.notify = self._notified
         self.limits = limits or Limits()
         self.may_write = may_write or (lambda address: True)
         self.delay: Callable[[], float] | None = None
@@ -309,6 +344,44 @@ class Endpoint:
         self._ticker: asyncio.TimerHandle | None = None
         self._per_address: Counter[str] = Counter()
         self._requests_ended = 0
+        self._route_ticker: asyncio.TimerHandle | None = None
+
+    # What leaves along routes
+
+    def _notified(self) -> None:
+        self.loop.call_soon(self._depart)
+        if self._route_ticker is None:
+            self._route_ticker = self.loop.call_later(ROUTE_TICK_S, self._route_tick)
+
+    def _depart(self) -> None:
+        """Send what this turn has brought."""
+        for group in self.send_groups(self.departures.take_groups()):
+            self.departures.unsent(group, self.loop.time())
+        self._advance()
+
+    def replied(self, groups: list[ReplyGroup]) -> None:
+        """Replies have come back."""
+        now = self.loop.time()
+        for group in groups:
+            self.departures.replied(group, now)
+        self._advance()
+
+    def _advance(self) -> None:
+        departures = self.departures
+        while departures.touched:
+            touched, departures.touched = departures.touched, {}
+            for session in touched:
+                if session.shell is not None:
+                    session.shell.advance()
+
+    def _route_tick(self) -> None:
+        self._route_ticker = None
+        self.departures.expire(self.loop.time())
+        self._advance()
+        if self.departures.is_busy and self._route_ticker is None:
+            self._route_ticker = self.loop.call_later(ROUTE_TICK_S, self._route_tick)
+
+    # Connections
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen on TCP; the address bound.
@@ -334,6 +407,9 @@ class Endpoint:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
+        if self._route_ticker is not None:
+            self._route_ticker.cancel()
+            self._route_ticker = None
         server, self._server = self._server, None
         if server is not None:
             server.close()

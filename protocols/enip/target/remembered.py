@@ -3,7 +3,7 @@
     batch     all the bytes of one read from the socket, as they came the last time
     answer    frame by frame: a known head (command, length, our session, status 0), then by
               what follows the sender context, or by the message on a class 3 connection
-    leaving   frame by frame: requests known to leave, which only need a slot
+    leaving   frames whose Unconnected Send differs in nothing but its request: a run of a group
 
     offset  0        12              20        28       30           40         44        46
             head     sender context  options   timeout  CPF items    data item  sequence  message
@@ -14,19 +14,22 @@ A frame's length is positive for SendRRData, negative for SendUnitData (what sta
 exists there alone). Anything unusual ends the fast way: the session takes over from that frame on.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from cpppod.protocols.cip.image import Image, Reply
 from cpppod.protocols.cip.objects.connection_manager import Connection
 from cpppod.protocols.cip.reply_cache import (
     MAX_CONNECTION_COST,
-    ForwardCache,
     ReplyCache,
     hold,
     refresh,
 )
-from cpppod.protocols.cip.request import Command, Pending
+from cpppod.protocols.cip.request import ForwardNeeded
 from cpppod.protocols.enip.target.batch import MAX_REQUESTS, Batch
+from cpppod.protocols.enip.target.departures import Departures, Way
 from cpppod.protocols.enip.target.reply_frames import (
     CONTEXT,
     DATA_ITEM,
@@ -37,37 +40,63 @@ from cpppod.protocols.enip.target.reply_frames import (
     SEND_RR_DATA,
     SEQUENCE,
     TIMEOUT,
+    WRAPPED,
+    WRAPPED_LENGTH,
+    WRAPPER,
     rr_head,
+    rr_pieces,
     rr_tail,
-    rr_wrap,
     shape,
     unit_head,
     unit_lead,
     unit_shape,
+    wrapped_shape,
 )
-from cpppod.protocols.enip.target.slots import MAX_OUTSTANDING, Slots
+from cpppod.protocols.enip.target.slots import Run, Slots
 
 MAX_LEARNT = 64  # heads and connections that a session remembers
 CONNECTED_ITEM = b"\xb1\0"
 NO_STATUS = bytes(4)
 
 
+# Two items, the null address, data without connection; Unconnected Send to `20 06 24 01`
+RR_ITEMS = b"\2\0\0\0\0\0\xb2\0"
+UNCONNECTED_SEND_HEAD = b"\x52\2\x20\6\x24\1"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Frames that leave along one route and differ in sender context and request alone.
+
+    Attributes:
+        total, size: bytes of a frame, of its request; `tail` is what stands behind that.
+        command: as what they leave; its own request is empty.
+        wrap: makes pieces of reply frames of sender contexts and messages.
+    """
+
+    total: int
+    size: int
+    tail: bytes
+    way: Way
+    command: ForwardNeeded
+    wrap: Callable[..., list[bytes]]
+
+
 class RememberedReplies:
     """One session's memory; replies without a connection are those of its target.
 
     Attributes:
-        forwards: requests that leave, by their bytes from the options on.
         handle: the session's, 0 before it is registered.
         batch: requests known as a whole, None while there are none.
     """
 
-    def __init__(self, image: Image, replies: ReplyCache) -> None:
+    def __init__(self, image: Image, replies: ReplyCache, departures: Departures) -> None:
         self.handle = 0
-        self.forwards = ForwardCache()
+        self._departures = departures
+        self._lanes: dict[bytes, Lane] = {}
         self._image = image
         self._cache = replies
         self._replies = replies.entries
-        self._forwards = self.forwards.entries
         self._ours = bytes(8)  # session and status in our replies
         self._lengths: dict[bytes, int] = {}
         self._links: dict[bytes, Connection] = {}
@@ -117,10 +146,25 @@ class RememberedReplies:
             self._links.clear()
         self._links[frame[OPTIONS:SEQUENCE]] = connection
 
-    def learn_forward(self, frame: bytes, pending: Pending) -> None:
-        """Remember that a SendRRData frame leaves."""
-        self.forwards.put(frame[OPTIONS:], pending)
-        self._know(frame, len(frame))
+    def learn_lane(self, frame: bytes, command: ForwardNeeded) -> None:
+        """Remember that a SendRRData frame leaves, if it is laid out as all clients do."""
+        end = WRAPPED + int.from_bytes(frame[WRAPPED_LENGTH:WRAPPED], "little")
+        if (
+            frame[ITEMS : WRAPPER - 2] != RR_ITEMS
+            or not frame[:CONTEXT].endswith(NO_STATUS)
+            or frame[WRAPPER : WRAPPED_LENGTH - 2] != UNCONNECTED_SEND_HEAD
+            or frame[WRAPPED:end] != command.request
+            or WRAPPER + int.from_bytes(frame[WRAPPER - 2 : WRAPPER], "little") != len(frame)
+        ):
+            return
+        if len(self._lanes) >= MAX_LEARNT:
+            self._lanes.clear()
+        timeout = int.from_bytes(frame[TIMEOUT:ITEMS], "little")
+        self._lanes[frame[:CONTEXT] + frame[OPTIONS:WRAPPED]] = Lane(
+            *(len(frame), end - WRAPPED, frame[end:], self._departures.way(command.route_path)),
+            replace(command, request=b""),
+            partial(rr_pieces, self._ours, timeout),
+        )
 
     def _know(self, frame: bytes, total: int) -> None:
         head, lengths = frame[:CONTEXT], self._lengths
@@ -246,27 +290,41 @@ class RememberedReplies:
 
     # -- leaving ----------------------------------------------------------------------------------
 
-    def forward(self, frame: bytes) -> Pending | None:
-        """What a SendRRData frame that is known to leave waits for."""
-        return self._forwards.get(frame[OPTIONS:])
-
     def leaving(
-        self, data: bytes, at: int, slots: Slots, commands: list[tuple[int, Command]]
-    ) -> int:
-        """Give slots to known requests that leave; the offset of the first other frame."""
-        forwards, lengths, handle = self._forwards, self._lengths, self.handle
-        size = len(data)
-        while forwards and not slots.held and len(slots) < MAX_OUTSTANDING:
-            total = lengths.get(data[at : at + CONTEXT], 0)
-            end = at + total
-            pending = forwards.get(data[at + OPTIONS : end])
-            if total <= 0 or end > size or pending is None:
+        self, session: Any, data: bytes | bytearray, at: int, slots: Slots, since: float
+    ) -> tuple[int, Lane | None]:
+        """Let known requests leave, as many as there is room for.
+
+        Returns:
+            The offset of the first frame that stays, and the lane of one that waits for room.
+        """
+        lanes = self._lanes
+        while lanes and slots.room > 0:
+            head, before = bytes(data[at : at + CONTEXT]), bytes(data[at + OPTIONS : at + WRAPPED])
+            lane = lanes.get(head + before)
+            if lane is None:
                 break
-            timeout = int.from_bytes(data[at + TIMEOUT : at + ITEMS], "little")
-            wrap = rr_wrap(data[at + CONTEXT : at + OPTIONS], handle, timeout)
-            commands.append((slots.reserve(wrap, pending), pending.command))
-            at = end
-        return at
+            there = (len(data) - at) // lane.total
+            most = min(there, slots.room, lane.way.room)
+            if most <= 0:
+                return at, lane if there else None
+            contexts: list[bytes] = []
+            bodies: list[bytes] = []
+            tail, frames = lane.tail, memoryview(data)[at : at + most * lane.total]
+            cut = wrapped_shape(lane.total, lane.size).iter_unpack(frames)
+            for head_there, context, before_there, body, tail_there in cut:
+                if head_there != head or before_there != before or tail_there != tail:
+                    break
+                contexts.append(context)
+                bodies.append(body)
+            del frames, cut
+            if not bodies:
+                break
+            run = Run(session, contexts, lane.wrap)
+            slots.leave(run)
+            self._departures.leave(lane.way, lane.command, bodies, run, since)
+            at += len(bodies) * lane.total
+        return at, None
 
 
 def _refreshed(reply: Reply, timeout: bytes) -> bytes | None:

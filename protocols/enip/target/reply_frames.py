@@ -7,7 +7,7 @@ What a session remembers of a reply begins at the options: all before it is the 
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from cpppod.protocols.enip.cpf import ItemType
@@ -28,10 +28,13 @@ KNOWN_COMMANDS = frozenset(
 # Offsets in a request's frame; the last four only where it is on a connection
 CONTEXT, OPTIONS, TIMEOUT, ITEMS = 12, 20, 28, 30
 DATA_ITEM, DATA_LENGTH, SEQUENCE, MESSAGE = 40, 42, 44, 46
+# ... and in one with an Unconnected Send to the Connection Manager's usual path
+WRAPPER, WRAPPED_LENGTH, WRAPPED = 40, 48, 50
 
 _RR = struct.Struct("<IIHHHHHH")
 _UNIT = struct.Struct("<IIHHHHIHH")
 _HEAD = struct.Struct("<HH")
+_WORD = struct.Struct("<H")
 _RR_FRAME = struct.Struct("<HHII8sIIHHHHHH")
 _RR_OVERHEAD = 16  # bytes of the frame's data around the message
 _UNIT_OVERHEAD = 22
@@ -64,6 +67,29 @@ def rr_tail(message: bytes, timeout: int) -> bytes:
     """A SendRRData reply from its options on."""
     size = len(message)
     return _RR.pack(0, 0, timeout, 2, 0, 0, ItemType.UNCONNECTED_DATA, size) + message
+
+
+@lru_cache(256)
+def wrapped_shape(total: int, size: int) -> struct.Struct:
+    """A frame of `total` bytes with an Unconnected Send: head, sender context, all that stands
+    before the request of `size` bytes, the request, its route."""
+    rest = total - WRAPPED - size
+    return struct.Struct(f"{CONTEXT}s{OPTIONS - CONTEXT}s{WRAPPED - OPTIONS}s{size}s{rest}s")
+
+
+def rr_pieces(
+    ours: bytes, timeout: int, contexts: Sequence[bytes], messages: Sequence[bytes]
+) -> list[bytes]:
+    """SendRRData replies in pieces; `ours` is session and status as they stand in a header."""
+    pieces: list[bytes] = []
+    size = -1
+    head = lead = b""
+    for context, message in zip(contexts, messages, strict=True):
+        if len(message) != size:
+            size = len(message)
+            head, lead = rr_head(size) + ours, rr_tail(b"", timeout)[:-2] + _WORD.pack(size)
+        pieces += (head, context, lead, message)
+    return pieces
 
 
 def unit_head(size: int) -> bytes:

@@ -9,25 +9,19 @@ from hypothesis import strategies as st
 from cpppod.protocols.bus.codec import pack
 from cpppod.protocols.bus.messages import (
     KINDS,
-    MAX_BATCH,
-    MAX_BATCH_BYTES,
-    Batch,
     Beat,
     Command,
     CommandReply,
     Message,
     Resend,
-    RouteReply,
-    RouteRequest,
+    RouteReplies,
+    RouteRequests,
     WriteOrder,
     WriteOutcomes,
     WriteReply,
     WriteRequest,
-    batched,
     decode,
-    decode_all,
     decode_but_metrics,
-    together,
 )
 from cpppod.protocols.model.errors import DecodeError
 
@@ -37,14 +31,15 @@ MESSAGES: list[Message] = [
     CommandReply(1, "", {"a": [1, 2.5, None]}),
     WriteRequest(7, "boiler", "10.0.0.7", 5_000_000, [["setpoint", 0, [42]]]),
     WriteReply(7, 0x1E, [1, 2], "refused", True, b"boiler/fast/", b"\x90"),
-    RouteRequest(8, "10.0.0.7", 5_000_000, 5, 157, b"\x01\x01", b"\x4c\x02", 9, "plc"),
-    RouteReply(8, b"\xcc\x00\x00\x00"),
     Resend(1_700_000_000_000),
+    RouteRequests(
+        [[8, "10.0.0.7", 5_000_000, 5, 157, b"\x01\x01", 2, b"\x4c\x02", 0, 0, 0, "plc"]]
+    ),
+    RouteReplies([[8, 0, 4, b"\xcc\x00\x00\x00", 6]]),
     WriteOrder(
         9, "web", 5_000_000, [["boiler.setpoint", 42]], "alice", "10.0.0.7", "s1", "operator"
     ),
     WriteOutcomes(9, {}, [{"tag": "boiler.setpoint", "ok": True}], 1),
-    Batch([RouteReply(8, b"\xcc\x00\x00\x00").encode(), Resend(5).encode()]),
 ]
 
 
@@ -55,25 +50,6 @@ def test_message_comes_back_as_it_was_sent(message: Message) -> None:
 
 def test_every_kind_is_tried_above() -> None:
     assert {type(message) for message in MESSAGES} == set(KINDS.values())
-
-
-def test_messages_of_one_turn_travel_together_as_many_as_fit() -> None:
-    replies = [RouteReply(number, bytes(4)) for number in range(MAX_BATCH + 1)]
-    frames = [together(portion) for portion in batched([each.encode() for each in replies])]
-    assert [len(decode_all(frame)) for frame in frames] == [MAX_BATCH, 1]
-    assert [each for frame in frames for each in decode_all(frame)] == replies
-    assert frames[1] == replies[-1].encode()
-    large = RouteReply(1, bytes(MAX_BATCH_BYTES - 100)).encode()
-    assert [len(portion) for portion in batched([large, large, b""])] == [1, 2]
-    assert list(batched([])) == []
-
-
-def test_batch_of_a_batch_or_of_anything_else_is_refused_and_an_unknown_kind_left_out() -> None:
-    batch = Batch([Resend(5).encode()])
-    for messages in ([batch.encode()], [b"\xc1"], [5]):
-        with pytest.raises(DecodeError):
-            decode_all(pack([1, 9, messages]))
-    assert decode_all(pack([1, 9, [pack([1, 99]), Resend(5).encode()]])) == [Resend(5)]
 
 
 def test_further_fields_of_a_later_minor_version_are_ignored() -> None:
@@ -121,7 +97,7 @@ def test_what_is_no_message_of_this_version_is_refused(plain: object) -> None:
         [1, 4, 1, "dev", "src", "soon", []],
         [1, 4, 1, "dev", "src", 5, "writes"],
         [1, 5, 1, 0, [], "", 1],  # `unknown` is a bool
-        [1, 7, 1, "text"],
+        [1, 13, "text"],
         [1, 1, "w", 1, 1, 1, "running", 0, [], {}, [], {}, 1][:3],
         [1, 8, True],
         [1, 8, 1.0],

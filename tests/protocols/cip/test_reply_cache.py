@@ -1,18 +1,13 @@
 """Remembered replies: what they may cost, and who goes first."""
 
-import pytest
-
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.image import Image, Reply, Variable
 from cpppod.protocols.cip.reply_cache import (
     ENTRY,
-    MAX_FORWARDS,
     MAX_KEY,
-    ForwardCache,
     ReplyCache,
     refresh,
 )
-from cpppod.protocols.cip.request import CallNeeded, Pending
 
 
 def made(variable: Variable, cost: int = 100) -> Reply:
@@ -65,18 +60,3 @@ def test_reply_of_a_variable_in_no_image_is_forgotten_too() -> None:
     refresh(reply)
     cache.drop(b"a")
     assert not variable.readers
-
-
-@pytest.mark.parametrize("key", [bytes(MAX_KEY + 1)])
-def test_forwarded_request_that_is_too_long_is_worked_out_each_time(key: bytes) -> None:
-    cache = ForwardCache()
-    cache.put(key, Pending(CallNeeded(lambda: None), lambda reply: b""))
-    assert not cache.entries
-
-
-def test_session_remembers_so_many_forwarded_requests_and_the_oldest_goes() -> None:
-    cache = ForwardCache()
-    for number in range(MAX_FORWARDS + 1):
-        cache.put(number.to_bytes(2, "big"), Pending(CallNeeded(lambda: None), lambda reply: b""))
-    assert len(cache.entries) == MAX_FORWARDS
-    assert b"\0\0" not in cache.entries

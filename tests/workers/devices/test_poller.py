@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cpppod.protocols.bus.messages import RouteRequest, WriteRequest
+from cpppod.protocols.bus.groups import RouteGroup
+from cpppod.protocols.bus.messages import WriteRequest
 from cpppod.protocols.modbus.specs import parse_range
 from cpppod.protocols.model.plant import Device, Group, Line, Tag, Worker
 from cpppod.workers.simulators.modbus.simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
@@ -159,8 +160,10 @@ def test_a_routed_request_to_a_device_that_relays_no_cip_is_refused(folder: Path
         made, address = await simulator(plant_of("40001-40010=7"))
         async with running(settings(folder, device("d", address))) as (parties, _):
             await parties.until(lambda: "d.r0" in parties.tags)
-            message = RouteRequest(0, "test", deadline_us(), 5, 157, b"", read("r0"), target="d")
-            assert (await parties.request(message)).reply == bytes.fromhex("cc000800")
+            body = read("r0")
+            group = RouteGroup(1, "test", deadline_us(), 5, 157, b"", len(body), body, target="d")
+            replied = await parties.relayed(group)
+            assert [each.split() for each in replied] == [[bytes.fromhex("cc000800")]]
         await made.close()
 
     asyncio.run(scenario())

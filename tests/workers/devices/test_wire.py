@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.modbus.address import Table
 from cpppod.protocols.modbus.faults import parse_fault
@@ -361,9 +362,11 @@ def test_a_device_that_dies_and_returns_is_bad_meanwhile_and_writes_fail_at_once
             answer = await write(wire, "d", ["a", 0, [1]])
             assert answer.failure is Failure.NOT_CONNECTED
             assert "not connected" in answer.error
-            routed: list[bytes | Failure] = []
-            wire.forward("d", b"\x4c\x00", b"", time.monotonic() + 5.0, routed.append)
-            assert routed == [Failure.NOT_CONNECTED]  # at once
+            routed: list[Any] = []
+            deadline_us = time.monotonic_ns() // 1000 + 5_000_000
+            group = RouteGroup(1, "", deadline_us, 5, 157, b"", 2, b"\x4c\x00")
+            wire.forward("d", group, lambda *answer: routed.append(answer))
+            assert routed == [(0, [bytes.fromhex("d2000101 1203 0000")], 0)]  # at once
             await simulator.endpoints[0].open()
             await published.until(lambda: published.quality("d.a") == 0)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cpppod.protocols.bus.messages import RouteRequest
+from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.objects.identity import IDENTITY_CLASS
 from cpppod.protocols.cip.request import Command, Origin, WriteNeeded
@@ -79,11 +79,12 @@ class Along:
             "priority_tick": 5,
             "timeout_ticks": 157,
             "route_path": b"",
-            "request": message,
+            "sizes": [len(message)],
+            "bodies": message,
             "target": "boiler",
         }
-        asked = RouteRequest(**(fields | changes))
-        self.routed.serve(asked, answers.append, may_write=may_write)
+        asked = RouteGroup(**(fields | changes))
+        self.routed.serve(asked, message, answers.append, may_write=may_write)
         return answers
 
     def reply(self, message: bytes, **changes: Any) -> MessageRouterReply:
@@ -145,9 +146,9 @@ def test_value_older_than_its_limit_is_stale_along_a_route_too() -> None:
 
 def test_reply_is_cut_to_what_the_client_s_connection_holds() -> None:
     along = Along()
-    whole = along.reply(read("curve", 300), capacity=1400, connection=1)
+    whole = along.reply(read("curve", 300), capacity=1400, carriage=1)
     assert (whole.status, len(whole.data)) == (0, 2 + 1200)
-    part = along.reply(read("curve", 300), capacity=502, connection=1)
+    part = along.reply(read("curve", 300), capacity=502, carriage=1)
     assert part.status == 6
     assert len(part.data) <= 502 + 8 - 4
 
@@ -225,4 +226,4 @@ def test_route_to_a_device_that_this_listener_does_not_have_is_a_bad_link() -> N
     along = Along()
     refused = along.reply(read("level"), target="gone")
     assert (refused.service, refused.status, refused.extended) == (0xD2, 0x01, (0x0312,))
-    assert along.reply(read("level"), target="gone", connection=1).service == 0xCC
+    assert along.reply(read("level"), target="gone", carriage=1).service == 0xCC

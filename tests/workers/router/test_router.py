@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 
+from cpppod.protocols.bus.groups import ReplyGroup, RouteGroup, sizes_of
 from cpppod.protocols.bus.messages import (
-    Batch,
-    RouteReply,
-    RouteRequest,
+    RouteReplies,
+    RouteRequests,
     WriteReply,
     WriteRequest,
     decode,
-    decode_all,
 )
 from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.message_router import MessageRouterReply
@@ -20,6 +19,7 @@ from cpppod.protocols.cip.route_table import RouteDecision, RoutePolicy, RouteTa
 from cpppod.protocols.cip.status import CipError
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Route, Worker
+from cpppod.workers.router import forwarding
 from cpppod.workers.router.role import Forwarding, ways_of
 from tests.enip_frames import packet, read, write
 
@@ -27,13 +27,23 @@ SECOND = 1_000_000
 DEVICES = (Device("press", "enip", "x:1"), Device("meter", "modbus-rtu", "hall"))
 
 
+OK = b"\xcc\0\0\0"
+ASKER = b"listener-main"
+GRACE_US = 50_000
+
+
 class Bus:
-    """The router's socket: what it sent, and who is away."""
+    """The router's socket: what it sent, group by group, and who is away."""
 
     def __init__(self, *routes: Route) -> None:
         self.sent: list[tuple[bytes, Any]] = []
+        self.messages = 0
         self.away: set[bytes] = set()
+        self.now_us = 0
         self.forwarding = Forwarding(self.send)
+        self.configure(*routes)
+
+    def configure(self, *routes: Route) -> None:
         worker = Worker("router", "router", "", "", "", devices=DEVICES, routes=routes)
         owners = {"press": "poller-press", "meter": "serial-hall"}
         self.forwarding.configure(ways_of(worker), owners)
@@ -41,79 +51,121 @@ class Bus:
     def send(self, identity: bytes, frame: bytes) -> bool:
         if identity in self.away:
             return False
-        self.sent.append((identity, decode(frame)))
+        self.messages += 1
+        message = decode(frame)
+        if isinstance(message, RouteRequests):
+            self.sent += [(identity, RouteGroup.decode(each)) for each in message.groups]
+        elif isinstance(message, RouteReplies):
+            self.sent += [(identity, ReplyGroup.decode(each)) for each in message.groups]
+        else:
+            self.sent.append((identity, message))
         return True
 
-    def ask(self, path: str, message: bytes = b"", **changes: Any) -> None:
+    def ask(
+        self,
+        path: str,
+        *messages: bytes,
+        asker: bytes = ASKER,
+        flush: bool = True,
+        **changes: Any,
+    ) -> None:
+        """Several requests are one group."""
+        bodies = messages or (read("X"),)
         route_path = epath.encode(epath.parse_route_path(path))
         fields: dict[str, Any] = {"id": 7, "source": "10.0.0.1", "deadline_us": SECOND}
-        asked = RouteRequest(
+        asked = RouteGroup(
             **(fields | changes),
             priority_tick=5,
             timeout_ticks=157,
             route_path=route_path,
-            request=message or read("X"),
+            sizes=sizes_of(bodies),
+            bodies=b"".join(bodies),
         )
-        self.forwarding.receive(b"listener-main", asked.encode(), 0)
-        self.forwarding.flush()
+        self.forwarding.receive(asker, RouteRequests([asked.plain]).encode(), self.now_us)
+        if flush:
+            self.flush()
+
+    def answer(
+        self, owner: bytes, number: int, first: int, *replies: bytes, credit: int = 0
+    ) -> None:
+        group = ReplyGroup.of(number, first, replies, credit)
+        self.forwarding.receive(owner, RouteReplies([group.plain]).encode(), self.now_us)
+        self.flush()
+
+    def flush(self) -> None:
+        self.forwarding.flush(self.now_us)
+
+    def expire(self, now_us: int) -> None:
+        self.now_us = now_us
+        self.forwarding.expire(now_us)
+        self.flush()
+
+    def pop(self) -> list[tuple[bytes, Any]]:
+        sent, self.sent = self.sent, []
+        return sent
 
     def write(self, device: str) -> None:
         asked = WriteRequest(3, device, "10.0.0.1", SECOND, [["setpoint", 0, [1.5]]])
         self.forwarding.receive(b"listener-main", asked.encode(), 0)
-        self.forwarding.flush()
+        self.flush()
 
     @property
     def refusal(self) -> MessageRouterReply:
         identity, reply = self.sent.pop()
         assert identity == b"listener-main"
-        assert isinstance(reply, RouteReply)
-        assert reply.id == 7
-        return MessageRouterReply.decode(reply.reply)
+        assert isinstance(reply, ReplyGroup)
+        assert (reply.id, reply.first, reply.count) == (7, 0, 1)
+        return MessageRouterReply.decode(reply.bodies)
 
 
 PRESS = Route("1/1", "press")
 
 
-def test_requests_and_replies_of_one_turn_leave_together_and_keep_their_order() -> None:
+def test_groups_and_replies_of_one_turn_leave_together_with_their_bodies_untouched() -> None:
     bus = Bus(PRESS)
-    route_path = epath.encode(epath.parse_route_path("1/1"))
-    asked = [
-        RouteRequest(number, "10.0.0.1", SECOND, 5, 157, route_path, read("X")).encode()
-        for number in range(3)
+    bus.ask("1/1", read("X"), read("Yy"), flush=False)
+    bus.ask("1/1", read("Z"), asker=b"listener-two", flush=False)
+    bus.flush()
+    (owner, one), (_, two) = bus.pop()
+    assert (owner, bus.messages) == (b"poller-press", 1)
+    assert (one.split(), two.split()) == ([read("X"), read("Yy")], [read("Z")])
+    assert (one.target, one.route_path) == ("press", b"")
+    bus.answer(owner, one.id, 0, OK, b"\xcc\0\0\0\xc4\0", credit=6)
+    bus.answer(owner, two.id, 0, OK)
+    assert bus.pop() == [
+        (ASKER, ReplyGroup.of(7, 0, [OK, b"\xcc\0\0\0\xc4\0"], 3)),  # two askers share it
+        (b"listener-two", ReplyGroup.of(7, 0, [OK])),
     ]
-    bus.forwarding.receive(b"listener-main", Batch(asked[:2]).encode(), 0)
-    bus.forwarding.receive(b"listener-two", asked[2], 0)
-    bus.forwarding.flush()
-    ((owner, batch),) = bus.sent
-    bus.sent.clear()
-    onward = decode_all(batch.encode())
-    assert owner == b"poller-press"
-    replies = [RouteReply(each.id, bytes((0xCC, 0, 0, 0))) for each in onward]  # type: ignore[attr-defined]
-    bus.forwarding.receive(owner, Batch([each.encode() for each in replies]).encode(), 500)
-    bus.forwarding.flush()
-    (first, both), (second, single) = bus.sent
-    assert (first, second) == (b"listener-main", b"listener-two")
-    assert decode_all(both.encode()) == [RouteReply(number, replies[0].reply) for number in (0, 1)]
-    assert single == RouteReply(2, replies[0].reply)
 
 
-def test_each_of_several_requests_to_an_owner_who_is_away_is_refused() -> None:
+def test_replies_come_in_any_order_and_none_twice() -> None:
+    bus = Bus(PRESS)
+    bus.ask("1/1", *[read("X")] * 5)
+    ((owner, onward),) = bus.pop()
+    bus.answer(owner, onward.id, 3, b"\xcc\0\0\3", b"\xcc\0\0\4")
+    bus.answer(owner, onward.id, 2, b"\xcc\0\0\2", b"\xcc\0\0\xff")
+    bus.answer(owner, onward.id, 4, OK, OK)  # beyond the group
+    bus.answer(owner, onward.id, 0, b"\xcc\0\0\0", b"\xcc\0\0\1")
+    bus.answer(owner, onward.id, 0, b"\xcc\0\0\xff")
+    bus.answer(owner, 99, 0, OK)
+    assert bus.pop() == [
+        (ASKER, ReplyGroup.of(7, 3, [b"\xcc\0\0\3", b"\xcc\0\0\4"])),
+        (ASKER, ReplyGroup.of(7, 2, [b"\xcc\0\0\2"])),
+        (ASKER, ReplyGroup.of(7, 0, [b"\xcc\0\0\0", b"\xcc\0\0\1"])),
+    ]
+    assert bus.forwarding.groups.late == 5
+    assert bus.forwarding.ways[0].outstanding == 0
+
+
+def test_each_of_several_requests_to_an_owner_who_is_away_is_refused_once() -> None:
     bus = Bus(PRESS)
     bus.away.add(b"poller-press")
-    route_path = epath.encode(epath.parse_route_path("1/1"))
-    asked = [
-        RouteRequest(number, "10.0.0.1", SECOND, 5, 157, route_path, read("X")).encode()
-        for number in range(2)
-    ]
-    bus.forwarding.receive(b"listener-main", Batch(asked).encode(), 0)
-    bus.forwarding.flush()
-    ((_, refusals),) = bus.sent
-    found = decode_all(refusals.encode())
-    assert [each.id for each in found if isinstance(each, RouteReply)] == [0, 1]
+    bus.ask("1/1", read("X"), read("Y"))
+    ((_, refusals),) = bus.pop()
+    assert (refusals.first, refusals.count) == (0, 2)
+    assert {MessageRouterReply.decode(each).extended for each in refusals.split()} == {(0x0312,)}
     assert bus.forwarding.ways[0].outstanding == 0
-    bus.sent.clear()
-    bus.forwarding.expire(2 * SECOND)
-    bus.forwarding.flush()
+    bus.expire(2 * SECOND)
     assert not bus.sent
 
 
@@ -123,10 +175,9 @@ def test_routed_request_loses_its_first_segment_and_its_reply_finds_its_asker() 
     owner, onward = bus.sent.pop()
     assert (owner, onward.target) == (b"poller-press", "press")
     assert onward.route_path == epath.encode(epath.parse_route_path("2/10.0.0.5"))
-    assert onward.request == read("X")
-    bus.forwarding.receive(owner, RouteReply(onward.id, b"\xcc\0\0\0").encode(), 500)
-    bus.forwarding.flush()
-    assert bus.sent.pop() == (b"listener-main", RouteReply(7, b"\xcc\0\0\0"))
+    assert onward.split() == [read("X")]
+    bus.answer(owner, onward.id, 0, OK)
+    assert bus.sent.pop() == (ASKER, ReplyGroup.of(7, 0, [OK]))
 
 
 METER = Route("1/2", "meter", relayed=False)
@@ -139,9 +190,9 @@ def test_request_to_a_device_that_relays_no_cip_is_the_asking_listener_s_to_answ
     assert (asker, onward.target, onward.route_path) == (b"listener-main", "meter", b"")
     way = bus.forwarding.ways[0]
     assert (way.taken, way.outstanding) == (1, 1)
-    bus.forwarding.receive(asker, RouteReply(onward.id, b"\xcc\0\0\0").encode(), 500)
-    bus.forwarding.flush()
-    assert bus.sent.pop() == (b"listener-main", RouteReply(7, b"\xcc\0\0\0"))
+    bus.now_us = 500
+    bus.answer(asker, onward.id, 0, OK)
+    assert bus.sent.pop() == (ASKER, ReplyGroup.of(7, 0, [OK]))
     assert (way.outstanding, way.answered, way.micro_s) == (0, 1, 500)
 
 
@@ -151,10 +202,9 @@ def test_request_to_a_device_that_relays_no_cip_is_the_asking_listener_s_to_answ
         ({"read_only": True}, write("level", 0xC4, bytes(4)), 0x0F),
         ({"classes": (0x6C,)}, read("level"), 0x0F),
         ({"sources": ("192.168.0.0/16",)}, read("level"), 0x0F),
-        ({"limit": 0}, read("level"), 0x01),
     ],
 )
-def test_route_that_the_listener_answers_keeps_its_rights_and_its_limit(
+def test_route_that_the_listener_answers_keeps_its_rights(
     settings: dict[str, Any], message: bytes, status: int
 ) -> None:
     bus = Bus(replace(METER, **settings))
@@ -175,24 +225,27 @@ def test_path_that_no_route_has_is_refused_by_the_connection_manager(
 
 def test_refusal_on_a_class_3_connection_has_the_request_s_own_service() -> None:
     bus = Bus(PRESS)
-    bus.ask("1/9", connection=1)
+    bus.ask("1/9", carriage=1)
     assert bus.refusal.service == 0xCC
 
 
-def test_request_without_an_answer_times_out_and_a_late_one_is_dropped() -> None:
+def test_requests_without_an_answer_time_out_and_late_ones_are_dropped() -> None:
     bus = Bus(PRESS)
-    bus.ask("1/1")
+    bus.ask("1/1", read("X"), read("Y"), read("Z"))
     owner, onward = bus.sent.pop()
-    bus.forwarding.expire(SECOND - 1)
-    bus.forwarding.flush()
+    bus.answer(owner, onward.id, 1, OK)
+    bus.pop()
+    bus.expire(SECOND + GRACE_US - 1)
     assert not bus.sent
-    bus.forwarding.expire(SECOND)
-    bus.forwarding.flush()
-    assert bus.refusal.extended == (0x0204,)
-    bus.forwarding.receive(owner, RouteReply(onward.id, b"late").encode(), SECOND + 1)
-    bus.forwarding.flush()
+    bus.expire(SECOND + GRACE_US)
+    timed_out = bus.pop()
+    assert [(each.first, each.count) for _, each in timed_out] == [(0, 1), (2, 1)]
+    assert MessageRouterReply.decode(timed_out[0][1].bodies).extended == (0x0204,)
+    bus.answer(owner, onward.id, 0, OK, OK, OK)
     assert not bus.sent
-    assert bus.forwarding.late == 1
+    assert bus.forwarding.groups.late == 3
+    way = bus.forwarding.ways[0]
+    assert (way.outstanding, way.answered, way.failures["timed out"]) == (0, 3, 2)
 
 
 def test_owner_that_is_away_is_a_bad_link() -> None:
@@ -202,11 +255,73 @@ def test_owner_that_is_away_is_a_bad_link() -> None:
     assert bus.refusal.extended == (0x0312,)
 
 
-def test_requests_beyond_a_route_s_limit_are_refused() -> None:
+def test_requests_beyond_a_route_s_limit_wait_their_turn() -> None:
     bus = Bus(Route("1/1", "press", limit=2))
-    for _ in range(3):
+    bus.ask("1/1", read("A"), read("B"), read("C"))
+    bus.ask("1/1", read("D"), id=8)
+    ((owner, first),) = bus.pop()
+    assert first.split() == [read("A"), read("B")]
+    bus.answer(owner, first.id, 0, OK, credit=96)
+    (_, reply), (_, second) = sorted(bus.pop(), key=lambda each: each[0])
+    assert (reply.credit, second.split()) == (2, [read("C")])
+    bus.answer(owner, first.id, 1, OK)
+    bus.answer(owner, second.id, 0, OK)
+    onward = [each for to, each in bus.pop() if to == owner]
+    assert [each.split() for each in onward] == [[read("D")]]
+    assert bus.forwarding.ways[0].outstanding == 1
+    assert bus.forwarding.ways[0].waits == 0
+
+
+def test_request_whose_time_runs_out_while_it_waits_is_refused_for_want_of_room() -> None:
+    bus = Bus(Route("1/1", "press", limit=1))
+    bus.ask("1/1", deadline_us=3 * SECOND)
+    bus.ask("1/1", id=7, deadline_us=SECOND)
+    bus.ask("1/1", id=8, deadline_us=2 * SECOND)
+    bus.pop()
+    bus.expire(SECOND - 1)
+    assert not bus.sent
+    bus.expire(SECOND)
+    assert bus.refusal.extended == (0x0301,)
+    assert bus.forwarding.ways[0].waits == 1
+
+
+def test_waiting_requests_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "MAX_WAITING", 2)
+    bus = Bus(Route("1/1", "press", limit=1))
+    for _ in range(4):
         bus.ask("1/1")
     assert bus.refusal.extended == (0x0301,)
+
+
+def test_requests_that_wait_for_a_route_that_is_withdrawn_are_refused() -> None:
+    bus = Bus(Route("1/1", "press", limit=1))
+    bus.ask("1/1", id=6)
+    bus.ask("1/1")
+    ((owner, onward),) = bus.pop()
+    bus.configure()
+    bus.flush()
+    assert bus.refusal.extended == (0x0312,)
+    bus.answer(owner, onward.id, 0, OK)  # what was out is still answered
+    assert bus.pop() == [(ASKER, ReplyGroup.of(6, 0, [OK]))]
+    bus.ask("1/1")
+    assert bus.refusal.extended == (0x0311,)
+
+
+def test_group_of_which_a_route_allows_some_travels_without_the_others() -> None:
+    bus = Bus(Route("1/1", "press", read_only=True))
+    forbidden = write("X", 0xC4, bytes(4))
+    bus.ask("1/1", read("A"), forbidden, read("B"), read("C"), forbidden)
+    sent = bus.pop()
+    onward = [each for to, each in sent if to == b"poller-press"]
+    assert [each.split() for each in onward] == [[read("A")], [read("B"), read("C")]]
+    refused = [each for to, each in sent if to == ASKER]
+    assert [(each.first, each.split()) for each in refused] == [
+        (1, [b"\xcd\0\x0f\0"]),
+        (4, [b"\xcd\0\x0f\0"]),
+    ]
+    bus.answer(b"poller-press", onward[1].id, 0, OK, OK)
+    assert bus.pop() == [(ASKER, ReplyGroup.of(7, 2, [OK, OK]))]
+    assert bus.forwarding.ways[0].failures["refused"] == 2
 
 
 @pytest.mark.parametrize(
@@ -246,7 +361,6 @@ def test_write_goes_to_the_device_s_owner_and_its_reply_back() -> None:
     assert owner == b"serial-hall"
     reply = WriteReply(onward.id, topic=b"meter/power/", payload=b"block")
     bus.forwarding.receive(owner, reply.encode(), 10)
-    bus.forwarding.flush()
     assert bus.sent.pop() == (
         b"listener-main",
         WriteReply(3, topic=b"meter/power/", payload=b"block"),
@@ -257,8 +371,7 @@ def test_write_without_an_answer_has_an_unknown_outcome() -> None:
     bus = Bus()
     bus.write("meter")
     bus.sent.clear()
-    bus.forwarding.expire(SECOND)
-    bus.forwarding.flush()
+    bus.expire(SECOND)
     ((_, reply),) = bus.sent
     assert reply.unknown
     assert (reply.status, reply.extended) == (0x01, [0x0204])
@@ -276,21 +389,17 @@ def test_reload_keeps_what_is_out_and_the_route_s_counts() -> None:
     bus = Bus(PRESS)
     bus.ask("1/1")
     owner, onward = bus.sent.pop()
-    worker = Worker(
-        "r", "router", "", "", "", devices=DEVICES, routes=(PRESS, Route("1/2", "press"))
-    )
-    bus.forwarding.configure(ways_of(worker), {"press": "poller-press"})
-    bus.forwarding.receive(owner, RouteReply(onward.id, b"\xcc\0\0\0").encode(), 5)
-    bus.forwarding.flush()
+    bus.configure(PRESS, Route("1/2", "press"))
+    bus.answer(owner, onward.id, 0, OK)
     assert bus.sent.pop()[0] == b"listener-main"
     assert [(way.route.path, way.taken) for way in bus.forwarding.ways] == [("1/1", 1), ("1/2", 0)]
 
 
 def test_bytes_that_are_no_message_are_counted() -> None:
     bus = Bus()
-    bus.forwarding.receive(b"x", b"\xc1", 0)
-    bus.forwarding.flush()
-    assert bus.forwarding.malformed == 1
+    for frame in (b"\xc1", RouteRequests([[1]]).encode(), RouteReplies(["x"]).encode()):
+        bus.forwarding.receive(b"x", frame, 0)
+    assert bus.forwarding.malformed == 3
 
 
 @pytest.mark.parametrize(

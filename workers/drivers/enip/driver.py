@@ -3,7 +3,7 @@
     poll     Read Tag, or Get Attribute Single for an address like `@0x93/1/10`,
              in Multiple Service Packets as large as the connection allows
     write    one after the other; the reply says what the device said
-    forward  a Message Router request of somebody else, byte for byte, and its reply
+    relay    Message Router requests of somebody else, byte for byte, and their replies
 
 A device with `route_path` stands behind others: its requests travel in an Unconnected Send, or over
 a class 3 connection (`connected`) whose path begins with the route.
@@ -11,10 +11,11 @@ a class 3 connection (`connected`) whose path begins with the route.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus
@@ -29,10 +30,10 @@ from cpppod.protocols.enip.originator.exchange import Exchange, ReadTag
 from cpppod.protocols.enip.originator.forward_open import MESSAGE_ROUTER, ConnectionRequest
 from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import Operation
-from cpppod.protocols.enip.originator.pipeline import Pipeline, error_of
+from cpppod.protocols.enip.originator.pipeline import Pipeline
 from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
+from cpppod.protocols.enip.originator.relay import Relayed
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, encode_route_path
-from cpppod.protocols.enip.originator.session import Answer
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.errors import DecodeError, ProtocolError
 from cpppod.protocols.model.failures import UNREACHABLE, Failure
@@ -42,6 +43,7 @@ from cpppod.workers.devices.driver import (
     DeviceError,
     DeviceFrame,
     Link,
+    RelayEnds,
     Sample,
     Write,
     WriteOutcome,
@@ -94,6 +96,7 @@ class EnipDriver:
 
     Attributes:
         concurrency: calls outstanding at once: the device's `in_flight`.
+        ends: who is told what comes of relayed requests.
     """
 
     def __init__(self, device: Device, frame: DeviceFrame) -> None:
@@ -101,6 +104,7 @@ class EnipDriver:
         self.concurrency = max(1, device.in_flight)
         self.frame = frame
         self._host, self._port = socket_address(device.address, host="127.0.0.1", port=PORT)
+        self.ends = RelayEnds()
         self._route = encode_route_path(device.route_path)
         self._connection: OriginatorConnection | None = None
         self._access: dict[Tag, TagAccess | ProtocolError] = {}
@@ -126,6 +130,7 @@ class EnipDriver:
                     self._host, self._port, timeout_s=timeout_s
                 )
                 self._connection = connection
+                connection.relay_to(self._relayed, self._relays_lost)
                 if self.device.connected:
                     request = ConnectionRequest(connection_path=self._route + MESSAGE_ROUTER)
                     await connection.forward_open(request, timeout_s=timeout_s)
@@ -156,6 +161,9 @@ class EnipDriver:
         if connection is not None:
             self._counters["late"] += connection.session.late
             await connection.close()
+
+    def _relays_lost(self, connection: OriginatorConnection) -> None:
+        self.ends.lost(DeviceError(connection.failure, connection.reason))
 
     def _open_connection(self) -> OriginatorConnection:
         if self._connection is None:
@@ -356,44 +364,23 @@ class EnipDriver:
         """Its devices understand CIP."""
         return self
 
-    async def forward(self, request: bytes, route_path: bytes, timeout_s: float) -> bytes:
-        """The target's reply to `request`; `route_path` is what is left of it here."""
-        connection = self._open_connection()
-        carrier = self._forward_lane(connection, request, route_path, timeout_s)
-        self._counters["forwards"] += 1
-        try:
-            _, reply = await connection.request(request, timeout_s=timeout_s, carrier=carrier)
-        except (OSError, OriginatorError, ProtocolError) as error:
-            raise _unforwarded(connection, error) from None
-        return reply
-
     def relay(
         self,
-        request: bytes,
-        route_path: bytes,
+        number: int,
+        first: int,
+        requests: Sequence[bytes],
+        group: RouteGroup,
         timeout_s: float,
-        done: Callable[[bytes | DeviceError], None],
     ) -> bool:
-        """As `forward`, without a task: `done` gets the reply, or what there is instead.
-
-        False where the connection takes nothing just now; `forward` then waits, or says why.
-        """
+        """Send requests of a group, without a connection; False where nothing is taken now."""
         connection = self._connection
         if connection is None:
             return False
-
-        def receive(answer: Answer) -> None:
-            if answer.failure is None:
-                done(answer.data)
-            else:
-                done(_unforwarded(connection, error_of(answer, connection.reason)))
-
-        carrier = self._forward_lane(connection, request, route_path, timeout_s)
-        try:
-            sent = connection.post(request, receive, timeout_s=timeout_s, carrier=carrier)
-        except ProtocolError:
-            return False
-        self._counters["forwards"] += sent
+        path = self._route + group.route_path
+        route = UnconnectedRoute(route_path=path).allowing(timeout_s) if path else DIRECT
+        sent = connection.relay(number, first, requests, route)
+        if sent:
+            self._counters["forwards"] += len(requests)
         return sent
 
     async def ask(self, request: bytes) -> MessageRouterReply:
@@ -410,15 +397,13 @@ class EnipDriver:
         )
         return reply
 
-    def _forward_lane(
-        self, connection: OriginatorConnection, request: bytes, route_path: bytes, timeout_s: float
-    ) -> Carrier:
-        """Our class 3 connection where the request is for its end and fits, else unconnected."""
-        own = connection.carrier
-        if own.connection is not None and not route_path and len(request) <= own.budget.request:
-            return own
-        route = self._route + route_path
-        return Carrier(UnconnectedRoute(route_path=route).allowing(timeout_s) if route else DIRECT)
+    def _relayed(self, relayed: Relayed) -> bool:
+        if not relayed.status:
+            return self.ends.replied(relayed.number, relayed.place, relayed.replies)
+        text = f"encapsulation status 0x{relayed.status:02x}"
+        error = DeviceError(Failure.EXCEPTION, text, codes=(relayed.status,), connected=True)
+        self.ends.refused(relayed.number, relayed.place, error)
+        return True
 
     def describe(self) -> dict[str, Any]:
         """Session, connection, identity and counters."""
@@ -448,13 +433,3 @@ def _unreachable(error: Exception) -> Failure:
     """Why there is no connection: what the system said, where it said something."""
     said = failure_of(error.__cause__) if isinstance(error.__cause__, OSError) else None
     return said if said in UNREACHABLE else Failure.NOT_CONNECTED
-
-
-def _unforwarded(connection: OriginatorConnection, error: Exception) -> DeviceError:
-    """What it says of the device that a routed request has no reply."""
-    if isinstance(error, ReplyTimeout):
-        return DeviceError(Failure.TIMEOUT, "no reply in time")
-    if isinstance(error, EnipStatusError):
-        codes = (error.status,)
-        return DeviceError(Failure.EXCEPTION, shown(error), codes=codes, connected=True)
-    return DeviceError(connection.failure, shown(error))

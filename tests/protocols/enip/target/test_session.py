@@ -8,17 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpppod.protocols.bus.groups import ReplyGroup, RouteGroup
 from cpppod.protocols.cip import epath, structures, types
 from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.personality import PERSONALITIES
-from cpppod.protocols.cip.request import ForwardNeeded, WriteNeeded
+from cpppod.protocols.cip.request import Carriage, ForwardNeeded, WriteNeeded
 from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.symbols import Allotment, declare
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.encapsulation import HEADER
+from cpppod.protocols.enip.target.departures import Departures
 from cpppod.protocols.enip.target.list_commands import answer_datagram
-from cpppod.protocols.enip.target.session import Session
+from cpppod.protocols.enip.target.session import MAX_WAITING, Session
 from cpppod.protocols.enip.target.slots import MAX_OUTSTANDING
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.workers.listener.target import add_device
@@ -69,6 +71,18 @@ def make_target(**options: Any) -> Target:
 
 class Client:
     """The other end of a session, in one process and without a socket."""
+
+    def leaving(self) -> list[RouteGroup]:
+        """The groups that leave, as they travel."""
+        groups = self.session.departures.take_groups()
+        return [RouteGroup.decode(group.plain) for group in groups]
+
+    def come_back(
+        self, group: RouteGroup, first: int, *replies: bytes, credit: int = 0, now: float = 0.0
+    ) -> bytes:
+        """What the client gets upon these replies."""
+        self.session.departures.replied(ReplyGroup.of(group.id, first, replies, credit), now)
+        return self.session.take_output(now)
 
     def __init__(self, target: Target | None = None, **options: Any) -> None:
         self.target = target or make_target()
@@ -413,7 +427,10 @@ def forwarding() -> Client:
     return Client(make_target(policy=policy))
 
 
-def test_routed_request_leaves_and_its_reply_comes_back_byte_for_byte_in_its_turn() -> None:
+ONE, TWO = b"\xcc\0\0\0\xc4\0one.", b"\xcc\0\0\0\xc4\0two."
+
+
+def test_routed_requests_leave_and_their_replies_come_back_byte_for_byte_in_their_turn() -> None:
     client = forwarding()
     sent = b"".join(
         rr(message, client.handle, context)
@@ -424,48 +441,160 @@ def test_routed_request_leaves_and_its_reply_comes_back_byte_for_byte_in_its_tur
         )
     )
     assert client.session.receive_data(sent, 0.0) == b""
-    (one, first), (two, second) = client.session.commands
-    assert isinstance(first, ForwardNeeded)
-    assert isinstance(second, ForwardNeeded)
-    assert (first.route_path.hex(), first.request) == ("0101", read("X"))
-    assert client.session.complete(two, b"\xcc\0\0\0\xc4\0two.", 0.0) == b""
-    out = frames(client.session.complete(one, b"\xcc\0\0\0\xc4\0one.", 0.0))
+    first, second = client.leaving()
+    assert (first.route_path.hex(), first.split()) == ("0101", [read("X")])
+    assert (first.source, first.priority_tick, first.timeout_ticks) == ("10.0.0.1", 5, 157)
+    assert client.come_back(second, 0, TWO) == b""
+    out = frames(client.come_back(first, 0, ONE))
     assert [item[12:20] for item in out] == [b"first...", b"second..", b"third..."]
     assert out[0].endswith(b"one.")
     assert out[2].endswith(b"two.")
+    assert not client.session.outstanding
 
 
-def test_repeated_routed_requests_leave_up_to_the_limit_and_are_answered_in_order() -> None:
+def test_alike_requests_of_one_turn_leave_in_one_group_and_are_answered_in_order() -> None:
+    client = forwarding()
+    client.session.departures.way(b"\1\1").credit = 1_000
+    contexts = [b"%08d" % number for number in range(MAX_OUTSTANDING + 3)]
+    tags = [f"X[{number:03}]" for number in range(len(contexts))]
+    sent = b"".join(
+        rr(routed(read(tag), "1/1"), client.handle, each)
+        for tag, each in zip(tags, contexts, strict=True)
+    )
+    assert client.session.receive_data(sent[:1000], 0.0) == b""
+    assert client.session.receive_data(sent[1000:], 0.0) == b""
+    (group,) = client.leaving()
+    assert group.split() == [read(tag) for tag in tags[:MAX_OUTSTANDING]]
+    assert client.session.outstanding == MAX_OUTSTANDING
+    out = b""
+    for first in (1, 0):
+        out += client.come_back(group, first, ONE)
+    replies = [b"\xcc\0\0\0\xc4\0%04d" % number for number in range(2, MAX_OUTSTANDING)]
+    out += client.come_back(group, 2, *replies)
+    (rest,) = client.leaving()
+    assert rest.split() == [read(tag) for tag in tags[MAX_OUTSTANDING:]]
+    out += client.come_back(rest, 0, TWO, TWO, TWO)
+    assert [item[12:20] for item in frames(out)] == contexts
+    assert [int(item[-4:]) for item in frames(out)[2:MAX_OUTSTANDING]] == list(
+        range(2, MAX_OUTSTANDING)
+    )
+    assert client.session.requests == len(contexts) + 1  # RegisterSession
+
+
+def test_reply_that_comes_twice_or_to_nobody_changes_nothing() -> None:
     client = forwarding()
     client.send(routed(read("X"), "1/1"))
-    ((first, _),) = client.session.commands
-    client.session.complete(first, b"\xcc\0\0\0\xc4\0one.", 0.0)
-    client.session.commands.clear()
-    contexts = [b"%08d" % number for number in range(MAX_OUTSTANDING + 3)]
-    sent = b"".join(rr(routed(read("X"), "1/1"), client.handle, each) for each in contexts)
-    assert client.session.receive_data(sent, 0.0) == b""
-    taken = client.session.commands.copy()
-    assert len(taken) == client.session.outstanding == MAX_OUTSTANDING
-    assert not client.session.wants_data
-    out = b""
-    for number in range(len(contexts)):
-        ticket, command = client.session.commands[number]
-        assert isinstance(command, ForwardNeeded)
-        assert (command.route_path.hex(), command.request) == ("0101", read("X"))
-        out += client.session.complete(ticket, b"\xcc\0\0\0\xc4\0%04d" % number, 0.0)
-    replies = frames(out)
-    assert [item[12:20] for item in replies] == contexts
-    assert [int(item[-4:]) for item in replies] == list(range(len(contexts)))
-    assert client.session.requests == len(contexts) + 2  # RegisterSession and the first
+    client.send(routed(read("Y"), "1/1"))
+    (group,) = client.leaving()
+    assert client.come_back(group, 1, TWO) == b""
+    assert client.come_back(group, 1, ONE) == b""
+    out = frames(client.come_back(group, 0, ONE, ONE))
+    assert [item[-4:] for item in out] == [b"one.", b"two."]
+    assert client.come_back(group, 0, ONE) == b""
+    assert client.session.departures.late == 3
+
+
+def test_requests_without_room_wait_as_bytes_and_reading_stops_beyond_a_limit() -> None:
+    client = forwarding()
+    client.session.departures.way(b"\1\1").credit = 2
+    request = rr(routed(read("X"), "1/1"), client.handle)
+    client.session.receive_data(request * 3, 0.0)
+    (group,) = client.leaving()
+    assert group.count == 2
+    assert client.session.wants_data
+    while client.session.wants_data:
+        assert client.session.receive_data(request, 0.0) == b""
+    assert MAX_WAITING <= client.session.received < MAX_WAITING + 5 * len(request)
+    out = client.come_back(group, 0, ONE, credit=2)
+    (group_of_one,) = client.leaving()
+    assert (len(frames(out)), group_of_one.count) == (1, 1)
+    client.come_back(group, 1, ONE, credit=250)
+    (rest,) = client.leaving()
+    assert rest.count == 249
+    assert client.session.wants_data
+
+
+def test_request_whose_time_runs_out_while_it_waits_is_refused_in_its_turn() -> None:
+    client = forwarding()
+    client.session.departures.way(b"\1\1").credit = 1
+    departures = client.session.departures
+    for now, ticks in ((0.0, 250), (1.0, 100), (2.0, 100)):  # of 32 ms
+        message = routed(read("X"), "1/1", ticks=(5, ticks))
+        client.session.receive_data(rr(message, client.handle), now)
+    (group,) = client.leaving()
+    departures.expire(4.1)
+    assert client.session.outstanding == 2
+    departures.expire(4.2)
+    assert client.session.take_output(4.2) == b""
+    out = client.come_back(group, 0, ONE, now=4.3)
+    kept = [reply_of(item) for item in frames(out)]
+    assert [(each.status, each.extended) for each in kept] == [(0, ()), (1, (0x0301,))]
+    (third,) = client.leaving()
+    assert third.deadline_us == 5_200_000  # counted from its arrival
+    departures.expire(5.31)
+    assert reply_of(client.session.take_output(5.31)).extended == (0x0204,)
+
+
+def test_group_that_nobody_takes_is_refused_for_want_of_room() -> None:
+    client = forwarding()
+    client.send(routed(read("X"), "1/1"))
+    (group,) = client.leaving()
+    client.session.departures.unsent(group, 0.0)
+    assert reply_of(client.session.take_output(0.0)).extended == (0x0301,)
+    client.session.departures.unsent(group, 0.0)
+    assert client.session.take_output(0.0) == b""
+
+
+def test_client_that_does_not_read_lets_the_others_have_its_turn() -> None:
+    target = make_target(policy=RoutePolicy(forwards=True))
+    departures = Departures()
+    departures.way(b"\1\1").credit = 1
+    first, stuck, last = (Client(target, departures=departures) for _ in range(3))
+    for each in (first, stuck, last):
+        each.session.receive_data(rr(routed(read("X"), "1/1"), each.handle) * 2, 0.0)
+    stuck.session.stalled = True
+    taken = []
+    for _ in range(4):
+        (group,) = first.leaving()
+        departures.replied(ReplyGroup.of(group.id, 0, [ONE], 1), 0.0)
+        sessions = [each.session for each in (first, stuck, last)]
+        taken.append([len(frames(each.take_output(0.0))) for each in sessions])
+    assert taken == [[1, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
+    stuck.session.stalled = False
+    stuck.session.take_output(0.0)
+    (group,) = first.leaving()
+    assert group.count == 1
+
+
+def test_session_that_ends_leaves_the_ring_and_what_it_had_out_is_nobody_s() -> None:
+    client = forwarding()
+    way = client.session.departures.way(b"\1\1")
+    way.credit = 1
+    client.session.receive_data(rr(routed(read("X"), "1/1"), client.handle) * 2, 0.0)
+    (group,) = client.leaving()
+    client.session.close()
+    assert not way.ring
+    assert client.come_back(group, 0, ONE) == b""
+    assert way.out == 0
 
 
 def test_known_request_behind_one_that_leaves_waits_for_its_turn() -> None:
     client = forwarding()
     first = client.send(read("N"))
     client.send(routed(read("X"), "1/1"))
-    ((ticket, _),) = client.session.commands
+    (group,) = client.leaving()
     assert client.send(read("N")) == b""
-    assert client.session.complete(ticket, b"\xcc\0\0\0\xc4\0one.", 0.0).endswith(first)
+    assert client.come_back(group, 0, ONE).endswith(first)
+
+
+def test_routed_requests_to_another_path_of_the_connection_manager_leave_too() -> None:
+    client = forwarding()
+    body = routed(read("X"), "1/1")
+    longer = body[:1] + b"\3\x20\6\x25\0\1\0" + body[6:]
+    for _ in range(2):
+        client.send(longer)
+    (group,) = client.leaving()
+    assert group.split() == [read("X")] * 2
 
 
 def test_class_3_connection_through_a_route_is_carried() -> None:
@@ -479,11 +608,12 @@ def test_class_3_connection_through_a_route_is_carried() -> None:
     assert opened.status == 0
     connection = int.from_bytes(opened.data[:4], "little")
     assert client.ask_unit(read("X"), connection, 1) is None
-    ((ticket, command),) = client.session.commands
-    assert isinstance(command, ForwardNeeded)
-    assert (command.request, command.connected) == (read("X"), True)
-    reply = client.session.complete(ticket, b"\xcc\0\0\0\xc4\0\1\0\0\0", 0.0)
+    (group,) = client.leaving()
+    assert (group.split(), group.carriage) == ([read("X")], Carriage.CONNECTED)
+    reply = client.come_back(group, 0, b"\xcc\0\0\0\xc4\0\1\0\0\0")
     assert reply_of(reply).data == b"\xc4\0\1\0\0\0"
+    again = client.session.receive_data(unit(read("X"), client.handle, connection, 1), 0.0)
+    assert again == reply
 
 
 def test_connection_to_nobody_is_refused_with_the_route_s_status() -> None:
@@ -911,10 +1041,9 @@ def test_packet_that_writes_twice_leaves_twice_and_is_answered_once() -> None:
     session = client.session
     assert session.complete(session.commands[0][0], (0, ()), 0.0) == b""
     assert len(session.commands) == 2
-    assert not session.wants_data
-    reply = reply_of(session.complete(session.commands[1][0], (0, ()), 0.0))
-    assert reply.status == 0
-    assert session.wants_data
+    assert client.send(read("N")) == b"", "it waits for the write"
+    written, behind = frames(session.complete(session.commands[1][0], (0, ()), 0.0))
+    assert (reply_of(written).status, reply_of(behind).service) == (0, 0xCC)
     assert session.complete(12345, (0, ()), 0.0) == b""
 
 
@@ -923,9 +1052,8 @@ def test_routed_request_that_is_refused_in_the_same_breath_keeps_its_turn() -> N
     inner = request(0x0E, "@1/1/1")
     data = rr(routed(inner, "1/3"), client.handle) + rr(read("Nope"), client.handle)
     assert client.session.receive_data(data, 0.0) == b""
-    ((ticket, command),) = client.session.commands
-    assert isinstance(command, ForwardNeeded)
-    replies = frames(client.session.complete(ticket, bytes.fromhex("8e000000 0100"), 0.0))
+    (group,) = client.leaving()
+    replies = frames(client.come_back(group, 0, bytes.fromhex("8e000000 0100")))
     assert [reply_of(item).status for item in replies] == [0, 5]
 
 

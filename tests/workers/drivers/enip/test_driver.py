@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.enip.encapsulation import Frame
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
@@ -118,56 +119,74 @@ def test_writes_are_done_in_order_until_one_fails(plc: Simulator) -> None:
     assert plc["Drive"] == 4.5
 
 
-def test_a_request_is_forwarded_byte_for_byte(plc: Simulator) -> None:
+SCADA_1 = bytes.fromhex("4c059105534341444100") + b"\x28\x01\1\0"
+
+
+class Ends:
+    """What a driver tells of relayed requests."""
+
+    def __init__(self, driver: EnipDriver) -> None:
+        self.told: asyncio.Queue[Any] = asyncio.Queue()
+        driver.ends.replied = self._replied
+        driver.ends.refused = lambda *refused: self.told.put_nowait(refused)
+        driver.ends.lost = self.told.put_nowait
+
+    def _replied(self, number: int, place: int, replies: list[bytes]) -> bool:
+        for at, reply in enumerate(replies, place):
+            self.told.put_nowait((number, at, reply))
+        return True
+
+
+def asked(route_path: bytes = b"") -> RouteGroup:
+    return RouteGroup(1, "", 0, 5, 157, route_path, 0, b"")
+
+
+def test_requests_are_relayed_byte_for_byte_beside_polls(plc: Simulator) -> None:
     plc["SCADA"] = [0, 0x0102, *[0] * 98]
-    request = bytes.fromhex("4c059105534341444100") + b"\x28\x01\1\0"
-    for changes in KINDS:
-        for route in (b"", b"\1\0"):
-
-            async def forward(driver: EnipDriver, route: bytes = route) -> bytes:
-                return await driver.forward(request, route, 2.0)
-
-            reply = with_driver(device_at(plc.address, **changes), forward)
-            assert reply.hex() == "cc000000c3000201"
-
-
-def test_a_request_is_relayed_without_a_task_and_always_answered(plc: Simulator) -> None:
-    plc["SCADA"] = [0, 0x0102, *[0] * 98]
-    request = bytes.fromhex("4c059105534341444100") + b"\x28\x01\1\0"
     for changes in KINDS:
 
         async def relay(driver: EnipDriver) -> list[Any]:
-            answers: asyncio.Queue[bytes | DeviceError] = asyncio.Queue()
-            for route in (b"", b"\1\0"):
-                assert driver.relay(request, route, 2.0, answers.put_nowait)
-            replies: list[Any] = [await answers.get(), await answers.get()]
-            plc.delay = (1.0, 1.0)
-            assert driver.relay(request, b"", 0.01, answers.put_nowait)
-            replies.append(await answers.get())
-            assert driver.relay(request, b"", 2.0, answers.put_nowait)
-            await driver.close()
-            replies.append(await answers.get())
-            assert not driver.relay(request, b"", 2.0, answers.put_nowait)
-            plc.delay = 0.0
-            return replies
+            ends = Ends(driver)
+            group = Group("g", 1.0, (Tag("one", "SCADA[1]"),))
+            assert driver.relay(5, 7, [SCADA_1, SCADA_1[:-2] + b"\2\0"], asked(), 2.0)
+            assert driver.relay(6, 0, [SCADA_1], asked(b"\1\0"), 2.0)
+            assert (await driver.poll(group))["one"] == (0x0102, GOOD)
+            return [await ends.told.get() for _ in range(3)]
 
-        first, second, late, closed = with_driver(device_at(plc.address, **changes), relay)
-        assert first.hex() == second.hex() == "cc000000c3000201"
-        assert late.quality & 0xFF == Quality.TIMEOUT
-        assert not closed.connected
+        told = with_driver(device_at(plc.address, **changes), relay)
+        assert sorted(told) == [
+            (5, 7, bytes.fromhex("cc000000c3000201")),
+            (5, 8, bytes.fromhex("cc000000c30002010000")),
+            (6, 0, bytes.fromhex("cc000000c3000201")),
+        ]
 
 
-def test_several_forwards_and_a_poll_run_at_once(plc: Simulator) -> None:
-    request = bytes.fromhex("4c059105534341444100") + b"\x28\x01\1\0"
+def test_connection_that_is_gone_is_told_and_takes_nothing(plc: Simulator) -> None:
+    async def relay(driver: EnipDriver) -> Any:
+        ends = Ends(driver)
+        plc.delay = (1.0, 1.0)
+        assert driver.relay(5, 0, [SCADA_1], asked(), 2.0)
+        await driver.close()
+        assert not driver.relay(5, 1, [SCADA_1], asked(), 2.0)
+        return await ends.told.get()
 
-    async def work(driver: EnipDriver) -> list[Any]:
-        group = Group("g", 1.0, (Tag("one", "SCADA[1]"),))
-        calls = [driver.forward(request, b"", 2.0) for _ in range(20)]
-        return list(await asyncio.gather(driver.poll(group), *calls))
+    lost = with_driver(device_at(plc.address), relay)
+    assert lost.failure is Failure.LOST
+    assert not lost.connected
 
-    answers = with_driver(device_at(plc.address), work)
-    assert answers[0]["one"][1] == GOOD
-    assert len(set(answers[1:])) == 1
+
+def test_encapsulation_error_to_a_relayed_request_is_that_request_s_alone() -> None:
+    def answer(frame: Frame, request: bytes) -> bytes:
+        return Frame(frame.command, b"", frame.session, 3, frame.context).encode()
+
+    async def relay(driver: EnipDriver) -> Any:
+        ends = Ends(driver)
+        assert driver.relay(5, 3, [SCADA_1], asked(), 2.0)
+        return await ends.told.get()
+
+    with hostile_target(answer) as address:
+        number, place, error = with_driver(device_at(address), relay)
+    assert (number, place, error.failure, error.codes) == (5, 3, Failure.EXCEPTION, (3,))
 
 
 def test_an_absent_device_is_said() -> None:

@@ -1,0 +1,261 @@
+"""Others' requests to one device that understands CIP: groups that wait, and what is out of them.
+
+    take ─► waiting ── window ──► cip.relay ──► replied ──► answer
+               │                      │ lost, or the deadline passed: answered with why
+               └ the deadline passed: never sent, 0x0301
+
+The *window* is how many requests are out at once. It begins at the device's `in_flight`, grows by
+one for each window of replies that came as fast as ever, and is halved where they take longer or
+the device says that it has no room. What the asker may have outstanding (its credit) follows it.
+
+No I/O and no clock: who calls passes `now`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cpppod.protocols.bus.groups import MAX_CREDIT, Marks, RouteGroup
+from cpppod.protocols.cip.failures import unanswered
+from cpppod.protocols.cip.status import GeneralStatus
+from cpppod.protocols.enip.originator.relay import MAX_NUMBER, answers
+from cpppod.protocols.model.failures import Failure
+from cpppod.workers.devices.driver import CipRelay, DeviceError
+
+MAX_WINDOW = 64  # requests at a device: 256 gave no more
+SMALL_WINDOW = 16  # up to it the credit is 1.5 windows, so that those who wait take turns early ...
+CREDIT_WINDOWS = 4  # ... beyond it 4, so that the device never waits for us
+STEADY_S = 0.002  # a median reply time up to this is no sign of a device that is too busy ...
+STEADY_RATIO = 1.5  # ... nor is one up to so many times the lowest
+FORGET_RATIO = 0.01  # of the way to what is measured now does the lowest go for each window
+MAX_WAITING = 4_096  # requests, of all askers: the routers' limits are much lower
+
+Answer = Callable[[int, Sequence[bytes], int], None]  # place of the first, replies, credit
+
+
+class Window:
+    """How many requests may be out at once.
+
+    Attributes:
+        size: so many.
+    """
+
+    def __init__(self, floor: int) -> None:
+        """A device that takes one request at a time (`floor` 1) is never given two."""
+        self._floor = floor
+        self._most = max(floor, MAX_WINDOW) if floor > 1 else 1
+        self.size = floor
+        self._lowest_s = float("inf")
+        self._latencies: list[float] = []
+        self._replies = 0
+
+    @property
+    def credit(self) -> int:
+        """Requests that an asker may have outstanding."""
+        size = self.size
+        return (
+            size + (size + 1) // 2
+            if size <= SMALL_WINDOW
+            else min(CREDIT_WINDOWS * size, MAX_CREDIT)
+        )
+
+    def replied(self, count: int, latency_s: float, *, wanted: bool) -> None:
+        """So many replies took so long; `wanted` says whether more could be out."""
+        self._latencies.append(latency_s)
+        self._replies += count
+        if self._replies < self.size:
+            return
+        median = sorted(self._latencies)[len(self._latencies) >> 1]
+        self._latencies.clear()
+        self._replies = 0
+        self._lowest_s = min(median, self._lowest_s + (median - self._lowest_s) * FORGET_RATIO)
+        if median > max(STEADY_S, STEADY_RATIO * self._lowest_s):
+            self.size = max(self._floor, self.size >> 1)
+        elif wanted:
+            self.size = min(self._most, self.size + 1)
+
+    def refused(self) -> None:
+        """The device has no room for so many."""
+        self.size = max(1, self.size >> 1)
+
+
+@dataclass(slots=True)
+class _Group:
+    """One group: `sent` of its requests have left, the last of them at `sent_s`."""
+
+    group: RouteGroup
+    answer: Answer
+    requests: list[bytes]
+    marks: Marks
+    taken_s: float
+    sent: int = 0
+    parts: list[tuple[int, float]] = field(default_factory=list)  # (end, when) of what was sent
+
+    @property
+    def deadline_s(self) -> float:
+        return self.group.deadline_us / 1e6
+
+
+class Relays:
+    """What is relayed to one device.
+
+    Args:
+        cip: the driver's way to it.
+        floor: requests that it surely takes at once.
+        observe: told of replies (how many, after so many seconds, the failure or None).
+        waited: told how long what is sent now has waited.
+    """
+
+    def __init__(
+        self,
+        cip: CipRelay,
+        *,
+        floor: int,
+        observe: Callable[[int, float, DeviceError | None], None],
+        waited: Callable[[float, int], None],
+    ) -> None:
+        self._cip = cip
+        self._observe = observe
+        self._waited = waited
+        self._groups: dict[int, _Group] = {}
+        self._waiting: deque[int] = deque()
+        self._last = 0
+        self.window = Window(floor)
+        self.out = 0
+        self.waits = 0
+        self.late = 0
+
+    def take(self, group: RouteGroup, answer: Answer, now_s: float) -> None:
+        """Relay a group; `answer` is called for each of its requests once."""
+        requests = group.split()
+        if self.waits + len(requests) > MAX_WAITING:
+            answer(0, refusals(group, requests, Failure.UNDELIVERED), self.window.credit)
+            return
+        self._last = self._last % MAX_NUMBER + 1
+        marks = Marks(len(requests))
+        self._groups[self._last] = _Group(group, answer, requests, marks, now_s)
+        self._waiting.append(self._last)
+        self.waits += len(requests)
+
+    def waiting_since(self) -> float | None:
+        """When the oldest that has not been sent was taken; None where nothing waits."""
+        return self._groups[self._waiting[0]].taken_s if self._waiting else None
+
+    def next_deadline_s(self) -> float:
+        """When `expire` has something to do."""
+        return min((each.deadline_s for each in self._groups.values()), default=float("inf"))
+
+    def pump(self, now_s: float) -> None:
+        """Send what waits, as much as the window admits."""
+        while self._waiting and (room := self.window.size - self.out) > 0:
+            number = self._waiting[0]
+            entry = self._groups[number]
+            group, first = entry.group, entry.sent
+            requests = entry.requests[first : first + room]
+            timeout_s = max(0.001, entry.deadline_s - now_s)
+            if not self._cip.relay(number, first, requests, group, timeout_s):
+                return
+            entry.sent += len(requests)
+            entry.parts.append((entry.sent, now_s))
+            self.out += len(requests)
+            self.waits -= len(requests)
+            if entry.sent == len(entry.requests):
+                self._waiting.popleft()
+            if not first:
+                self._waited(now_s - entry.taken_s, len(entry.requests))
+
+    def replied(self, number: int, place: int, replies: list[bytes], now_s: float) -> bool:
+        """Replies of the device; False where one cannot be the reply to its request."""
+        entry = self._groups.get(number)
+        if entry is None or place + len(replies) > entry.sent:
+            self.late += len(replies)
+            return True
+        requests = entry.requests[place : place + len(replies)]
+        if not all(map(answers, requests, replies)):
+            return False
+        taken = 0
+        for first, count in entry.marks.take(place, len(replies)):
+            taken += count
+            fresh = replies[first - place : first - place + count]
+            entry.answer(first, fresh, self.window.credit)
+        self.late += len(replies) - taken
+        if not taken:
+            return True
+        latency_s = now_s - next(when for end, when in entry.parts if place < end)
+        self._settled(number, entry, taken)
+        if any(reply[2] == GeneralStatus.RESOURCE_UNAVAILABLE for reply in replies):
+            self.window.refused()
+        else:
+            self.window.replied(taken, latency_s, wanted=bool(self._waiting))
+        self._observe(taken, latency_s, None)
+        return True
+
+    def refused(self, number: int, place: int, error: DeviceError, now_s: float) -> None:
+        """The device refused one request on the layer below."""
+        entry = self._groups.get(number)
+        if entry is None or not entry.marks.open(place, place + 1):
+            self.late += 1
+            return
+        self._fail(number, entry, place, place + 1, error.failure)
+        self._observe(1, now_s - entry.taken_s, error)
+
+    def lost(self, error: DeviceError, now_s: float) -> None:
+        """The connection is gone: what has been sent is not answered any more."""
+        for number, entry in list(self._groups.items()):
+            if entry.sent:
+                count = self._fail(number, entry, 0, entry.sent, error.failure)
+                if count:
+                    self._observe(count, now_s - entry.taken_s, error)
+
+    def drop(self, failure: Failure) -> None:
+        """What has not been sent never will be."""
+        for number in list(self._waiting):
+            entry = self._groups[number]
+            self._fail(number, entry, entry.sent, len(entry.requests), failure)
+        self._waiting.clear()
+
+    def expire(self, now_s: float) -> bool:
+        """Answer what is past its deadline; whether any of it had been sent."""
+        silent = False
+        for number, entry in list(self._groups.items()):
+            if entry.deadline_s > now_s:
+                continue
+            count = self._fail(number, entry, 0, entry.sent, Failure.TIMEOUT)
+            if count:
+                silent = True
+                error = DeviceError(Failure.TIMEOUT, "no reply in time")
+                self._observe(count, now_s - entry.taken_s, error)
+            if entry.sent < len(entry.requests):
+                self._waiting.remove(number)
+                self._fail(number, entry, entry.sent, len(entry.requests), Failure.UNDELIVERED)
+        return silent
+
+    def _fail(self, number: int, entry: _Group, first: int, end: int, failure: Failure) -> int:
+        """Answer requests without the device; how many that were."""
+        failed = 0
+        for begin, count in entry.marks.open(first, end):
+            asked = entry.requests[begin : begin + count]
+            entry.marks.take(begin, count)
+            entry.answer(begin, refusals(entry.group, asked, failure), self.window.credit)
+            failed += count
+        if first < entry.sent:
+            self._settled(number, entry, failed)
+        else:
+            self.waits -= failed
+            if not entry.marks.left:
+                del self._groups[number]
+        return failed
+
+    def _settled(self, number: int, entry: _Group, count: int) -> None:
+        """So many requests that were out are over."""
+        self.out -= count
+        if not entry.marks.left:
+            del self._groups[number]
+
+
+def refusals(group: RouteGroup, requests: Sequence[bytes], failure: Failure) -> list[bytes]:
+    """What the requests of a group are answered with that their device has not answered."""
+    connected = bool(group.carriage)
+    return [
+        unanswered(request, group.route_path, failure, connected=connected) for request in requests
+    ]
