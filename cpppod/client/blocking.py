@@ -31,6 +31,7 @@ from cpppod.protocols.enip.originator.structures import TagTree
 from cpppod.workers.transport.enip_connection import CLOSING_S, new_opening
 
 END = "end"  # of a pipeline
+HELD = "held"  # by another thread
 
 
 class Connector(SessionClient):
@@ -149,17 +150,11 @@ class Connector(SessionClient):
         try:
             while True:
                 with sharing.lock:
-                    if sharing.holder:
-                        sharing.admit(timeout)
                     seen = sharing.arrivals
-                    try:
-                        step = next(steps, END)
-                    except BaseException as error:
-                        self.end_if_interrupted(error)
-                        raise
-                    if isinstance(step, Exchange):
-                        self.learn(step)
-                if step is None:
+                    step = HELD if sharing.held else self._step(steps)
+                if step is HELD:
+                    sharing.admit(timeout)
+                elif step is None:
                     self.pump(None, seen)
                 elif isinstance(step, Exchange):
                     yield step
@@ -168,6 +163,16 @@ class Connector(SessionClient):
         finally:
             with sharing.lock:
                 steps.close()
+
+    def _step(self, steps: Iterator[Exchange | None]) -> Exchange | str | None:
+        try:
+            step = next(steps, END)
+        except BaseException as error:
+            self.end_if_interrupted(error)
+            raise
+        if isinstance(step, Exchange):
+            self.learn(step)
+        return step
 
     def issue(self, pipeline: Pipeline) -> None:
         """Have the pipeline send what it may, and write that (called by `progress`)."""

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from cpppod.client.responses import LIST_INTERFACES, Response
-from cpppod.client.sharing import Sharing
+from cpppod.client.sharing import Sharing, ring
 from cpppod.protocols.enip.discovery import PORT
 from cpppod.protocols.enip.encapsulation import Command, Frame, FrameReader
 from cpppod.protocols.enip.originator.errors import CommunicationCeased, ReplyTimeout
@@ -189,14 +189,19 @@ class Client:
                 thread held the connection for `timeout` seconds).
         """
         self.sharing.check()
-        with self.sharing.lock:
+        while True:
+            with self.sharing.lock:
+                if not self.sharing.held:
+                    return self._send(issue)
             self.sharing.admit(timeout)
-            try:
-                issue()
-                self.flush()
-            except BaseException as error:
-                self.end_if_interrupted(error)
-                raise
+
+    def _send(self, issue: Callable[[], None]) -> None:
+        try:
+            issue()
+            self.flush()
+        except BaseException as error:
+            self.end_if_interrupted(error)
+            raise
 
     def end_if_interrupted(self, error: BaseException) -> None:
         """Something was interrupted that must be done whole: nobody knows what has been sent."""
@@ -289,31 +294,37 @@ class Client:
                 for where another thread has handed out answers since.
         """
         sharing = self.sharing
-        with sharing.lock:
-            if self.closed or (seen is not None and seen != sharing.arrivals):
-                return
-            timeout = self._until_due(timeout)
-            reads = not sharing.reading
-            writes = bool(self._unsent)
-            if not reads and not writes:
-                before = sharing.arrivals
-                sharing.wait(timeout)
-                if before == sharing.arrivals:
-                    self._take(readable=False)
-                return
-            sharing.reading = sharing.reading or reads
-        own = [self._socket]
-        readable: Any = ()
+        reads = False
         try:
-            readable = select.select(own if reads else (), own if writes else (), (), timeout)[0]
-        except (OSError, ValueError):
-            readable = own if reads else ()  # closed meanwhile: reading will say so
-        finally:
             with sharing.lock:
-                if reads:
-                    sharing.reading = False
-                self._take(readable=bool(readable))
+                if self.closed or (seen is not None and seen != sharing.arrivals):
+                    return
+                timeout = self._until_due(timeout)
+                reads = not sharing.reading
+                writes = bool(self._unsent)
+                bell = None if reads or writes else sharing.bell()
+                sharing.reading = True
+            if bell is None:
+                readable = self._wait(timeout, reads=reads, writes=writes)
+            elif ring(bell, timeout):
+                return
+            with sharing.lock:
+                sharing.reading = sharing.reading and not reads
+                self._take(readable=bell is None and readable)
                 sharing.tell()
+        except BaseException:  # Ctrl-C may come anywhere in here: another thread reads on
+            with sharing.lock:
+                sharing.reading = sharing.reading and not reads
+                sharing.tell()
+            raise
+
+    def _wait(self, timeout: float | None, *, reads: bool, writes: bool) -> bool:
+        """Wait up to `timeout` seconds for the socket; whether it is to be read."""
+        own = [self._socket]
+        try:
+            return bool(select.select(own if reads else (), own if writes else (), (), timeout)[0])
+        except (OSError, ValueError):
+            return reads  # closed meanwhile: reading will say so
 
     def _until_due(self, timeout: float | None) -> float | None:
         """`timeout`, or less where a reply is due earlier."""

@@ -2,6 +2,7 @@
 
 response.peer, response.status, response.reply        typed
 response["enip.CIP.list_identity.CPF.item[0].identity_object.product_name"]
+response["enip.CIP.list_identity.CPF"]                a level: what lies below it, as a dict
 """
 
 import json
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cpppod.client.reply_keys import send_data_keys
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.enip.cpf import Item, ItemType, decode_items
 from cpppod.protocols.enip.discovery import IdentityItem, LegacyItem, ServiceItem
@@ -18,6 +20,7 @@ from cpppod.protocols.model.errors import DecodeError
 
 LIST_INTERFACES = 0x0064
 LEGACY = 0x0001
+CIP_COMMANDS = (Command.SEND_RR_DATA, Command.SEND_UNIT_DATA)
 COMMAND_NAMES = {
     Command.LIST_SERVICES: "list_services",
     Command.LIST_IDENTITY: "list_identity",
@@ -92,18 +95,19 @@ class Response(Mapping[str, Any]):
             if name and not self.status:
                 for key, value in self.content.items():
                     flat[f"enip.CIP.{name}.CPF.{key}"] = value
-            if self.reply is not None:
-                prefix = "enip.CIP.send_data.CPF.item[1].unconnected_send.request"
-                flat[f"{prefix}.service"] = self.reply.service
-                flat[f"{prefix}.status"] = self.reply.status
-                flat[f"{prefix}.status_ext.size"] = len(self.reply.extended)
-                flat[f"{prefix}.status_ext.data"] = list(self.reply.extended)
-                flat[f"{prefix}.input"] = self.reply.data
+            if self.command in CIP_COMMANDS and not self.status:
+                flat |= send_data_keys(self.data)
             self._flat.update(flat)
         return self._flat
 
     def __getitem__(self, key: str) -> Any:
-        return self._keys()[key]
+        keys = self._keys()
+        if key in keys:
+            return keys[key]
+        level = {k[len(key) :]: keys[k] for k in keys if k.startswith((f"{key}.", f"{key}["))}
+        if not level:
+            raise KeyError(key)
+        return {name.removeprefix("."): value for name, value in level.items()}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys())

@@ -3,16 +3,21 @@
     thread A   send │ select, recv, dispatch │ tell ──────────────► its reply is there
     thread B        send │ wait to be told ..........│ its reply is there, or it reads next
 
-`lock` guards the session and all that belongs to its pipelines; nobody waits for the network while
-holding it. `with connection:` keeps the other threads out: what they ask then waits as long as
-their own time-out allows. A process that was forked must open a connection of its own.
+`lock` guards the session and all that belongs to its pipelines; nobody waits for anything while
+holding it, so that Ctrl-C may come at any moment. `with connection:` keeps the other threads out:
+what they ask then waits as long as their own time-out allows. A process that was forked must open
+a connection of its own.
 """
 
 import os
 import threading
+import time
+from queue import Empty, SimpleQueue
 from types import TracebackType
 
 from cpppod.protocols.enip.originator.errors import CommunicationCeased, ReplyTimeout
+
+Bell = SimpleQueue[None]
 
 
 class Sharing:
@@ -29,11 +34,10 @@ class Sharing:
         self.lock = threading.RLock()
         self.arrivals = 0
         self.reading = False
-        self._told = threading.Condition(self.lock)
         self._process = os.getpid()
         self.holder = 0
         self._depth = 0
-        self._waiting = 0  # threads that `tell` has to wake
+        self._bells: list[Bell] = []  # of the threads that `tell` has to wake
 
     @property
     def inherited(self) -> bool:
@@ -51,44 +55,47 @@ class Sharing:
                 f"the connection belongs to process {self._process}: open another one here"
             )
 
+    @property
+    def held(self) -> bool:
+        """Whether another thread is inside `with connection:` (with `lock` held)."""
+        return self.holder not in (0, threading.get_ident())
+
     def admit(self, timeout: float | None) -> None:
-        """Wait, with `lock` held, until no other thread is inside `with connection:`.
+        """Wait, without `lock`, until no other thread is inside `with connection:`.
 
         Raises:
             ReplyTimeout: one still is after `timeout` seconds.
         """
-        if self.holder and not self._wait_for_turn(timeout):
-            raise ReplyTimeout("another thread holds the connection")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self.lock:
+                if not self.held:
+                    return
+                bell = self.bell()
+            if not ring(bell, None if deadline is None else deadline - time.monotonic()):
+                raise ReplyTimeout("another thread holds the connection")
 
-    def _wait_for_turn(self, timeout: float | None) -> bool:
-        self._waiting += 1
-        try:
-            return self._told.wait_for(self._free, timeout)
-        finally:
-            self._waiting -= 1
-
-    def _free(self) -> bool:
-        return self.holder in (0, threading.get_ident())
+    def bell(self) -> Bell:
+        """What the next `tell` rings: `ring` waits for it, without `lock` (made with it held)."""
+        bell: Bell = SimpleQueue()
+        self._bells.append(bell)
+        return bell
 
     def tell(self) -> None:
-        """Answers were handed out, or the connection is closed (with `lock` held)."""
+        """Answers were handed out, or the connection is closed or free (with `lock` held)."""
         self.arrivals += 1
-        if self._waiting:
-            self._told.notify_all()
-
-    def wait(self, timeout: float | None) -> None:
-        """Wait to be told, up to `timeout` seconds (with `lock` held)."""
-        self._waiting += 1
-        try:
-            self._told.wait(timeout)
-        finally:
-            self._waiting -= 1
+        while self._bells:
+            self._bells[-1].put(None)  # in this order: twice does no harm, never would
+            self._bells.pop()
 
     def __enter__(self) -> None:
-        with self.lock:
-            self._wait_for_turn(None)
-            self.holder = threading.get_ident()
-            self._depth += 1
+        while True:
+            with self.lock:
+                if not self.held:
+                    self.holder = threading.get_ident()
+                    self._depth += 1
+                    return
+            self.admit(None)
 
     def __exit__(
         self,
@@ -100,4 +107,13 @@ class Sharing:
             self._depth -= 1
             if not self._depth:
                 self.holder = 0
-                self._told.notify_all()
+                self.tell()
+
+
+def ring(bell: Bell, timeout: float | None) -> bool:
+    """Whether `bell` is rung within `timeout` seconds."""
+    try:
+        bell.get(timeout=None if timeout is None else max(0.0, timeout))
+    except Empty:
+        return False
+    return True

@@ -98,6 +98,11 @@ class Network:
 
 Segment = Logical | Symbol | Port | ElectronicKey | SimpleData | Network
 
+PORT_NAMES = {  # as RSLinx and its clients call a module's ports
+    "backplane": 1, "bp": 1, "enet": 2, "dnet": 2, "cnet": 2, "dhrio-a": 2, "dhrio-b": 3,
+    "dh485-a": 2, "dh485-b": 3,
+}  # fmt: skip
+_HOP = re.compile(r"\s*([^/,]+?)\s*[/,]([^/,]+)(?:[/,](?=.)|$)")
 _KEY = struct.Struct("<HHHBB")
 _WIDTHS = (1, 2, 4, 4)  # by logical format; 3 is reserved and read as 32-bit (pycomm3)
 
@@ -389,21 +394,23 @@ def _link(text: str) -> int | str:
     return text
 
 
-def _is_port(text: str) -> bool:
-    return bool(re.fullmatch(r"\s*[0-9]+\s*", text)) and 0 < int(text) < 1 << 16
+def _port(text: str) -> int:
+    """The number of a port, given as such or by its usual name; 0 where it is neither."""
+    number = int(text) if re.fullmatch(r"[0-9]{1,5}", text) else PORT_NAMES.get(text.lower(), 0)
+    return number if number < 1 << 16 else 0
 
 
-def _split_route(text: str) -> tuple[list[Port], list[str]]:
-    """Leading `port/link` pairs, and the parts that follow."""
-    parts = text.split("/") if text else []
+def _split_route(text: str) -> tuple[list[Port], str]:
+    """Leading `port/link` pairs, and what follows them."""
     ports: list[Port] = []
-    while len(parts) >= 2 and _is_port(parts[0]):
+    position = 0
+    while (hop := _HOP.match(text, position)) and (port := _port(hop[1])):
         try:
-            ports.append(Port(int(parts[0]), _link(parts[1])))
+            ports.append(Port(port, _link(hop[2])))
         except EncodeError:
             break
-        parts = parts[2:]
-    return ports, parts
+        position = hop.end()
+    return ports, text[position:]
 
 
 def _json_ports(value: Any) -> tuple[Port, ...]:
@@ -422,6 +429,9 @@ def parse_route_path(text: str) -> tuple[Port, ...]:
     """The ports of `1/0`, `1/0/2/10.0.0.5`, or the same as JSON (`[{"port": 1, "link": 0}]`,
     `["1/3", {...}]`); () for ``, `0`, `false` and `null`, which say "no route path".
 
+    Commas separate as well, and ports have names, as with other clients: `1,0`, `bp/0`,
+    `backplane,3,enet,10.0.0.5`.
+
     Raises:
         EncodeError: anything else.
     """
@@ -435,7 +445,7 @@ def parse_route_path(text: str) -> tuple[Port, ...]:
             raise EncodeError(f"route path {text!r}: {error}", status=0x04) from None
     ports, rest = _split_route(text)
     if rest:
-        raise EncodeError(f"route path {text!r}: {'/'.join(rest)!r} is no port/link", status=0x04)
+        raise EncodeError(f"route path {text!r}: {rest!r} is no port/link", status=0x04)
     return tuple(ports)
 
 
@@ -454,7 +464,7 @@ def parse_connection_path(text: str) -> tuple[Segment, ...]:
             raise EncodeError(f"connection path {text!r}: {error}", status=0x04) from None
         return tuple(segment for item in items for segment in _json_connection(item))
     ports, rest = _split_route(text)
-    return (*ports, *parse_path("/".join(rest)))
+    return (*ports, *parse_path(rest))
 
 
 def _json_connection(item: Any) -> Sequence[Segment]:

@@ -120,12 +120,13 @@ class CountedString(DataType):
 
     def _pack_one(self, value: Any) -> bytes:
         raw = characters(self.name, value)
-        try:
-            data = struct.pack(f"<{self.letter}", len(raw)) + raw
-        except struct.error as error:
+        most = (1 << 8 * struct.calcsize(self.letter)) - 1
+        if len(raw) > most:
             raise EncodeError(
-                f"{self.name}: {error}", status=GeneralStatus.INVALID_ATTRIBUTE_VALUE
-            ) from None
+                f"{self.name}: {len(raw)} characters, up to {most}",
+                status=GeneralStatus.INVALID_ATTRIBUTE_VALUE,
+            )
+        data = struct.pack(f"<{self.letter}", len(raw)) + raw
         return data + bytes(-len(data) % self.align)
 
     def unpack(self, data: bytes | bytearray | memoryview, count: int | None = None) -> list[Any]:
@@ -183,7 +184,8 @@ class LogixString(DataType):
             raw = characters(self.name, value)
             if len(raw) > self.capacity:
                 raise EncodeError(
-                    f"{self.name}: {len(raw)} characters", status=GeneralStatus.TOO_MUCH_DATA
+                    f"{self.name}: {len(raw)} characters, up to {self.capacity}",
+                    status=GeneralStatus.TOO_MUCH_DATA,
                 )
             parts.append(struct.pack("<i", len(raw)) + raw + bytes(self.size - 4 - len(raw)))
         return b"".join(parts)

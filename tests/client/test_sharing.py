@@ -1,11 +1,14 @@
 """One blocking connection in many hands: threads, forks, interruptions, targets that stop."""
 
+import contextlib
 import os
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from tests.patience import PATIENCE_S
 
 THREADS = 8
 ROUNDS = 60
+CALLS = 10_000
 ALL = [f"SCADA[{number}]" for number in range(1000)]
 
 
@@ -183,25 +187,92 @@ def test_a_target_that_stops_reading_does_not_hold_the_writer() -> None:
         open_socket.close()
 
 
-def test_a_harvested_reply_tells_the_truth_about_its_frame(plc: Simulator) -> None:
-    connection = client.connector(*plc.address, timeout=PATIENCE_S)
-    connection.read("SCADA[0-1]", sender_context=b"mine")
-    reply, _ = client.await_response(connection, timeout=PATIENCE_S)
-    assert isinstance(reply, client.Response)
-    message = bytes.fromhex("d2000000c30000000100")
-    assert reply["enip.input"].endswith(message)
-    assert reply["enip.length"] == len(reply["enip.input"]) == 16 + len(message)
-    assert reply["enip.sender_context.input"] == b"mine\0\0\0\0"
-    assert reply["enip.session_handle"] == connection.session
-    connection.list_services(sender_context=b"services")
-    listed, _ = client.await_response(connection, timeout=PATIENCE_S)
-    assert isinstance(listed, client.Response)
-    assert listed["enip.sender_context.input"] == b"services"
-    assert listed["enip.length"] == len(listed.data) == 26
-    connection.close()
-
-
 def _reply(frame: Frame, value: int) -> bytes:
     message = b"\xcc\0\0\0\xc4\0" + value.to_bytes(4, "little")
     data = bytes(6) + b"\2\0\0\0\0\0\xb2\0" + len(message).to_bytes(2, "little") + message
     return Frame(0x6F, data, frame.session, 0, frame.context).encode()
+
+
+class Shared:
+    """The connection that everybody uses; whoever finds it ended opens the next."""
+
+    def __init__(self, kind: type[client.Connector], address: tuple[str, int]) -> None:
+        self._open = partial(kind, *address, timeout=PATIENCE_S)
+        self._lock = threading.Lock()
+        self.now = self._open()
+
+    def after(self, ended: client.Connector) -> None:
+        with self._lock:
+            if self.now is ended:
+                self.now = self._open()
+
+
+def one_call(shared: Shared, number: int) -> str:
+    """What became of a call that must give five values, every 50th of them in no time."""
+    connection = shared.now
+    first = number * 97 % 990
+    tags = [f"SCADA[{first + step}]" for step in range(5)]
+    expected = list(range(first, first + 5))
+    try:
+        if not number % 50:
+            read = [value[0] for value in connection.process(tags, timeout=1e-4)[1]]
+        else:
+            read = list(READS.values())[number % 5](connection, tags)
+    except client.ReplyTimeout:
+        return "time-out" if not number % 50 else "late"
+    except client.CommunicationCeased:
+        shared.after(connection)
+        return "ended"
+    return "right" if read == expected else "wrong"
+
+
+def disturb(shared: Shared) -> None:
+    """Call until Ctrl-C comes somewhere in it; then a fork tries its parent's connection."""
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        while True:
+            assert one_call(shared, 1) in ("right", "ended")
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            shared.now.process(["Speed"])
+        except client.CommunicationCeased:
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", [client.connector, client.implicit])
+def test_ten_thousand_calls_amid_forks_interruptions_and_time_outs_are_none_lost_or_hung(
+    plc: Simulator, kind: type[client.Connector]
+) -> None:
+    shared = Shared(kind, plc.address)
+
+    def work(thread: int) -> Counter[str]:
+        numbers = range(thread * CALLS // THREADS, (thread + 1) * CALLS // THREADS)
+        return Counter(one_call(shared, number) for number in numbers)
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    disturbances = 0
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            running = [pool.submit(work, thread) for thread in range(THREADS)]
+            while not all(future.done() for future in running):
+                disturb(shared)
+                disturbances += 1
+            outcomes = sum((future.result() for future in running), Counter())
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    shared.now.close()
+    print(dict(outcomes), disturbances)
+    assert outcomes.total() == CALLS
+    assert not outcomes["wrong"] + outcomes["late"]
+    assert disturbances and outcomes["right"] > outcomes["ended"]

@@ -33,6 +33,7 @@ from cpppod.protocols.model.errors import DecodeError, EncodeError
 REPLY_HEAD = 4  # bytes in front of a reply's data where it is a success
 MAX_TRANSFER = 8 * 1024 * 1024  # bytes of one read: 65,535 elements of a 128-byte structure
 MAX_STALLS = 2  # replies in a row that promise more data and bring none
+GUESSED_ATTRIBUTE = 128  # bytes of an attribute, or of all of an instance's
 GUESSED_ELEMENT = 4  # bytes of an element whose type nobody knows yet
 TYPE_MISMATCH = 0x2107
 
@@ -61,12 +62,16 @@ class Exchange:
         status, extended: CIP status of the reply that ended it.
         value: what was read, True for a write, None on failure.
         mergeable: whether it may travel in a Multiple Service Packet.
+        repeatable: whether its request changes nothing, so that it may be sent a second time.
+        guessed: whether `estimate` is a guess, and the reply may turn out too large for a packet.
         exclusive: whether nothing may follow it before it is done: it takes several steps.
         carrier: how it travels; None as all others.
     """
 
     code = "        "  # of its method in a description
     mergeable = True
+    repeatable = False
+    guessed = False
     exclusive = False
     count = 1  # operations that it performs
 
@@ -147,6 +152,8 @@ def _check_range(elements: int, offset: int) -> None:
 
 class ReadTag(Exchange):
     """Read Tag, going on with Read Tag Fragmented; fragmented from the start with an offset."""
+
+    repeatable = True
 
     def __init__(self, operation: Operation, path: bytes, layouts: Layouts) -> None:
         super().__init__(operation, path)
@@ -457,7 +464,7 @@ class Call(Exchange):
         self.sent = False
 
     def estimate(self) -> int:
-        return REPLY_HEAD + (128 if self.reads else 0)
+        return REPLY_HEAD + (GUESSED_ATTRIBUTE if self.reads else 0)
 
     def next_part(self, budget: MessageBudget) -> Part | None:
         if self.sent:
@@ -467,6 +474,12 @@ class Call(Exchange):
 
     def receive(self, part: Part, reply: MessageRouterReply) -> None:
         self.reply = reply
+        too_large = reply.status == GeneralStatus.REPLY_DATA_TOO_LARGE
+        if too_large and self.repeatable and self.multiple:
+            self.multiple = self.sent = (
+                False  # its reply was longer than guessed: alone it has room
+            )
+            return
         if reply.status and not (reply.status == GeneralStatus.PARTIAL_TRANSFER and reply.data):
             self.fail(reply.status, reply.extended)
             return

@@ -76,13 +76,13 @@ def _read(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
 
 def _get_attribute_single(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
     call = Call(operation, path, Service.GET_ATTRIBUTE_SINGLE, code="G_A_S")
-    call.mergeable = "tag_type" in operation
+    call.repeatable, call.guessed = True, "tag_type" not in operation
     return call
 
 
 def _get_attributes_all(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
     call = Call(operation, path, Service.GET_ATTRIBUTES_ALL, code="G_A_A")
-    call.mergeable = False  # nobody knows how long the reply is
+    call.repeatable = call.guessed = True
     return call
 
 
@@ -99,7 +99,9 @@ def _set_attributes_all(operation: Operation, path: bytes, layouts: Layouts) -> 
 def _get_attribute_list(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
     numbers = operation["attributes"]
     data = _uints(len(numbers), *numbers)
-    return Call(operation, path, Service.GET_ATTRIBUTE_LIST, data, code="G_A_L")
+    call = Call(operation, path, Service.GET_ATTRIBUTE_LIST, data, code="G_A_L")
+    call.repeatable = True
+    return call
 
 
 def _set_attribute_list(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:

@@ -6,6 +6,7 @@ range, as other clients allow: SINT 255 is -1 on the wire.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +142,8 @@ def parse_values(reader: Text, default: str) -> tuple[CastType, list[Any]]:
         reader.position = cast.end()
     reader.skip_blanks()
     if reader.peek("{"):
+        if kind not in (None, STRUCTURE):
+            raise reader.error(f"a structure is no {kind.name}")
         return STRUCTURE, _structures(reader)
     _unwrap(reader)
     values = list(_split(reader))
@@ -228,14 +231,14 @@ def _structures(reader: Text) -> list[Any]:
 
 def _value(reader: Text, kind: CastType, at: int, text: str, quoted: bool) -> Any:
     if kind.name in _TEXTS:
-        return text
+        return _packed(reader, kind, at, text, text)
     if quoted:
         raise OperationError(reader.text, at, f"a {kind.name} is not quoted")
     word = text.strip()
     if kind.name == "BOOL" and word.lower() in _TRUTH:
         return _TRUTH[word.lower()]
     if kind.name in ("REAL", "LREAL"):
-        return _real(reader, at, word)
+        return _real(reader, kind, at, word)
     found = _INTEGER.match(word)
     if found is None:
         raise OperationError(reader.text, at, f"{word!r} is no {kind.name}")
@@ -245,7 +248,7 @@ def _value(reader: Text, kind: CastType, at: int, text: str, quoted: bool) -> An
     if kind.name == "BOOL":
         return bool(value)
     if kind is STRUCTURE:
-        raise OperationError(reader.text, at, 'a structure is an object such as {"speed": 3}')
+        raise OperationError(reader.text, at, f'{word!r} is no STRUCT, such as {{"speed": 3}}')
     if not kind.low <= value <= kind.high:
         raise OperationError(
             reader.text, at, f"{word} is no {kind.name} ({kind.low} to {kind.high})"
@@ -253,8 +256,22 @@ def _value(reader: Text, kind: CastType, at: int, text: str, quoted: bool) -> An
     return value
 
 
-def _real(reader: Text, at: int, word: str) -> float:
+def _real(reader: Text, kind: CastType, at: int, word: str) -> Any:
     try:
-        return float(word)
+        value = float(word)
     except ValueError:
-        raise OperationError(reader.text, at, f"{word!r} is no number") from None
+        raise OperationError(reader.text, at, f"{word!r} is no {kind.name}") from None
+    if math.isinf(value) and word[-1:].isdigit():
+        raise OperationError(reader.text, at, f"{word!r} is no {kind.name}: it is too large")
+    return _packed(reader, kind, at, word, value)
+
+
+def _packed(reader: Text, kind: CastType, at: int, word: str, value: Any) -> Any:
+    """`value`, which the type can say."""
+    try:
+        types.BY_NAME[kind.name].pack([value])
+    except EncodeError as error:
+        shown = word if len(word) <= MAX_SHOWN else f"{word[:MAX_SHOWN]}..."
+        why = str(error).partition(": ")[2]
+        raise OperationError(reader.text, at, f"{shown!r} is no {kind.name}: {why}") from None
+    return value

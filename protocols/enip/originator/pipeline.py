@@ -188,6 +188,12 @@ class Pipeline:
         elif reply.status in NO_BATCHES:
             self.refuses_batches, self._limit = True, 0
             self._alone.extend(parts)
+        elif reply.status == GeneralStatus.REPLY_DATA_TOO_LARGE and all(
+            part.exchange.repeatable for part in parts
+        ):
+            for part in parts:
+                part.exchange.multiple = False
+            self._alone.extend(parts)
         else:
             for part in parts:
                 part.exchange.fail(reply.status, reply.extended)
@@ -247,6 +253,7 @@ class Pipeline:
         """`first`, and what follows it as far as requests and replies fit into `limit`."""
         parts = [first]
         carrier = first.exchange.carrier
+        guessed, repeatable = first.exchange.guessed, first.exchange.repeatable
         request = REQUEST_OVERHEAD + OFFSET_BYTES + len(first.request)
         reply = REPLY_OVERHEAD + OFFSET_BYTES + first.exchange.estimate()
         if request > limit.request:
@@ -262,6 +269,9 @@ class Pipeline:
             request += OFFSET_BYTES + len(part.request)
             reply += OFFSET_BYTES + part.exchange.estimate()
             fits = request <= limit.request and reply <= limit.reply
+            guessed = guessed or part.exchange.guessed
+            repeatable = repeatable and part.exchange.repeatable
+            fits = fits and (repeatable or not guessed)  # what may be too large is sent again
             if not fits or not part.exchange.mergeable or part.exchange.carrier != carrier:
                 self._held = part
                 break

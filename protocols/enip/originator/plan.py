@@ -296,11 +296,13 @@ class PlanRun(Pipeline):
         for exchange in exchanges:
             part = exchange.next_part(self.plan.carrier.budget)
             assert part is not None, "an exchange begins with a request"
+            exchange.multiple = packet.batch
             parts.append(part)
         replies = [reply]
         if packet.batch:
             if reply.status in NO_BATCHES:
                 self.refuses_batches = True
+            if reply.status in (*NO_BATCHES, GeneralStatus.REPLY_DATA_TOO_LARGE):
                 self._redo += [(packet, number) for number in range(len(exchanges))]
                 return
             if reply.status not in (GeneralStatus.SUCCESS, GeneralStatus.EMBEDDED_SERVICE_ERROR):

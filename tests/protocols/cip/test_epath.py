@@ -71,6 +71,13 @@ def test_every_path_survives_encoding(segments: list[Segment]) -> None:
     [
         ("1/0", "0100"),
         ("1/0/2/1.2.3.4", "01001207312e322e332e3400"),
+        ("1,0", "0100"),
+        (" 1 , 0 , 2 , 1.2.3.4 ", "01001207312e322e332e3400"),
+        ("bp/0", "0100"),
+        ("Backplane/3/enet/1.2.3.4", "01031207312e322e332e3400"),
+        ("dhrio-b,5", "0305"),
+        ("1/0,2/1.2.3.4", "01001207312e322e332e3400"),
+        ('["bp,3"]', "0103"),
         ('[{"port": 1, "link": 0}]', "0100"),
         ('["1/3", {"port": 2, "link": "1.2.3.4"}]', "01031207312e322e332e3400"),
         ("false", ""),
@@ -81,7 +88,9 @@ def test_route_path_is_read_from_text(text: str, raw: str) -> None:
     assert epath.encode(epath.parse_route_path(text)).hex() == raw
 
 
-@pytest.mark.parametrize("text", ["1/256", "1", "x/0", "1/0/2", "[1]", "{"])
+@pytest.mark.parametrize(
+    "text", ["1/256", "1", "x/0", "1/0/2", "[1]", "{", "1,", "1/0/", "1,,0", "bp", "bp/300"]
+)
 def test_route_path_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(EncodeError):
         epath.parse_route_path(text)
@@ -246,6 +255,8 @@ def test_path_of_nothing_has_no_segments_and_json_may_name_a_symbol() -> None:
     ("text", "written"),
     [
         ("1/0/@2/1", "1/0/@0x02/1"),
+        ("1,0,@2/1", "1/0/@0x02/1"),
+        ("bp/0/Tag[1,2].Sub", "1/0/Tag[1][2].Sub"),
         ('["1/0", {"class": 2}, {"instance": 1}]', "1/0/@0x02/1"),
         ('[{"port": 2, "link": "10.0.0.5"}, "@4/100"]', "2/10.0.0.5/@0x04/100"),
         ('[[{"port": 1, "link": 3}], {"symbolic": "Tag", "element": 4}]', "1/3/Tag[4]"),

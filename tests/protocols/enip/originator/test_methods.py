@@ -12,6 +12,7 @@ from cpppod.protocols.enip.originator.route import encode_path
 from cpppod.protocols.enip.originator.session import SessionViolated
 from cpppod.protocols.model.errors import EncodeError
 from tests.protocols.enip.originator.scripted_target import perform
+from tests.protocols.enip.originator.test_exchange import batch_reply
 
 ROOM = MessageBudget(500, 500)
 
@@ -166,7 +167,7 @@ def test_part_of_a_list_is_a_value_with_its_status_and_none_of_it_a_refusal() ->
     assert partly.description == "Single G_A_L      @1/1"
 
 
-def test_calls_travel_in_packets_but_those_of_unknown_length_alone() -> None:
+def test_calls_share_packets_but_guessed_lengths_not_with_what_changes_something() -> None:
     seen: list[int] = []
 
     def respond(message: bytes) -> bytes:
@@ -190,4 +191,45 @@ def test_calls_travel_in_packets_but_those_of_unknown_length_alone() -> None:
         multiple=500,
     )
     assert [result.value for result in results] == [True, [1], [1], [1]]
-    assert seen == [0x0A, 0x01]
+    assert seen == [0x0A, 0x0A]
+
+
+GETS: list[dict[str, Any]] = [
+    {"method": "get_attribute_single", "path": "@1/1/7"},
+    {"method": "get_attributes_all", "path": "@1/1"},
+    {"method": "get_attribute_single", "path": "@1/1/1"},
+]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_attributes_share_a_packet_and_are_asked_for_alone_where_its_reply_is_too_large(
+    whole: bool,
+) -> None:
+    seen: list[int] = []
+
+    def respond(message: bytes) -> bytes:
+        seen.append(message[0])
+        if message[0] != 0x0A:
+            return bytes((message[0] | 0x80, 0, 0, 0)) + bytes(300)
+        if whole:
+            return b"\x8a\0\x11\0"
+        sound, refused = b"\x8e\0\0\0\5", b"\x81\0\x11\0"
+        return b"\x8a\0\x1e\0" + batch_reply([sound, refused, sound])[4:]
+
+    long = [0] * 300
+    results = perform(GETS, respond, multiple=500)
+    assert [result.value for result in results] == ([long] * 3 if whole else [[5], long, [5]])
+    assert seen == ([0x0A, 0x0E, 0x01, 0x0E] if whole else [0x0A, 0x01])
+
+
+def test_what_is_written_is_never_sent_twice_because_of_a_packet_s_reply() -> None:
+    seen: list[int] = []
+
+    def respond(message: bytes) -> bytes:
+        seen.append(message[0])
+        return bytes((message[0] | 0x80, 0, 0x11, 0))
+
+    write = {"method": "set_attribute_single", "path": "@1/1/7", "data": [1]}
+    results = perform([write, write, *GETS], respond, multiple=500)
+    assert [result.status for result in results] == [0x11] * 5
+    assert seen == [0x0A, 0x0A, 0x0E, 0x01, 0x0E]

@@ -203,7 +203,7 @@ def test_reads_of_other_kinds_are_planned_too_and_bytes_come_as_lists() -> None:
         assert made.values[1:] == [[5], [513], [1, 2], [1, 2]]
         assert made.next_result() is None
         assert made.outcome == (made.sent, made.sent)
-    assert len(plan.packets) == 2
+    assert len(plan.packets) == 1
 
 
 def test_attributes_that_are_repeated_are_taken_out_at_once() -> None:
@@ -271,3 +271,21 @@ def test_packet_refused_as_a_whole_gives_no_value_and_its_status_to_all() -> Non
     made = run(registered(), plan, lambda _: b"\x8a\0\2\0")
     assert made.values == [None, None]
     assert plan.packets[0].outcomes == [(2, ()), (2, ())]
+
+
+def test_a_plan_asks_alone_for_what_does_not_fit_its_packet_s_reply() -> None:
+    session = registered()
+    gets = [{"method": "get_attributes_all", "path": f"@1/{number}"} for number in (1, 2)]
+    plan = ReadPlan(gets, Carrier(), {})
+    packets = ["whole", "one"]
+
+    def respond(request: bytes) -> bytes:
+        if request[0] != 0x0A:
+            return b"\x81\0\0\0" + bytes(300)
+        if packets.pop(0) == "whole":
+            return b"\x8a\0\x11\0"
+        replies = batch_reply([b"\x81\0\0\0\5", b"\x81\0\x11\0"])
+        return b"\x8a\0\x1e\0" + replies[4:]
+
+    assert run(session, plan, respond).values == [[0] * 300] * 2
+    assert run(session, plan, respond).values == [[5], [0] * 300]
