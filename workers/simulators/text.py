@@ -23,6 +23,7 @@ from typing import Any, Protocol, cast
 
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.protocols.text.checksums import digits
+from cpppod.workers.transport.turns import TurnProtocol, Turns
 
 LINE_LIMIT = 200  # bytes of a command; a scale's are far shorter
 NOISE_BYTES = b"\x00\xff\x1b ?*$,S0\r\n"  # some of them look like parts of frames
@@ -246,12 +247,16 @@ class Connection:
                 self._send(piece)
 
 
-class _Socket(asyncio.Protocol):
+class _Socket(TurnProtocol):
     """A TCP connection to the instrument."""
 
     def __init__(
-        self, make: Callable[[Callable[[bytes], Any]], Connection], period_s: float
+        self,
+        turns: Turns,
+        make: Callable[[Callable[[bytes], Any]], Connection],
+        period_s: float,
     ) -> None:
+        super().__init__(turns)
         self._make = make
         self._period_s = period_s
         self._task: asyncio.Task[None] | None = None
@@ -260,17 +265,19 @@ class _Socket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: connected."""
+        super().connection_made(transport)
         write = cast(asyncio.WriteTransport, transport).write
         self._connection = self._make(write)
         self._task = asyncio.get_running_loop().create_task(self._connection.speak(self._period_s))
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: bytes."""
+        """Bytes."""
         if self._connection is not None:
             self._connection.received(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: closed."""
+        super().connection_lost(error)
         if self._task is not None:
             self._task.cancel()
         self.lost.set()
@@ -294,7 +301,8 @@ async def serve(instrument: Instrument, options: argparse.Namespace) -> None:
     else:
         loop = asyncio.get_running_loop()
         host, port = socket_address(options.tcp, host="127.0.0.1", any_port=True)
-        server = await loop.create_server(lambda: _Socket(make, options.period), host, port)
+        turns = Turns()
+        server = await loop.create_server(lambda: _Socket(turns, make, options.period), host, port)
         where = server.sockets[0].getsockname()
         print(f"{options.instrument} listening at {SocketAddress(*where[:2])}", flush=True)
         await server.serve_forever()
@@ -304,10 +312,11 @@ async def _connecting(make: Callable[..., Connection], options: argparse.Namespa
     """Connect to whoever listens, again and again."""
     loop = asyncio.get_running_loop()
     host, port = socket_address(options.connect, host="127.0.0.1")
+    turns = Turns()
     while True:
         with contextlib.suppress(OSError):
             _, socket = await loop.create_connection(
-                lambda: _Socket(make, options.period), host, port
+                lambda: _Socket(turns, make, options.period), host, port
             )
             print(f"{options.instrument} connected to {options.connect}", flush=True)
             await socket.lost.wait()

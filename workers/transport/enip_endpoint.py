@@ -19,7 +19,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from cpppod.protocols.bus.groups import ReplyGroup, RouteGroup
 from cpppod.protocols.cip.request import Command, ForwardNeeded
@@ -27,6 +27,7 @@ from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.target.departures import FIRST_CREDIT, Departures
 from cpppod.protocols.enip.target.session import Session
 from cpppod.workers.process.limited_log import strangers
+from cpppod.workers.transport.turns import TurnProtocol, Turns
 
 log = logging.getLogger("cpppod.enip")
 
@@ -86,10 +87,11 @@ def random_u32() -> int:
     return secrets.randbelow(0xFFFFFFFE) + 1
 
 
-class EnipConnection(asyncio.Protocol):
+class EnipConnection(TurnProtocol):
     """One client."""
 
     def __init__(self, endpoint: "Endpoint") -> None:
+        super().__init__(endpoint.turns)
         self.endpoint = endpoint
         self.session: Session | None = None
         self.transport: asyncio.Transport | None = None
@@ -99,15 +101,14 @@ class EnipConnection(asyncio.Protocol):
         self.eof = False
         self._now = endpoint.loop.time
         self._late: deque[tuple[float, bytes | None]] = deque()  # (when, what); None: the end
-        self._reading = True
-        self._reading_since = 0.0
+        self._wanted_since = 0.0
         self._out: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected: take it, or close it where a limit says so."""
-        self.transport = transport = cast(
-            asyncio.Transport, transport
-        )  # uvloop's derives from none
+        super().connection_made(transport)
+        assert self._stream is not None
+        self.transport = transport = self._stream
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if peer is None or not self.endpoint.admit(self, peer[0]):
             transport.abort()
@@ -206,11 +207,19 @@ class EnipConnection(asyncio.Protocol):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        reading = session.wants_data and not self.stuck_since
-        if reading != self._reading:
-            self._reading = reading
-            self._reading_since = self._now()
-            transport.resume_reading() if reading else transport.pause_reading()
+        wanted = session.wants_data and not self.stuck_since
+        if wanted != self._wanted:
+            self._wanted_since = self._now()
+            self.read_on(wanted)
+        if session.has_more:
+            self.wait_for_turn()
+
+    def take_turn(self) -> None:
+        """The others have had their turn: go on with what is there, and read on."""
+        super().take_turn()
+        if self.session is not None and self.session.has_more:
+            self.session.has_more = False
+            self.advance()
 
     def _write(self, data: bytes) -> None:
         assert self.transport is not None
@@ -275,6 +284,7 @@ class EnipConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and its CIP connections with it."""
+        super().connection_lost(exc)
         self.endpoint.forget(self)
         if self.session is not None:
             self.session.close()
@@ -295,8 +305,8 @@ class EnipConnection(asyncio.Protocol):
             return "stuck"
         if session.outstanding:
             return ""
-        arriving_since = max(session.partial_since, self._reading_since)
-        if session.partial_since and self._reading and now - arriving_since > limits.frame_s:
+        arriving_since = max(session.partial_since, self._wanted_since)
+        if session.partial_since and self._wanted and now - arriving_since > limits.frame_s:
             return "frame"
         if not session.handle and now - session.opened_at > limits.unregistered_s:
             return "unregistered"
@@ -339,6 +349,7 @@ class Endpoint:
         self.rejected: Counter[str] = Counter()
         self.accepted = 0
         self.loop = asyncio.get_running_loop()
+        self.turns = Turns()
         self.address = ("", 0)
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None

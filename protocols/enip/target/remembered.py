@@ -54,6 +54,7 @@ from cpppod.protocols.enip.target.reply_frames import (
 )
 from cpppod.protocols.enip.target.slots import Run, Slots
 
+TURN = 100  # requests that are worked out anew before others have their turn: 1.2 ms
 MAX_LEARNT = 64  # heads and connections that a session remembers
 CONNECTED_ITEM = b"\xb1\0"
 NO_STATUS = bytes(4)
@@ -102,6 +103,7 @@ class RememberedReplies:
         self._links: dict[bytes, Connection] = {}
         self.batch: Batch | None = None
         self._seen: tuple[Any, ...] = ()
+        self._refreshed = 0  # members of the replies that this turn has rendered anew
 
     def registered(self, handle: int) -> None:
         """The session has its handle."""
@@ -177,6 +179,7 @@ class RememberedReplies:
         """(offset of the first frame that is not known, how many were answered)."""
         lengths = self._lengths
         at, size, count = 0, len(data), 0
+        self._refreshed = 0
         total = lengths.get(data[:CONTEXT])
         if total is not None and size > abs(total) and not size % total:
             at = self._alike(data, total, now, out)
@@ -194,7 +197,7 @@ class RememberedReplies:
                     break
                 tail = reply.tail
                 if tail is None:
-                    tail = _refreshed(reply, data[at + TIMEOUT : at + ITEMS])
+                    tail = self._refresh(reply, data[at + TIMEOUT : at + ITEMS])
                     if tail is None:
                         break
                 out += (reply.head, self._ours, data[at + CONTEXT : at + OPTIONS], tail)
@@ -219,7 +222,7 @@ class RememberedReplies:
                     break
                 tail = reply.tail
                 if tail is None:
-                    tail = _refreshed(reply, key[TIMEOUT - OPTIONS : ITEMS - OPTIONS])
+                    tail = self._refresh(reply, key[TIMEOUT - OPTIONS : ITEMS - OPTIONS])
                     if tail is None:
                         break
                 out += (reply.head, ours, context, tail)
@@ -243,6 +246,20 @@ class RememberedReplies:
         connection.deadline = now + connection.timeout_s
         return at
 
+    def _refresh(self, reply: Reply, timeout: bytes) -> bytes | None:
+        """The remembered reply rendered anew; None where its tag is not fresh, or where this turn
+        has rendered enough."""
+        if self._refreshed >= TURN:
+            return None
+        message = refresh(reply)
+        if message is None:
+            return None
+        self._refreshed += len(reply.sources)
+        reply.head = rr_head(len(message))
+        tail = rr_tail(message, int.from_bytes(timeout, "little"))
+        reply.tail = tail
+        return tail
+
     def _answer_connected(
         self, data: bytes, at: int, end: int, now: float, out: list[bytes]
     ) -> bool:
@@ -256,9 +273,10 @@ class RememberedReplies:
             return False
         tail = reply.tail
         if tail is None:
-            tail = refresh(reply)
+            tail = refresh(reply) if self._refreshed < TURN else None
             if tail is None:
                 return False
+            self._refreshed += len(reply.sources)
             _set_connected(reply, tail, connection)
         connection.last_sequence = sequence
         connection.last_reply = tail
@@ -325,17 +343,6 @@ class RememberedReplies:
             self._departures.leave(lane.way, lane.command, bodies, run, since)
             at += len(bodies) * lane.total
         return at, None
-
-
-def _refreshed(reply: Reply, timeout: bytes) -> bytes | None:
-    """The remembered reply rendered anew; None where its tag is not fresh."""
-    message = refresh(reply)
-    if message is None:
-        return None
-    reply.head = rr_head(len(message))
-    tail = rr_tail(message, int.from_bytes(timeout, "little"))
-    reply.tail = tail
-    return tail
 
 
 def _set_connected(reply: Reply, message: bytes, connection: Connection) -> None:

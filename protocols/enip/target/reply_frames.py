@@ -13,6 +13,7 @@ from functools import lru_cache
 from cpppod.protocols.enip.cpf import ItemType
 from cpppod.protocols.enip.encapsulation import HEADER
 
+_PACKET, _UNCONNECTED_SEND = b"\x0a", b"\x52"
 Header = tuple[int, int, int, int, bytes, int]  # command, length, session, status ... options
 
 NOP, LEGACY, LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES = 0x00, 0x01, 0x04, 0x63, 0x64
@@ -51,6 +52,17 @@ def unit_shape(total: int) -> struct.Struct:
     """The same for a request on a connection: its address, sequence count and message apart."""
     address = SEQUENCE - OPTIONS
     return struct.Struct(f"{CONTEXT}s{OPTIONS - CONTEXT}s{address}s2s{total - MESSAGE}s")
+
+
+def weight(frame: bytes) -> int:
+    """How many requests a frame holds: those of a Multiple Service Packet count one by one."""
+    at = MESSAGE if frame[0] == SEND_UNIT_DATA else WRAPPER
+    if frame[at : at + 1] == _UNCONNECTED_SEND and at == WRAPPER:
+        at = WRAPPED
+    if frame[at : at + 1] != _PACKET:
+        return 1
+    at += 2 + 2 * frame[at + 1] if len(frame) > at + 1 else 0
+    return max(1, int.from_bytes(frame[at : at + 2], "little"))
 
 
 def error_frame(header: Header, status: int) -> bytes:

@@ -42,7 +42,7 @@ from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import HEADER, MAX_DATA
 from cpppod.protocols.enip.target.departures import Departures, Way
 from cpppod.protocols.enip.target.list_commands import list_reply
-from cpppod.protocols.enip.target.remembered import RememberedReplies
+from cpppod.protocols.enip.target.remembered import TURN, RememberedReplies
 from cpppod.protocols.enip.target.reply_frames import (
     INVALID_COMMAND,
     INVALID_LENGTH,
@@ -61,6 +61,7 @@ from cpppod.protocols.enip.target.reply_frames import (
     rr_pieces,
     rr_wrap,
     unit_wrap,
+    weight,
 )
 from cpppod.protocols.enip.target.slots import Run, Slots
 from cpppod.protocols.model.errors import DecodeError
@@ -81,6 +82,8 @@ class Session:
         received, requests: counted for `--web` and metrics.
         rejected: refusals by reason, shared by all sessions of an endpoint.
         departures: what leaves along routes, shared likewise.
+        has_more: there are requests beyond what one turn may take; the shell clears it when the
+            others have had theirs, and calls `take_output`.
         stalled: set by the shell while the peer does not read: nothing more is begun.
         shell: what the shell knows the session by.
     """
@@ -113,6 +116,8 @@ class Session:
         self._image = target.image
         self.departures = Departures() if departures is None else departures
         self.stalled = False
+        self.has_more = False
+        self._spent = 0  # requests of this turn
         self.shell: Any = None
         self._remembered = RememberedReplies(target.image, target.replies, self.departures)
         self._buffer = bytearray()
@@ -129,7 +134,7 @@ class Session:
     @property
     def outstanding(self) -> int:
         """Requests that wait for the outside, and replies that wait behind them."""
-        return self._slots.requests + (self._waits is not None)
+        return self._slots.requests + (self._waits is not None) + self.has_more
 
     @property
     def wants_data(self) -> bool:
@@ -140,7 +145,7 @@ class Session:
     def _goes_on(self) -> bool:
         """Whether the next request may be begun."""
         slots = self._slots
-        return not (self._waits or self.stalled or slots.held or slots.room <= 0)
+        return not (self._waits or self.stalled or self.has_more or slots.held or slots.room <= 0)
 
     @property
     def has_asked(self) -> bool:
@@ -208,6 +213,7 @@ class Session:
     def _work(self, now: float) -> bytes:
         """Take whole frames off the buffer until it is empty or a request holds the rest back."""
         self._image.now = now
+        self._spent = 0
         out: list[bytes] = []
         buffer, at = self._buffer, 0
         while self._goes_on and not self.closing:
@@ -231,9 +237,12 @@ class Session:
             end = at + HEADER.size + length
             if end > len(buffer):
                 break
-            if not self._frame(bytes(buffer[at:end]), header, self._arrived(at, now), out):
+            frame = bytes(buffer[at:end])
+            if not self._frame(frame, header, self._arrived(at, now), out):
                 break
             at = end
+            self._spent += weight(frame)
+            self.has_more = self._spent >= TURN and len(buffer) > at
         del buffer[:at]
         if self.closing:
             buffer.clear()

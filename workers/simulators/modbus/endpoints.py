@@ -24,6 +24,7 @@ from cpppod.protocols.model.plant import Line
 from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.simulators.modbus.plant import Conversation, Plant
 from cpppod.workers.transport.port import SerialPort
+from cpppod.workers.transport.turns import TurnProtocol, Turns
 
 SILENCE_S = 0.1  # ends a frame of an unknown function; known ones end by their length
 REOPEN_S = 0.05  # between tries to have a serial port again
@@ -51,10 +52,11 @@ class Endpoint(Protocol):
         """Answer no more, and leave nothing behind."""
 
 
-class _TcpPeer(asyncio.Protocol):
+class _TcpPeer(TurnProtocol):
     """One connection; framing is Modbus TCP or RTU."""
 
-    def __init__(self, endpoint: "TcpEndpoint") -> None:
+    def __init__(self, endpoint: "TcpEndpoint", turns: Turns) -> None:
+        super().__init__(turns)
         self._endpoint = endpoint
         self._stream = MbapStream(MAX_REQUEST_LENGTH)
         self._frames = RtuRequests()
@@ -63,6 +65,7 @@ class _TcpPeer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a client."""
+        super().connection_made(transport)
         self._transport = transport  # type: ignore[assignment]
         self._endpoint.peers.add(self)
         self._endpoint.connections += 1
@@ -71,11 +74,12 @@ class _TcpPeer(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: it left."""
+        super().connection_lost(error)
         self._endpoint.peers.discard(self)
         self._conversation.close()
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: requests."""
+        """Requests."""
         if self._endpoint.rtu:
             for unit, pdu, frame in self._frames.receive_data(data):
                 self._conversation.answer(unit, pdu, frame, None)
@@ -129,9 +133,10 @@ class TcpEndpoint:
             PortTaken: it cannot be had.
         """
         loop = asyncio.get_running_loop()
+        turns = Turns()
         try:
             self._server = await loop.create_server(
-                lambda: _TcpPeer(self),
+                lambda: _TcpPeer(self, turns),
                 self._host or "0.0.0.0",
                 self._port,
                 reuse_address=True,

@@ -20,6 +20,7 @@ from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.encapsulation import HEADER
 from cpppod.protocols.enip.target.departures import Departures
 from cpppod.protocols.enip.target.list_commands import answer_datagram
+from cpppod.protocols.enip.target.remembered import TURN
 from cpppod.protocols.enip.target.session import MAX_WAITING, Session
 from cpppod.protocols.enip.target.slots import MAX_OUTSTANDING
 from cpppod.protocols.model.plant import Device, Group, Tag
@@ -1065,6 +1066,58 @@ def test_connections_opened_one_after_the_other_are_each_known_and_no_more_kept_
         connection = client.open(serial=turn % 2)
         for sequence in (1, 2, 3):
             assert client.ask_unit(read("N"), connection, sequence).status == 0
+
+
+@pytest.mark.parametrize("wrap", [lambda message: message, lambda message: routed(message, "1/0")])
+def test_packets_count_by_their_members_and_others_have_their_turn_between(wrap: Any) -> None:
+    client = Client(make_target(policy=RoutePolicy(local=epath.parse_route_path("1/0"))))
+    session = client.session
+    large = wrap(packet([read("N")] * TURN))
+    assert session.receive_data(rr(large, client.handle) * 3, 0.0)
+    assert session.has_more
+    assert session.receive_data(rr(read("N"), client.handle), 0.0) == b""
+    assert session.take_output(0.0) == b"", "its turn has not come"
+    replies = []
+    for _ in range(3):
+        session.has_more = False
+        replies += frames(session.take_output(0.0))
+    assert [reply_of(each).service for each in replies] == [0x8A, 0x8A, 0xCC]
+    assert not session.has_more
+    assert not session.outstanding
+
+
+def test_requests_that_are_worked_out_anew_are_bounded_in_a_turn() -> None:
+    client = Client()
+    names = [f"A[{number}]" for number in range(TURN + 20)]
+    sent = b"".join(rr(read(name), client.handle) for name in names)
+    first = frames(client.session.receive_data(sent, 0.0))
+    assert len(first) == TURN
+    client.session.has_more = False
+    assert len(frames(client.session.take_output(0.0))) == 20
+
+
+def test_known_replies_that_changed_are_rendered_anew_so_many_in_a_turn() -> None:
+    client = Client()
+    large = packet([read("N")] * TURN)
+    connection = client.open(size=4000, large=True)
+    small = rr(packet([read("N")] * 30), client.handle)
+    sequences = itertools.count(1)
+
+    def ask() -> tuple[int, int]:
+        """Replies at once, and in all."""
+        on_it = b"".join(unit(large, client.handle, connection, next(sequences)) for _ in range(3))
+        replies = client.session.receive_data(small * 2 + on_it, 0.0)
+        at_once = len(frames(replies))
+        while client.session.has_more:
+            client.session.has_more = False
+            replies += client.session.take_output(0.0)
+        assert replies.count(value.to_bytes(4, "little")) >= 2 * 30 + 3 * TURN
+        return at_once, len(frames(replies))
+
+    for value in (0x11223344, 0x11223355, 0x11223366):
+        client.target.image.variables["n"].set([value])
+        assert ask()[1] == 5
+        assert ask() == (5, 5)
 
 
 def test_requests_of_two_connections_in_one_breath_go_to_each() -> None:
