@@ -54,6 +54,7 @@ class ReplyCache:
 
 def forget(reply: Reply) -> None:
     """Take a reply out of its sources; what was made of it is worth nothing any more."""
+    reply.tail = None
     for source in reply.sources:
         if source.readers is not None:
             source.readers.discard(reply)

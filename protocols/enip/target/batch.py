@@ -6,10 +6,14 @@
 What varies from one time to the next stands at the same place in a request and its reply: the
 sender context (12 to 19) without a connection, the sequence count (44, 45) on one. It is copied,
 byte by byte over all frames at once, into the requests expected and the replies prepared; if what
-came is what was expected, the replies are right. They hold as long as nothing in the image changes
-(`Image.version`).
+came is what was expected, the replies are right. They hold as long as none of the remembered
+replies that they are made of is rendered anew or forgotten, which is looked at where anything in
+the image has changed (`Image.version`).
 """
 
+from collections.abc import Sequence
+
+from cpppod.protocols.cip.image import Reply
 from cpppod.protocols.cip.objects.connection_manager import Connection
 from cpppod.protocols.enip.target.reply_frames import CONTEXT, MESSAGE, OPTIONS, SEQUENCE
 
@@ -27,7 +31,7 @@ class Batch:
     """
 
     __slots__ = (
-        *("_connection", "_data", "_expected", "_last", "_places", "_prepared", "_replies"),
+        *("_connection", "_data", "_expected", "_last", "_made_of", "_places", "_prepared", "_replies"),
         *("_reply", "_total", "_version", "count", "size"),
     )
 
@@ -38,15 +42,18 @@ class Batch:
         *,
         total: int,
         version: int,
+        made_of: Sequence[Reply],
         connection: Connection | None,
         last: bytes,
     ) -> None:
-        """`replies` are what has just been sent, all of one length; `last` is the last message."""
+        """`replies` are what has just been sent, all of one length, and what they are made of;
+        `last` is the last message."""
         self.size = len(data)
         self.count = self.size // total
         self._total = total
         self._reply = len(replies) // self.count
         self._version = version
+        self._made_of = [(reply, reply.tail) for reply in made_of]
         self._connection = connection
         self._last = last
         self._places = _CONTEXT_BYTES if connection is None else _SEQUENCE_BYTES
@@ -58,7 +65,9 @@ class Batch:
     def answer(self, data: bytes, version: int, now: float) -> bytes | None:
         """The replies to requests that differ in nothing but what varies; None where they do."""
         if version != self._version:
-            return None
+            if any(reply.tail is not tail for reply, tail in self._made_of):
+                return None
+            self._version = version
         connection = self._connection
         if connection is None and data == self._data:
             return self._replies

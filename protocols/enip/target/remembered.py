@@ -286,25 +286,31 @@ class RememberedReplies:
         return True
 
     def _know_batch(self, data: bytes, total: int, out: list[bytes]) -> None:
-        """Remember requests that come for the second time while nothing changes."""
-        version = self._image.version
+        """Remember requests that come for the second time."""
         first = data[OPTIONS:total] if total > 0 else data[MESSAGE:-total]
-        seen = (len(data), total, version, first, data[-8:])
+        seen = (len(data), total, first, data[-8:])
         if seen != self._seen:
             self._seen = seen
             return
         connection = self._links.get(data[OPTIONS:SEQUENCE]) if total < 0 else None
         each = 4 if connection is None else 6
         lengths = {sum(map(len, out[at : at + each])) for at in range(0, len(out), each)}
-        if len(lengths) == 1 and len(data) <= MAX_REQUESTS * abs(total):
-            self.batch = Batch(
-                data,
-                b"".join(out),
-                total=abs(total),
-                version=version,
-                connection=connection,
-                last=out[-1],
-            )
+        total = abs(total)
+        if len(lengths) != 1 or len(data) > MAX_REQUESTS * total:
+            return
+        known, key = self._replies, OPTIONS
+        if connection is not None:
+            known, key = connection.replies, MESSAGE
+        keys = {data[at + key : at + total] for at in range(0, len(data), total)}
+        self.batch = Batch(
+            data,
+            b"".join(out),
+            total=total,
+            version=self._image.version,
+            made_of=[known[each] for each in keys],
+            connection=connection,
+            last=out[-1],
+        )
 
     # -- leaving ----------------------------------------------------------------------------------
 
