@@ -1,6 +1,7 @@
 """Connection Manager (class 0x06): Forward Open and Close, and the connections that are open.
 
-    Forward Open    triad already open -> the old connection gives way (its client has restarted)
+    Forward Open    triad already open -> the old connection gives way (its client has restarted);
+                    from another address: 0x0100, for it is another client's
                     path 1/0 20 02 24 01 -> Message Router here
                     path through a route -> carried: each of its requests leaves along the route
     connection      O>T id ours, T>O id the originator's; dies of RPI x 4 x 2**multiplier of silence
@@ -177,6 +178,10 @@ class ConnectionManager:
             raise _refused(ConnectionStatus.INVALID_CONNECTION_SIZE)
         if not asked.ot_rpi_us or not asked.to_rpi_us:
             raise _refused(ConnectionStatus.RPI_NOT_SUPPORTED)
+        known = self.triads.get(asked.triad)
+        address = origin.address
+        if known is not None and getattr(known.session, "address", address) != address:
+            raise _refused(ConnectionStatus.CONNECTION_IN_USE)
         held = sum(1 for item in self.connections.values() if item.session is origin.session)
         if asked.triad not in self.triads and (
             held >= MAX_PER_SESSION or len(self.connections) >= MAX_CONNECTIONS

@@ -163,6 +163,18 @@ def test_session_that_ends_takes_its_connections_along() -> None:
     assert opened(target, session=theirs).status == 0
 
 
+def test_triad_of_another_address_is_in_use_and_its_connection_stays() -> None:
+    target, theirs = controller(), Peer("10.0.0.1")
+    target.manager.forward_open(
+        0x54, OPEN.encode_data(), Origin(target.image, "10.0.0.1", session=theirs), 0.0
+    )
+    stranger = opened(target, session=Peer())
+    assert (stranger.service, refused_with(stranger)) == (0xD4, 0x0100)
+    assert [item.session for item in target.manager.connections.values()] == [theirs]
+    assert opened(target, replace(OPEN, connection_serial=8), session=Peer()).status == 0
+    assert opened(target, replace(OPEN, connection_serial=8), session=Peer()).status == 0
+
+
 def test_connection_dies_of_its_originators_silence_but_not_before_ten_seconds() -> None:
     target = controller()
     opened(target, replace(OPEN, ot_rpi_us=100_000, multiplier=0))
