@@ -31,8 +31,8 @@ class Batch:
     """
 
     __slots__ = (
-        *("_connection", "_data", "_expected", "_last", "_made_of", "_places", "_prepared", "_replies"),
-        *("_reply", "_total", "_version", "count", "size"),
+        *("_connection", "_data", "_expected", "_last", "_made_of", "_places", "_prepared"),
+        *("_replies", "_reply", "_total", "_version", "count", "size"),
     )
 
     def __init__(
