@@ -107,8 +107,8 @@ class EnipConnection(TurnProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected: take it, or close it where a limit says so."""
         super().connection_made(transport)
-        assert self._stream is not None
-        self.transport = transport = self._stream
+        assert self._peer is not None
+        self.transport = transport = self._peer
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if peer is None or not self.endpoint.admit(self, peer[0]):
             transport.abort()

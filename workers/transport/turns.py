@@ -48,18 +48,18 @@ class TurnProtocol(asyncio.BufferedProtocol):
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self._stream: asyncio.Transport | None = None
+        self._peer: asyncio.Transport | None = None
         self._waiting = False  # for its turn
         self._wanted = True  # whether it is to be read at all
         self._reading = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has connected (asyncio calls this)."""
-        self._stream = cast(asyncio.Transport, transport)  # uvloop's derives from none
+        self._peer = cast(asyncio.Transport, transport)  # uvloop's derives from none
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone (asyncio calls this)."""
-        self._stream = None
+        self._peer = None
 
     def get_buffer(self, sizehint: int) -> Any:
         """Where to read to (asyncio calls this)."""
@@ -93,7 +93,7 @@ class TurnProtocol(asyncio.BufferedProtocol):
         self._set_reading()
 
     def _set_reading(self) -> None:
-        stream = self._stream
+        stream = self._peer
         reading = self._wanted and not self._waiting
         if reading == self._reading or stream is None or stream.is_closing():
             return
