@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.demo:
             from cpppod.gateway.demo import with_simulators
 
-            how = with_simulators(how)
+            how = replace(with_simulators(how), demo=not options.config)
         return start(loaded, how)
     except configuration.ConfigurationError as error:
         return _complain(error.problems)

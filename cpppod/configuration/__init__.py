@@ -7,7 +7,7 @@
 Every mistake in every file is reported at once: `ConfigurationError.problems`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,20 +38,25 @@ class Configuration:
 
 
 def load(
-    paths: Iterable[str | Path], *, old_files: Iterable[str | Path] | None = None
+    paths: Iterable[str | Path],
+    *,
+    old_files: Iterable[str | Path] | None = None,
+    instead: Mapping[Path, str] | None = None,
 ) -> Configuration:
     """The configuration in the TOML files `paths` and in `conf.d/` beside the first of them.
 
     Args:
         old_files: where a `cpppo.cfg` is looked for; by default where cpppo does.
+        instead: texts to read instead of files, or in `conf.d` beside them: what is not saved yet.
 
     Raises:
         ConfigurationError: anything is wrong; it names everything that is.
     """
     findings = Findings()
     given = [Path(path) for path in paths]
-    every = [*files.beside(given[0]), *given[1:]] if given else []
-    tables = files.merge(every, findings)
+    instead = dict(instead or {})
+    every = [*files.beside(given[0], instead), *given[1:]] if given else []
+    tables = files.merge(every, findings, instead)
     old = _old_settings(tables, old_files, findings)
     folders = [*(path.parent / "models" for path in given[:1]), device_models.shipped()]
     plant = assemble(tables, old, model_folders=folders, findings=findings)

@@ -7,6 +7,7 @@ section may stand in one file only.
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ Tables = dict[str, Any]
 LARGEST_FILE = 16_000_000  # bytes: ten thousand tags take about one million
 
 
-def beside(path: Path) -> list[Path]:
-    """`path` and the files of `conf.d/` beside it, in reading order."""
-    return [path, *sorted((path.parent / "conf.d").glob("*.toml"))]
+def beside(path: Path, instead: Mapping[Path, str]) -> list[Path]:
+    """`path` and the files of `conf.d/` beside it, those in `instead` too, in reading order."""
+    folder = path.parent / "conf.d"
+    return [path, *sorted({*folder.glob("*.toml"), *(each for each in instead if each != path)})]
 
 
-def read(path: Path, findings: Findings) -> Tables:
+def read(path: Path, findings: Findings, instead: Mapping[Path, str]) -> Tables:
     """The tables of one file; what keeps it from being read is a problem of that file."""
     findings.origins[(str(path),)] = (str(path), ())
     try:
+        if path in instead:
+            return tomllib.loads(instead[path])
         if path.stat().st_size > LARGEST_FILE:
             findings.add((str(path),), None, f"a file of at most {LARGEST_FILE} bytes")
             return {}
@@ -40,11 +44,11 @@ def read(path: Path, findings: Findings) -> Tables:
     return {}
 
 
-def merge(paths: list[Path], findings: Findings) -> Tables:
+def merge(paths: list[Path], findings: Findings, instead: Mapping[Path, str]) -> Tables:
     """All files as one set of tables."""
     merged: Tables = {}
     for path in paths:
-        for section, value in read(path, findings).items():
+        for section, value in read(path, findings, instead).items():
             _merge_section(merged, section, value, str(path), findings)
     return merged
 

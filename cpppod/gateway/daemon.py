@@ -7,6 +7,7 @@ elsewhere: it stays as the parent (`cpppod.gateway.foreground`)
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ class Start:
         become: become supervisord rather than stay its parent; None decides by the surroundings.
         plain: lines rather than the live table; None decides by whether there is a terminal.
         simulators: programs beside the plant's (the demo's devices).
+        demo: run on a copy of the configuration below the runtime directory, which the page may
+            change, and hand out a token for that page.
         state_below_runtime: keep the state in the runtime directory, and so nothing after the end.
     """
 
@@ -40,6 +43,7 @@ class Start:
     plain: bool | None = None
     simulators: tuple[Program, ...] = ()
     state_below_runtime: bool = False
+    demo: bool = False
 
 
 def becomes_supervisord(environment: Mapping[str, str], pid: int) -> bool:
@@ -69,6 +73,8 @@ def start(configuration: Configuration, how: Start) -> int:
         configuration = replace(configuration, plant=plant)
         if how.simulators:
             (directories.runtime / "demo").mkdir(exist_ok=True)
+        if how.demo:
+            configuration = _copied(configuration, directories.runtime / "demo" / "etc")
         main_file = write(configuration, directories, how.simulators)
     except IdentityError as error:
         claim.release()
@@ -87,7 +93,15 @@ def start(configuration: Configuration, how: Start) -> int:
 
     plain = not sys.stdout.isatty() if how.plain is None else how.plain
     places = where_it_listens(configuration.plant, directories)
-    return Foreground(claim, main_file, places=places, plain=plain).run()
+    return Foreground(claim, main_file, places=places, plain=plain, demo=how.demo).run()
+
+
+def _copied(configuration: Configuration, folder: Path) -> Configuration:
+    """The configuration, from copies of its files in a new `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    copies = [shutil.copyfile(file, folder / Path(file).name) for file in configuration.files]
+    return replace(configuration, files=tuple(map(str, copies)))
 
 
 def write(

@@ -64,12 +64,19 @@ class Foreground:
     """One run of the gateway under this process."""
 
     def __init__(
-        self, claim: Claim, configuration: Path, *, places: list[str], plain: bool
+        self,
+        claim: Claim,
+        configuration: Path,
+        *,
+        places: list[str],
+        plain: bool,
+        demo: bool = False,
     ) -> None:
         self._claim = claim
         self._configuration = configuration
         self._places = places
         self._plain = plain
+        self._demo = demo
         self._stop = threading.Event()
         self._signal = 0
         self._begun = time.monotonic()
@@ -134,6 +141,9 @@ class Foreground:
         self._ready = True
         after = time.monotonic() - self._begun
         self._print(f"cpppod: ready after {after:.1f} s:{summary(status)}")
+        if self._demo and (token := self._ask("token", role="engineer", name="demo", once=True)):
+            self._print(f"cpppod: open {token['url']}")
+            self._print("cpppod: that address works once, and makes you an engineer of this run")
 
     def _show_table(self, process: "subprocess.Popen[bytes]", output: Output) -> None:
         from rich.console import Console

@@ -3,6 +3,7 @@
     python -m cpppod.generation write   RUNTIME STATE FILE ...   validate; settings/<N>/ is written
     python -m cpppod.generation switch  RUNTIME STATE N          settings/current -> N, workers.conf
     python -m cpppod.generation discard RUNTIME STATE N          settings/<N>/ is removed
+    python -m cpppod.generation check                            {"files", "path", "text"} on stdin
 
 A program of its own, because reading a configuration takes pydantic, which no worker shall carry.
 Each prints one JSON object: {"generation": N}, or {"problems": [text ...]} and exit status 1.
@@ -11,7 +12,7 @@ Each prints one JSON object: {"generation": N}, or {"problems": [text ...]} and 
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,22 @@ def discard(directories: Directories, generation: int) -> int:
     return generation
 
 
+def check(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What the configuration in `files` would be with `text` as the file `path`."""
+    from cpppod import configuration  # pydantic, again
+    from cpppod.configuration import report
+
+    path = Path(asked["path"])
+    roots = [each for each in _roots(asked["files"]) if Path(each) != path] or [str(path)]
+    if asked["files"][0] == str(path):
+        roots.insert(0, str(path))
+    try:
+        loaded = configuration.load(roots, instead={path: asked["text"]})
+    except configuration.ConfigurationError as error:
+        return {"problems": [str(problem) for problem in error.problems]}
+    return {"problems": [], "summary": list(report.lines(report.plain(loaded)))}
+
+
 def _roots(files: Sequence[str]) -> list[str]:
     """The files that were given on the command line: without those of conf.d beside the first."""
     folder = Path(files[0]).parent / "conf.d"
@@ -127,9 +144,13 @@ def _settings(directories: Directories, generation: int) -> list[Worker]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one step; the exit status."""
+    if arguments == ["check"]:
+        print(json.dumps(check(json.load(sys.stdin))))
+        return 0
     if len(arguments) < 4 or arguments[0] not in ("write", "switch", "discard"):
         print(
-            "usage: cpppod.generation write|switch|discard RUNTIME STATE FILE...|N", file=sys.stderr
+            "usage: cpppod.generation write|switch|discard RUNTIME STATE FILE...|N, or check",
+            file=sys.stderr,
         )
         return 2
     step, runtime, state, *rest = arguments

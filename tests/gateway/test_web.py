@@ -158,7 +158,8 @@ def test_a_live_stream_of_nothing_is_refused(web: httpx.Client) -> None:
 
 
 def test_nobody_may_change_anything_without_a_role(web: httpx.Client) -> None:
-    assert get(web, "session") == {"user": "nobody", "role": "viewer", "csrf": "", "users": False}
+    told = get(web, "session")
+    assert (told["user"], told["role"], told["csrf"]) == ("nobody", "viewer", "")
     answer = web.post("/api/v1/session", json={"token": "guessed"})
     assert answer.status_code == 401
     unknown = {"Authorization": "Bearer guessed"}
@@ -243,3 +244,151 @@ def test_killed_it_comes_back_and_the_numbers_go_on(
 
     eventually(newer)
     gateway.wait_until_well()
+
+
+@pytest.fixture(name="engineer")
+def engineers_client(gateway: RunningGateway, web: httpx.Client) -> Iterator[httpx.Client]:
+    """A client with a token of an engineer's."""
+    token = gateway.ask("token", role="engineer", name="test")["token"]
+    with httpx.Client(
+        base_url=web.base_url, timeout=PATIENCE_S, headers={"Authorization": f"Bearer {token}"}
+    ) as found:
+        yield found
+
+
+def test_a_write_arrives_is_read_back_and_is_in_the_audit(
+    gateway: RunningGateway, engineer: httpx.Client
+) -> None:
+    answer = engineer.post("/api/v1/write", json={"writes": [["meter_1.setpoint", "217"]]})
+    (came,) = answer.json()["writes"]
+    assert (came["ok"], came["outcome"], came["now"]["value"]) == (True, "done", 217)
+    assert gateway.simulators["hall"].tell("get", "1:40010")["values"] == [217]
+    record = engineer.get("/api/v1/audit").json()["records"][0]
+    assert (record["tag"], record["new"], record["outcome"]) == ("meter_1.setpoint", [217], "done")
+    assert (record["way"], record["user"]) == ("web", "token:test")
+
+
+def test_a_write_beyond_its_limits_is_told_as_failed(engineer: httpx.Client) -> None:
+    answer = engineer.post("/api/v1/write", json={"writes": [["meter_1.setpoint", 5000]]})
+    (came,) = answer.json()["writes"]
+    assert answer.status_code == 200 and not came["ok"] and came["error"]
+
+
+def test_who_may_not_write_is_refused_and_his_attempt_recorded(
+    web: httpx.Client, engineer: httpx.Client
+) -> None:
+    answer = web.post("/api/v1/write", json={"writes": [["meter_2.setpoint", 9]]})
+    assert answer.status_code == 401 and "operator" in answer.json()["detail"]
+    record = engineer.get("/api/v1/audit").json()["records"][0]
+    assert (record["tag"], record["user"], record["outcome"]) == (
+        "meter_2.setpoint",
+        "nobody",
+        "failed",
+    )
+    assert web.get("/api/v1/audit").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"writes": []}, 422),
+        ({"writes": [["meter_1.setpoint", 1]] * 1001}, 422),
+        ({"writes": [["kettle.on", 1]]}, 409),
+        ({"writes": ["x"]}, 409),
+        ({"writes": 1}, 422),
+        ({}, 422),
+        ([], 400),
+    ],
+)
+def test_a_write_that_means_nothing_is_refused(
+    engineer: httpx.Client, body: Any, status: int
+) -> None:
+    assert engineer.post("/api/v1/write", json=body).status_code == status
+
+
+def test_changes_need_json(engineer: httpx.Client) -> None:
+    content = b'{"writes": [["meter_1.setpoint", 1]]}'
+    answer = engineer.post("/api/v1/write", content=content, headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 415
+
+
+def test_a_session_changes_something_only_with_the_word_of_its_page(
+    gateway: RunningGateway, web: httpx.Client
+) -> None:
+    token = gateway.ask("token", role="operator", once=True)["token"]
+    answer = web.post("/api/v1/session", json={"token": token})
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    told = answer.json()
+    assert told["role"] == "operator"
+    write = {"writes": [["meter_1.setpoint", 3]]}
+    assert web.post("/api/v1/write", json=write).status_code == 403
+    word = {"X-CSRF-Token": told["csrf"]}
+    assert web.post("/api/v1/write", json=write, headers=word).status_code == 200
+    foreign = {**word, "Origin": "http://evil.example"}
+    assert web.post("/api/v1/write", json=write, headers=foreign).status_code == 403
+    assert web.get("/api/v1/configuration").status_code == 403
+    assert web.post("/api/v1/session", json={"token": token}).status_code == 401  # it works once
+    assert web.delete("/api/v1/session", headers=word).status_code == 200
+    assert get(web, "session")["user"] == "nobody"
+
+
+def test_a_device_is_paused_and_goes_on(gateway: RunningGateway, engineer: httpx.Client) -> None:
+    assert engineer.post("/api/v1/devices/mixer/pause", json={}).status_code == 200
+    eventually(lambda: gateway.devices()["mixer"]["state"] == "disabled")
+    assert engineer.post("/api/v1/devices/mixer/resume", json={}).status_code == 200
+    eventually(lambda: gateway.devices()["mixer"]["state"] == "online")
+    assert engineer.post("/api/v1/devices/mixer/explode", json={}).status_code == 404
+
+
+def test_a_device_is_found_browsed_saved_and_put_in_force(
+    gateway: RunningGateway, web: httpx.Client, engineer: httpx.Client
+) -> None:
+    host, port = gateway.address(44819)
+    ask = {"address": f"{host}:{port}", "driver": "enip"}
+    assert web.post("/api/v1/browse", json=ask).status_code == 401
+    found = engineer.post("/api/v1/browse", json=ask).json()
+    assert {tag["name"] for tag in found["tags"]} == {"Total", "Force", "Recipe"}
+    file = "/api/v1/configuration/files/second.toml"
+    bad = {"name": "second.toml", "text": "[device.second]\ndriver = 'pigeon'\n"}
+    told = engineer.post("/api/v1/configuration/check", json=bad).json()
+    assert any("pigeon" in problem for problem in told["problems"])
+    saved = engineer.put(file, json={"text": bad["text"], "digest": told["digest"]})
+    assert saved.status_code == 422
+    ask |= {"toml": True, "name": "second"}
+    text = engineer.post("/api/v1/browse", json=ask).json()["toml"]
+    stale = engineer.put(file, json={"text": text, "digest": "another"})
+    assert stale.status_code == 409
+    folder = gateway.configuration.parent / "conf.d"
+    try:
+        saved = engineer.put(file, json={"text": text, "digest": told["digest"]})
+        assert saved.status_code == 200, saved.text
+        plan = engineer.post("/api/v1/configuration/reload", json={}).json()
+        assert plan["plan"]["devices"]["added"] == ["second"] and not plan["applied"]
+        wrong = engineer.post("/api/v1/configuration/reload", json={"confirm": "x"})
+        assert wrong.status_code == 409
+        done = engineer.post("/api/v1/configuration/reload", json={"confirm": plan["digest"]})
+        assert done.json()["applied"], done.text
+        moved = {"tags": "second.Force"}
+        eventually(lambda: get(web, "read", **moved)["values"][0]["good"])
+    finally:
+        for path in folder.glob("*"):
+            path.unlink()
+        gateway.ask("reload")
+        gateway.wait_until_well()
+
+
+@pytest.mark.parametrize(
+    "address", ["-h", "; reboot", "$(reboot)", "/etc/passwd", "../x", "a b", "", "x" * 200]
+)
+def test_only_addresses_are_browsed(engineer: httpx.Client, address: str) -> None:
+    answer = engineer.post("/api/v1/browse", json={"address": address})
+    assert answer.status_code in (409, 422), answer.text
+
+
+@pytest.mark.parametrize("name", ["..%2fx.toml", "x.conf", ".toml", "-x.toml", "a%00.toml"])
+def test_only_files_of_the_configuration_are_saved(engineer: httpx.Client, name: str) -> None:
+    answer = engineer.put(
+        f"/api/v1/configuration/files/{name}", json={"text": "", "digest": "e3b0"}
+    )
+    assert answer.status_code in (404, 405, 422), answer.text

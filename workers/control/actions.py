@@ -1,9 +1,9 @@
 """Verbs that change something or ask a worker: writes, pauses, restarts, reloads, history, stop.
 
     right      verbs
-    VIEWER     history  gateway
+    VIEWER     history  gateway  token
     OPERATOR   write  pause  resume  restart
-    ENGINEER   reload  log  stop  adopt  audit
+    ENGINEER   reload  log  stop  adopt  audit  configuration  users
 
 A write is `.writes`'s to carry out.
 """
@@ -25,7 +25,7 @@ from cpppod.workers.control.supervisor import SupervisorError
 from cpppod.workers.control.worker_commands import OrderFailed
 from cpppod.workers.control.writes import Writes
 from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
-from cpppod.workers.rights import Right
+from cpppod.workers.rights import RIGHTS, Right
 
 HISTORY_S = 20.0  # a query over months of one tag reads many files
 LEVELS = ("debug", "info", "warning", "error")
@@ -63,6 +63,9 @@ class Actions:
             "log": Verb(Right.ENGINEER, answer=self._log),
             "stop": Verb(Right.ENGINEER, answer=self._stop),
             "audit": Verb(Right.ENGINEER, answer=self._audit),
+            "configuration": Verb(Right.ENGINEER, answer=self._configuration),
+            "token": Verb(Right.VIEWER, answer=self._token),
+            "users": Verb(Right.ENGINEER, answer=self._users),
         }
 
     async def _write(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +118,7 @@ class Actions:
             raise Refusal(name[:40], "no such device", "cpppoctl devices, which lists them")
         owner = self._gateway.settings.owners.get(device.name, "")
         await self._ask(owner, verb, {"device": device.name}, device.name)
-        audit.info("audit: %s source=%s device=%s", verb, caller.peer.source, device.name)
+        audit.info("audit: %s source=%s device=%s", verb, caller.source, device.name)
         return {"device": device.name, "worker": owner, "done": verb}
 
     async def _ask(
@@ -131,7 +134,7 @@ class Actions:
         if name not in self._gateway.roles:
             known = ", ".join(sorted(self._gateway.roles))
             raise Refusal(name[:40], "no such worker", f"one of {known}")
-        audit.info("audit: restart source=%s worker=%s", caller.peer.source, name)
+        audit.info("audit: restart source=%s worker=%s", caller.source, name)
         if name == self._gateway.settings.name:
             self._spawn(self._restart_quietly(name))
         else:
@@ -189,7 +192,7 @@ class Actions:
         if not historian:
             raise Refusal("adopt", "no history is kept", "[history] in the configuration")
         told = await self._ask(historian, "adopt", {"id": name}, name[:40], HISTORY_S)
-        audit.info("audit: adopt source=%s gateway=%s", caller.peer.source, name)
+        audit.info("audit: adopt source=%s gateway=%s", caller.source, name)
         return {"id": self._gateway.settings.gateway, **told}
 
     async def _reload(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -212,20 +215,44 @@ class Actions:
             restarted = await reload.apply(plan)
         except ReloadRefused as refused:
             gateway.reloads["refused"] += 1
-            audit.info("audit: reload refused source=%s", caller.peer.source)
+            audit.info("audit: reload refused source=%s", caller.source)
             raise Refusal("reload", "; ".join(refused.problems), "cpppod --check FILE") from None
         gateway.reloads["done"] += 1
         gateway.reloaded_at = time.time()
         audit.info(
             "audit: reload done source=%s generation=%d duration_s=%.2f",
-            caller.peer.source,
+            caller.source,
             plan.generation,
             time.monotonic() - started,
         )
         return {"plan": plan.plain(), "applied": True, "restarted": restarted}
 
+    async def _configuration(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        settings = self._gateway.settings
+        return {"files": settings.options.get("files", []), "generation": settings.generation}
+
+    async def _token(self, caller: Caller, arguments: dict[str, Any]) -> Any:
+        role = text(arguments, "role", "token")
+        if RIGHTS.get(role, Right.VIEWER) > caller.right:
+            why = f"you are {caller.right.name.lower()}"
+            raise Refusal(role, why, f"as a member of cpppod-{role}")
+        audit.info("audit: token source=%s role=%.40r", caller.source, role)
+        return await self._ask(self._web(), "token", arguments, "token")
+
+    async def _users(self, caller: Caller, arguments: dict[str, Any]) -> Any:
+        action, name = arguments.get("action"), arguments.get("name")
+        if action != "list":
+            audit.info("audit: users source=%s %.40r %.40r", caller.source, action, name)
+        return await self._ask(self._web(), "users", arguments, "users")
+
+    def _web(self) -> str:
+        worker = self._gateway.worker_of("web")
+        if not worker:
+            raise Refusal("web", "not enabled", "[web] enabled = true, and a reload")
+        return worker
+
     async def _stop(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
-        audit.info("audit: stop source=%s", caller.peer.source)
+        audit.info("audit: stop source=%s", caller.source)
         self._spawn(self._stop_now())
         return {"done": "stop", "workers": len(self._gateway.roles), "pid": os.getppid()}
 

@@ -12,6 +12,7 @@ from cpppod.protocols.model.plant import Device, to_plain
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.socket import Caller, Refusal, Verb
 from cpppod.workers.control.table import WorkerRecord
+from cpppod.workers.control.verdict import verdict
 from cpppod.workers.control.writing import NotWritable, target_of
 from cpppod.workers.rights import Right
 from cpppod.workers.values import TagInfo
@@ -94,11 +95,8 @@ class Queries:
         plain = to_plain(device)
         plain.pop("groups", None)
         told = self._gateway.table.devices().get(device.name, {})
-        return {
-            **self._device_row(device, told, now),
-            "configured": plain,
-            "told": told,
-        }
+        answer = {**self._device_row(device, told, now), "configured": plain, "told": told}
+        return {**answer, "verdict": verdict(answer)}
 
     def _device_rows(self, now: float) -> list[dict[str, Any]]:
         told = self._gateway.table.devices()

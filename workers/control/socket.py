@@ -18,7 +18,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cpppod.protocols.model.writing import Writer
@@ -35,6 +35,7 @@ IDLE_S = 300.0  # a connection that asks nothing for so long gives its place bac
 SEND_S = 10.0  # a peer that reads nothing for so long is dropped
 MAX_STREAMS = 4  # of one connection: a program that wants more patterns names them in one
 BACKLOG = 64
+MAX_SOURCE = 120  # characters
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +57,21 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a verb works for; `user` is his name, as the machine's name service has it."""
+    """Whom a verb works for; `user` is his name, as the machine's name service has it.
+
+    Attributes:
+        behalf: who really asks, as an outlet says it: believed of the gateway's own user alone.
+    """
 
     peer: Peer
     right: Right
     user: str = ""
+    behalf: str = ""
+
+    @property
+    def source(self) -> str:
+        """How lines of the log name him."""
+        return self.behalf or self.peer.source
 
     @property
     def writer(self) -> Writer:
@@ -219,18 +230,18 @@ class _Connection:
         try:
             request = _request(line)
             identity = request.get("id")
-            verb, arguments = self._parse(request)
+            verb, arguments, caller = self._parse(request)
             if verb.stream is not None:
                 if len(self._streams) >= MAX_STREAMS:
                     raise Refusal("request", f"more than {MAX_STREAMS} streams", "a new connection")
-                updates = verb.stream(self._caller, arguments)
+                updates = verb.stream(caller, arguments)
                 self._start_stream(identity, updates, writer)
                 return
             assert verb.answer is not None
             answer = {
                 "id": identity,
                 "ok": True,
-                "result": await verb.answer(self._caller, arguments),
+                "result": await verb.answer(caller, arguments),
             }
         except Refusal as refusal:
             self._counts["errors"] += 1
@@ -245,7 +256,7 @@ class _Connection:
             answer = {"id": identity, "ok": False, "error": defect.plain()}
         await _send(writer, answer)
 
-    def _parse(self, request: dict[str, Any]) -> tuple[Verb, dict[str, Any]]:
+    def _parse(self, request: dict[str, Any]) -> tuple[Verb, dict[str, Any], Caller]:
         name, arguments = request["verb"], request.get("arguments", {})
         verb = self._verbs.get(name)
         if verb is None:
@@ -261,7 +272,10 @@ class _Connection:
                 f" {self._caller.right.name.lower()}",
                 f"as a member of cpppod-{verb.right.name.lower()}",
             )
-        return verb, arguments
+        caller, behalf = self._caller, request.get("source")
+        if isinstance(behalf, str) and caller.peer.uid == os.getuid():
+            caller = replace(caller, behalf=behalf[:MAX_SOURCE])
+        return verb, arguments, caller
 
     def _start_stream(
         self, identity: Any, updates: AsyncIterator[Any], writer: asyncio.StreamWriter

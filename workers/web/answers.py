@@ -17,6 +17,7 @@ from starlette.responses import Response
 from cpppod.workers.plain_json import encode
 
 GZIP_FROM = 1_400  # bytes: what fits a packet gains nothing
+MAX_BODY_WRITES = 1_000  # tags in one request, as on the control socket
 MAX_DEPTH = 32  # of what a client sends: a list of pairs has three
 MAX_DIGITS = 32  # of a number: 2**64 has 20; a longer one costs time to read and fits no tag
 

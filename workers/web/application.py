@@ -6,8 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router, WebSocketRoute
 
+from cpppod.workers.bus.write_orders import WriteOrders
 from cpppod.workers.web.answers import Problem
+from cpppod.workers.web.changes import Changes
+from cpppod.workers.web.configuring import Configuring
 from cpppod.workers.web.files import Files, load
+from cpppod.workers.web.finding import Finding
+from cpppod.workers.web.programs import Programs
 from cpppod.workers.web.reading import Reading
 from cpppod.workers.web.sessions import Sessions
 from cpppod.workers.web.site import Site
@@ -19,9 +24,11 @@ V1 = "/api/v1"
 class Application:
     """What is behind the guard; `configured` is to be called when other settings are in force."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, orders: WriteOrders) -> None:
         self.reading = Reading(site)
-        sessions, streams = Sessions(site), Streams(site)
+        sessions, streams, changes = Sessions(site), Streams(site), Changes(site, orders)
+        programs = Programs()
+        configuring, finding = Configuring(site, programs), Finding(site, programs)
         files = load()
         reading = self.reading
         self._router = Router(
@@ -37,6 +44,16 @@ class Application:
                 Route(f"{V1}/history", reading.history),
                 Route(f"{V1}/routes", reading.routes),
                 Route(f"{V1}/events", reading.events),
+                Route(f"{V1}/write", changes.write, methods=["POST"]),
+                Route(f"{V1}/devices/{{name}}/{{action}}", changes.device, methods=["POST"]),
+                Route(f"{V1}/audit", changes.audit),
+                Route(f"{V1}/configuration", configuring.show),
+                Route(f"{V1}/configuration/check", configuring.check, methods=["POST"]),
+                Route(f"{V1}/configuration/files/{{name}}", configuring.save, methods=["PUT"]),
+                Route(f"{V1}/configuration/reload", configuring.reload, methods=["POST"]),
+                Route(f"{V1}/discover", finding.discover, methods=["POST"]),
+                Route(f"{V1}/scan", finding.scan, methods=["POST"]),
+                Route(f"{V1}/browse", finding.browse, methods=["POST"]),
                 Route(f"{V1}/live", _Asgi(streams.events), methods=["GET"]),
                 WebSocketRoute(f"{V1}/live", streams.websocket),
                 Route(f"{V1}/openapi.json", _one(Files(files), "openapi.json")),

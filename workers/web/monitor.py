@@ -26,10 +26,12 @@ class Monitor:
     """Follows `status`.
 
     Attributes:
+        name: the gateway's.
         life: microseconds since 1970 at which the numbers of events began.
     """
 
     def __init__(self, status: Shared) -> None:
+        self.name = "cpppod"
         self.life = time.time_ns() // 1000
         self._status = status
         self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
@@ -51,6 +53,7 @@ class Monitor:
     def look(self, status: dict[str, Any]) -> None:
         """Take a status."""
         self._turn += 1
+        self.name = status["name"]
         for row in status["devices"]:
             error = row["last_error"] if row["state"] != "online" else ""
             self._became("device", row["name"], row["state"], error)

@@ -19,6 +19,7 @@ from cpppod.protocols.bus.feed_events import Event, Updated
 from cpppod.protocols.model.addresses import is_loopback, socket_address
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.bus.subscription import FeedSubscription
+from cpppod.workers.bus.write_orders import WriteOrders
 from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
 from cpppod.workers.values import ValueCache
@@ -59,7 +60,7 @@ class Web:
             failures=Failures(),
             io=self._passwords.call,
         )
-        self._application = Application(self.site)
+        self._application = Application(self.site, WriteOrders(process))
         self._guard: Guard | None = None
         self._server = WebServer()
         self._bound = ""

@@ -1,6 +1,7 @@
 """Logging in and out: `/api/v1/session`."""
 
 import asyncio
+import os
 from typing import Any
 
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from cpppod.workers.web.access import NOBODY, SESSION_S, AccessError, Visitor, n
 from cpppod.workers.web.answers import Problem, answer, asked
 from cpppod.workers.web.site import Site
 
+LOCALTIME = "/etc/localtime"
 MAX_CHECKS = 4  # passwords being looked at: each takes 16 MB and 50 ms
 
 
@@ -85,6 +87,8 @@ class Sessions:
             "role": visitor.right.name.lower(),
             "csrf": visitor.csrf,
             "users": self._site.access.users is not None,
+            "name": self._site.monitor.name,
+            "zone": _zone(),
         }
 
     def _cookie(self, identity: str, seconds: float) -> str:
@@ -97,3 +101,14 @@ class Sessions:
     def _note(self, request: Request, visitor: Visitor, what: str) -> None:
         who = self._site.source(request, visitor)
         self._site.monitor.note("user", visitor.user, what, visitor.right.name.lower(), who)
+
+
+def _zone() -> str:
+    """The plant's time zone, as the machine has it."""
+    if name := os.environ.get("TZ", ""):
+        return name.lstrip(":")
+    try:
+        found = os.readlink(LOCALTIME).partition("zoneinfo/")[2]
+    except OSError:
+        found = ""
+    return found or "UTC"

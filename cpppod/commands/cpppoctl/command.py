@@ -19,6 +19,7 @@ from cpppod.commands.cpppoctl import audit as cpppoctl_audit
 from cpppod.commands.cpppoctl import history as cpppoctl_history
 from cpppod.commands.cpppoctl import queries as cpppoctl_queries
 from cpppod.commands.cpppoctl import transfer as cpppoctl_transfer
+from cpppod.commands.cpppoctl import web as cpppoctl_web
 from cpppod.control_client import ControlClient, ControlError, Unreachable
 
 DONE, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -85,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         cpppoctl_transfer,
         cpppoctl_audit,
         cpppoctl_actions,
+        cpppoctl_web,
     ):
         module.add_commands(add)
     return options

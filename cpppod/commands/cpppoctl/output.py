@@ -64,26 +64,6 @@ def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:
         print(f"{name:<{width}}  {value}")
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds as people say them: `340 ms`, `2.5 s`, `3 min`, `4.2 h`, `3 d`; `-` for none."""
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    for limit, unit, divisor in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            digits = 1 if seconds / divisor < 10 else 0
-            return f"{seconds / divisor:.{digits}f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
-
-
-def rate(per_second: float | None) -> str:
-    """Polls per second: `2.0/s`, or `6.0/min` below one in two seconds."""
-    if per_second is None:
-        return "-"
-    return f"{per_second:.1f}/s" if per_second >= 0.5 else f"{per_second * 60:.1f}/min"
-
-
 def value(given: Any) -> str:
     """A value as a table has room for it."""
     if given is None:

@@ -5,16 +5,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from cpppod.commands.cpppoctl.output import (
-    duration,
-    print_json,
-    print_pairs,
-    print_table,
-    rate,
-    time_of,
-    value,
-)
+from cpppod.commands.cpppoctl.output import print_json, print_pairs, print_table, time_of, value
 from cpppod.control_client import ControlClient
+from cpppod.workers.control.verdict import duration, rate
 
 Add = Callable[..., argparse.ArgumentParser]
 
@@ -159,7 +152,7 @@ def device(gateway: ControlClient, given: argparse.Namespace) -> int:
         print_json(answer)
         return 0
     told = answer["told"]
-    print(verdict(answer))
+    print(answer["verdict"])
     print()
     print_pairs(
         [
@@ -179,30 +172,6 @@ def device(gateway: ControlClient, given: argparse.Namespace) -> int:
     _print_groups(told.get("groups", {}))
     _print_transactions(told.get("transactions", []))
     return 0
-
-
-def verdict(answer: dict[str, Any]) -> str:
-    """One sentence on how a device is and, where it is not well, why."""
-    told, name, state = answer["told"], answer["name"], answer["state"]
-    since = f", last good {duration(answer['age_s'])} ago" if answer["age_s"] is not None else ""
-    error = f": {answer['last_error']}" if answer["last_error"] else ""
-    if state == "disabled":
-        return f"{name} is paused or not enabled; cpppoctl resume {name}"
-    if state == "unknown":
-        return f"{name} is unknown{error or ': its worker has not told of it yet'}"
-    if state in ("offline", "connecting"):
-        next_s = told.get("connection", {}).get("next_attempt_s")
-        when = f"; next attempt in {duration(next_s)}" if next_s is not None else ""
-        return f"{name} is {state}{error}{since}{when}"
-    if state == "demoted":
-        probe = told.get("next_probe_s")
-        when = f"; next probe in {duration(probe)}" if probe is not None else "; being probed"
-        return f"{name} is demoted after {told.get('failures', 0)} failures in a row{error}{when}"
-    if told.get("failures"):
-        return f"{name} is {state}: {told['failures']} failures in a row{error}{since}"
-    if answer["tags_bad"]:
-        return f"{name} is {state}, but {answer['tags_bad']} of {answer['tags']} tags are bad"
-    return f"{name} is {state}: {rate(answer['rate_hz'])}{since}"
 
 
 def _pairs(values: dict[str, Any]) -> str:

@@ -19,11 +19,12 @@ from cpppod.workers.historian.stores.buckets import (
     steps,
     with_gaps,
 )
-from cpppod.workers.historian.stores.store import Minute, Sample, StoreReader
+from cpppod.workers.historian.stores.store import Gap, Minute, Sample, StoreReader
 
 ROLLED_UP_FROM_US = (
     3_600_000_000  # a step from which a minute more or less at its edges is no matter
 )
+MAX_SPANS = 200  # gaps told with raw samples
 AGGREGATES = ("", "last", "step", "buckets", "min", "mean", "max")
 
 
@@ -137,7 +138,8 @@ def answer(reader: StoreReader, arguments: dict[str, Any], *, size: int) -> dict
         size: about how many characters of JSON the answer may have.
 
     Returns:
-        {"tag", "columns", "rows", "next_us"}: `next_us` is where to go on, or None at the end.
+        {"tag", "columns", "rows", "next_us"}: `next_us` is where to go on, or None at the end;
+        with raw samples also "gaps", the spans (from_us, to_us) of which some are missing.
         Without a tag: {"tags": [...]}.
 
     Raises:
@@ -165,9 +167,17 @@ def answer(reader: StoreReader, arguments: dict[str, Any], *, size: int) -> dict
     else:
         rows = ask_range(reader, name, since_us, until_us)
     found = _table(name, columns, rows, size, limit)
+    if not aggregate:
+        until = found["next_us"] or until_us
+        found["gaps"] = _spans(reader.gaps(split_tag(name)[0], since_us, until))
     if not any(row[1] is not None for row in found["rows"]):
         _check_known(reader, name)
     return found
+
+
+def _spans(gaps: Iterable[Gap]) -> list[list[int]]:
+    """Their times, each once, the newest where they are too many."""
+    return [list(span) for span in sorted({(gap.from_us, gap.to_us) for gap in gaps})][-MAX_SPANS:]
 
 
 def _check_known(reader: StoreReader, name: str) -> None:

@@ -1,0 +1,27 @@
+// The gateway's own processes: workers, the feed, the stores.
+
+import { ask, every } from "../api.js";
+import { h, pairs, put, set, table } from "../dom.js";
+import { age, bytes, time } from "../format.js";
+
+export function show(main) {
+  const about = h("div", { class: "panel" });
+  const store = h("div", { class: "panel" });
+  const workers = h("div", null);
+  put(main, h("h1", null, "System"), about, h("h2", null, "Feed and stores"), store, h("h2", null, "Workers"), workers);
+  return every(1000, async () => {
+    const status = await ask("status");
+    set(about, pairs([["Gateway", status.name], ["Id", status.gateway], ["Version", status.version], ["Up", age(status.up_s)],
+      ["Configuration", `generation ${status.generation}`], ["Serves", status.listeners.map((each) => `${each.name} ${each.address}`).join(", ")]]));
+    const of = (role) => status.workers.filter((each) => each.role === role);
+    const feeds = of("feed").map((each) => ["Feed", `${each.state}${each.extra.publish ? `, ${each.extra.publish}` : ""}${each.overdue.length ? `; waits for ${each.overdue.join(", ")}` : ""}`]);
+    const stores = of("historian").flatMap((each) => [
+      ["Store", each.extra.store], ["State", `${each.extra.store_state || each.state}${each.extra.store_error ? `: ${each.extra.store_error}` : ""}`],
+      ["Behind", bytes(each.extra.behind_bytes)], ["Stored up to", time(each.extra.stored_us)], ["Size", bytes(each.extra.store_bytes)],
+      ["Oldest value", each.extra.oldest_us > 0 ? time(each.extra.oldest_us) : "–"]]);
+    set(store, pairs([...feeds, ...(stores.length ? stores : [["Store", "no history is kept"]])]));
+    set(workers, table(["Worker", "State", ">pid", ">Up", ">Beat", ">Restarts", "Waits for"], status.workers.map((each) => [
+      each.name, h("span", { class: each.state === "running" ? "good" : "bad" }, each.state), each.pid || "–", age(each.up_s), age(each.beat_age_s), each.restarts,
+      [...each.overdue, each.restart_storm && "restarts again and again"].filter(Boolean).join("; ")]), "Workers"));
+  });
+}
