@@ -262,7 +262,7 @@ def test_a_write_arrives_is_read_back_and_is_in_the_audit(
     answer = engineer.post("/api/v1/write", json={"writes": [["meter_1.setpoint", "217"]]})
     (came,) = answer.json()["writes"]
     assert (came["ok"], came["outcome"], came["now"]["value"]) == (True, "done", 217)
-    assert gateway.simulators["hall"].tell("get", "1:40010")["values"] == [217]
+    assert gateway.simulators["hall"].tell("get", "1:40010")["result"] == [217]
     record = engineer.get("/api/v1/audit").json()["records"][0]
     assert (record["tag"], record["new"], record["outcome"]) == ("meter_1.setpoint", [217], "done")
     assert (record["way"], record["user"]) == ("web", "token:test")
