@@ -345,7 +345,7 @@ def test_a_device_is_found_browsed_saved_and_put_in_force(
     gateway: RunningGateway, web: httpx.Client, engineer: httpx.Client
 ) -> None:
     host, port = gateway.address(44819)
-    ask = {"address": f"{host}:{port}", "driver": "enip"}
+    ask: dict[str, Any] = {"address": f"{host}:{port}", "driver": "enip"}
     assert web.post("/api/v1/browse", json=ask).status_code == 401
     found = engineer.post("/api/v1/browse", json=ask).json()
     assert {tag["name"] for tag in found["tags"]} == {"Total", "Force", "Recipe"}
