@@ -235,7 +235,7 @@ class Actions:
         role = text(arguments, "role", "token")
         if RIGHTS.get(role, Right.VIEWER) > caller.right:
             why = f"you are {caller.right.name.lower()}"
-            raise Refusal(role, why, f"as a member of cpppod-{role}")
+            raise Refusal(role[:40], why, f"as a member of cpppod-{role}")
         audit.info("audit: token source=%s role=%.40r", caller.source, role)
         return await self._ask(self._web(), "token", arguments, "token")
 
