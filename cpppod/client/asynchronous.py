@@ -8,8 +8,18 @@ What it does is written in `cpppod.client.core`; how its bytes move, in the gate
 `OriginatorConnection`. Several tasks may use one connection at once: each gets its own results.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +42,8 @@ from cpppod.protocols.enip.originator.route import RoutePath
 from cpppod.protocols.enip.originator.structures import TagTree
 from cpppod.workers.transport.enip_connection import OriginatorConnection
 
+Connect = Callable[[], Awaitable[OriginatorConnection]]
+
 
 class AsyncConnector(ConnectorCore):
     """A registered session on an asyncio loop; made by `open`.
@@ -45,6 +57,9 @@ class AsyncConnector(ConnectorCore):
     ) -> None:
         super().__init__(connection.session, route, timeout)
         self.connection = connection
+        self._connect: Connect | None = None
+        self._wanted: ConnectionRequest | None = None
+        self._renewing = asyncio.Lock()
 
     @classmethod
     async def open(
@@ -72,10 +87,15 @@ class AsyncConnector(ConnectorCore):
             EncodeError: a path cannot be understood, or the times are out of range.
         """
         route = Route(route_path, send_path, priority_time_tick, timeout_ticks)
-        connection = await OriginatorConnection.connect(
-            host, port or PORT, timeout_s=timeout, source_address=source_of(source_address)
+        connect = partial(
+            OriginatorConnection.connect,
+            *(host, port or PORT),
+            timeout_s=timeout,
+            source_address=source_of(source_address),
         )
+        connection = await connect()
         connector = cls(connection, route, timeout)
+        connector._connect = connect
         if connected:
             try:
                 request = connection_request(route, connection_path, O_T or T_O or {})
@@ -114,6 +134,34 @@ class AsyncConnector(ConnectorCore):
         """Why it is closed."""
         return self.connection.reason
 
+    async def renew(self) -> bool:
+        """Connect anew where the target has closed the connection while it was idle.
+
+        Whether that was so. Every operation does it by itself before it sends anything; what was
+        sent is never sent again.
+
+        Raises:
+            CommunicationCeased, ReplyTimeout, EnipStatusError, ForwardOpenRefused: no way in.
+        """
+        if self._connect is None or not self._ended_idle():
+            return False
+        async with self._renewing:
+            if not self._ended_idle():
+                return False
+            await self.connection.close()
+            self.connection = await self._connect()
+            self.protocol = self.connection.session
+            self.carrier = self.route.carrier
+            if self._wanted is not None:
+                await self._open_class3(self._wanted, None)
+        return True
+
+    def _ended_idle(self) -> bool:
+        connection = self.connection
+        if connection.closed:
+            return connection.ended_idle
+        return not connection.session.outstanding and connection.ended
+
     def _reply_s(self, timeout: float | None) -> float:
         timeout = self.timeout if timeout is None else timeout
         return inf if timeout is None else timeout
@@ -148,6 +196,7 @@ class AsyncConnector(ConnectorCore):
         eager: bool = True,
     ) -> AsyncIterator[Result]:
         """Results in order, with up to `depth` requests in flight meanwhile."""
+        await self.renew()
         pipeline = self.pipeline_of(operations, index, fragment, multiple, timeout, depth)
         async with contextlib.aclosing(self.drive(pipeline, eager=eager)) as exchanges:
             async for exchange in exchanges:
@@ -166,6 +215,7 @@ class AsyncConnector(ConnectorCore):
         printing: bool = False,
     ) -> AsyncIterator[Result]:
         """`pipeline` with a depth, else `synchronous`."""
+        await self.renew()
         pipeline = self.pipeline_of(operations, index, fragment, multiple, timeout, depth or 1)
         async with contextlib.aclosing(self.drive(pipeline, eager=bool(depth))) as exchanges:
             async for exchange in exchanges:
@@ -191,6 +241,7 @@ class AsyncConnector(ConnectorCore):
         printing: bool = False,
     ) -> tuple[int, list[Any]]:
         """(how many failed, every value); arguments as for `operate`."""
+        await self.renew()
         pipeline = self.pipeline_of(operations, index, fragment, multiple, timeout, depth or 1)
         tally = tally_of(validating=validating, printing=printing)
         async for exchange in self.drive(pipeline, eager=bool(depth)):
@@ -212,6 +263,7 @@ class AsyncConnector(ConnectorCore):
         self, plan: ReadPlan, depth: int = 4, timeout: float | None = None
     ) -> list[Any]:
         """A value for each operation of the plan: a scalar, a list for a range, None on failure."""
+        await self.renew()
         run = self.run_of(plan, depth, timeout)
         await self.connection.run(run)
         return values_of(run)
@@ -224,6 +276,7 @@ class AsyncConnector(ConnectorCore):
         timeout: float | None = None,
     ) -> list[Any]:
         """A value for each tag, as fast as the target allows; packets are remembered."""
+        await self.renew()
         return await self.read_plan(self.plan_of(tags, multiple), depth, timeout)
 
     # -- one request, and what the target is and has ----------------------------------------------
@@ -232,6 +285,8 @@ class AsyncConnector(ConnectorCore):
         self, request: bytes, *, timeout: float | None = None, carrier: Carrier | None = None
     ) -> MessageRouterReply:
         """The reply to one Message Router request."""
+        if await self.renew() and carrier is not None and carrier.connection is not None:
+            carrier = self.carrier
         reply, _ = await self.connection.request(
             request, timeout_s=self._reply_s(timeout), carrier=carrier or self.carrier
         )
@@ -239,6 +294,7 @@ class AsyncConnector(ConnectorCore):
 
     async def command(self, command: int, timeout: float | None = None, data: bytes = b"") -> bytes:
         """The data of the reply to an encapsulation command, e.g. List Identity."""
+        await self.renew()
         return await self.connection.command(command, timeout_s=self._reply_s(timeout), data=data)
 
     async def browse(self, timeout: float | None = None) -> TagTree:
@@ -279,10 +335,16 @@ class AsyncConnector(ConnectorCore):
 
     async def forward_open(self, request: ConnectionRequest, timeout: float | None = None) -> None:
         """Open a class 3 connection; every operation travels over it from then on."""
+        await self.renew()
+        await self._open_class3(request, timeout)
+        self._wanted = request
+
+    async def _open_class3(self, request: ConnectionRequest, timeout: float | None) -> None:
         await self.connection.forward_open(request, timeout_s=self._reply_s(timeout))
         self.carrier = self.connection.carrier
 
     async def forward_close(self, timeout: float | None = None) -> None:
         """Close the class 3 connection; operations travel unconnected from then on."""
+        self._wanted = None
         self.carrier = self.route.carrier
         await self.connection.forward_close(timeout_s=self._reply_s(timeout))

@@ -88,6 +88,7 @@ class Connector(SessionClient):
         Args:
             eager: send on before handing out what has come.
         """
+        self.renew(timeout)
         pipeline = self.pipeline_of(operations, index, fragment, multiple, timeout, depth)
         for exchange in self.drive(pipeline, eager=eager):
             yield from records(exchange, validating=validating, printing=False)
@@ -109,6 +110,7 @@ class Connector(SessionClient):
             validating: give what was written as the value of a write that succeeded.
             printing: so too, and print a line for each.
         """
+        self.renew(timeout)
         pipeline = self.pipeline_of(operations, index, fragment, multiple, timeout, depth or 1)
         for exchange in self.drive(pipeline, eager=bool(depth)):
             yield from records(exchange, validating=validating, printing=printing)
@@ -130,6 +132,7 @@ class Connector(SessionClient):
         printing: bool = False,
     ) -> tuple[int, list[Any]]:
         """(how many failed, every value); arguments as for `operate`."""
+        self.renew(timeout)
         pipeline = self.pipeline_of(operations, index, fragment, multiple, timeout, depth or 1)
         tally = tally_of(validating=validating, printing=printing)
         for exchange in self.drive(pipeline, eager=bool(depth)):
@@ -187,6 +190,7 @@ class Connector(SessionClient):
         Raises:
             as `synchronous`.
         """
+        self.renew(timeout)
         run = self.run_of(plan, depth, timeout)
         for _ in self.drive(run):
             pass
@@ -207,6 +211,7 @@ class Connector(SessionClient):
         Raises:
             as `synchronous`.
         """
+        self.renew(timeout)
         with self.sharing.lock:
             plan = self.plan_of(tags, multiple)
         return self.read_plan(plan, depth, timeout)
@@ -284,11 +289,16 @@ class Implicit(Connector):
         super().__init__(host, port, timeout, **others)
         self.opening: ForwardOpenExchange | None = None
         try:
-            request = connection_request(self.route, connection_path, O_T or T_O or {})
-            self.forward_open(request, timeout)
+            self._wanted = connection_request(self.route, connection_path, O_T or T_O or {})
+            self.forward_open(self._wanted, timeout)
         except BaseException:
             self.abort("no connection")
             raise
+
+    def _begin(self, timeout: float | None) -> None:
+        super()._begin(timeout)
+        if self.opening is not None:
+            self.forward_open(self._wanted, timeout)
 
     def forward_open(self, request: ConnectionRequest, timeout: float | None = None) -> None:
         """Open the class 3 connection (done by the constructor).
@@ -297,6 +307,7 @@ class Implicit(Connector):
             ForwardOpenRefused: the target opens none.
             CommunicationCeased, ReplyTimeout, EnipStatusError: no reply, or a refusal.
         """
+        self._wanted = request
         opening = new_opening(request)
         while not opening.done:
             opening.receive(self.request(opening.request(), timeout=timeout, carrier=Carrier()))
@@ -322,7 +333,7 @@ class Implicit(Connector):
 
     def close(self) -> None:
         """Close the class 3 connection, the session and the socket; never raises."""
-        if not self.sharing.inherited:
+        if not self.sharing.inherited and not self.ended:
             with contextlib.suppress(OSError, EnipStatusError):
                 self.forward_close(timeout=CLOSING_S)
         super().close()

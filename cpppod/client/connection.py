@@ -28,6 +28,7 @@ from cpppod.protocols.enip.originator.session import (
 )
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.errors import DecodeError
+from cpppod.workers.transport.sockets import words
 
 RECEIVE_BYTES = 262_144
 MAX_HARVEST = 65_536  # replies kept for a caller that does not take them
@@ -81,7 +82,19 @@ class Client:
         self.sharing = Sharing()
         self._unsent = bytearray()
         self._harvest: deque[Response] = deque(maxlen=MAX_HARVEST)
-        self._socket = self._open(source_of(source_address))
+        self._source = source_of(source_address)
+        self._socket = self._open(self._source)
+
+    def _reconnect(self) -> None:
+        """Another connection in the place of one that the target has closed while it was idle.
+
+        Raises:
+            CommunicationCeased, ReplyTimeout: the target is not there.
+        """
+        self._socket.close()
+        self._unsent.clear()
+        self._socket = self._open(self._source)
+        self.protocol.restart()
 
     def _open(self, source: Address | None) -> socket.socket:
         if not self.udp:
@@ -95,7 +108,8 @@ class Client:
                 found.connect(self.addr)
         except OSError as error:
             found.close()
-            raise CommunicationCeased(f"{self.addr[0]}:{self.addr[1]}: {error}") from error
+            where = f"{self.addr[0]}:{self.addr[1]}"
+            raise CommunicationCeased(f"{where}: {words(error)}") from error
         found.setblocking(False)
         self.protocol.state = State.REGISTERED  # datagrams have no session
         return found
@@ -107,7 +121,7 @@ class Client:
         except TimeoutError:
             raise ReplyTimeout(f"no connection to {where} in {self.timeout} s") from None
         except OSError as error:
-            raise CommunicationCeased(error.errno, error.strerror or str(error)) from error
+            raise CommunicationCeased(error.errno, words(error)) from error
         found.setblocking(False)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -275,8 +289,8 @@ class Client:
                 self._unsent += data
                 self._write()
         except OSError as error:
-            self.abort(str(error))
-            raise CommunicationCeased(error.errno, error.strerror or str(error)) from error
+            self.abort(words(error))
+            raise CommunicationCeased(error.errno, words(error)) from error
 
     def _write(self) -> None:
         unsent = self._unsent
@@ -345,7 +359,7 @@ class Client:
                 self._write()
             self._dispatch()
         except (OSError, ValueError, SessionViolated) as error:
-            self.abort(str(error))
+            self.abort(words(error) if isinstance(error, OSError) else str(error))
         except BaseException:
             self.abort("interrupted")
             raise

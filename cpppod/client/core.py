@@ -155,7 +155,9 @@ class ConnectorCore:
         return plan
 
     def run_of(self, plan: ReadPlan, depth: int, timeout: float | None) -> PlanRun:
-        """One performance of a plan."""
+        """One performance of a plan; one of a connection before this one travels over this."""
+        if plan.carrier.connection is not None:
+            plan.carrier = self.carrier
         timeout = self.timeout if timeout is None else timeout
         return PlanRun(self.protocol, plan, depth=depth, timeout_s=timeout)
 

@@ -17,6 +17,7 @@ from cpppod.protocols.enip.originator.pipeline import error_of
 from cpppod.protocols.enip.originator.route import RoutePath
 from cpppod.protocols.enip.originator.session import Answer, State
 from cpppod.protocols.model.errors import EncodeError
+from cpppod.workers.transport.sockets import peer_closed
 
 
 class _One:
@@ -76,6 +77,38 @@ class SessionClient(Client, ConnectorCore):
 
     # -- session and connection -------------------------------------------------------------------
 
+    def renew(self, timeout: float | None = None) -> bool:
+        """Connect anew where the target has closed the connection while it was idle.
+
+        Whether that was so. Every operation does it by itself before it sends anything; what was
+        sent is never sent again.
+
+        Raises:
+            CommunicationCeased, ReplyTimeout, EnipStatusError, ForwardOpenRefused: no way in; the
+                connection is of no further use.
+        """
+        if self.udp or self.sharing.inherited:
+            return False
+        with self.sharing.lock:
+            if self.closed or self.protocol.outstanding or not peer_closed(self._socket):
+                return False
+            try:
+                self._reconnect()
+                self._begin(self.timeout if timeout is None else timeout)
+            except BaseException:
+                self.abort("connection closed by the target, and there is no other")
+                raise
+        return True
+
+    @property
+    def ended(self) -> bool:
+        """Whether the target has closed the connection, noticed or not."""
+        return not self.udp and (self.closed or peer_closed(self._socket))
+
+    def _begin(self, timeout: float | None) -> None:
+        """What a new connection needs before operations travel over it."""
+        self.register(timeout)
+
     def register(self, timeout: float | None = None) -> None:
         """Register the session (done by the constructor)."""
         if self.protocol.state is not State.NEW:
@@ -96,6 +129,8 @@ class SessionClient(Client, ConnectorCore):
         """
         owner = _One()
         timeout = self.timeout if timeout is None else timeout
+        if self.renew(timeout) and carrier is not None and carrier.connection is not None:
+            carrier = self.carrier
         issue = partial(self._issue, request, owner, carrier or self.carrier, deadline_of(timeout))
         answer = self._ask(owner, timeout, issue)
         assert answer.reply is not None
@@ -147,6 +182,7 @@ class SessionClient(Client, ConnectorCore):
             raise EncodeError("replies over UDP are harvested by hand", status=0x08)
         owner = _One()
         timeout = self.timeout if timeout is None else timeout
+        self.renew(timeout)
         issue = partial(
             self.protocol.send_command, command, owner, deadline=deadline_of(timeout), data=data
         )
@@ -218,6 +254,7 @@ class SessionClient(Client, ConnectorCore):
     def multiple(self, request: Iterable[Operation], **how: Any) -> list[Operation]:
         """Issue operations as one Multiple Service Packet; the reply is harvested whole."""
         operations = list(request)
+        self.renew(how.get("timeout"))
         requests = [self._encoded(operation) for operation in operations]
         owner = SingleRequest(self, {"method": "multiple"})
         timeout = how.get("timeout", self.timeout)
@@ -234,6 +271,7 @@ class SessionClient(Client, ConnectorCore):
         self, request: bytes | Operation, timeout: float | None = None, **how: Any
     ) -> None:
         """Send a request made with `send=False`, or as bytes, outside any connection."""
+        self.renew(timeout)
         self._send_single(request, self.route.override(how).carrier, timeout, how)
 
     def connected_send(
@@ -244,6 +282,7 @@ class SessionClient(Client, ConnectorCore):
         Raises:
             EncodeError: no class 3 connection is open, or the request cannot be said.
         """
+        self.renew(timeout)
         if self.carrier.connection is None:
             raise EncodeError("no class 3 connection is open", status=0x07)
         self._send_single(request, self.carrier, timeout, how)
@@ -266,6 +305,7 @@ class SessionClient(Client, ConnectorCore):
         operation |= {key: value for key, value in extra.items() if value is not None}
         operation |= {key: how[key] for key in Route.KEYS & set(how)}
         if how.get("send", True):
+            self.renew(how.get("timeout"))
             self._send_single(operation, self.carrier_of(operation), how.get("timeout"), how)
         return operation
 

@@ -1,6 +1,6 @@
 """Faults of a simulated device: what its replies become on the wire.
 
-    KIND[:ARGUMENT][,unit=N][,function=N][,rate=0.1][,times=N]
+    KIND[:ARGUMENT][,unit=N][,function=N][,address=N[-N]][,rate=0.1][,times=N]
 
     late:S[-S] silent drip:S split:S             when the bytes leave, and in how many pieces
     transaction[:zero|swap|N] unit[:N] protocol[:N] length:N function:N     the header lies
@@ -10,14 +10,20 @@
     noise-before[:HEX|N] noise-after[:HEX|N]     bytes that belong to nobody
     twice stale echo                   the reply again; the one before it first; the request
     refuse:FIRST-LAST                            these offsets are illegal (exception 2)
+    limit:N[:CODE]                               reads of more cells are refused (exception 3)
     half-open                                    the connection stays, nothing more comes
+    hang-up[:S]                                  the connection is closed after the reply, or once
+                                                 nothing more was asked for so many seconds
 
-Several faults may be set; those that apply to a request change its reply in the order given.
+Several faults may be set; those that apply to a request change its reply in the order given. With
+`address` (an offset, or the first and last) only requests that touch those cells are concerned:
+`silent,address=75` is a hole.
 """
 
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cpppod.protocols.modbus import rtu
 from cpppod.protocols.modbus.pdu import EXCEPTION, exception_reply
@@ -33,6 +39,7 @@ class Fault:
     """One fault, and which replies it strikes.
 
     Attributes:
+        address: first and last offset of the cells that a request must touch.
         rate: share of the replies concerned; times: how many more, None without end.
     """
 
@@ -40,6 +47,7 @@ class Fault:
     argument: str = ""
     unit: int | None = None
     function: int | None = None
+    address: tuple[int, int] | None = None
     rate: float = 1.0
     times: int | None = None
 
@@ -49,6 +57,8 @@ class Fault:
             value = getattr(self, name)
             if value is not None:
                 text += f",{name}={value}"
+        if self.address is not None:
+            text += f",address={self.address[0]}-{self.address[1]}"
         return text if self.rate == 1.0 else f"{text},rate={self.rate:g}"
 
 
@@ -61,6 +71,7 @@ class Message:
         header: transaction, protocol, length (None: as it is) of a TCP reply; None on a line.
         delay_s: before the first byte; pause_s: between pieces of `piece` bytes (0: all at once).
         before, after: bytes around it; repeat: how often it is sent.
+        hang_up_s: close so long after it, unless more is asked meanwhile; None: stay.
     """
 
     request: bytes
@@ -78,6 +89,21 @@ class Message:
     bad_crc: bool = False
     silent: bool = False
     half_open: bool = False
+    hang_up_s: float | None = None
+
+    @property
+    def request_pdu(self) -> bytes:
+        """What was asked."""
+        return self.request[1:-2] if self.header is None else self.request[7:]
+
+    def touches(self, first: int, last: int) -> bool:
+        """Whether the request is for cells of which one lies in `first` to `last`."""
+        pdu = self.request_pdu
+        if len(pdu) < 5 or pdu[0] not in _ADDRESSED:
+            return False
+        address, count = struct.unpack_from(">HH", pdu, 1)
+        count = 1 if pdu[0] in _ONE_CELL else count
+        return address <= last and first < address + count
 
     def encode(self) -> bytes:
         """All bytes that leave."""
@@ -109,16 +135,16 @@ def parse_fault(text: str) -> Fault:
     kind, _, argument = head.partition(":")
     if kind not in _KINDS:
         raise EncodeError(f"fault {kind!r}: one of {', '.join(sorted(_KINDS))}", status=3)
-    given: dict[str, int | float] = {}
+    given: dict[str, Any] = {}
     for option in options:
         name, _, value = option.partition("=")
-        if name not in ("unit", "function", "rate", "times"):
-            raise EncodeError(f"fault option {name!r}: unit, function, rate or times", status=3)
+        if name not in _OPTIONS:
+            raise EncodeError(f"fault option {name!r}: {', '.join(_OPTIONS)}", status=3)
         try:
-            given[name] = float(value) if name == "rate" else int(value, 0)
+            given[name] = _OPTIONS[name](value)
         except ValueError:
             raise EncodeError(f"fault option {name}={value!r} is no number", status=3) from None
-    fault = Fault(kind, argument, **given)  # type: ignore[arg-type]
+    fault = Fault(kind, argument, **given)
     probe = Message(b"\x01\x03\0\0\0\x01", 1, b"\x03\x02\0\0", (1, 0, None), b"x")
     try:
         _KINDS[kind](probe, argument, lambda: 0.5).encode()
@@ -154,6 +180,8 @@ class Faults:
         function = message.pdu[0] & ~EXCEPTION if message.pdu else 0
         for at, fault in enumerate(list(self.active)):
             if fault.unit not in (None, message.unit) or fault.function not in (None, function):
+                continue
+            if fault.address is not None and not message.touches(*fault.address):
                 continue
             if fault.rate < 1.0 and self._chance() >= fault.rate:
                 continue
@@ -296,16 +324,37 @@ def _echo(message: Message, argument: str, chance: Chance) -> Message:
 
 
 def _refuse(message: Message, argument: str, chance: Chance) -> Message:
-    first, _, last = argument.partition("-")
-    low, high = int(first, 0), int(last or first, 0)
-    pdu = message.request[1:-2] if message.header is None else message.request[7:]
-    if len(pdu) < 5:
+    return _exception(message, "2", chance) if message.touches(*_range(argument)) else message
+
+
+def _limit(message: Message, argument: str, chance: Chance) -> Message:
+    most, _, code = argument.partition(":")
+    pdu = message.request_pdu
+    if len(pdu) < 5 or pdu[0] not in _READS or struct.unpack_from(">H", pdu, 3)[0] <= int(most):
         return message
-    address, count = struct.unpack_from(">HH", pdu, 1)
-    count = 1 if pdu[0] in (5, 6, 22) else count
-    if address <= high and low < address + count:
-        return _exception(message, "2", chance)
-    return message
+    return _exception(message, code or "3", chance)
+
+
+def _hang_up(message: Message, argument: str, chance: Chance) -> Message:
+    return replace(message, hang_up_s=float(argument or 0))
+
+
+def _range(text: str) -> tuple[int, int]:
+    """The first and last of `75` or `75-80`."""
+    first, _, last = text.partition("-")
+    return int(first, 0), int(last or first, 0)
+
+
+_READS = (1, 2, 3, 4)
+_ONE_CELL = (5, 6, 22)
+_ADDRESSED = (*_READS, *_ONE_CELL, 15, 16)
+_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "unit": lambda value: int(value, 0),
+    "function": lambda value: int(value, 0),
+    "address": _range,
+    "rate": float,
+    "times": lambda value: int(value, 0),
+}
 
 
 _KINDS: dict[str, Callable[[Message, str, Chance], Message]] = {
@@ -333,4 +382,6 @@ _KINDS: dict[str, Callable[[Message, str, Chance], Message]] = {
     "stale": _stale,
     "echo": _echo,
     "refuse": _refuse,
+    "limit": _limit,
+    "hang-up": _hang_up,
 }

@@ -15,6 +15,7 @@ from cpppod.protocols.model.errors import EncodeError
 BUSY_DELAY_S = 0.1
 BUSY_RETRIES = 2
 QUARANTINE_RETRY_S = 60.0
+ADDRESS_EXCEPTIONS = (1, 2, 3, 4)  # by the book 2 and 3; devices that lack registers say all four
 
 # keys that others read: the frame, or the configuration in a device's stead
 FOREIGN_KEYS = frozenset(
@@ -49,6 +50,8 @@ class Model:
         busy_retries, busy_delay_s: tries after exceptions 5 and 6, and the pause before each.
         pause_s: after every request.
         quarantine_retry_s: how often a refused address is tried again.
+        address_exceptions: codes that may mean an address, so that others of the read may be good.
+        reply_unit: the unit that its replies tell, whichever was asked; -1 for the one asked.
     """
 
     max_registers: int = MAX_READ_REGISTERS
@@ -67,6 +70,8 @@ class Model:
     busy_delay_s: float = BUSY_DELAY_S
     pause_s: float = 0.0
     quarantine_retry_s: float = QUARANTINE_RETRY_S
+    address_exceptions: tuple[int, ...] = ADDRESS_EXCEPTIONS
+    reply_unit: int = -1
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any]) -> "Model":
@@ -86,6 +91,16 @@ class Model:
         model = cls(**given)
         model.limits()
         return model
+
+    @classmethod
+    def of_device(cls, tables: Mapping[str, Any], own: Mapping[str, Any]) -> "Model":
+        """The model with what the device's own table says instead.
+
+        Raises:
+            EncodeError: as `from_tables`.
+        """
+        names = {item.name for item in fields(cls)}
+        return cls.from_tables({**tables, **{key: own[key] for key in names & own.keys()}})
 
     def limits(self) -> Limits:
         """What the read plan must observe."""
@@ -110,12 +125,16 @@ _RANGES: dict[str, tuple[float, float]] = {
     "busy_delay_s": (0, 10),
     "pause_s": (0, 10),
     "quarantine_retry_s": (1, 86_400),
+    "reply_unit": (-1, 255),
 }
 
 
 def _checked(key: str, value: Any, default: Any) -> Any:
     if isinstance(default, bool):
         good = isinstance(value, bool)
+    elif key == "address_exceptions":
+        good = isinstance(value, list | tuple) and all(code in range(1, 256) for code in value)
+        value = tuple(value) if good else value
     elif isinstance(default, tuple):
         good = isinstance(value, list | tuple)
         value = tuple(str(item) for item in value) if good else value

@@ -30,8 +30,8 @@ def router_request(frame: Frame) -> bytes:
 
 
 @contextlib.contextmanager
-def hostile_target(answer: Answerer) -> Iterator[tuple[str, int]]:
-    """The address of a target that answers by `answer`."""
+def hostile_target(answer: Answerer, *, echoes: bool = True) -> Iterator[tuple[str, int]]:
+    """The address of a target that answers by `answer`; `echoes`: sender contexts at first."""
     listener = socket.create_server(("127.0.0.1", 0))
     threads = []
     sockets = [listener]
@@ -43,7 +43,8 @@ def hostile_target(answer: Answerer) -> Iterator[tuple[str, int]]:
                 reader.receive_data(data)
                 while (frame := reader.next_frame()) is not None:
                     if frame.command == 0x65:
-                        peer.sendall(Frame(0x65, b"\1\0\0\0", SESSION, 0, frame.context).encode())
+                        context = frame.context if echoes else bytes(8)
+                        peer.sendall(Frame(0x65, b"\1\0\0\0", SESSION, 0, context).encode())
                     elif frame.command == 0x6F:
                         peer.sendall(answer(frame, router_request(frame)))
         peer.close()

@@ -3,6 +3,7 @@
 import struct
 import tracemalloc
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,19 @@ def test_replies_out_of_order_reach_their_requests(shell: str) -> None:
 
     with hostile_target(answer) as address:
         assert read(shell, address, "T1", "T2", "T3", "T4", depth=4) == [[1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize(("echoes", "depth"), [(False, 4), (True, 1)])
+def test_a_target_that_sends_no_context_back_is_asked_one_by_one(
+    shell: str, echoes: bool, depth: int
+) -> None:
+    def answer(frame: Frame, request: bytes) -> bytes:
+        number = int(request[4 : 4 + request[3]].strip(b"\0T"))
+        value = SEVEN[:6] + struct.pack("<i", number)
+        return wrapped(replace(frame, context=bytes(8)), value)
+
+    with hostile_target(answer, echoes=echoes) as address:
+        assert read(shell, address, "T1", "T2", "T3", depth=depth) == [[1], [2], [3]]
 
 
 def test_a_reply_in_pieces_is_put_together(shell: str) -> None:

@@ -83,6 +83,8 @@ class Writes:
     async def perform(self, writer: Writer, given: Any, *, expires_us: int = 0) -> dict[str, Any]:
         """Write tags in the order given, stopping at the first that is not done.
 
+        Where the outcome of one is not known, only the writes to its own device stop.
+
         Args:
             given: [[tag, value] ...] or {tag: value}.
             expires_us: wall clock, from which the rest is not sent any more; 0 for never.
@@ -92,9 +94,14 @@ class Writes:
         """
         checked = [self._checked(writer, pair) for pair in _pairs(given)]
         results: list[dict[str, Any]] = []
+        doubtful: set[str] = set()
         for each in checked:
+            if each.info.device in doubtful:
+                continue
             results.append(await self._write(writer, each, expires_us))
-            if not results[-1]["ok"]:
+            if results[-1]["outcome"] == "unknown":
+                doubtful.add(each.info.device)
+            elif not results[-1]["ok"]:
                 break
         return {"writes": results, "not_tried": len(checked) - len(results)}
 

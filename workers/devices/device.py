@@ -29,6 +29,7 @@ from cpppod.workers.devices.schedule import Schedule
 
 OVERDUE_PERIODS = 5  # a group without any finished poll for so long is named in the beat ...
 OVERDUE_AT_LEAST_S = 10.0  # ... but not before: a slow device's retries are not a stuck worker
+PARTS_KEPT = 64  # of groups that were written; drivers keep plans of as many
 BAD_NAMED = 20  # bad members that a group's map names; `cpppoctl tags` has them all
 
 
@@ -107,9 +108,10 @@ class PolledDevice:
             tag.name.lower(): (tag, group.name) for group in device.groups for tag in group.tags
         }
         self._schedule = Schedule(device.name, device.groups, now=now.mono_s)
-        self._probe = _probe_part(device)
+        self._probed, self._probes = _fastest_group(device), 0
         self._finished_s = dict.fromkeys(self._groups, now.mono_s)
         self._written_s: dict[str, float] = {}  # tag -> when the last write to it had ended
+        self._parts: dict[tuple[Tag, ...], Group] = {}  # what was read back: plans go by identity
         self._bad: int | None = None  # the quality that all groups were last published with
 
     # What to do next
@@ -130,7 +132,10 @@ class PolledDevice:
         if not self.health.probe_due(now.mono_s):
             return None
         self.health.probing()
-        return Job(Urgency.PROBE, self.name, now.mono_s, ProbeWork(self._probe))
+        group, self._probes = self._probed, self._probes + 1
+        tags = group.tags and (group.tags[(self._probes - 1) % len(group.tags)],)
+        part = replace(group, tags=tags)
+        return Job(Urgency.PROBE, self.name, now.mono_s, ProbeWork(part))
 
     def next_event_s(self) -> float:
         """When `due` or `probe` will next have something."""
@@ -156,8 +161,22 @@ class PolledDevice:
             checked.append(raw_write(found[0], first, values))
         return checked
 
-    def groups_of(self, writes: list[Write]) -> list[Group]:
-        """The whole groups that the written tags are members of: what to read back."""
+    def written_parts(self, writes: list[Write]) -> list[Group]:
+        """What to read back: of each group the tags that were written; all of one never read."""
+        parts = []
+        for group in self._groups_of(writes):
+            written = {tag.name for tag, _, _ in writes}
+            tags = tuple(tag for tag in group.tags if tag.name in written)
+            if self.images[group.name].read_us is None or len(tags) == len(group.tags):
+                parts.append(group)
+                continue
+            if len(self._parts) >= PARTS_KEPT:
+                self._parts.clear()
+            parts.append(self._parts.setdefault(tags, replace(group, tags=tags)))
+        return parts
+
+    def _groups_of(self, writes: list[Write]) -> list[Group]:
+        """The whole groups that the written tags are members of."""
         names = dict.fromkeys(self._tags[tag.name.lower()][1] for tag, _, _ in writes)
         return [self._groups[name] for name in names]
 
@@ -216,19 +235,25 @@ class PolledDevice:
         self._written_s.update((tag.name, now.mono_s) for tag, _, _ in writes)
 
     def read_back(
-        self, group: str, samples: dict[str, Sample], writes: list[Write], now: Timestamp
+        self, part: Group, samples: dict[str, Sample], writes: list[Write], now: Timestamp
     ) -> Block:
-        """The block of a group that was read after `writes`; what was written is named in it."""
-        image = self.images[group]
+        """The block of what was read after `writes`; what was written is named in it.
+
+        The group's age stays that of its last whole reading.
+        """
+        image = self.images[part.name]
         self._bad = None
-        changed = image.accept(samples, publish={tag.name for tag, _, _ in writes})
-        image.read_us = (now.wall_us, now.wall_us, now.mono_us)
-        return self._block(group, changed, image.read_us)
+        read = {tag.name: samples.get(tag.name, (None, int(Quality.BAD))) for tag in part.tags}
+        changed = image.accept(read, whole=False, publish={tag.name for tag, _, _ in writes})
+        times = (now.wall_us, now.wall_us, now.mono_us)
+        if image.read_us is None or len(part.tags) == len(image.last):
+            image.read_us = times
+        return self._block(part.name, changed, (*times[:2], image.read_us[2]))
 
     def doubt(self, writes: list[Write], now: Timestamp) -> list[Block]:
         """What was written is uncertain at once; the other members stay as old as they are."""
         blocks = []
-        for group in self.groups_of(writes):
+        for group in self._groups_of(writes):
             image = self.images[group.name]
             names = [tag.name for tag, _, _ in writes if tag.name in image.last]
             changed = image.doubt(names)
@@ -411,10 +436,7 @@ _QUALITY_LABELS = {
 }
 
 
-def _probe_part(device: Device) -> Group:
-    """The cheapest question to ask the device: the first tag of its fastest group."""
+def _fastest_group(device: Device) -> Group:
+    """What a probe asks one tag of, another each time: the first may be the one that is silent."""
     groups = [group for group in device.groups if group.tags]
-    if not groups:
-        return Group("", 1.0)
-    fastest = min(groups, key=lambda group: group.period_s)
-    return replace(fastest, tags=fastest.tags[:1])
+    return min(groups, key=lambda group: group.period_s, default=Group("", 1.0))

@@ -156,6 +156,15 @@ class Link(Protocol):
             DeviceError: `LOST` when the port is gone.
         """
 
+    async def renew(self) -> bool:
+        """Connect anew where the peer has closed the connection meanwhile; whether that was so.
+
+        `send` does it by itself; who must say something first on a new connection asks before.
+
+        Raises:
+            DeviceError: there is no connection to be had; nothing was sent.
+        """
+
     async def receive(self, timeout_s: float) -> bytes:
         """Whatever has arrived, at least one byte, or b"" after `timeout_s` without any.
 

@@ -157,17 +157,17 @@ class JobRunner:
         work.answer(answer)
 
     async def _read_back(self, device: PolledDevice, writes: list[Write]) -> tuple[bytes, bytes]:
-        """Read the written groups; the published block of the first, to be answered with."""
+        """Read what was written; the published block of the first group, to be answered with."""
         first = b"", b""
-        for group in device.groups_of(writes):
+        for part in device.written_parts(writes):
             try:
-                samples = await device.driver.poll(group)
+                samples = await device.driver.poll(part)
             except DeviceError as error:
                 self.note(device, error)
-                written = [write for write in writes if write[0] in group.tags]
+                written = [write for write in writes if write[0] in part.tags]
                 sent = self.publish_all(device.doubt(written, self._now()))
             else:
-                block = device.read_back(group.name, samples, writes, self._now())
+                block = device.read_back(part, samples, writes, self._now())
                 sent = self._publish(block)
             first = first if first[0] else sent
         return first

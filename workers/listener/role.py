@@ -55,6 +55,7 @@ from cpppod.workers.process.worker import (
 )
 from cpppod.workers.transport.enip_discovery import Discovery
 from cpppod.workers.transport.enip_endpoint import Done, Endpoint, Limits, random_u32
+from cpppod.workers.transport.sockets import words
 
 log = logging.getLogger("cpppod")
 
@@ -210,10 +211,11 @@ class ListenerRole:
                 bound = await endpoint.start(host, port)
                 break
             except OSError as error:
-                if str(error) != self._problem:
-                    self._problem = str(error)
+                if words(error) != self._problem:
+                    self._problem = words(error)
                     holder = await self._process.io.call(holder_of, port)
-                    log.error("cannot listen address=%s:%d why=%s %s", host, port, error, holder)
+                    text = "cannot listen address=%s:%d why=%s %s"
+                    log.error(text, host, port, self._problem, holder)
                 await asyncio.sleep(RETRY_S)
         self._problem = ""
         self._endpoint = endpoint
@@ -222,7 +224,7 @@ class ListenerRole:
             try:
                 await self._discovery.add(self._target, *bound)
             except OSError as error:
-                log.warning("no discovery address=%s:%d why=%s", *bound, error)
+                log.warning("no discovery address=%s:%d why=%s", *bound, words(error))
 
     async def _begin_anew(self) -> None:
         await self._close()

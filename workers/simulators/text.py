@@ -391,6 +391,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncio.run(_until_stopped(serve(instrument, options)))
     except OSError as error:
-        print(f"text_simulator: {error}; try another address", file=sys.stderr)
+        print(f"text_simulator: {error.strerror or error}; try another address", file=sys.stderr)
         return 1
     return 0

@@ -46,6 +46,7 @@ from cpppod.protocols.enip.originator.session import (
 )
 from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.failures import Failure
+from cpppod.workers.transport.sockets import peer_closed, words
 
 KEEPALIVE_S = 10  # idle time after which the system asks a silent peer
 KEEPALIVE_INTERVAL_S = 2
@@ -101,12 +102,14 @@ class OriginatorConnection(asyncio.Protocol):
         opening: the class 3 connection, None without.
         peer, local: (address, port).
         failure: once closed: `LOST`, or `BAD_REPLY` where the target broke the protocol.
+        ended_idle: the target has closed it while nobody waited for anything.
     """
 
     def __init__(self) -> None:
         self.session = OriginatorSession()
         self.opening: ForwardOpenExchange | None = None
         self.failure = Failure.LOST
+        self.ended_idle = False
         self.peer: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
         self._loop = asyncio.get_running_loop()
@@ -115,6 +118,7 @@ class OriginatorConnection(asyncio.Protocol):
         self._timer_at = 0.0
         self._writing = False
         self._starved = False  # somebody found every place of the session taken
+        self._turns: list[asyncio.Future[None]] = []  # single requests that wait for a place
         self._wakers: dict[Pipeline, asyncio.Event] = {}
         self._relay: Relay | None = None
         self._relayed: Callable[[Relayed], bool] = lambda relayed: True
@@ -158,8 +162,8 @@ class OriginatorConnection(asyncio.Protocol):
             if isinstance(error, CommunicationCeased):
                 raise
             if error.errno is None:
-                raise CommunicationCeased(str(error)) from error
-            raise CommunicationCeased(error.errno, os.strerror(error.errno)) from error
+                raise CommunicationCeased(words(error)) from error
+            raise CommunicationCeased(error.errno, words(error)) from error
         return connection
 
     # -- asyncio.Protocol -------------------------------------------------------------------------
@@ -204,7 +208,8 @@ class OriginatorConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone (asyncio calls this)."""
-        self._fail(str(error) if error else "connection closed by the target")
+        self.ended_idle = not self.closed and not self.session.outstanding
+        self._fail(words(error) if error else "connection closed by the target")
 
     def pause_writing(self) -> None:
         """The socket's buffer is full (asyncio calls this)."""
@@ -220,6 +225,12 @@ class OriginatorConnection(asyncio.Protocol):
     def closed(self) -> bool:
         """Whether the connection is of no further use."""
         return self.session.state is State.CLOSED
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can be sent; asks the system, which may know before the loop."""
+        transport = self._transport
+        return self.closed or transport is None or peer_closed(transport.get_extra_info("socket"))
 
     @property
     def reason(self) -> str:
@@ -277,7 +288,7 @@ class OriginatorConnection(asyncio.Protocol):
         carrier = self.carrier if carrier is None else carrier
         waiter = self._waiter()
         deadline = self._loop.time() + timeout_s
-        await self._writable.wait()
+        await self._place(deadline, connected=carrier.connection is not None)
         if carrier.connection is not None:
             self.session.send_connected(carrier.connection, request, waiter, deadline=deadline)
         else:
@@ -382,6 +393,25 @@ class OriginatorConnection(asyncio.Protocol):
             self._write()
         self._fail("closed")
 
+    async def _place(self, deadline: float, *, connected: bool) -> None:
+        """Wait until one more request may be sent.
+
+        Raises:
+            ReplyTimeout: it may not in time.
+            CommunicationCeased: the connection has closed meanwhile.
+        """
+        try:
+            async with asyncio.timeout_at(None if deadline == math.inf else deadline):
+                await self._writable.wait()
+                while not self.session.has_room(connected=connected):
+                    turn = self._loop.create_future()
+                    self._turns.append(turn)
+                    await turn
+        except TimeoutError:
+            raise ReplyTimeout("no reply to the request before in time") from None
+        if self.closed:
+            raise CommunicationCeased(self.reason)
+
     def _waiter(self) -> Waiter:
         if self.closed:
             raise CommunicationCeased(self.reason)
@@ -401,6 +431,7 @@ class OriginatorConnection(asyncio.Protocol):
             answer = await waiter.future
         except asyncio.CancelledError:
             self.session.forget(waiter)
+            self._wake_turns()
             raise
         if answer.failure is not None:
             raise error_of(answer, self.reason)
@@ -455,10 +486,17 @@ class OriginatorConnection(asyncio.Protocol):
         if self._starved:
             self._starved = False
             self._wake_all()
+        self._wake_turns()
 
     def _wake_all(self) -> None:
         for event in self._wakers.values():
             event.set()
+
+    def _wake_turns(self) -> None:
+        turns, self._turns = self._turns, []
+        for turn in turns:
+            if not turn.done():
+                turn.set_result(None)
 
     def _fail(self, reason: str, failure: Failure = Failure.LOST) -> None:
         """Close, and tell everybody."""
@@ -470,6 +508,7 @@ class OriginatorConnection(asyncio.Protocol):
         except SessionViolated:
             pass  # what came before it closed: nobody trusts it any more
         self._wake_all()
+        self._wake_turns()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -18,6 +18,7 @@ from typing import Any
 
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.target.list_commands import answer_datagram
+from cpppod.workers.transport.sockets import words
 
 log = logging.getLogger("cpppod.enip")
 
@@ -99,7 +100,7 @@ class Discovery:
         except OSError as error:
             if host == "0.0.0.0":
                 raise
-            log.warning("no broadcasts port=%d why=%s", port, error)
+            log.warning("no broadcasts port=%d why=%s", port, words(error))
             bound_all = bound
         self._targets.setdefault(bound_all[1], {})[host] = target
         return (host, bound_all[1])

@@ -163,13 +163,13 @@ class Forwarder(asyncio.Protocol):
         done(message if len(message) >= 4 else int(ConnectionStatus.LINK_ADDRESS_NOT_VALID))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """What is out has no answer any more."""
-        self._fail()
+        """What is out has no answer any more; one that was idle is opened anew when needed."""
+        self._fail(retry_s=0.0 if self._session and not self._outstanding else RETRY_S)
 
-    def _fail(self) -> None:
+    def _fail(self, *, retry_s: float = RETRY_S) -> None:
         self._session = 0
         self._transport = None
-        self._not_before = self._loop.time() + RETRY_S
+        self._not_before = self._loop.time() + retry_s
         outstanding, self._outstanding = self._outstanding, {}
         self._waiting = []
         for done, _deadline in outstanding.values():

@@ -22,9 +22,12 @@ from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Line
 from cpppod.workers.devices.driver import DeviceError
+from cpppod.workers.transport.sockets import peer_closed, words
 
 BUFFER_LIMIT = 65_536  # bytes nobody asked for on a socket: beyond it the stream is not trusted
 SERIAL_BUFFER_LIMIT = 512  # two frames: more than that unasked is noise, and its end is what counts
+HANG_UP_S = 0.05  # wait for the end of a connection that the peer ended after each reply so far
+HANG_UPS = 2  # connections in a row that ended after one reply: then it does so after each
 KEEPALIVE_IDLE_S, KEEPALIVE_PROBE_S, KEEPALIVE_PROBES = 3, 1, 2
 USER_TIMEOUT_MS = 4_000  # unacknowledged data for so long: the peer is gone
 DEFAULT_TIMEOUT_S = 2.0
@@ -84,7 +87,19 @@ class _Received:
         return data
 
     async def wait(self, timeout_s: float) -> bytes:
-        if not self._data and self.error is None and timeout_s > 0:
+        await self._news(timeout_s, there=bool(self._data))
+        if self._data:
+            return self.take()
+        if self.error is not None:
+            raise self.error
+        return b""
+
+    async def end(self, timeout_s: float) -> None:
+        """Return when no more will come, or after `timeout_s`, or when something has come."""
+        await self._news(timeout_s, there=False)
+
+    async def _news(self, timeout_s: float, *, there: bool) -> None:
+        if not there and self.error is None and timeout_s > 0:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
             timer = loop.call_later(timeout_s, self._wake)
@@ -93,11 +108,6 @@ class _Received:
             finally:
                 timer.cancel()
                 self._waiter = None
-        if self._data:
-            return self.take()
-        if self.error is not None:
-            raise self.error
-        return b""
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -106,11 +116,17 @@ class _Received:
 
 class _Stream(asyncio.Protocol):
     """One connection's bytes; a new one for every connection, so that a late end of an old one
-    does not end the new."""
+    does not end the new.
+
+    Attributes:
+        requests: how often something was sent; answered: the last one after which something came.
+    """
 
     def __init__(self) -> None:
         self.received = _Received(BUFFER_LIMIT)
         self.transport: asyncio.Transport | None = None
+        self.requests = 0
+        self.answered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: connected."""
@@ -121,19 +137,31 @@ class _Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes."""
+        self.answered = self.requests
         if not self.received.add(data) and self.transport is not None:
             self.received.fail(not_connected(f"more than {BUFFER_LIMIT} bytes unasked"))
             self.transport.abort()
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can be sent; asks the system, which may know before the loop."""
+        if self.received.error is not None or self.transport is None:
+            return True
+        return peer_closed(self.transport.get_extra_info("socket"))
+
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: the peer closed, or the connection broke."""
-        why = "peer closed the connection" if error is None else _reason(error)
+        why = "peer closed the connection" if error is None else words(error)
         cause = error if isinstance(error, OSError) else None
         self.received.fail(not_connected(why, failure=failure_of(cause)))
 
 
 class TcpPort:
     """One TCP connection as a `Link`.
+
+    That the peer has closed it meanwhile is found out by using it: what is to be sent goes over a
+    new one. A peer that closes after each reply is waited for, so that nothing is sent into the end
+    of a connection, where nobody would know what became of it.
 
     Attributes:
         connections: how many were made so far: a parser of the stream starts anew with each.
@@ -158,6 +186,7 @@ class TcpPort:
         self._settle_s = settle_s
         self._blocking = blocking or asyncio.to_thread
         self._stream: _Stream | None = None
+        self._hang_ups = 0
         self.connections = 0
         self.line: Line | None = None
         self.shared: dict[str, Any] = {}
@@ -174,7 +203,7 @@ class TcpPort:
         except TimeoutError:
             raise not_connected(f"{where} did not accept within {self._timeout_s:g} s") from None
         except OSError as error:
-            text = f"{where}: {_reason(error)}"
+            text = f"{where}: {words(error)}"
             raise not_connected(text, failure=failure_of(error)) from None
         self.connections += 1
         if self._settle_s:
@@ -183,17 +212,44 @@ class TcpPort:
     async def close(self) -> None:
         """Disconnect; what was received is forgotten."""
         stream, self._stream = self._stream, None
+        if stream is not None and stream.ended:
+            self._hang_ups = self._hang_ups + 1 if stream.answered == 1 else 0
         if stream is not None and stream.transport is not None:
             stream.received.fail(not_connected("closed"))
             stream.transport.abort()
 
     async def send(self, data: bytes) -> None:
-        """Hand `data` to the socket."""
+        """Hand `data` to the socket, that of a new connection where the peer has closed this one.
+
+        Raises:
+            DeviceError: there is none to be had; `data` was not sent.
+        """
+        await self.renew()
         stream = self._connected()
-        if stream.received.error is not None or stream.transport is None:
-            why = stream.received.error.text if stream.received.error else "not open"
-            raise not_connected(why, sent=False)
+        assert stream.transport is not None, "made, or `open` raises"
+        stream.requests += 1
         stream.transport.write(data)
+
+    async def renew(self) -> bool:
+        """Connect anew where the peer has closed the connection; whether that was so.
+
+        Raises:
+            DeviceError: it cannot be had; nothing was sent.
+        """
+        stream = self._connected()
+        single = stream.requests == stream.answered == 1
+        if single and self._hang_ups >= HANG_UPS:
+            await stream.received.end(HANG_UP_S)
+        if not stream.ended:
+            if (single and self._hang_ups >= HANG_UPS) or stream.answered > 1:
+                self._hang_ups = 0  # it goes on with this one
+            return False
+        try:
+            await self.open()
+        except DeviceError as error:
+            error.sent = False
+            raise
+        return True
 
     async def receive(self, timeout_s: float) -> bytes:
         """What has arrived, or b"" after `timeout_s`."""
@@ -233,12 +289,6 @@ def _notice_dead_peers(sock: Any) -> None:
     for level, option, value in options:
         with contextlib.suppress(OSError):
             sock.setsockopt(level, option, value)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return str(error)[:120] or type(error).__name__
 
 
 class SerialPort:
@@ -292,7 +342,11 @@ class SerialPort:
             except BlockingIOError:
                 await asyncio.sleep(self.character_s * len(view))
             except OSError as error:
-                self._gone(_reason(error))
+                self._gone(words(error))
+
+    async def renew(self) -> bool:
+        """Never: a port that is gone is opened again by who owns the line."""
+        return False
 
     async def receive(self, timeout_s: float) -> bytes:
         """What has arrived, or b"" after `timeout_s`."""
@@ -310,7 +364,7 @@ class SerialPort:
         except BlockingIOError:
             return
         except OSError as error:
-            self._gone(_reason(error))
+            self._gone(words(error))
             return
         if data:
             self._received.add(data)
@@ -392,7 +446,7 @@ def _port_trouble(error: Exception) -> str:
     if number == 16:  # EBUSY of TIOCEXCL
         return "another process has it open exclusively"
     if number is not None:
-        return os.strerror(number)
+        return words(error)
     return str(error)[:120]
 
 

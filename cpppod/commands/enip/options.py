@@ -15,6 +15,7 @@ from cpppod.client.route import Route
 from cpppod.protocols.enip.discovery import PORT
 from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import ProtocolError
+from cpppod.workers.transport.sockets import words
 
 DONE, FAILED, USAGE = 0, 1, 2
 LOG_BYTES = 10 * 1024 * 1024
@@ -219,7 +220,7 @@ def run_command(
         sys.stderr.close()  # or Python complains of the pipe once more while it ends
         return DONE
     except OSError as error:
-        return complain(name, str(error))
+        return complain(name, words(error))
 
 
 def complain(name: str, what: str, hint: str = "", *, status: int = FAILED) -> int:

@@ -137,7 +137,10 @@ def _run(arguments: argparse.Namespace, simulators: list[Simulator]) -> int:
     except ImportError:
         return asyncio.run(serve(arguments, simulators))
     except OSError as error:
-        print(f"enip_server: cannot listen: {error}; try another -a", file=sys.stderr)
+        print(
+            f"enip_server: cannot listen: {error.strerror or error}; try another -a",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 0

@@ -190,7 +190,7 @@ class ServerModel:
                 try:
                     await (simulator.disable() if value else simulator.enable())
                 except OSError as error:
-                    raise Refused(str(error)) from None
+                    raise Refused(error.strerror or str(error)) from None
 
         async def done(value: bool) -> None:
             if value:

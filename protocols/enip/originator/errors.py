@@ -29,7 +29,13 @@ class OriginatorError(Exception):
 
 
 class CommunicationCeased(OriginatorError, ConnectionError):
-    """The connection is of no further use: open another one."""
+    """The connection is of no further use: open another one.
+
+    Raised with an `errno` where the system said why; its text is the words alone.
+    """
+
+    def __str__(self) -> str:
+        return self.strerror or super().__str__()
 
 
 class ReplyTimeout(CommunicationCeased, TimeoutError):

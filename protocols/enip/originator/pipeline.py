@@ -113,7 +113,7 @@ class Pipeline:
         return (
             self._in_flight < self.depth
             and self.failure is None
-            and self.session.outstanding < MAX_OUTSTANDING
+            and self.session.has_room(connected=self.carrier.connection is not None)
         )
 
     @property

@@ -177,10 +177,25 @@ class PlanRun(Pipeline):
         self.plan = plan
         self.values: list[Any] = [None] * len(plan.operations)
         self._to_send = deque(plan.packets)
+        self._unanswered = {packet.first: packet for packet in plan.packets}
         self._redo: list[tuple[Packet, int]] = []
         self._again: list[tuple[Packet, int]] = []
         self._finished = iter(self._again)
         self._rest: Pipeline | None = None
+
+    def resumed(self, session: OriginatorSession) -> "PlanRun":
+        """What is left of this run after its connection was lost, one request at a time."""
+        run = PlanRun(session, self.plan, timeout_s=self.timeout_s)
+        run.values = self.values
+        run._unanswered = self._unanswered
+        run._to_send = deque(self._unanswered.values())
+        run._redo = [*self._redo, *self._finished]
+        return run
+
+    @property
+    def left(self) -> int:
+        """Packets without their reply, and reads that go again alone."""
+        return len(self._unanswered) + len(self._redo)
 
     @property
     def done(self) -> bool:
@@ -241,6 +256,7 @@ class PlanRun(Pipeline):
         if answer.reply is None:
             self.failure = self.failure or answer
             return
+        self._unanswered.pop(packet.first, None)
         reply = answer.reply
         layout = packet.layout
         if layout is not None and reply.status == packet.status:

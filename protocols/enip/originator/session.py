@@ -7,7 +7,8 @@
 The shell writes `data_to_send()`, hands what it reads to `receive_data`, calls `expire(now)` when
 `deadline()` has passed, and takes `Answer`s from `next_answer()`. Each answers one request:
 
-    SendRRData    matched by its sender context, which no two outstanding requests share
+    SendRRData    matched by its sender context, which no two outstanding requests share; by order
+                  where the target does not send it back: then one is outstanding at a time
     SendUnitData  matched by the connection and the 16-bit sequence count
     others        matched by their command, in order
 
@@ -31,6 +32,7 @@ from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 REGISTER_DATA = struct.pack("<HH", 1, 0)  # protocol version 1, no options
+REGISTER_CONTEXT = b"cpppod\0\0"  # whether it comes back says how replies will be matched
 CPF_TIMEOUT_S = 8  # what a target may take before its encapsulation layer gives up
 MAX_OUTSTANDING = 256  # requests; more never helps and every one is memory here and in the target
 MAX_ABANDONED = 1024  # timed-out requests whose late reply is still known as such
@@ -116,14 +118,20 @@ class OriginatorSession:
         session: handle given by RegisterSession, 0 before.
         violation: why the stream was given up, "" while it is sound.
         late: replies that came after their time-out and were dropped.
+        echoes: the target sends sender contexts back, as far as is known.
     """
 
     def __init__(self, *, max_reply_data: int = MAX_REPLY_DATA) -> None:
+        self.late = 0
+        self._max_reply_data = max_reply_data
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin on a new connection; only while nothing is outstanding."""
         self.state = State.NEW
         self.session = 0
         self.violation = ""
-        self.late = 0
-        self._reader = FrameReader(max_reply_data)
+        self._reader = FrameReader(self._max_reply_data)
         self._output = bytearray()
         self._outstanding: dict[Any, _Outstanding] = {}
         self._abandoned: deque[Any] = deque(maxlen=MAX_ABANDONED)
@@ -134,6 +142,8 @@ class OriginatorSession:
         self._ends: dict[int, Class3Connection] = {}
         self._aliases: dict[int, int] = {}  # either id -> T->O id: cpppo replies with ours
         self._unasked = 0
+        self.echoes = False
+        self._proven = False  # it has, with the reply to a request
 
     # -- what the shell moves -------------------------------------------------------------------
 
@@ -196,6 +206,20 @@ class OriginatorSession:
         """Requests sent that are not over."""
         return len(self._outstanding)
 
+    def has_room(self, *, connected: bool) -> bool:
+        """Whether one more request may be sent beside those that are outstanding.
+
+        Unconnected requests go one by one until the target has sent a sender context back.
+        """
+        if len(self._outstanding) >= MAX_OUTSTANDING:
+            return False
+        return connected or self.echoes or not self._unconnected()
+
+    def _unconnected(self) -> list[Any]:
+        """The keys of unconnected requests that are outstanding."""
+        rr = Command.SEND_RR_DATA
+        return [key for key, entry in self._outstanding.items() if entry.command == rr]
+
     def forget(self, owner: Any) -> None:
         """Give up every request of `owner`: nobody waits for its answer any more."""
         for key in [k for k, entry in self._outstanding.items() if entry.owner is owner]:
@@ -212,7 +236,8 @@ class OriginatorSession:
         if self.state is not State.NEW:
             raise EncodeError("registered before", status=0x01)
         self.state = State.REGISTERING
-        self._send(Command.REGISTER_SESSION, REGISTER_DATA, owner, deadline)
+        context = REGISTER_CONTEXT
+        self._send(Command.REGISTER_SESSION, REGISTER_DATA, owner, deadline, context)
 
     def unregister(self) -> None:
         """End the session; there is no reply, the target closes the connection."""
@@ -268,7 +293,7 @@ class OriginatorSession:
         key = (connection.t_o_id, sequence)
         if key in self._outstanding:
             raise EncodeError("every sequence count is outstanding", status=0x02)
-        self._sequences[connection.t_o_id] = sequence + 1 & 0xFFFF
+        self._sequences[connection.t_o_id] = sequence % 0xFFFF + 1
         self._abandoned_set.discard(key)
         data = ConnectedMessage(connection.o_t_id, sequence, request, CPF_TIMEOUT_S).encode()
         self._output += Frame(Command.SEND_UNIT_DATA, data, self.session).encode()
@@ -279,7 +304,7 @@ class OriginatorSession:
     def opened(self, connection: Class3Connection, *, first_sequence: int = 1) -> None:
         """A Forward Open succeeded: replies of this connection are expected from now on.
 
-        The first sequence count is not 0: a target may take it for a repetition of what it holds.
+        No sequence count is 0: a target may take it for a repetition of what it holds.
         """
         self._ends[connection.t_o_id] = connection
         self._aliases[connection.o_t_id] = connection.t_o_id
@@ -346,7 +371,8 @@ class OriginatorSession:
             if self._drop_abandoned(lambda k: isinstance(k, tuple) and k[0] == frame.command):
                 return
             raise SessionViolated(f"command 0x{frame.command:04x} was not asked")
-        if key[2] != frame.context:
+        alike = sum(entry.command == frame.command for entry in self._outstanding.values())
+        if key[2] != frame.context and alike > 1:
             raise SessionViolated("sender context differs")
         del self._outstanding[key]
         if frame.command == Command.REGISTER_SESSION:
@@ -376,14 +402,17 @@ class OriginatorSession:
         if not frame.session:
             raise SessionViolated("session handle 0")
         self.session, self.state = frame.session, State.REGISTERED
+        self.echoes = frame.context == REGISTER_CONTEXT
         self._answers.append(Answer(entry.owner, data=frame.data))
 
     def _receive_unconnected(self, frame: Frame) -> None:
         entry = self._outstanding.pop(frame.context, None)
-        if entry is None:
-            if self._drop_abandoned(lambda key: key == frame.context):
-                return
-            raise SessionViolated("reply to a sender context that was not sent")
+        if entry is not None:
+            self.echoes = self._proven = True
+        elif self._drop_abandoned(lambda key: key == frame.context):
+            return
+        else:
+            entry = self._by_order()
         self._check_session(frame, entry)
         if frame.status:
             self._answers.append(
@@ -393,6 +422,19 @@ class OriginatorSession:
             )
             return
         self._answer(entry, frame, frame.data)
+
+    def _by_order(self) -> _Outstanding:
+        """The one request that a reply without its sender context can answer.
+
+        Raises:
+            SessionViolated: there is none, or it may be the late reply to an earlier one.
+        """
+        keys = self._unconnected()
+        late = any(isinstance(key, bytes) for key in self._abandoned_set)
+        if self._proven or late or len(keys) != 1:
+            raise SessionViolated("reply to a sender context that was not sent")
+        self.echoes = False
+        return self._outstanding.pop(keys[0])
 
     def _receive_connected(self, frame: Frame) -> None:
         if frame.status:

@@ -48,15 +48,17 @@ def test_a_port_that_is_open_elsewhere_is_refused_in_words(tmp_path: Path) -> No
 def test_a_port_that_is_not_there_or_no_port_is_said(tmp_path: Path) -> None:
     async def scenario() -> None:
         missing = SerialPort(Line("l", str(tmp_path / "none")))
-        assert "No such file" in (await refused(missing)).text
+        assert "no such file" in (await refused(missing)).text
         (tmp_path / "file").write_text("")
         assert (await refused(SerialPort(Line("l", str(tmp_path / "file"))))).text
         closed = TcpPort("127.0.0.1:1")
         error = await refused(closed)
-        assert "Connection refused" in error.text
+        assert "connection refused" in error.text
         assert error.failure is Failure.REFUSED
         unknown = TcpPort("nobody.invalid:502", timeout_s=5.0)
-        assert (await refused(unknown)).failure is Failure.NO_SUCH_HOST
+        error = await refused(unknown)
+        assert error.failure is Failure.NO_SUCH_HOST
+        assert error.text == "nobody.invalid:502: no such host"
 
     asyncio.run(scenario())
 

@@ -111,6 +111,8 @@ class EnipDriver:
         self._types: dict[Tag, tuple[int, int]] = {}
         self._plans: dict[int, PolledGroup] = {}
         self._batches = True
+        self._renewing = asyncio.Lock()
+        self._relaying: set[asyncio.Task[None]] = set()
         self._identity = ""
         self._counters = {"polls": 0, "messages": 0, "write_requests": 0, "forwards": 0, "late": 0}
 
@@ -165,11 +167,20 @@ class EnipDriver:
     def _relays_lost(self, connection: OriginatorConnection) -> None:
         self.ends.lost(DeviceError(connection.failure, connection.reason))
 
-    def _open_connection(self) -> OriginatorConnection:
+    async def _live(self) -> OriginatorConnection:
+        """The connection; a new one where the target has closed it meanwhile.
+
+        Raises:
+            DeviceError: there is none to be had; nothing was sent.
+        """
+        connection = self._connection
+        if connection is not None and not connection.ended:
+            return connection
+        async with self._renewing:
+            if connection is not None and self._connection is connection:
+                await self.open()
         if self._connection is None:
-            raise DeviceError(Failure.NOT_CONNECTED, "not connected")
-        if self._connection.closed:
-            raise DeviceError(Failure.NOT_CONNECTED, self._connection.reason)
+            raise DeviceError(Failure.NOT_CONNECTED, "not connected", sent=False)
         return self._connection
 
     def _carrier(self, connection: OriginatorConnection) -> Carrier:
@@ -186,7 +197,7 @@ class EnipDriver:
         Raises:
             DeviceError: no reply in time, or the connection is lost.
         """
-        connection = self._open_connection()
+        connection = await self._live()
         polled = self._prepared(group, connection)
         run = PlanRun(
             connection.session,
@@ -194,19 +205,17 @@ class EnipDriver:
             depth=min(POLL_DEPTH, self.concurrency),
             timeout_s=self.device.timeout_s,
         )
-        try:
-            await connection.run(run)
-        except ReplyTimeout:
-            raise DeviceError(Failure.TIMEOUT, "no reply in time") from None
-        except EnipStatusError as error:
-            codes = (error.status,)
-            raise DeviceError(
-                Failure.EXCEPTION, shown(error), codes=codes, connected=False
-            ) from None
-        except (OSError, ProtocolError) as error:
-            raise DeviceError(connection.failure, shown(error)) from None
-        finally:
-            self._counters["messages"] += run.sent
+        before = run.left
+        while True:
+            try:
+                await self._run(connection, run)
+                break
+            except DeviceError as error:
+                lost = error.failure is Failure.LOST and connection.opening is None
+                if not lost or run.left >= before:
+                    raise
+            before, connection = run.left, await self._live()
+            run = run.resumed(connection.session)
         if run.refuses_batches:
             self._batches = False
             self._plans.clear()
@@ -215,6 +224,25 @@ class EnipDriver:
             text = "the device dropped the class 3 connection"
             raise DeviceError(Failure.LOST, text)
         return self._samples(polled, run.values)
+
+    async def _run(self, connection: OriginatorConnection, run: PlanRun) -> None:
+        """Have the plan's requests answered.
+
+        Raises:
+            DeviceError: no reply in time, or the connection is lost: go on by `run.resumed`.
+        """
+        try:
+            await connection.run(run)
+        except ReplyTimeout:
+            raise DeviceError(Failure.TIMEOUT, "no reply in time") from None
+        except EnipStatusError as error:
+            codes = (error.status,)
+            text = shown(error)
+            raise DeviceError(Failure.EXCEPTION, text, codes=codes, connected=False) from None
+        except (OSError, ProtocolError) as error:
+            raise DeviceError(connection.failure, shown(error)) from None
+        finally:
+            self._counters["messages"] += run.sent
 
     def _prepared(self, group: Group, connection: OriginatorConnection) -> "PolledGroup":
         """The group's plan; made when it is first read over this connection."""
@@ -284,7 +312,7 @@ class EnipDriver:
     async def _write_one(self, tag: Tag, first: int, values: list[Any]) -> WriteOutcome:
         sent = False
         try:
-            connection = self._open_connection()
+            connection = await self._live()
             operation = await self._write_operation(tag, first, values)
             exchange = make_exchange(operation, {})
             sent = True
@@ -349,7 +377,7 @@ class EnipDriver:
         known = self._types.get(access.tag)
         if known is not None or (access.kind is not None and access.kind.kind != "string"):
             return known
-        connection = self._open_connection()
+        connection = await self._live()
         exchange = make_exchange({**access.operation, "elements": 1}, {})
         await connection.run(self._single(connection, exchange))
         if isinstance(exchange, ReadTag) and exchange.type is not None:
@@ -378,10 +406,40 @@ class EnipDriver:
             return False
         path = self._route + group.route_path
         route = UnconnectedRoute(route_path=path).allowing(timeout_s) if path else DIRECT
-        sent = connection.relay(number, first, requests, route)
+        if connection.session.echoes:
+            sent = connection.relay(number, first, requests, route)
+        else:
+            sent = not connection.closed
+            for place, request in enumerate(requests if sent else (), first):
+                relaying = self._relay_alone(connection, number, place, request, route, timeout_s)
+                task = asyncio.get_running_loop().create_task(relaying)
+                self._relaying.add(task)
+                task.add_done_callback(self._relaying.discard)
         if sent:
             self._counters["forwards"] += len(requests)
         return sent
+
+    async def _relay_alone(
+        self,
+        connection: OriginatorConnection,
+        number: int,
+        place: int,
+        request: bytes,
+        route: UnconnectedRoute,
+        timeout_s: float,
+    ) -> None:
+        """Relay a request to a target that sends no sender context back: one at a time."""
+        carrier = Carrier(route)
+        try:
+            _, reply = await connection.request(request, timeout_s=timeout_s, carrier=carrier)
+        except EnipStatusError as error:
+            codes = (error.status,)
+            said = DeviceError(Failure.EXCEPTION, shown(error), codes=codes, connected=True)
+            self.ends.refused(number, place, said)
+        except (OSError, OriginatorError, ProtocolError):
+            return  # late, or lost with the connection: both are noticed by who asked
+        else:
+            self.ends.replied(number, place, [reply])
 
     async def ask(self, request: bytes) -> MessageRouterReply:
         """The reply of the device itself to a Message Router request.
@@ -390,7 +448,7 @@ class EnipDriver:
             DeviceError: not connected.
             OSError, OriginatorError: no reply.
         """
-        connection = self._open_connection()
+        connection = await self._live()
         carrier = self._carrier(connection)
         reply, _ = await connection.request(
             request, timeout_s=self.device.timeout_s, carrier=carrier

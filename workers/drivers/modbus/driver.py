@@ -1,8 +1,6 @@
 """The Modbus driver: one unit of a Modbus TCP address, of a serial line, or of a line behind TCP.
 
-    poll    read plan ─► request by request ─┬─► values by tag
-                                             └─ refused: halve ─► the bad tag is quarantined, the
-                                                                  good ones are read in this poll
+    poll    read plan ─► request by request ─► values by tag (`reading`)
     write   coil, register, several registers, one bit of a register (mask write)
 
 The plan is made once for a group. A tag that the device refuses by address is left out of the plan,
@@ -19,12 +17,11 @@ from cpppod.protocols.modbus import pdu
 from cpppod.protocols.modbus.address import Table
 from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.pdu import ModbusException, Request
-from cpppod.protocols.modbus.plan import Block, Item, halves
+from cpppod.protocols.modbus.plan import Block
 from cpppod.protocols.modbus.registers import bit_place
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group
-from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import (
     DeviceError,
     DeviceFrame,
@@ -35,12 +32,9 @@ from cpppod.workers.devices.driver import (
     WriteOutcome,
 )
 from cpppod.workers.drivers.modbus.exchange import Exchange, RtuExchange, TcpExchange, is_busy
+from cpppod.workers.drivers.modbus.reading import UnitReader
 from cpppod.workers.drivers.modbus.register_map import DeviceCells, RegisterMapEntry
 from cpppod.workers.transport.port import TcpPort
-
-ADDRESS_CODES = (2, 3)  # exceptions that another extent of the read may not have
-GOOD = int(Quality.GOOD)
-PLANS_KEPT = 256  # groups, and parts of them that were asked again
 
 
 def make_driver(
@@ -51,7 +45,7 @@ def make_driver(
     Raises:
         EncodeError, ValueError: an address, type or model key that cannot be.
     """
-    model = Model.from_tables(device.model)
+    model = Model.of_device(device.model, device.options)
     own = None
     if link is None:
         settle_s = float(device.model.get("pause_after_connect_s", 0.0))
@@ -96,9 +90,14 @@ class ModbusDriver:
         self._own = own
         self._counts: Counter[str] = Counter()
         self._cells = DeviceCells(device, model)
+        self._reader = UnitReader(self._cells, self._read, self._between, self._counts)
+        self._answers_at_loss = 0
         self._masks = model.mask_write
         self._pause_s = max(device.delay_s, model.pause_s)
         self._free_s = 0.0
+
+    async def _between(self) -> None:
+        await self.frame.between()
 
     # Connection
 
@@ -115,124 +114,22 @@ class ModbusDriver:
     # Reading
 
     async def poll(self, group: Group) -> dict[str, Sample]:
-        """Every tag of the group, in as few requests as the device allows."""
-        samples: dict[str, Sample] = {}
-        parts: dict[str, bytearray] = {}
-        silent = 0
-        for block in self._cells.blocks(group):
-            if samples:
-                await self.frame.between()
-            try:
-                if silent < 2:  # after two in a row the device itself is silent
-                    await self._read_block(block, samples, parts)
-                    silent = 0
-                    continue
-            except DeviceError as error:
-                if not samples or not error.connected:
-                    raise
-                silent += 1
-            samples.update({item.key: (None, int(Quality.TIMEOUT)) for item in block.items})
-        await self._read_quarantined(group, samples)
-        return samples
+        """Every tag of the group, in as few requests as the device allows.
 
-    async def _read_block(
-        self, block: Block, samples: dict[str, Sample], parts: dict[str, bytearray]
-    ) -> None:
-        try:
-            data = await self._read(block)
-        except ModbusException as error:
-            if error.code in ADDRESS_CODES and len(block.items) > 1:
-                await self._bisect(block, samples)
-            elif error.code in ADDRESS_CODES and block.items[0].count <= block.count:
-                self._isolate(block.items[0], error, samples)
-            else:
-                refused = quality(Quality.DEVICE_STATUS, status=error.code)
-                samples.update({item.key: (None, refused) for item in block.items})
-            return
-        for item in block.items:
-            self._take(item, block, data, samples, parts)
-
-    def _take(
-        self,
-        item: Item,
-        block: Block,
-        data: bytes,
-        samples: dict[str, Sample],
-        parts: dict[str, bytearray],
-    ) -> None:
-        """The item's value out of the block's data; a part of it where it is in several blocks."""
-        cell = self._cells[item.key]
-        width = 1 if cell.codec is None else 2  # bytes of a cell, once bits are unpacked
-        if cell.codec is None:
-            data = bytes(pdu.unpack_bits(data, block.count))
-        offset = width * (item.address - block.address)
-        if offset < 0 or item.end > block.end:
-            part = parts.setdefault(item.key, bytearray())
-            if len(part) != max(0, -offset):
-                return  # a part before this one was refused
-            part += data[max(0, offset) : offset + width * item.count]
-            if len(part) < width * item.count:
-                return
-            data, offset = bytes(part), 0
-        if cell.codec is not None:
-            samples[item.key] = cell.codec.decode(data, offset), GOOD
-        elif item.count == 1:
-            samples[item.key] = bool(data[offset]), GOOD
-        else:
-            bits = data[offset : offset + item.count]
-            samples[item.key] = [bool(bit) for bit in bits], GOOD
-
-    async def _bisect(self, block: Block, samples: dict[str, Sample]) -> None:
-        """The device refuses the block: read its halves, down to the tags that are to blame."""
-        self._counts["blocks_split"] += 1
-        bad_before = self._cells.quarantined
-        leaves: list[Block] = []
-        pending = [block]
-        while pending:
-            part = pending.pop(0)
-            divided = halves(part)
-            if divided is None:
-                continue
-            for half in divided:
-                await self.frame.between()
-                try:
-                    data = await self._read(half)
-                except ModbusException as error:
-                    if error.code not in ADDRESS_CODES:
-                        refused = quality(Quality.DEVICE_STATUS, status=error.code)
-                        samples.update({item.key: (None, refused) for item in half.items})
-                    elif len(half.items) > 1:
-                        pending.append(half)
-                    else:
-                        self._isolate(half.items[0], error, samples)
-                else:
-                    leaves.append(half)
-                    for item in half.items:
-                        self._take(item, half, data, samples, {})
-        if self._cells.quarantined == bad_before:  # no tag was to blame, so a gap was
-            self._cells.learn_boundaries(leaves)
-
-    def _isolate(self, item: Item, error: ModbusException, samples: dict[str, Sample]) -> None:
-        samples[item.key] = None, self._cells.isolate(item, error)
-
-    async def _read_quarantined(self, group: Group, samples: dict[str, Sample]) -> None:
-        for entry in self._cells.isolated(group):
-            item = entry.item
-            if item.key in samples:
-                continue
-            samples[item.key] = None, entry.quality
-            if not self._cells.retry_due(entry):
-                continue
-            block = Block(item.table, item.address, item.count, (item,))
-            try:
-                data = await self._read(block)
-            except ModbusException:
-                continue
-            self._cells.release(entry)
-            self._take(item, block, data, samples, {})
+        Raises:
+            DeviceError: no answer at all, or the connection is lost.
+        """
+        return await self._reader.poll(group)
 
     async def _read(self, block: Block) -> bytes:
+        """The block's data; asked for once more where a device closed after the reply before."""
         request = pdu.read(block.table, block.address, block.count)
+        try:
+            return await self._transact("read", request, block.count)
+        except DeviceError as error:
+            if error.failure is not Failure.LOST or self._cells.answers == self._answers_at_loss:
+                raise
+        self._answers_at_loss = self._cells.answers
         return await self._transact("read", request, block.count)
 
     # Writing
@@ -329,6 +226,7 @@ class ModbusDriver:
                 device.timeout_s,
                 counts=self._counts,
                 accept_zero_id=self._model.accept_zero_id,
+                reply_unit=self._model.reply_unit,
             )
         except ModbusException as error:
             result, detail, code = "exception", str(error), error.code

@@ -54,6 +54,7 @@ class TcpExchange:
         *,
         counts: Counts,
         accept_zero_id: bool = False,
+        reply_unit: int = -1,
     ) -> bytes:
         """The data of the reply that answers `request`.
 
@@ -61,28 +62,33 @@ class TcpExchange:
             ModbusException: the device refused.
             DeviceError: no answer, or a stream that cannot be trusted any more.
         """
+        await self._link.renew()
         if self._connection != self._link.connections:
             self._connection, self._stream = self._link.connections, MbapStream()
         counts["stale_replies"] += len(self._cut(self._link.discard()))
         self._transaction = self._transaction % 0xFFFF + 1
         await self._link.send(Adu(self._transaction, unit, request.pdu).encode())
         deadline_s = time.monotonic() + timeout_s
+        wanted = unit if reply_unit < 0 else reply_unit
+        others: set[int] = set()
         while True:
             data = await self._link.receive(deadline_s - time.monotonic())
             if not data:
-                raise DeviceError(Failure.TIMEOUT, f"unit {unit}: no reply in {timeout_s:g} s")
+                raise _no_reply(unit, timeout_s, others)
             answer = None
             for adu in self._cut(data):
-                if answer is None and self._fits(adu, unit, accept_zero_id):
+                ours = self._is_ours(adu, accept_zero_id)
+                if answer is None and ours and adu.unit == wanted:
                     answer = self._answer(request, adu, counts)
-                else:
-                    counts["stale_replies"] += 1
+                    continue
+                counts["stale_replies"] += 1
+                if ours and adu.unit != wanted:
+                    others.add(adu.unit)
             if answer is not None:
                 return answer
 
-    def _fits(self, adu: Adu, unit: int, accept_zero_id: bool) -> bool:
-        known = adu.transaction == self._transaction or (accept_zero_id and not adu.transaction)
-        return known and adu.unit == unit
+    def _is_ours(self, adu: Adu, accept_zero_id: bool) -> bool:
+        return adu.transaction == self._transaction or (accept_zero_id and not adu.transaction)
 
     def _answer(self, request: Request, adu: Adu, counts: Counts) -> bytes | None:
         try:
@@ -99,6 +105,15 @@ class TcpExchange:
             return self._stream.receive_data(data) if data else []
         except DecodeError as error:
             raise DeviceError(Failure.BAD_REPLY, str(error)) from None
+
+
+def _no_reply(unit: int, timeout_s: float, others: set[int]) -> DeviceError:
+    """Nothing fitting came in time: nothing at all, or the reply of another unit."""
+    if not others:
+        return DeviceError(Failure.TIMEOUT, f"unit {unit}: no reply in {timeout_s:g} s")
+    told = " and ".join(str(other) for other in sorted(others))
+    text = f"unit {unit}: the reply came from unit {told}"
+    return DeviceError(Failure.BAD_REPLY, text, connected=True)
 
 
 class RtuExchange:
@@ -122,6 +137,7 @@ class RtuExchange:
         *,
         counts: Counts,
         accept_zero_id: bool = False,
+        reply_unit: int = -1,
     ) -> bytes:
         """The data of the reply that answers `request`; b"" at once for a broadcast (unit 0).
 
@@ -132,17 +148,18 @@ class RtuExchange:
         if self._unanswered is not None:  # whoever waited for it was cancelled
             await self._drain(counts, bytearray())
         await self._silence(counts)
+        answers = unit if reply_unit < 0 else reply_unit
         frame = rtu.encode(unit, request.pdu)
         sending_s = len(frame) * self._link.character_s
         if unit == rtu.BROADCAST:
             return await self._broadcast(frame, sending_s)
         answering_s = _answer_length(request) * self._link.character_s
         deadline_s = time.monotonic() + sending_s + timeout_s + answering_s
-        owed = unit, request, deadline_s + self._late_s(timeout_s)
+        owed = answers, request, deadline_s + self._late_s(timeout_s)
         self._unanswered = owed
         await self._link.send(frame)
         heard = bytearray()
-        found = await self._listen(unit, request, frame, deadline_s, heard)
+        found = await self._listen(answers, request, frame, deadline_s, heard)
         if found is None:
             return await self._not_answered(unit, frame, heard, counts)
         self._unanswered = None
@@ -212,7 +229,10 @@ class RtuExchange:
         assert self._unanswered is not None
         unit, request, until_s = self._unanswered
         while (left_s := until_s - time.monotonic()) > 0:
-            data = await self._link.receive(left_s)
+            try:
+                data = await self._link.receive(left_s)
+            except DeviceError:  # with the connection the reply is lost
+                break
             if not data:
                 break
             heard += data

@@ -4,23 +4,25 @@ group ─► read plan ─► blocks       made once, and anew when something wa
              ▲                       a tag that is refused   quarantined: a hole in the plan,
              └── learnt ◄──────────                          read alone, and seldom
                                      a gap that is refused   a boundary of the plan
+                                     a block too long        a limit, found by halving
 """
 
 import time
-from dataclasses import dataclass
-from itertools import pairwise
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cpppod.protocols.modbus.address import Address, Table, parse_address
 from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.pdu import ModbusException
-from cpppod.protocols.modbus.plan import Block, Item, plan
+from cpppod.protocols.modbus.plan import Block, Item, Limits, plan
 from cpppod.protocols.modbus.registers import Codec, codec
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Group, Tag
-from cpppod.protocols.model.values import Quality, quality
 
 PLANS_KEPT = 256  # groups, and parts of them that were asked again
+SUSPECTS_KEPT = 1024  # blocks that were refused or not answered once
+PROMPT_RETRIES = 10  # of a refused tag, one a period: a device that starts is back so soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,54 @@ class RegisterMapEntry:
 
 @dataclass(slots=True)
 class Quarantined:
-    """A tag that the device refuses."""
+    """A tag that the device refuses.
+
+    Attributes:
+        silent: it is not answered, which costs a time-out.
+        sweep: what was found bad in one poll is perhaps good together again.
+        retry_s: when it is asked again.
+    """
 
     item: Item
     reason: str
     quality: int
-    retry_s: float
+    silent: bool
+    sweep: int
+    retry_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Extent:
+    """How much of one kind of cell a read may take, as far as the device has shown.
+
+    Attributes:
+        read: the most cells that one read brought; refused: the fewest that were too many.
+    """
+
+    read: int = 1
+    refused: int | None = None
+
+    def most(self, allowed: int) -> int:
+        """The cells of the next plan's reads: halfway between what is known, at most `allowed`."""
+        if self.refused is None or self.refused <= self.read:
+            return allowed
+        return min(allowed, (self.read + self.refused) // 2)
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What a device has shown beyond its model.
+
+    Attributes:
+        boundaries: no read crosses them; splits: nor these, as long as a silence is looked into.
+        extents: by whether the cells are bits.
+        version: changes whenever plans have to be made anew.
+    """
+
+    boundaries: set[tuple[Table, int]] = field(default_factory=set)
+    splits: set[tuple[Table, int]] = field(default_factory=set)
+    extents: dict[bool, Extent] = field(default_factory=lambda: {False: Extent(), True: Extent()})
+    version: int = 0
 
 
 @dataclass(slots=True)
@@ -58,7 +102,12 @@ class GroupPlan:
 
 
 class DeviceCells:
-    """The tags of one unit, and the plans that read them."""
+    """The tags of one unit, and the plans that read them.
+
+    Attributes:
+        answers: replies of the unit so far, refusals too; sweep: the number of its polls. Whoever
+            asks it counts them.
+    """
 
     def __init__(self, device: Device, model: Model) -> None:
         self._groups = device.groups
@@ -66,54 +115,116 @@ class DeviceCells:
         self._limits = model.limits()
         self._cells = {tag.name: _cell(tag, model) for group in device.groups for tag in group.tags}
         self._plans: dict[int, GroupPlan] = {}
+        self._periods = {tag.name: group.period_s for group in device.groups for tag in group.tags}
         self._quarantine: dict[str, Quarantined] = {}
-        self._boundaries: set[tuple[Table, int]] = set()
-        self._learnt = 0
+        self._tries: Counter[str] = Counter()
+        self._suspects: dict[tuple[Table, int, int], tuple[int, int]] = {}
+        self._reads = 0  # that brought values
+        self._learnt = Learnt()
+        self.answers = 0
+        self.sweep = 0
 
     def __getitem__(self, tag: str) -> RegisterMapEntry:
         return self._cells[tag]
 
-    @property
-    def quarantined(self) -> int:
-        """How many tags are quarantined."""
-        return len(self._quarantine)
-
     def blocks(self, group: Group) -> list[Block]:
         """The requests that read the group, without what is quarantined."""
-        known = self._plans.get(id(group.tags))
-        if known is None or known.tags is not group.tags or known.learnt != self._learnt:
+        known, learnt = self._plans.get(id(group.tags)), self._learnt
+        if known is None or known.tags is not group.tags or known.learnt != learnt.version:
             if len(self._plans) >= PLANS_KEPT:
                 self._plans.clear()
             wanted = [self._cells[tag.name].item for tag in group.tags]
             blocks = plan(
                 [item for item in wanted if item.key not in self._quarantine],
-                self._limits,
-                boundaries=frozenset(self._boundaries),
+                self._limits_now(),
+                boundaries=frozenset(learnt.boundaries | learnt.splits),
                 holes=[entry.item for entry in self._quarantine.values()],
             )
-            known = self._plans[id(group.tags)] = GroupPlan(group.tags, self._learnt, blocks)
+            known = self._plans[id(group.tags)] = GroupPlan(group.tags, learnt.version, blocks)
         return known.blocks
 
-    def learn_boundaries(self, leaves: list[Block]) -> None:
-        """All of `leaves` can be read, but not together: never read across their gaps again."""
-        leaves.sort(key=lambda leaf: leaf.address)
-        for left, right in pairwise(leaves):
-            if right.address > left.end:
-                self._boundaries.add((right.table, right.address))
-                self._learnt += 1
+    def _limits_now(self) -> Limits:
+        limits, extents = self._limits, self._learnt.extents
+        return replace(
+            limits,
+            registers=extents[False].most(limits.registers),
+            bits=extents[True].most(limits.bits),
+        )
 
-    def isolate(self, item: Item, error: ModbusException) -> int:
-        """The device refuses this tag's address: read it alone from now on, and seldom.
+    # What its answers teach
+
+    def is_address(self, error: ModbusException) -> bool:
+        """Whether the exception may mean an address, so that others of the read may be good."""
+        return error.code in self._model.address_exceptions
+
+    def has_read(self, block: Block) -> None:
+        """The unit has answered a read of so many cells."""
+        self._suspects.pop((block.table, block.address, block.count), None)
+        self._reads += 1
+        extent = self._learnt.extents[block.table.has_bits]
+        if block.count > extent.read:
+            extent.read = block.count
+            self._learnt.version += extent.refused is not None
+
+    @property
+    def splitting(self) -> bool:
+        """Whether a silence is being looked into."""
+        return bool(self._learnt.splits)
+
+    def suspect(self, block: Block) -> None:
+        """The block was refused or not answered: the next time, `suspects` knows."""
+        if len(self._suspects) >= SUSPECTS_KEPT:
+            self._suspects.clear()
+        known = self.answers, self._reads
+        self._suspects[block.table, block.address, block.count] = known
+
+    def suspects(self, block: Block, *, well: bool = False) -> bool:
+        """Whether the block failed last time, and the unit has answered since (`well`: values)."""
+        then = self._suspects.get((block.table, block.address, block.count))
+        if then is None:
+            return False
+        answers, reads = then
+        return self._reads > reads if well else self.answers > answers
+
+    def learn(self, block: Block, left: Block, right: Block) -> None:
+        """Both halves of a refused block can be read: its gap or its length was to blame."""
+        learnt = self._learnt
+        extent = learnt.extents[block.table.has_bits]
+        if right.address > left.end or block.count <= extent.read:
+            learnt.boundaries.add((right.table, right.address))
+        elif extent.refused is None or block.count < extent.refused:
+            extent.refused = block.count
+        learnt.version += 1
+
+    def split(self, block: Block, left: Block, right: Block) -> None:
+        """A block is not answered again and again, while the unit answers: read it in two."""
+        for half in (left, right):
+            self.suspect(half)
+        self._learnt.splits.add((right.table, right.address))
+        self._learnt.version += 1
+
+    def isolate(self, item: Item, reason: str, worth: int, *, silent: bool = False) -> int:
+        """The device refuses this tag's address, or does not answer it: read it alone, seldom.
 
         Returns the quality that it has meanwhile.
         """
-        code = Quality.NOT_CONFIGURED if error.code == 2 else Quality.DEVICE_STATUS
-        worth = quality(code, status=error.code)
-        retry_s = time.monotonic() + self._model.quarantine_retry_s
-        where = self._cells[item.key].address
-        self._quarantine[item.key] = Quarantined(item, f"{where}: {error}", worth, retry_s)
-        self._learnt += 1
+        if silent:
+            self._learnt.splits.clear()  # the hole in the plan says it all
+        entry = Quarantined(item, reason, worth, silent, self.sweep)
+        self._quarantine[item.key] = entry
+        self._put_off(entry)
+        self._learnt.version += 1
         return worth
+
+    def _put_off(self, entry: Quarantined) -> None:
+        """Ask again after a period, as often as a device may need to start; then ever more seldom.
+
+        A tag that is not answered is asked seldom from the beginning.
+        """
+        key, longest_s = entry.item.key, self._model.quarantine_retry_s
+        doublings = max(0, self._tries[key] - PROMPT_RETRIES)
+        wait_s = longest_s if entry.silent else self._periods[key] * 2.0 ** min(doublings, 30)
+        entry.retry_s = time.monotonic() + min(wait_s, longest_s)
 
     def isolated(self, group: Group) -> list[Quarantined]:
         """The quarantined tags of the group."""
@@ -122,18 +233,23 @@ class DeviceCells:
         found = (self._quarantine.get(tag.name) for tag in group.tags)
         return [entry for entry in found if entry is not None]
 
-    def retry_due(self, entry: Quarantined) -> bool:
-        """Whether a quarantined tag is to be tried again now; the next time is later."""
+    def due(self, group: Group, most: int) -> list[Quarantined]:
+        """The quarantined tags of the group that are to be tried now; the next time is later."""
         now_s = time.monotonic()
-        if now_s < entry.retry_s:
-            return False
-        entry.retry_s = now_s + self._model.quarantine_retry_s
-        return True
+        found = [entry for entry in self.isolated(group) if entry.retry_s <= now_s]
+        found = sorted(found, key=lambda entry: entry.retry_s)[:most]
+        for entry in found:
+            self._tries[entry.item.key] += 1
+            self._put_off(entry)
+        return found
 
-    def release(self, entry: Quarantined) -> None:
-        """The device has that address again."""
-        del self._quarantine[entry.item.key]
-        self._learnt += 1
+    def release(self, back: Quarantined) -> None:
+        """The device has that address again: whatever was found bad with it is read again."""
+        self._tries.pop(back.item.key, None)
+        for key, entry in list(self._quarantine.items()):
+            if entry.sweep == back.sweep:
+                del self._quarantine[key]
+        self._learnt.version += 1
 
     def describe(self) -> dict[str, Any]:
         """Quarantined tags, what a cycle costs, boundaries learnt; in plain types."""
@@ -147,8 +263,14 @@ class DeviceCells:
             "quarantined": [[name, entry.reason] for name, entry in self._quarantine.items()],
             "requests_per_cycle": sum(len(known.blocks) for known in made),
             "boundaries_learnt": sorted(
-                str(Address(table, address)) for table, address in self._boundaries
+                str(Address(table, address))
+                for table, address in self._learnt.boundaries | self._learnt.splits
             ),
+            "limits_learnt": {
+                "coils" if bits else "registers": extent.most(0xFFFF)
+                for bits, extent in self._learnt.extents.items()
+                if extent.most(0xFFFF) < 0xFFFF
+            },
         }
 
 

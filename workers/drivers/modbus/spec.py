@@ -62,7 +62,7 @@ def _check(device: Device) -> tuple[bool, list[Mistake]]:
 
     mistakes: list[Mistake] = []
     try:
-        Model.from_tables(device.model)
+        Model.of_device(device.model, device.options)
     except EncodeError as error:
         mistakes.append(("model", None, f"a model that is well ({error})"))
     return device.model.get("zero_based") is True, mistakes

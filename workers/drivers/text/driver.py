@@ -135,10 +135,17 @@ class TextDriver:
             self._link.shared["text reader"] = self._reader
 
     async def _ready(self) -> None:
-        """On a shared line, whose opening we do not see: begin anew where the reader has ended."""
-        if self._mailbox.error is not None:
-            error, self._mailbox.error = self._mailbox.error, None
+        """Begin anew where the device has closed the connection meanwhile; and on a shared line,
+        whose opening we do not see, where the reader has ended.
+
+        Raises:
+            DeviceError: there is no connection; nothing was sent.
+        """
+        if await self._link.renew():
             self._started = False
+        elif self._mailbox.error is not None:
+            error, self._mailbox.error = self._mailbox.error, None
+            self._started = error.sent = False
             raise error
         if not self._started or (self._reader is not None and self._reader.done()):
             await self._begin()
@@ -260,7 +267,6 @@ class TextDriver:
     async def _command(self, command: Command, request: str) -> WriteOutcome:
         refusals = (*command.refusals, *self._settings.refusals)
         try:
-            await self._ready()
             found = await self._transact("write", request, command.reply, refusals, weight=1)
         except DeviceError as error:
             return WriteOutcome.of(error)
@@ -290,6 +296,7 @@ class TextDriver:
         started_s = time.monotonic()
         result, detail, code = "ok", "", 0
         try:
+            await self._ready()
             if self._reader is None:
                 self._link.discard()
                 self._framer.reset()

@@ -14,8 +14,10 @@ import logging
 from typing import Any, cast
 
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
+from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.transport.port import not_connected
+from cpppod.workers.transport.sockets import words
 
 KEPT_BOUND_S = 40.0  # longer than the longest back-off between two tries to open
 BUFFER_LIMIT = 65_536  # bytes not read yet, from which on the device has to wait
@@ -49,7 +51,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: closed by the device, or broken."""
-        self.end("the device closed the connection" if error is None else str(error)[:120])
+        self.end("the device closed the connection" if error is None else words(error))
 
     def end(self, why: str) -> None:
         """No more comes."""
@@ -138,10 +140,31 @@ class TcpListener:
             _bound.pop((self._host, self._port), None)
 
     async def send(self, data: bytes) -> None:
-        """Hand `data` to the socket."""
-        connection = self._connected()
-        assert connection.transport is not None
+        """Hand `data` to the socket of the device that is connected.
+
+        Raises:
+            DeviceError: none is; nothing was sent.
+        """
+        connection = self._connection
+        if connection is None or connection.ended or connection.transport is None:
+            why = connection.ended if connection else "no device is connected"
+            raise not_connected(why, sent=False)
         connection.transport.write(data)
+
+    async def renew(self) -> bool:
+        """Wait for the device where it has closed its connection; whether that was so.
+
+        Raises:
+            DeviceError: it does not connect in time.
+        """
+        if self._connection is not None and not self._connection.ended:
+            return False
+        try:
+            await self.open()
+        except DeviceError as error:
+            error.sent = False
+            raise
+        return True
 
     async def receive(self, timeout_s: float) -> bytes:
         """What has arrived, or b"" after `timeout_s`."""
@@ -192,7 +215,7 @@ class TcpListener:
             )
         except OSError as error:
             raise not_connected(
-                f"cannot listen at {SocketAddress(self._host, self._port)}: {error}"
+                f"cannot listen at {SocketAddress(self._host, self._port)}: {words(error)}"
             ) from None
         if self._port:
             _bound[key] = self

@@ -61,7 +61,8 @@ class _TcpPeer(TurnProtocol):
         self._stream = MbapStream(MAX_REQUEST_LENGTH)
         self._frames = RtuRequests()
         self._transport: asyncio.Transport | None = None
-        self._conversation = Conversation(endpoint.plant, self._send, self.hang_up)
+        plant = endpoint.plant
+        self._conversation = Conversation(plant, self._send, self.hang_up, self._finish)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a client."""
@@ -98,6 +99,11 @@ class _TcpPeer(TurnProtocol):
         self._conversation.close()
         if self._transport is not None:
             self._transport.abort()
+
+    def _finish(self) -> None:
+        """Close the connection once all is written."""
+        if self._transport is not None:
+            self._transport.close()
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

@@ -80,14 +80,24 @@ class Plant:
 
 
 class Conversation:
-    """One peer's requests, answered in turn; `send` writes to it, `end` hangs up."""
+    """One peer's requests, answered in turn.
+
+    Args:
+        send: writes to the peer; `end` hangs up at once, `finish` once all is written.
+    """
 
     def __init__(
-        self, plant: Plant, send: Callable[[bytes], None], end: Callable[[], None]
+        self,
+        plant: Plant,
+        send: Callable[[bytes], None],
+        end: Callable[[], None],
+        finish: Callable[[], None] | None = None,
     ) -> None:
         self._plant = plant
         self._send = send
         self._end = end
+        self._finish = finish or end
+        self._hang_up: asyncio.TimerHandle | None = None
         self._waiting: deque[Message] = deque()
         self._busy = False
         self._previous = b""
@@ -99,6 +109,9 @@ class Conversation:
         self, unit: int, pdu: bytes, request: bytes, header: tuple[int, int, int | None] | None
     ) -> None:
         """Answer one request when those before it are answered."""
+        if self._hang_up is not None:
+            self._hang_up.cancel()
+            self._hang_up = None
         found = self._plant.find(unit)
         if header is None and unit == rtu.BROADCAST:
             for each in self._plant.all_units():
@@ -119,8 +132,9 @@ class Conversation:
 
     def close(self) -> None:
         """Send nothing more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._hang_up):
+            if timer is not None:
+                timer.cancel()
         self._waiting.clear()
         self.mute = True
 
@@ -141,17 +155,25 @@ class Conversation:
             if delay_s or struck.pause_s:
                 self._busy = True
                 piece = struck.piece or len(data)
-                self._later(delay_s, data, piece, struck.pause_s)
+                self._later(delay_s, data, piece, struck)
                 return
             self._write(data)
+            self._part(struck)
         self._busy = False
 
-    def _later(self, delay_s: float, data: bytes, piece: int, pause_s: float) -> None:
+    def _part(self, struck: Message) -> None:
+        """Hang up after the reply, where a fault says so."""
+        if struck.hang_up_s is not None:
+            loop = asyncio.get_running_loop()
+            self._hang_up = loop.call_later(struck.hang_up_s, self._finish)
+
+    def _later(self, delay_s: float, data: bytes, piece: int, struck: Message) -> None:
         def go() -> None:
             self._write(data[:piece])
             if len(data) > piece:
-                self._later(pause_s, data[piece:], piece, pause_s)
+                self._later(struck.pause_s, data[piece:], piece, struck)
             else:
+                self._part(struck)
                 self._next()
 
         self._timer = asyncio.get_running_loop().call_later(delay_s, go)

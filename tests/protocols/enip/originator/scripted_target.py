@@ -27,6 +27,16 @@ def registered() -> OriginatorSession:
     return session
 
 
+def echoing() -> OriginatorSession:
+    """A session whose target is known to send sender contexts back."""
+    session = registered()
+    session.send_unconnected(b"\x4c\x00", None, deadline=1.0, context=b"first")
+    (frame,) = requests(session)
+    session.receive_data(rr_reply(frame, b"\xcc\0\0\0"))
+    session.next_answer()
+    return session
+
+
 def router_request(frame: Frame) -> bytes:
     """The Message Router request in a bare SendRRData frame."""
     return frame.data[16:]

@@ -26,9 +26,9 @@ from cpppod.protocols.enip.originator.session import (
 from cpppod.protocols.model.errors import EncodeError
 from tests.protocols.enip.originator.scripted_target import (
     SESSION,
+    echoing,
     perform,
     read_reply,
-    registered,
     requests,
     router_request,
     rr_reply,
@@ -55,7 +55,7 @@ def deliver(session: OriginatorSession) -> None:
 def test_window_is_never_wider_than_its_depth_and_what_a_session_can_hold(
     depth: int, out: int
 ) -> None:
-    session = registered()
+    session = echoing()
     pipeline = Pipeline(session, exchanges(*("T",) * 500), Carrier(), depth=depth)
     pipeline.issue(0.0)
     assert (pipeline.waiting, len(requests(session))) == (out, out)
@@ -63,7 +63,7 @@ def test_window_is_never_wider_than_its_depth_and_what_a_session_can_hold(
 
 
 def test_results_come_in_the_order_of_the_operations() -> None:
-    session = registered()
+    session = echoing()
     pipeline = Pipeline(session, exchanges("A", "B"), Carrier(), depth=2)
     pipeline.issue(0.0)
     first, second = requests(session)
@@ -82,7 +82,7 @@ def test_results_come_in_the_order_of_the_operations() -> None:
 
 
 def test_an_endless_source_is_taken_as_there_is_room_and_can_be_stopped() -> None:
-    session = registered()
+    session = echoing()
     endless = (make_exchange({"path": f"T{n}"}, {}) for n in itertools.count())
     pipeline = Pipeline(session, endless, Carrier(), depth=2)
     pipeline.issue(0.0)
@@ -99,7 +99,7 @@ def test_an_endless_source_is_taken_as_there_is_room_and_can_be_stopped() -> Non
 
 
 def test_time_out_of_one_ends_the_pipeline_and_says_how_far_it_came() -> None:
-    session = registered()
+    session = echoing()
     pipeline = Pipeline(session, exchanges("A", "B", "C"), Carrier(), depth=2, timeout_s=5.0)
     pipeline.issue(10.0)
     first, _ = requests(session)
@@ -116,7 +116,7 @@ def test_time_out_of_one_ends_the_pipeline_and_says_how_far_it_came() -> None:
 
 
 def test_refusal_of_the_encapsulation_layer_is_raised_as_it_is() -> None:
-    session = registered()
+    session = echoing()
     pipeline = Pipeline(session, exchanges("A"), Carrier())
     pipeline.issue(0.0)
     (frame,) = requests(session)
@@ -127,7 +127,7 @@ def test_refusal_of_the_encapsulation_layer_is_raised_as_it_is() -> None:
 
 
 def test_end_of_the_stream_is_told_with_its_reason() -> None:
-    session = registered()
+    session = echoing()
     pipeline = Pipeline(session, exchanges("A"), Carrier())
     pipeline.issue(0.0)
     with pytest.raises(CommunicationCeased, match="the reason"):
@@ -139,7 +139,7 @@ def test_end_of_the_stream_is_told_with_its_reason() -> None:
 
 
 def test_operation_that_cannot_be_said_is_raised_after_what_came_before_it() -> None:
-    session = registered()
+    session = echoing()
     too_many = {"path": "T", "elements": 70_000}
     made = (make_exchange(operation, {}) for operation in ({"path": "A"}, too_many))
     pipeline = Pipeline(session, made, Carrier(), depth=2)
@@ -153,7 +153,7 @@ def test_operation_that_cannot_be_said_is_raised_after_what_came_before_it() -> 
 
 
 def test_packet_before_an_operation_that_cannot_be_said_is_still_sent() -> None:
-    session = registered()
+    session = echoing()
     given: list[dict[str, Any]] = [{"path": "A"}, {"path": "B"}, {"path": "T", "elements": 70_000}]
     pipeline = Pipeline(session, (make_exchange(g, {}) for g in given), Carrier(), multiple=500)
     pipeline.issue(0.0)
@@ -163,7 +163,7 @@ def test_packet_before_an_operation_that_cannot_be_said_is_still_sent() -> None:
 
 
 def test_abandoned_pipeline_drops_late_replies() -> None:
-    session = registered()
+    session = echoing()
     pipeline = Pipeline(session, exchanges("A", "B"), Carrier(), depth=2)
     pipeline.issue(0.0)
     frames = requests(session)
@@ -192,7 +192,7 @@ def test_request_that_alone_fills_a_packet_goes_without_one() -> None:
 
 
 def test_operations_on_other_ways_do_not_share_a_packet() -> None:
-    session = registered()
+    session = echoing()
     made = list(exchanges("A", "B", "C"))
     made[1].carrier = Carrier(UnconnectedRoute())
     pipeline = Pipeline(session, iter(made), Carrier(), depth=10, multiple=500)
@@ -203,7 +203,7 @@ def test_operations_on_other_ways_do_not_share_a_packet() -> None:
 
 
 def test_requests_travel_over_an_open_connection_in_its_size() -> None:
-    session = registered()
+    session = echoing()
     connection = Class3Connection(0xAAAA, 0xBBBB, 40, 60)
     session.opened(connection)
     data = list(range(30))
@@ -239,7 +239,7 @@ class Loop:
 
 @pytest.mark.parametrize("eager", [True, False])
 def test_results_are_handed_out_as_they_finish_and_a_wait_is_none(eager: bool) -> None:
-    session = registered()
+    session = echoing()
     pipeline = Pipeline(session, exchanges("A", "B", "C"), Carrier(), depth=2)
     steps = list(progress(pipeline, Loop(session, 3), eager=eager))
     assert [step.operation["path"] for step in steps if step is not None] == ["A", "B", "C"]
@@ -248,7 +248,7 @@ def test_results_are_handed_out_as_they_finish_and_a_wait_is_none(eager: bool) -
 
 
 def test_what_had_come_before_the_connection_closed_is_handed_out_first() -> None:
-    session = registered()
+    session = echoing()
     pipeline = Pipeline(session, exchanges("A", "B", "C"), Carrier())
     seen: list[Exchange | None] = []
     steps = progress(pipeline, Loop(session, 1))
@@ -258,7 +258,7 @@ def test_what_had_come_before_the_connection_closed_is_handed_out_first() -> Non
 
 
 def test_pipeline_that_nobody_reads_to_its_end_is_abandoned() -> None:
-    session = registered()
+    session = echoing()
     pipeline = Pipeline(session, exchanges(*("T",) * 50), Carrier())
     steps = progress(pipeline, Loop(session, 50))
     next(steps)

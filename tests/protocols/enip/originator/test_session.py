@@ -18,7 +18,13 @@ from cpppod.protocols.enip.originator.session import (
     State,
 )
 from cpppod.protocols.model.errors import EncodeError
-from tests.protocols.enip.originator.scripted_target import SESSION, registered, requests, rr_reply
+from tests.protocols.enip.originator.scripted_target import (
+    SESSION,
+    echoing,
+    registered,
+    requests,
+    rr_reply,
+)
 
 REQUEST = bytes.fromhex("4c0291015400") + b"\1\0"  # Read Tag T, one element
 REPLY = bytes.fromhex("cc000000c400") + struct.pack("<i", 7)
@@ -109,7 +115,7 @@ def test_the_context_of_a_timed_out_request_is_not_used_again_before_its_reply_c
     ],
 )
 def test_a_target_that_breaks_the_protocol_is_left(bad: object) -> None:
-    session = registered()
+    session = echoing()
     frame = ask(session, "asked")
     with pytest.raises(SessionViolated):
         session.receive_data(bad(frame) + bytes(64))  # type: ignore[operator]
@@ -186,13 +192,44 @@ def test_connected_replies_are_matched_by_sequence() -> None:
         session.receive_data(reply(3))
 
 
-def test_a_sequence_comes_round_after_65535() -> None:
+def test_a_sequence_begins_at_1_and_comes_round_to_it_after_65535() -> None:
     session = registered()
     connection = Class3Connection(1, 2, 498, 498)
     session.opened(connection, first_sequence=0xFFFF)
     for _ in range(2):
         session.send_connected(connection, REQUEST, None, deadline=1.0)
-    assert [frame.data[20:22] for frame in requests(session)] == [b"\xff\xff", b"\0\0"]
+    assert [frame.data[20:22] for frame in requests(session)] == [b"\xff\xff", b"\1\0"]
+
+
+def test_a_reply_without_its_sender_context_answers_the_one_request_that_is_out() -> None:
+    session = registered()
+    for owner in ("first", "second"):
+        assert session.has_room(connected=False)
+        frame = ask(session, owner)
+        assert not session.has_room(connected=False)
+        assert session.has_room(connected=True)
+        session.receive_data(rr_reply(frame, REPLY, context=bytes(8)))
+        answer = answered(session)
+        assert (answer.owner, answer.failure) == (owner, None)
+
+
+def test_a_reply_without_context_is_a_violation_where_it_may_be_a_late_one_or_another_s() -> None:
+    for late in (True, False):
+        session = registered()
+        ask(session, "first", deadline=1.0)
+        if late:
+            session.expire(1.0)
+            session.next_answer()
+        frame = ask(session, "second", deadline=9.0)
+        with pytest.raises(SessionViolated, match="not sent"):
+            session.receive_data(rr_reply(frame, REPLY, context=bytes(8)))
+
+
+def test_a_list_reply_without_its_context_answers_the_one_command_that_is_out() -> None:
+    session = registered()
+    session.send_command(0x63, "asked", deadline=1.0, context=b"mine")
+    session.receive_data(Frame(0x63, b"x").encode())
+    assert answered(session).owner == "asked"
 
 
 def test_a_routing_failure_answers_a_wrapped_request_only() -> None:
@@ -283,12 +320,13 @@ def test_list_commands_are_answered_in_order_and_their_refusal_is_an_answer() ->
     )
 
 
-def test_late_list_reply_is_dropped_and_one_of_another_context_is_a_violation() -> None:
+def test_late_list_reply_is_dropped_and_one_of_two_of_another_context_is_a_violation() -> None:
     session = OriginatorSession()
     session.send_command(0x63, "late", deadline=1.0)
     session.expire(1.0)
     session.receive_data(Frame(0x63, b"").encode())
     assert session.late == 1
+    session.send_command(0x63, "asked", deadline=1.0, context=b"mine")
     session.send_command(0x63, "asked", deadline=1.0, context=b"mine")
     with pytest.raises(SessionViolated, match="context"):
         session.receive_data(Frame(0x63, b"", 0, 0, b"theirs\0\0").encode())
