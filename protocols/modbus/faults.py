@@ -101,7 +101,7 @@ class Message:
         pdu = self.request_pdu
         if len(pdu) < 5 or pdu[0] not in _ADDRESSED:
             return False
-        address, count = struct.unpack_from(">HH", pdu, 1)
+        address, count = map(int, struct.unpack_from(">HH", pdu, 1))
         count = 1 if pdu[0] in _ONE_CELL else count
         return address <= last and first < address + count
 
