@@ -13,7 +13,8 @@ A sequence counts a publisher's blocks over all topics, from 1. A block says tha
 `count` members was read at `source_us`; members not named were confirmed unchanged. `qualities` is
 one int for all members named, or a list (`protocols.values`). A value that goes with a bad quality
 is None. After a write only the members written are read: `source_us` is their time, `mono_us`
-stays that of the last whole reading. `previous_in_topic` is 0 for a topic's first block of an epoch.
+stays that of the last whole reading. `previous_in_topic` is 0 for a topic's first block of an
+epoch.
 
 A repeat holds what a group is worth as of a block that was published before, with that block's own
 times: after the feed or a subscriber has lost some. It applies where it is not older than what is

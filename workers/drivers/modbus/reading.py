@@ -144,12 +144,15 @@ class UnitReader:
         self._take_all(block, data, reading)
 
     async def _judge(self, reading: Reading) -> None:
-        """What was refused before anything was good: bad addresses, or a unit not ready."""
+        """What was refused before anything was good: bad addresses, or a unit not ready.
+
+        It may have become ready meanwhile, so what was refused is read again first.
+        """
         if reading.refused and not reading.good:
             await self._sample(reading)
         for block, error in reading.refused:
             if reading.good:
-                await self._blame(block, error, reading)
+                await self._take_block(block, reading)
             else:
                 reading.mark(block, refusal(error))
 
