@@ -11,7 +11,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from cpppod.protocols.bus.groups import Gathering, ReplyGroup, RouteGroup
-from cpppod.protocols.cip.failures import unrouted
+from cpppod.protocols.cip.epath import class_path
+from cpppod.protocols.cip.failures import refused, unrouted
+from cpppod.protocols.cip.message_router import (
+    Service,
+)
+from cpppod.protocols.cip.request import Carriage
 from cpppod.protocols.cip.route_table import RouteTable
 from cpppod.protocols.cip.status import CipError, ConnectionStatus
 from cpppod.protocols.cip.unconnected_send import timeout_s
@@ -20,6 +25,7 @@ from cpppod.workers.transport.enip_forwarder import Forwarder, onward
 
 DEFAULT_PORT = 44_818
 CREDIT = 128  # requests of one path that may be out: two of them fill a `Forwarder`
+WHO = bytes((Service.GET_ATTRIBUTE_SINGLE, 3)) + class_path(1, 1, 1)  # the vendor
 Replied = Callable[[list[ReplyGroup]], None]
 
 
@@ -39,7 +45,10 @@ class Routes:
     def send(self, groups: list[RouteGroup]) -> list[RouteGroup]:
         """Send groups of requests on; `replied` gets their replies, those of one turn together."""
         for group in groups:
-            requests = group.split()
+            requests = group.messages()
+            if group.carriage == Carriage.CLOSE:
+                self._answered(group, 0, requests[0], refused(requests[0], 0))
+                continue
             try:
                 forwarder, remaining = self._table.find(group.route_path)
             except CipError as error:
@@ -48,6 +57,9 @@ class Routes:
                     self._answered(group, place, request, extended)
                 continue
             allowed = timeout_s(group.priority_tick, group.timeout_ticks)
+            if group.carriage == Carriage.OPEN:
+                self._open(forwarder, group, requests[0], remaining)
+                continue
             for place, request in enumerate(requests):
                 done = partial(self._answered, group, place, request)
                 forwarder.forward(onward(request, remaining, allowed), allowed, done)

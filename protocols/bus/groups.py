@@ -19,6 +19,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
+from cpppod.protocols.cip.request import message_of
 from cpppod.protocols.model.errors import DecodeError
 
 MAX_GROUP = 1_024  # requests: four clients with all they may have outstanding
@@ -83,6 +84,10 @@ class RouteGroup:
     def split(self) -> list[bytes]:
         """The requests."""
         return split(self.sizes, self.bodies)
+
+    def messages(self) -> list[bytes]:
+        """The Message Router requests, without the sequence counts of a connection."""
+        return [message_of(self.carriage, body) for body in self.split()]
 
     def part(self, first: int, count: int) -> "RouteGroup":
         """The group of `count` of its requests, from `first` on."""

@@ -46,7 +46,9 @@ class Carriage(IntEnum):
     """How a request travels to the device at the end of its route."""
 
     UNCONNECTED = 0
-    CONNECTED = 1  # it came over a class 3 connection carried along that route
+    CONNECTED = 1  # on a class 3 connection of its own; it begins with the sequence count
+    OPEN = 2  # a Forward Open, whose path is that from the device on: opens `connection`
+    CLOSE = 3  # closes `connection`; the request says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class ForwardNeeded:
 
     Attributes:
         capacity: bytes of the longest Message Router reply that the client can be given.
-        connection: which carried connection, 0 for none.
+        connection: which connection at the device, as the target numbers them; 0 for none.
     """
 
     route_path: bytes
@@ -66,6 +68,16 @@ class ForwardNeeded:
     capacity: int = UNCONNECTED_CAPACITY
     carriage: Carriage = Carriage.UNCONNECTED
     connection: int = 0
+
+    @property
+    def message(self) -> bytes:
+        """The Message Router request alone."""
+        return message_of(self.carriage, self.request)
+
+
+def message_of(carriage: int, body: bytes) -> bytes:
+    """The Message Router request in what travels so: without a sequence count before it."""
+    return body[2:] if carriage == Carriage.CONNECTED else body
 
 
 @dataclass(frozen=True, slots=True)

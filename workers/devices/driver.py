@@ -223,6 +223,7 @@ class CipRelay(Protocol):
 
 
 def _unheard(*_: object) -> bool:
+    """Nobody listens."""
     return True
 
 
@@ -235,11 +236,13 @@ class RelayEnds:
             connection is given up.
         refused: (number, place, error) of one request.
         lost: the connection is gone, whether anything was out or not.
+        ready: what could not be sent may be tried again.
     """
 
     replied: Callable[[int, int, list[bytes]], bool] = _unheard
     refused: Callable[[int, int, DeviceError], object] = _unheard
     lost: Callable[[DeviceError], object] = _unheard
+    ready: Callable[[], object] = _unheard
 
 
 class Driver(Protocol):

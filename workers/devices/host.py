@@ -267,7 +267,7 @@ class DeviceHost:
         answer = partial(self._replies.post, group.id)
         wire = self._wire_of.get(group.target)
         if wire is None:
-            answer(0, refusals(group, group.split(), Failure.NOT_CONNECTED), 0)
+            answer(0, refusals(group, group.messages(), Failure.NOT_CONNECTED), 0)
         else:
             wire.forward(group.target, group, answer)
 

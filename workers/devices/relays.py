@@ -86,6 +86,7 @@ class _Group:
     group: RouteGroup
     answer: Answer
     requests: list[bytes]
+    messages: list[bytes]  # the same, as Message Router requests
     marks: Marks
     taken_s: float
     sent: int = 0
@@ -128,12 +129,13 @@ class Relays:
     def take(self, group: RouteGroup, answer: Answer, now_s: float) -> None:
         """Relay a group; `answer` is called for each of its requests once."""
         requests = group.split()
+        messages = group.messages() if group.carriage else requests
         if self.waits + len(requests) > MAX_WAITING:
-            answer(0, refusals(group, requests, Failure.UNDELIVERED), self.window.credit)
+            answer(0, refusals(group, messages, Failure.UNDELIVERED), self.window.credit)
             return
         self._last = self._last % MAX_NUMBER + 1
         marks = Marks(len(requests))
-        self._groups[self._last] = _Group(group, answer, requests, marks, now_s)
+        self._groups[self._last] = _Group(group, answer, requests, messages, marks, now_s)
         self._waiting.append(self._last)
         self.waits += len(requests)
 
@@ -147,20 +149,22 @@ class Relays:
 
     def pump(self, now_s: float) -> None:
         """Send what waits, as much as the window admits."""
-        while self._waiting and (room := self.window.size - self.out) > 0:
-            number = self._waiting[0]
+        for number in list(self._waiting):
+            room = self.window.size - self.out
+            if room <= 0:
+                return
             entry = self._groups[number]
             group, first = entry.group, entry.sent
             requests = entry.requests[first : first + room]
             timeout_s = max(0.001, entry.deadline_s - now_s)
             if not self._cip.relay(number, first, requests, group, timeout_s):
-                return
+                continue  # that of another connection may go
             entry.sent += len(requests)
             entry.parts.append((entry.sent, now_s))
             self.out += len(requests)
             self.waits -= len(requests)
             if entry.sent == len(entry.requests):
-                self._waiting.popleft()
+                self._waiting.remove(number)
             if not first:
                 self._waited(now_s - entry.taken_s, len(entry.requests))
 
@@ -170,8 +174,8 @@ class Relays:
         if entry is None or place + len(replies) > entry.sent:
             self.late += len(replies)
             return True
-        requests = entry.requests[place : place + len(replies)]
-        if not all(map(answers, requests, replies)):
+        messages = entry.messages[place : place + len(replies)]
+        if not all(map(answers, messages, replies)):
             return False
         taken = 0
         for first, count in entry.marks.take(place, len(replies)):
@@ -234,7 +238,7 @@ class Relays:
         """Answer requests without the device; how many that were."""
         failed = 0
         for begin, count in entry.marks.open(first, end):
-            asked = entry.requests[begin : begin + count]
+            asked = entry.messages[begin : begin + count]
             entry.marks.take(begin, count)
             entry.answer(begin, refusals(entry.group, asked, failure), self.window.credit)
             failed += count

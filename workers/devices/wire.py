@@ -171,6 +171,7 @@ class Wire:
             number, place, error, self._now().mono_s
         )
         cip.ends.lost = lost
+        cip.ends.ready = lambda: self._pump(relays, self._now().mono_s)
 
     def write(
         self, name: str, writes: list[Any], deadline_s: float, answer: Callable[[WriteAnswer], None]
@@ -199,7 +200,7 @@ class Wire:
         failure = self._relay_refused(device)
         if relays is None or failure is not None:
             why = failure or Failure.UNSUPPORTED
-            answer(0, refusals(group, group.split(), why), 0)
+            answer(0, refusals(group, group.messages(), why), 0)
             return
         now_s = self._now().mono_s
         relays.take(group, answer, now_s)

@@ -313,7 +313,7 @@ class ListenerRole:
         """A route of ours leads to a device that relays no CIP: its tags are in the image."""
         assert self._routed is not None
         may_write = self._endpoint is not None and self._endpoint.may_write(group.source)
-        for place, request in enumerate(group.split()):
+        for place, request in enumerate(group.messages()):
             answer = partial(self._answer_routed, group.id, place)
             self._routed.serve(group, request, answer, may_write=may_write)
         self._save_ids()

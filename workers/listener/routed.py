@@ -16,10 +16,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.bus.groups import RouteGroup
-from cpppod.protocols.cip.failures import unrouted
+from cpppod.protocols.cip.connection_manager import ForwardOpen, ForwardOpenReply
+from cpppod.protocols.cip.failures import refused, unrouted
 from cpppod.protocols.cip.image import Reply
-from cpppod.protocols.cip.request import UNCONNECTED_CAPACITY, Command, Origin, Pending
-from cpppod.protocols.cip.status import ConnectionStatus
+from cpppod.protocols.cip.message_router import (
+    REPLY,
+    MessageRouterReply,
+    MessageRouterRequest,
+    Service,
+)
+from cpppod.protocols.cip.request import (
+    UNCONNECTED_CAPACITY,
+    Carriage,
+    Command,
+    Origin,
+    Pending,
+)
+from cpppod.protocols.cip.status import ConnectionStatus, GeneralStatus
 from cpppod.protocols.cip.target import Target
 from cpppod.workers.listener.target import route_target
 
@@ -63,12 +76,32 @@ class RoutedDevices:
 
     def serve(self, group: RouteGroup, request: bytes, answer: Answer, *, may_write: bool) -> None:
         """Answer a request of the group; `answer` is called once, unless its deadline passes."""
+        if group.carriage in (Carriage.OPEN, Carriage.CLOSE):
+            answer(self._link(group, request))
+            return
         asked = _Asked(group, request, may_write, answer)
         held = self._held.get(asked.key)
         if held is not None:
             held.append(asked)
         else:
             self._execute(asked)
+
+    def _link(self, group: RouteGroup, request: bytes) -> bytes:
+        """Open or close a connection to the device: it is there as long as its tags are."""
+        if group.carriage == Carriage.CLOSE:
+            return refused(request, GeneralStatus.SUCCESS)
+        if self._target(group.target) is None:
+            return refused(
+                request,
+                GeneralStatus.CONNECTION_FAILURE,
+                (ConnectionStatus.LINK_ADDRESS_NOT_VALID,),
+            )
+        large = request[0] == Service.LARGE_FORWARD_OPEN
+        asked = ForwardOpen.decode(MessageRouterRequest.decode(request).data, large=large)
+        granted = ForwardOpenReply(
+            *(group.connection, asked.to_id, *asked.triad, asked.ot_rpi_us, asked.to_rpi_us)
+        )
+        return MessageRouterReply(request[0] | REPLY, 0, (), granted.encode()).encode()
 
     def _execute(self, asked: _Asked) -> None:
         group = asked.group

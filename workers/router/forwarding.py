@@ -18,6 +18,7 @@ from cpppod.protocols.bus.groups import Gathering, Marks, ReplyGroup, RouteGroup
 from cpppod.protocols.bus.messages import RouteReplies, RouteRequests
 from cpppod.protocols.cip.failures import refused, unrouted
 from cpppod.protocols.cip.message_router import Service
+from cpppod.protocols.cip.request import Carriage
 from cpppod.protocols.cip.route_table import AllowList, RouteTable
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
 from cpppod.protocols.model.plant import Route
@@ -154,7 +155,7 @@ class GroupForwarding:
             self._admit(asked.part(first, length))
         for first, length in asked.marks.open():
             way.failures["refused"] += length
-            requests = group.part(first, length).split()
+            requests = group.part(first, length).messages()
             self._answer(asked, first, [_forbidden(each) for each in requests])
 
     def _way(self, route_path: bytes) -> tuple[RouteEntry, bytes]:
@@ -174,10 +175,10 @@ class GroupForwarding:
         """
         allows = way.allows
         allows.check_source(group.source)
-        if not allows.by_request:
+        if not allows.by_request or group.carriage in _OF_CONNECTIONS:
             return [(0, group.count)]
         found: list[tuple[int, int]] = []
-        for place, request in enumerate(group.split()):
+        for place, request in enumerate(group.messages()):
             if not self._may_pass(way, request):
                 continue
             if found and sum(found[-1]) == place:
@@ -300,7 +301,7 @@ class GroupForwarding:
         """Answer what is left of a group, in the form that its requests came in."""
         group = asked.group
         for first, count in asked.marks.open():
-            requests = group.part(first, count).split()
+            requests = group.part(first, count).messages()
             self._answer(asked, first, _unrouted(group, requests, extended))
             asked.marks.take(first, count)
 
@@ -309,7 +310,7 @@ class GroupForwarding:
         self._refuse_all(asked, _AWAY)
 
     def _refuse_with(self, asker: bytes, group: RouteGroup, error: CipError) -> None:
-        requests = group.split()
+        requests = group.messages()
         if error.status == GeneralStatus.CONNECTION_FAILURE:
             replies = _unrouted(group, requests, error.extended[0])
         else:
@@ -344,6 +345,7 @@ class GroupForwarding:
                 self._finished(group.id, asked, left, now_us)
 
 
+_OF_CONNECTIONS = (Carriage.OPEN, Carriage.CLOSE)  # what travels on them is looked at
 _PACKET = bytes((Service.MULTIPLE_SERVICE_PACKET,))
 
 

@@ -320,6 +320,28 @@ class OriginatorConnection(asyncio.Protocol):
         self._transport.write(self._relay.send(session, number, first, requests, route))
         return True
 
+    def relay_connected(
+        self, number: int, first: int, requests: Sequence[bytes], o_t_id: int, t_o_id: int
+    ) -> bool:
+        """As `relay`, on a connection that `relay_on` was told of."""
+        if self.closed or self._relay is None or not self._writable.is_set():
+            return False
+        assert self._transport is not None
+        session = self.session.session
+        ids = o_t_id, t_o_id
+        self._transport.write(self._relay.send_connected(session, number, first, requests, *ids))
+        return True
+
+    def relay_on(self, o_t_id: int, t_o_id: int) -> None:
+        """A connection of somebody else's is open."""
+        if self._relay is not None:
+            self._relay.opened(o_t_id, t_o_id)
+
+    def relay_off(self, o_t_id: int, t_o_id: int) -> None:
+        """It is not any more."""
+        if self._relay is not None:
+            self._relay.closed(o_t_id, t_o_id)
+
     async def forward_open(
         self, request: ConnectionRequest, *, timeout_s: float, route: UnconnectedRoute = DIRECT
     ) -> None:

@@ -342,6 +342,7 @@ class Endpoint:
         self.send_groups = send_groups
         self.departures = Departures(credit=credit, first_id=time.monotonic_ns() // 1000)
         self.departures.notify = self._notified
+        target.manager.leave = self._leave
         self.limits = limits or Limits()
         self.may_write = may_write or (lambda address: True)
         self.delay: Callable[[], float] | None = None
@@ -363,6 +364,9 @@ class Endpoint:
         self.loop.call_soon(self._depart)
         if self._route_ticker is None:
             self._route_ticker = self.loop.call_later(ROUTE_TICK_S, self._route_tick)
+
+    def _leave(self, command: ForwardNeeded) -> None:
+        self.departures.ask(command, lambda reply: None, self.loop.time())
 
     def _depart(self) -> None:
         """Send what this turn has brought."""

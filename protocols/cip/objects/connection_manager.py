@@ -3,17 +3,15 @@
     Forward Open    triad already open -> the old connection gives way (its client has restarted);
                     from another address: 0x0100, for it is another client's
                     path 1/0 20 02 24 01 -> Message Router here
-                    path through a route -> carried: each of its requests leaves along the route
+                    path through a route -> carried: the device behind opens one too; requests leave
+                            along the route with their sequence counts
     connection      O>T id ours, T>O id the originator's; dies of RPI x 4 x 2**multiplier of silence
-
-A routed Large Forward Open is refused with 0x08: what it carries travels as Unconnected Sends,
-which hold 500 bytes; every client then tries the small form.
 
 Source: CIP Networks Library Vol. 1, 3-5.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cpppod.protocols.cip import epath
@@ -25,6 +23,7 @@ from cpppod.protocols.cip.connection_manager import (
     ForwardOpenReply,
     Triad,
     closed_reply,
+    failure_data,
     open_failure,
 )
 from cpppod.protocols.cip.epath import ElectronicKey, Logical, LogicalType, Segment
@@ -34,7 +33,7 @@ from cpppod.protocols.cip.objects.attributes import CipClass, CipInstance, const
 from cpppod.protocols.cip.objects.identity import Identity
 from cpppod.protocols.cip.objects.spec import Controller, ObjectSpec
 from cpppod.protocols.cip.reply_cache import ReplyCache
-from cpppod.protocols.cip.request import ForwardNeeded, Origin, Pending
+from cpppod.protocols.cip.request import Carriage, ForwardNeeded, Origin, Pending
 from cpppod.protocols.cip.route_table import RouteDecision, RoutePolicy
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
 from cpppod.protocols.model.errors import DecodeError
@@ -46,6 +45,7 @@ MIN_SIZE = 8  # bytes: sequence, reply header and nothing else
 # Bytes of a Read Tag reply beyond a Large Forward Open's size: pycomm3 fills its 4,000 bytes with
 # data alone, and counts neither sequence, header nor type. A small one's size is never exceeded.
 READ_SLACK = 8
+CLOSING = bytes(2)  # a close says nothing but which connection
 _ROUTER_INSTANCE = (Logical(LogicalType.CLASS, 2), Logical(LogicalType.INSTANCE, 1))
 
 
@@ -81,6 +81,9 @@ class ConnectionManager:
     """Opens and closes the connections of one target.
 
     `random_u32` gives unpredictable ids; 0 and ids in use are passed over.
+
+    Attributes:
+        leave: takes what must leave for its own sake, nobody waits for it.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class ConnectionManager:
         self.connections: dict[int, Connection] = {}
         self.triads: dict[Triad, Connection] = {}
         self.random_u32 = random_u32
+        self.leave: Callable[[ForwardNeeded], None] | None = None
         self.opened = 0
 
     def forward_open(
@@ -112,34 +116,44 @@ class ConnectionManager:
                 raise
             return open_failure(service, asked.triad, *error.extended)
         if not route:
-            return self._opened(service, asked, origin, now, b"")
-        if large:
-            raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
-        return self._probe(service, asked, origin, now, route)
+            return self._opened(service, asked, origin, now)
+        return self._carry(service, asked, origin, now, route)
 
-    def _probe(
+    def _carry(
         self, service: int, asked: ForwardOpen, origin: Origin, now: float, route: bytes
     ) -> Pending:
-        """Ask the target behind the route who it is: a connection to nobody is refused."""
-        who = bytes((Service.GET_ATTRIBUTE_SINGLE, 3)) + epath.class_path(1, 1, 1)
+        """Have the device behind the route open a connection: what it says is the answer."""
+        number = self._unused_id()
+        request = replace(asked, connection_path=_behind(asked.connection_path)).encode()
         command = ForwardNeeded(
-            route, who, asked.priority_tick, asked.timeout_ticks, origin.address
+            *(route, request, asked.priority_tick, asked.timeout_ticks, origin.address),
+            carriage=Carriage.OPEN,
+            connection=number,
         )
 
         def answer(result: Any) -> bytes:
             try:
                 reply = MessageRouterReply.decode(result)
-                if reply.status == GeneralStatus.CONNECTION_FAILURE:
-                    return open_failure(service, asked.triad, *reply.extended)
+                if reply.status:
+                    extended = tuple(reply.extended)
+                    data = failure_data(asked.triad)
+                    return MessageRouterReply(service, reply.status, extended, data).encode()
+                granted = ForwardOpenReply.decode(reply.data)
                 self._check(asked, origin)  # others may have opened theirs meanwhile
             except CipError as error:
+                self._give_up(command)
                 return open_failure(service, asked.triad, *error.extended)
             except DecodeError:
                 missing = ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT
                 return open_failure(service, asked.triad, missing)
-            return self._opened(service, asked, origin, now, route)
+            return self._opened(service, asked, origin, now, number, route, granted)
 
         return Pending(command, answer, exclusive=False)
+
+    def _give_up(self, opened: ForwardNeeded) -> None:
+        """Have the device close what nobody wants any more."""
+        if self.leave is not None:
+            self.leave(replace(opened, request=CLOSING, carriage=Carriage.CLOSE))
 
     def _way(self, asked: ForwardOpen) -> bytes:
         """The route of a connection path, b"" for none; its rest must be a Message Router."""
@@ -194,14 +208,14 @@ class ConnectionManager:
         asked: ForwardOpen,
         origin: Origin,
         now: float,
-        route: bytes,
+        ot_id: int = 0,
+        route: bytes = b"",
+        granted: ForwardOpenReply | None = None,
     ) -> bytes:
         old = self.triads.get(asked.triad)
         if old is not None:
             self.drop(old)
-        ot_id = self.random_u32()
-        while not ot_id or ot_id in self.connections:
-            ot_id = self.random_u32()
+        ot_id = ot_id or self._unused_id()
         timeout_s = asked.timeout_s
         connection = Connection(
             *(ot_id, asked.to_id, asked.triad, asked.to.size - 2, timeout_s),
@@ -215,10 +229,17 @@ class ConnectionManager:
         self.connections[ot_id] = connection
         self.triads[asked.triad] = connection
         self.opened += 1
-        opened = ForwardOpenReply(
-            *(ot_id, asked.to_id, *asked.triad, asked.ot_rpi_us, asked.to_rpi_us)
-        )
+        intervals = (asked.ot_rpi_us, asked.to_rpi_us)
+        if granted is not None:
+            intervals = (granted.ot_api_us, granted.to_api_us)
+        opened = ForwardOpenReply(*(ot_id, asked.to_id, *asked.triad, *intervals))
         return MessageRouterReply(service, 0, (), opened.encode()).encode()
+
+    def _unused_id(self) -> int:
+        ot_id = self.random_u32()
+        while not ot_id or ot_id in self.connections:
+            ot_id = self.random_u32()
+        return ot_id
 
     def forward_close(self, service: int, data: bytes, origin: Origin) -> bytes:
         """Close a connection (0x4E); only the address that opened it may.
@@ -242,6 +263,11 @@ class ConnectionManager:
         if self.triads.get(connection.triad) is connection:
             del self.triads[connection.triad]
         connection.deadline = -1.0
+        if connection.route:
+            opener = getattr(connection.session, "address", "")
+            ticks = connection.priority_tick, connection.timeout_ticks
+            opened = ForwardNeeded(connection.route, b"", *ticks, opener)
+            self._give_up(replace(opened, connection=connection.ot_id))
         if connection.cache is not None:
             connection.cache.clear()
 
@@ -256,6 +282,14 @@ class ConnectionManager:
         for connection in dead:
             self.drop(connection)
         return dead
+
+
+def _behind(path: bytes) -> bytes:
+    """A connection path without the key and the ports that lead to the device."""
+    segments: tuple[Segment, ...] = epath.decode(path)
+    if isinstance(segments[0], ElectronicKey):
+        segments = segments[1:]
+    return epath.encode(epath.split_ports(segments)[1])
 
 
 def _check_form(asked: ForwardOpen) -> None:

@@ -4,6 +4,7 @@
                                 number   place   FF FE      of a request in its group
 
     send ──► frames                 requests of one length share all but context and body
+    send_connected ──► frames       on others' connections: matched by sequence count
     receive_data ──► Relayed ...    the frames that are replies to ours
                  ──► bytes          whatever else has come, for the session, in whole frames
 
@@ -28,14 +29,18 @@ from cpppod.protocols.enip.originator.session import (
 from cpppod.protocols.model.errors import DecodeError
 
 MARK = b"\xff\xfe"
-MAX_NUMBER = 0xFFFF_FFFF
+OURS = 0x8000_0000  # numbers from here on are not of groups
+MAX_NUMBER = OURS - 1
 _CONTEXT = struct.Struct("<IH2s")
 _HEAD = struct.Struct("<HHII")
 _LENGTH = struct.Struct("<H")
 _CONTEXT_AT, _OPTIONS_AT, _MARK_AT, _MESSAGE_AT = 12, 20, 18, 40
+_ID_AT, _SEQUENCE_AT, _CONNECTED_AT = 36, 44, 46  # in a SendUnitData
+_UNIT = struct.Struct("<8sIIHHHHIHH")
 _ITEMS = slice(30, 38)
 _RR_ITEMS = b"\2\0\0\0\0\0\xb2\0"  # two: the null address, data without connection
 _SEND_RR_DATA = int(Command.SEND_RR_DATA).to_bytes(2, "little")
+_SEND_UNIT_DATA = int(Command.SEND_UNIT_DATA).to_bytes(2, "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,45 @@ class Relay:
 
     def __init__(self) -> None:
         self._partial = b""
+        self._ends: dict[bytes, bytes] = {}  # either id -> T->O id: cpppo replies with ours
+        self._on_them: dict[bytes, tuple[int, int]] = {}  # T->O id, sequence -> number, place
+
+    def opened(self, o_t_id: int, t_o_id: int) -> None:
+        """A connection of somebody else's is open."""
+        key = t_o_id.to_bytes(4, "little")
+        self._ends[o_t_id.to_bytes(4, "little")] = self._ends[key] = key
+
+    def closed(self, o_t_id: int, t_o_id: int) -> None:
+        """It is not any more."""
+        key = t_o_id.to_bytes(4, "little")
+        self._ends.pop(o_t_id.to_bytes(4, "little"), None)
+        self._ends.pop(key, None)
+        for each in [each for each in self._on_them if each.startswith(key)]:
+            del self._on_them[each]
+
+    def send_connected(
+        self,
+        session: int,
+        number: int,
+        place: int,
+        requests: Sequence[bytes],
+        o_t_id: int,
+        t_o_id: int,
+    ) -> bytes:
+        """The frames of requests on an open connection; each begins with its sequence count."""
+        pieces: list[bytes] = []
+        key = t_o_id.to_bytes(4, "little")
+        for request in requests:
+            size = len(request)
+            head = _HEAD.pack(Command.SEND_UNIT_DATA, size + 20, session, 0)
+            pieces += (
+                head,
+                _UNIT.pack(bytes(8), 0, 0, CPF_TIMEOUT_S, 2, 0xA1, 4, o_t_id, 0xB1, size),
+                request,
+            )
+            self._on_them[key + request[:2]] = number, place
+            place += 1
+        return b"".join(pieces)
 
     @staticmethod
     def send(
@@ -106,6 +150,10 @@ class Relay:
                 break
             elif data[at : at + 2] == _SEND_RR_DATA and data[at + _MARK_AT : at + 20] == MARK:
                 at = self._take(data, at, total, session, found)
+            elif data[at : at + 2] == _SEND_UNIT_DATA and self._ends:
+                if not self._take_connected(data[at : at + total], session, found):
+                    others.append(data[at : at + total])
+                at += total
             else:
                 others.append(data[at : at + total])
                 at += total
@@ -138,6 +186,18 @@ class Relay:
             next_place += 1
             at += total
         return at
+
+    def _take_connected(self, frame: bytes, session: int, found: list[Relayed]) -> bool:
+        """Whether a frame is a reply on somebody else's connection."""
+        key = self._ends.get(frame[_ID_AT : _ID_AT + 4])
+        if key is None:
+            return False
+        if frame[4:8] != session.to_bytes(4, "little") or len(frame) < _CONNECTED_AT + 4:
+            raise SessionViolated("not a reply on that connection")
+        asked = self._on_them.pop(key + frame[_SEQUENCE_AT:_CONNECTED_AT], None)
+        if asked is not None:  # else it came late, or twice
+            found.append(Relayed(*asked, [frame[_CONNECTED_AT:]]))
+        return True
 
     def _take_one(self, data: bytes, at: int, total: int, found: list[Relayed]) -> int:
         """Take a reply that is laid out in another way, or an encapsulation error."""

@@ -257,7 +257,7 @@ class Departures:
         if group is None:
             return
         template = group.template
-        asked = template.split()
+        asked = template.messages()
         for first, count in group.marks.open():
             messages = [
                 unanswered(request, template.route_path, failure, connected=bool(template.carriage))

@@ -371,7 +371,7 @@ class Session:
             self._gives_up = False
             connected = command.carriage is not Carriage.UNCONNECTED
             no_room = ConnectionStatus.NO_BUFFER_MEMORY
-            message = unrouted(command.request, command.route_path, no_room, connected=connected)
+            message = unrouted(command.message, command.route_path, no_room, connected=connected)
             self._emit(b"".join(wrap([mark], [message])), out)
             return True
         way = self.departures.way(command.route_path)
@@ -496,12 +496,13 @@ class Session:
         """Let a request on a connection through a route leave."""
         command = ForwardNeeded(
             connection.route,
-            message,
+            mark[1] + message,
             connection.priority_tick,
             connection.timeout_ticks,
             self.address,
             connection.capacity,
             Carriage.CONNECTED,
+            connection.ot_id,
         )
         wrap = partial(_unit_pieces, self.handle, connection)
         if not self._leave(command, mark, wrap, since, out):

@@ -21,7 +21,7 @@ from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Route, Worker
 from cpppod.workers.router import forwarding
 from cpppod.workers.router.role import Forwarding, ways_of
-from tests.enip_frames import packet, read, write
+from tests.enip_frames import forward_open, packet, read, write
 
 SECOND = 1_000_000
 DEVICES = (Device("press", "enip", "x:1"), Device("meter", "modbus-rtu", "hall"))
@@ -225,8 +225,24 @@ def test_path_that_no_route_has_is_refused_by_the_connection_manager(
 
 def test_refusal_on_a_class_3_connection_has_the_request_s_own_service() -> None:
     bus = Bus(PRESS)
-    bus.ask("1/9", carriage=1)
+    bus.ask("1/9", b"\7\0" + read("X"), carriage=1)
     assert bus.refusal.service == 0xCC
+
+
+def test_rights_look_at_what_travels_on_a_connection_and_not_at_its_opening() -> None:
+    bus = Bus(Route("1/1", "press", read_only=True))
+    opening = forward_open()
+    bus.ask("1/1", opening, carriage=2, connection=5)
+    bus.ask("1/1", b"\1\0" + read("X"), b"\2\0" + write("X", 0xC4, bytes(4)), carriage=1)
+    bus.ask("1/1", bytes(2), carriage=3, connection=5)
+    sent = bus.pop()
+    onward = [each for to, each in sent if to == b"poller-press"]
+    assert [(each.carriage, each.split()) for each in onward] == [
+        (2, [opening]),
+        (1, [b"\1\0" + read("X")]),
+        (3, [bytes(2)]),
+    ]
+    assert [each.split() for to, each in sent if to == ASKER] == [[b"\xcd\0\x0f\0"]]
 
 
 def test_requests_without_an_answer_time_out_and_late_ones_are_dropped() -> None:

@@ -48,6 +48,7 @@ from cpppod.workers.devices.driver import (
     Write,
     WriteOutcome,
 )
+from cpppod.workers.drivers.enip.links import Links
 from cpppod.workers.drivers.enip.tags import (
     TYPE_MISMATCH,
     TagAccess,
@@ -106,6 +107,7 @@ class EnipDriver:
         self._host, self._port = socket_address(device.address, host="127.0.0.1", port=PORT)
         self.ends = RelayEnds()
         self._route = encode_route_path(device.route_path)
+        self._links = Links(self._route, self.ends, device.timeout_s)
         self._connection: OriginatorConnection | None = None
         self._access: dict[Tag, TagAccess | ProtocolError] = {}
         self._types: dict[Tag, tuple[int, int]] = {}
@@ -165,6 +167,7 @@ class EnipDriver:
             await connection.close()
 
     def _relays_lost(self, connection: OriginatorConnection) -> None:
+        self._links.lost()
         self.ends.lost(DeviceError(connection.failure, connection.reason))
 
     async def _live(self) -> OriginatorConnection:
@@ -400,10 +403,14 @@ class EnipDriver:
         group: RouteGroup,
         timeout_s: float,
     ) -> bool:
-        """Send requests of a group, without a connection; False where nothing is taken now."""
+        """Send requests of a group; False where nothing is taken now."""
         connection = self._connection
         if connection is None:
             return False
+        if group.carriage:
+            sent = self._links.relay(connection, number, first, requests, group)
+            self._counters["forwards"] += len(requests) if sent else 0
+            return sent
         path = self._route + group.route_path
         route = UnconnectedRoute(route_path=path).allowing(timeout_s) if path else DIRECT
         if connection.session.echoes:
@@ -456,6 +463,8 @@ class EnipDriver:
         return reply
 
     def _relayed(self, relayed: Relayed) -> bool:
+        if self._connection is not None and self._links.relayed(self._connection, relayed):
+            return True
         if not relayed.status:
             return self.ends.replied(relayed.number, relayed.place, relayed.replies)
         text = f"encapsulation status 0x{relayed.status:02x}"
@@ -470,6 +479,7 @@ class EnipDriver:
             "identity": self._identity,
             "packets": "multiple" if self._batches else "single",
             "counters": dict(self._counters),
+            "connections_carried": len(self._links),
         }
         if connection is not None and not connection.closed:
             carrier = connection.carrier

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 
 from cpppod.protocols.cip import epath
-from cpppod.protocols.cip.connection_manager import ForwardClose, ForwardOpen, NetworkParameters
+from cpppod.protocols.cip.connection_manager import (
+    ForwardClose,
+    ForwardOpen,
+    ForwardOpenReply,
+    NetworkParameters,
+)
 from cpppod.protocols.cip.epath import ElectronicKey
-from cpppod.protocols.cip.message_router import MessageRouterReply
+from cpppod.protocols.cip.message_router import MessageRouterReply, MessageRouterRequest
 from cpppod.protocols.cip.objects.connection_manager import MAX_CONNECTIONS, MAX_PER_SESSION
 from cpppod.protocols.cip.personality import PERSONALITIES
-from cpppod.protocols.cip.request import ForwardNeeded, Origin
+from cpppod.protocols.cip.request import Carriage, ForwardNeeded, Origin, Pending
 from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.target import Target
 from tests.enip_frames import request
@@ -197,27 +202,91 @@ def forwarding() -> Target:
     return controller(policy=RoutePolicy(forwards=True))
 
 
-def test_routed_connection_opens_once_the_target_behind_the_route_has_answered() -> None:
-    target = forwarding()
-    found = pending(target, ROUTED.encode())
+def granted(found: Pending, **changes: Any) -> bytes:
+    """What a device answers to the Forward Open that left."""
     assert isinstance(found.command, ForwardNeeded)
-    assert found.command.route_path == b"\1\3"
-    assert found.command.request == bytes.fromhex("0e03 20012401 3001")
-    assert resumed(found, bytes.fromhex("8e000000 0100")).status == 0
+    sent = MessageRouterRequest.decode(found.command.request)
+    asked = ForwardOpen.decode(sent.data, large=sent.service == 0x5B)
+    ids = {"ot_id": 0x77, "ot_api_us": 1_000, "to_api_us": 2_000} | changes
+    reply = ForwardOpenReply(
+        ids["ot_id"], asked.to_id, *asked.triad, ids["ot_api_us"], ids["to_api_us"]
+    )
+    return MessageRouterReply(sent.service | 0x80, 0, (), reply.encode()).encode()
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_routed_connection_is_opened_by_the_device_behind_the_route(large: bool) -> None:
+    target = forwarding()
+    asked = replace(ROUTED, large=large)
+    found = pending(target, asked.encode())
+    assert isinstance(found.command, ForwardNeeded)
+    command = found.command
+    assert (command.route_path, command.carriage) == (b"\1\3", Carriage.OPEN)
+    sent = MessageRouterRequest.decode(command.request)
+    assert sent.service == (0x5B if large else 0x54)
+    assert ForwardOpen.decode(sent.data, large=large) == replace(
+        asked, connection_path=bytes.fromhex("20022401")
+    )
+    reply = resumed(found, granted(found))
+    opened_as = ForwardOpenReply.decode(reply.data)
     (connection,) = target.manager.connections.values()
-    assert connection.route == b"\1\3"
+    assert (connection.route, connection.ot_id) == (b"\1\3", command.connection)
+    assert (opened_as.ot_id, opened_as.to_id) == (connection.ot_id, asked.to_id)
+    assert (opened_as.ot_api_us, opened_as.to_api_us) == (1_000, 2_000)
+    assert connection.capacity == asked.to.size - 2
+
+
+def test_key_for_the_device_behind_travels_on_and_ours_is_looked_at_here() -> None:
+    theirs = epath.encode([ElectronicKey(99, 99, 99, 9, 9)])
+    ports = epath.encode(epath.parse_route_path("1/3"))
+    path = epath.encode([KEY]) + ports + theirs + bytes.fromhex("20022401")
+    found = pending(forwarding(), replace(ROUTED, connection_path=path).encode())
+    assert isinstance(found.command, ForwardNeeded)
+    sent = ForwardOpen.decode(MessageRouterRequest.decode(found.command.request).data, large=False)
+    assert sent.connection_path == theirs + bytes.fromhex("20022401")
+
+
+def test_connection_that_ends_is_closed_at_the_device_too() -> None:
+    target, session = forwarding(), Peer()
+    left: list[ForwardNeeded] = []
+    target.manager.leave = left.append
+    ends = [
+        lambda: ask(target, ForwardClose(*ROUTED.triad).encode(), session=session),
+        lambda: target.manager.drop_session(session),
+        lambda: target.manager.expire(1e9),
+    ]
+    for end in ends:
+        found = pending(target, ROUTED.encode(), session=session)
+        resumed(found, granted(found))
+        end()
+        assert isinstance(found.command, ForwardNeeded)
+        closing = left.pop()
+        assert (closing.carriage, closing.connection) == (
+            Carriage.CLOSE,
+            found.command.connection,
+        )
+        assert (closing.route_path, closing.source) == (b"\1\3", "10.0.0.9")
+        assert not left
 
 
 @pytest.mark.parametrize(
-    ("answer", "word"),
-    [("8e000101 0402", 0x0204), ("8e000101 1203", 0x0312), ("8e00", 0x0204), ("", 0x0204)],
+    ("answer", "status", "words"),
+    [
+        ("d4000101 0402", 0x01, (0x0204,)),
+        ("d4000102 0901 f401", 0x01, (0x0109, 500)),
+        ("db000800", 0x08, ()),
+        ("d400", 0x01, (0x0204,)),
+        ("", 0x01, (0x0204,)),
+        ("d4000000 0102", 0x01, (0x0204,)),
+    ],
 )
-def test_routed_connection_to_nobody_is_refused_with_what_the_route_said(
-    answer: str, word: int
+def test_refusal_of_the_device_is_the_client_s_answer(
+    answer: str, status: int, words: tuple[int, ...]
 ) -> None:
     target = forwarding()
     reply = resumed(pending(target, ROUTED.encode()), bytes.fromhex(answer))
-    assert (reply.service, refused_with(reply)) == (0xD4, word)
+    assert (reply.service, reply.status, reply.extended) == (0xD4, status, words)
+    assert reply.data[:8] == bytes.fromhex("0700 0910 2a000000")
     assert not target.manager.connections
 
 
@@ -227,14 +296,15 @@ def test_routed_opens_that_wait_together_do_not_pass_the_limit_together() -> Non
         pending(target, replace(ROUTED, connection_serial=serial).encode(), session=peer)
         for serial in range(MAX_PER_SESSION + 1)
     ]
-    replies = [resumed(found, bytes.fromhex("8e000000 0100")) for found in waiting]
+    left: list[ForwardNeeded] = []
+    target.manager.leave = left.append
+    replies = [resumed(found, granted(found)) for found in waiting]
     assert [reply.status for reply in replies] == [0] * MAX_PER_SESSION + [1]
     assert replies[-1].extended == (0x0113,)
+    assert [each.carriage for each in left] == [Carriage.CLOSE]
 
 
-def test_routed_large_open_and_a_device_without_connections_say_service_not_supported() -> None:
-    large = replace(ROUTED, large=True)
-    assert ask(forwarding(), large.encode()).status == 0x08
+def test_device_without_connections_says_service_not_supported() -> None:
     simple = replace(PERSONALITIES["simple"], connected=False)
     assert ask(controller(personality=simple), OPEN.encode()).status == 0x08
 

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpppod.protocols.cip.unconnected_send import UnconnectedSend
-from cpppod.protocols.enip.cpf import Item, ItemType, UnconnectedMessage, encode_items
+from cpppod.protocols.enip.cpf import (
+    ConnectedMessage,
+    Item,
+    ItemType,
+    UnconnectedMessage,
+    encode_items,
+)
 from cpppod.protocols.enip.encapsulation import Frame, FrameReader
 from cpppod.protocols.enip.originator.relay import MARK, Relay, Relayed, answers
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
@@ -146,3 +152,43 @@ def test_reply_has_its_request_s_service_or_says_that_it_was_not_passed_on(
     message: bytes, right: bool
 ) -> None:
     assert answers(b"\x4c\0", message) is right
+
+
+def unit(connection: int, sequence: int, message: bytes, session: int = SESSION) -> bytes:
+    data = ConnectedMessage(connection, sequence, message).encode()
+    return Frame(0x70, data, session).encode()
+
+
+def test_requests_on_others_connections_keep_their_sequence_counts() -> None:
+    relay = Relay()
+    relay.opened(0x77, 0x99)
+    bodies = [b"\7\0\x4c\0", b"\x09\0\x4c\0\1\0"]
+    sent = frames(relay.send_connected(SESSION, 3, 5, bodies, 0x77, 0x99))
+    messages = [ConnectedMessage.decode(each.data) for each in sent]
+    assert [(each.connection_id, each.sequence, each.message) for each in messages] == [
+        (0x77, 7, b"\x4c\0"),
+        (0x77, 9, b"\x4c\0\1\0"),
+    ]
+    others = unit(0x55, 7, REPLIES[0])
+    data = unit(0x77, 9, REPLIES[0]) + others + unit(0x99, 7, REPLIES[1])
+    found, rest = relay.receive_data(data, SESSION)
+    assert found == [Relayed(3, 6, [REPLIES[0]]), Relayed(3, 5, [REPLIES[1]])]
+    assert rest == others
+    assert relay.receive_data(data, SESSION) == ([], others), "each is answered once"
+
+
+def test_reply_on_a_connection_that_was_closed_is_the_session_s_to_judge() -> None:
+    relay = Relay()
+    relay.opened(0x77, 0x99)
+    relay.send_connected(SESSION, 3, 5, [b"\7\0\x4c\0"], 0x77, 0x99)
+    relay.closed(0x77, 0x99)
+    late = unit(0x99, 7, REPLIES[0])
+    assert relay.receive_data(late, SESSION) == ([], late)
+
+
+@pytest.mark.parametrize("data", [unit(0x99, 7, b"\xcc\0\0\0", 5), unit(0x99, 7, b"\xcc")])
+def test_lie_on_a_connection_breaks_the_session(data: bytes) -> None:
+    relay = Relay()
+    relay.opened(0x77, 0x99)
+    with pytest.raises(SessionViolated):
+        relay.receive_data(data, SESSION)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cpppod.protocols.bus.groups import ReplyGroup, RouteGroup
 from cpppod.protocols.cip import epath, structures, types
+from cpppod.protocols.cip.connection_manager import ForwardOpenReply
 from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.personality import PERSONALITIES
@@ -598,30 +599,55 @@ def test_routed_requests_to_another_path_of_the_connection_manager_leave_too() -
     assert group.split() == [read("X")] * 2
 
 
-def test_class_3_connection_through_a_route_is_carried() -> None:
-    client = forwarding()
-    assert client.ask(forward_open("1/1/@2/1", size=4000, large=True)).status == 0x08
+def carried(client: Client) -> int:
+    """A connection through route 1/1."""
     client.send(forward_open("1/1/@2/1"))
-    ((ticket, probe),) = client.session.commands
+    ((ticket, command),) = client.session.commands
     client.session.commands.clear()
-    assert isinstance(probe, ForwardNeeded)
-    opened = reply_of(client.session.complete(ticket, b"\x8e\0\0\0\1\0", 0.0))
+    assert isinstance(command, ForwardNeeded)
+    granted = ForwardOpenReply(0x77, 0x1001, 1, 0x1009, 42, 1_000, 1_000).encode()
+    reply = MessageRouterReply(0xD4, 0, (), granted).encode()
+    opened = reply_of(client.session.complete(ticket, reply, 0.0))
     assert opened.status == 0
-    connection = int.from_bytes(opened.data[:4], "little")
-    assert client.ask_unit(read("X"), connection, 1) is None
+    return int.from_bytes(opened.data[:4], "little")
+
+
+def test_requests_of_a_connection_through_a_route_leave_with_their_sequence_counts() -> None:
+    client = forwarding()
+    connection = carried(client)
+    first = unit(read("X"), client.handle, connection, 7)
+    assert client.session.receive_data(first, 0.0) == b""
+    assert client.session.receive_data(first, 0.0) == b"", "it is out"
+    assert client.ask_unit(read("Yy"), connection, 9) is None
     (group,) = client.leaving()
-    assert (group.split(), group.carriage) == ([read("X")], Carriage.CONNECTED)
-    reply = client.come_back(group, 0, b"\xcc\0\0\0\xc4\0\1\0\0\0")
-    assert reply_of(reply).data == b"\xc4\0\1\0\0\0"
-    again = client.session.receive_data(unit(read("X"), client.handle, connection, 1), 0.0)
-    assert again == reply
+    assert group.split() == [b"\7\0" + read("X"), b"\x09\0" + read("Yy")]
+    assert group.messages() == [read("X"), read("Yy")]
+    assert (group.carriage, group.connection) == (Carriage.CONNECTED, connection)
+    assert client.come_back(group, 1, TWO) == b""
+    replies = frames(client.come_back(group, 0, ONE))
+    assert [item[44:46] for item in replies] == [b"\7\0", b"\x09\0"]
+    assert [item[-4:] for item in replies] == [b"one.", b"two."]
+    again = unit(read("Yy"), client.handle, connection, 9)
+    assert client.session.receive_data(again, 0.0) == replies[1]
+
+
+def test_request_of_a_connection_without_an_answer_is_refused_in_its_own_form() -> None:
+    client = forwarding()
+    connection = carried(client)
+    client.session.departures.way(b"\1\1").credit = 1
+    for sequence in (1, 2):
+        client.ask_unit(read("X"), connection, sequence)
+    client.leaving()
+    client.session.departures.expire(20.0)
+    reply = reply_of(frames(client.session.take_output(20.0))[0])
+    assert (reply.service, reply.extended) == (0xCC, (0x0204,))
 
 
 def test_connection_to_nobody_is_refused_with_the_route_s_status() -> None:
     client = forwarding()
     client.send(forward_open("1/1/@2/1"))
     ((ticket, _),) = client.session.commands
-    reply = reply_of(client.session.complete(ticket, bytes.fromhex("d20001010403"), 0.0))
+    reply = reply_of(client.session.complete(ticket, bytes.fromhex("d40001010403"), 0.0))
     assert (reply.service, reply.status, reply.extended) == (0xD4, 0x01, (0x0304,))
 
 
