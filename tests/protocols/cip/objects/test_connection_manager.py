@@ -2,6 +2,7 @@
 
 import itertools
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -250,7 +251,7 @@ def test_connection_that_ends_is_closed_at_the_device_too() -> None:
     target, session = forwarding(), Peer()
     left: list[ForwardNeeded] = []
     target.manager.leave = left.append
-    ends = [
+    ends: list[Callable[[], object]] = [
         lambda: ask(target, ForwardClose(*ROUTED.triad).encode(), session=session),
         lambda: target.manager.drop_session(session),
         lambda: target.manager.expire(1e9),
