@@ -65,6 +65,31 @@ class Routes:
                 forwarder.forward(onward(request, remaining, allowed), allowed, done)
         return []
 
+    def _open(
+        self, forwarder: Forwarder, group: RouteGroup, request: bytes, remaining: bytes
+    ) -> None:
+        """Ask the controller behind who it is: a connection to nobody is refused.
+
+        What it carries travels as Unconnected Sends, which hold 500 bytes; upon a refusal of the
+        large form every client tries the small one.
+        """
+        if request[0] == Service.LARGE_FORWARD_OPEN:
+            no = GeneralStatus.SERVICE_NOT_SUPPORTED
+            self._answered(group, 0, request, refused(request, no))
+            return
+        asked = ForwardOpen.decode(MessageRouterRequest.decode(request).data, large=False)
+        granted = ForwardOpenReply(
+            *(group.connection, asked.to_id, *asked.triad, asked.ot_rpi_us, asked.to_rpi_us)
+        )
+        opened = MessageRouterReply(request[0] | REPLY, 0, (), granted.encode()).encode()
+
+        def done(result: bytes | int) -> None:
+            there = isinstance(result, bytes) and result[2] != GeneralStatus.CONNECTION_FAILURE
+            self._answered(group, 0, request, opened if there else result)
+
+        allowed = timeout_s(group.priority_tick, group.timeout_ticks)
+        forwarder.forward(onward(WHO, remaining, allowed), allowed, done)
+
     def _answered(self, group: RouteGroup, place: int, request: bytes, result: bytes | int) -> None:
         if isinstance(result, int):
             connected = bool(group.carriage)

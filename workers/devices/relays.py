@@ -4,8 +4,8 @@
                │                      │ lost, or the deadline passed: answered with why
                └ the deadline passed: never sent, 0x0301
 
-The *window* is how many requests are out at once. It begins at the device's `in_flight`, grows by
-one for each window of replies that came as fast as ever, and is halved where they take longer or
+The *window* is how many requests are out at once. It begins at the device's `in_flight`. While more
+wait than it admits it is doubled, and halved again where that brought no more replies a second or
 the device says that it has no room. What the asker may have outstanding (its credit) follows it.
 
 No I/O and no clock: who calls passes `now`.
@@ -25,9 +25,10 @@ from cpppod.workers.devices.driver import CipRelay, DeviceError
 MAX_WINDOW = 64  # requests at a device: 256 gave no more
 SMALL_WINDOW = 16  # up to it the credit is 1.5 windows, so that those who wait take turns early ...
 CREDIT_WINDOWS = 4  # ... beyond it 4, so that the device never waits for us
-STEADY_S = 0.002  # a median reply time up to this is no sign of a device that is too busy ...
-STEADY_RATIO = 1.5  # ... nor is one up to so many times the lowest
-FORGET_RATIO = 0.01  # of the way to what is measured now does the lowest go for each window
+JUDGED_WINDOWS = 8  # replies that a rate is measured over, in windows ...
+JUDGED_S = 0.02  # ... and for at least so long
+WORTH = 1.2  # twice the window is kept where it brings so many times the replies a second
+HOLD_S, LONGEST_HOLD_S = 2.0, 64.0  # until twice as much is tried again; doubles each time in vain
 MAX_WAITING = 4_096  # requests, of all askers: the routers' limits are much lower
 
 Answer = Callable[[int, Sequence[bytes], int], None]  # place of the first, replies, credit
@@ -45,9 +46,11 @@ class Window:
         self._floor = floor
         self._most = max(floor, MAX_WINDOW) if floor > 1 else 1
         self.size = floor
-        self._lowest_s = float("inf")
-        self._latencies: list[float] = []
+        self._rates: dict[int, float] = {}  # size -> replies a second
+        self._since_s: float | None = None  # when the rate that is measured now began
         self._replies = 0
+        self._hold_s = HOLD_S
+        self._held_until_s = 0.0
 
     @property
     def credit(self) -> int:
@@ -59,24 +62,42 @@ class Window:
             else min(CREDIT_WINDOWS * size, MAX_CREDIT)
         )
 
-    def replied(self, count: int, latency_s: float, *, wanted: bool) -> None:
-        """So many replies took so long; `wanted` says whether more could be out."""
-        self._latencies.append(latency_s)
-        self._replies += count
-        if self._replies < self.size:
+    def replied(self, count: int, now_s: float, *, wanted: bool) -> None:
+        """So many replies have come; `wanted` says whether more could be out."""
+        if not wanted or self._most == 1:
+            self._since_s = None
             return
-        median = sorted(self._latencies)[len(self._latencies) >> 1]
-        self._latencies.clear()
-        self._replies = 0
-        self._lowest_s = min(median, self._lowest_s + (median - self._lowest_s) * FORGET_RATIO)
-        if median > max(STEADY_S, STEADY_RATIO * self._lowest_s):
-            self.size = max(self._floor, self.size >> 1)
-        elif wanted:
-            self.size = min(self._most, self.size + 1)
+        if self._since_s is None:
+            self._since_s, self._replies = now_s, 0
+            return
+        self._replies += count
+        lasted_s = now_s - self._since_s
+        if self._replies >= JUDGED_WINDOWS * self.size and lasted_s >= JUDGED_S:
+            self._since_s = None
+            self._judge(self._replies / lasted_s, now_s)
 
-    def refused(self) -> None:
+    def _judge(self, rate: float, now_s: float) -> None:
+        size = self.size
+        self._rates[size] = rate
+        lower = self._rates.get(size >> 1)
+        if lower is not None and size > self._floor and rate < WORTH * lower:
+            self.size = max(self._floor, size >> 1)
+            self._hold(now_s)
+        elif now_s >= self._held_until_s and size < self._most:
+            self.size = min(self._most, 2 * size)
+        elif lower is not None and size > self._floor:
+            self._hold_s = HOLD_S
+
+    def _hold(self, now_s: float) -> None:
+        """Twice as much is not worth it, for now."""
+        self._held_until_s = now_s + self._hold_s
+        self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S)
+
+    def refused(self, now_s: float) -> None:
         """The device has no room for so many."""
         self.size = max(1, self.size >> 1)
+        self._since_s = None
+        self._hold(now_s)
 
 
 @dataclass(slots=True)
@@ -188,9 +209,9 @@ class Relays:
         latency_s = now_s - next(when for end, when in entry.parts if place < end)
         self._settled(number, entry, taken)
         if any(reply[2] == GeneralStatus.RESOURCE_UNAVAILABLE for reply in replies):
-            self.window.refused()
+            self.window.refused(now_s)
         else:
-            self.window.replied(taken, latency_s, wanted=bool(self._waiting))
+            self.window.replied(taken, now_s, wanted=bool(self._waiting))
         self._observe(taken, latency_s, None)
         return True
 

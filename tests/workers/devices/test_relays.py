@@ -1,6 +1,6 @@
 """Others' requests to one device: the window, who is answered what, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -181,29 +181,49 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wire.statuses == {0: (1, (0x0301,))}
 
 
-def test_window_grows_while_replies_are_fast_and_more_are_wanted() -> None:
-    window = Window(4)
-    for _ in range(200):
-        window.replied(window.size, 0.001, wanted=True)
-    assert window.size == MAX_WINDOW
-    assert window.credit == 256
-    idle = Window(4)
-    for _ in range(200):
-        idle.replied(idle.size, 0.001, wanted=False)
-    assert (idle.size, idle.credit) == (4, 6)
+def run(window: Window, rate: Callable[[int], float], seconds: float, now_s: float = 0.0) -> float:
+    """Replies, one after the other, at a rate that depends on the window; when they end."""
+    end_s = now_s + seconds
+    while now_s < end_s:
+        now_s += 1 / rate(window.size)
+        window.replied(1, now_s, wanted=True)
+    return now_s
 
 
-def test_window_is_halved_where_replies_take_longer_but_not_below_what_was_configured() -> None:
+def test_window_is_doubled_while_that_brings_more() -> None:
     window = Window(4)
-    for _ in range(40):
-        window.replied(window.size, 0.010, wanted=True)
-    assert window.size > 16
-    before = window.size
-    window.replied(before, 0.016, wanted=True)
-    assert window.size == before >> 1
-    for _ in range(10):
-        window.replied(window.size, 0.05, wanted=True)
-    assert window.size == 4
+    run(window, lambda size: 1_000.0 * size, 2.0)
+    assert (window.size, window.credit) == (MAX_WINDOW, 256)
+
+
+def test_window_stays_where_more_at_once_brings_nothing_and_is_tried_again_ever_more_rarely() -> (
+    None
+):
+    window = Window(4)
+    sizes: list[int] = []
+
+    def rate(size: int) -> float:
+        sizes.append(size)
+        return 800.0
+
+    run(window, rate, 100.0)
+    assert set(sizes) == {4, 8}
+    assert sizes.count(8) < 0.02 * len(sizes)
+    assert window.credit in (6, 12)
+
+
+def test_window_follows_a_device_that_got_slower() -> None:
+    window = Window(4)
+    now_s = run(window, lambda size: 1_000.0 * size, 2.0)
+    run(window, lambda size: 1_000.0 if size <= 8 else 900.0, 30.0, now_s)
+    assert window.size <= 8
+
+
+def test_window_that_is_not_filled_stays_as_it_is() -> None:
+    window = Window(4)
+    for number in range(1_000):
+        window.replied(1, number / 1_000, wanted=False)
+    assert (window.size, window.credit) == (4, 6)
 
 
 def test_device_without_room_gets_fewer_at_once() -> None:
