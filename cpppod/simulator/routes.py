@@ -11,14 +11,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from cpppod.protocols.bus.groups import Gathering, ReplyGroup, RouteGroup
+from cpppod.protocols.cip.connection_manager import ForwardOpen, ForwardOpenReply
 from cpppod.protocols.cip.epath import class_path
 from cpppod.protocols.cip.failures import refused, unrouted
 from cpppod.protocols.cip.message_router import (
+    REPLY,
+    MessageRouterReply,
+    MessageRouterRequest,
     Service,
 )
 from cpppod.protocols.cip.request import Carriage
 from cpppod.protocols.cip.route_table import RouteTable
-from cpppod.protocols.cip.status import CipError, ConnectionStatus
+from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
 from cpppod.protocols.cip.unconnected_send import timeout_s
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.workers.transport.enip_forwarder import Forwarder, onward

@@ -48,7 +48,7 @@ class Window:
         self.size = floor
         self._rates: dict[int, float] = {}  # size -> replies a second
         self._since_s: float | None = None  # when the rate that is measured now began
-        self._replies = 0
+        self._replies = self._wanted = 0
         self._hold_s = HOLD_S
         self._held_until_s = 0.0
 
@@ -63,18 +63,19 @@ class Window:
         )
 
     def replied(self, count: int, now_s: float, *, wanted: bool) -> None:
-        """So many replies have come; `wanted` says whether more could be out."""
-        if not wanted or self._most == 1:
-            self._since_s = None
+        """So many replies have come; `wanted` says whether as many were asked as may be out."""
+        if self._most == 1:
             return
         if self._since_s is None:
-            self._since_s, self._replies = now_s, 0
+            self._since_s, self._replies, self._wanted = now_s, 0, 0
             return
         self._replies += count
+        self._wanted += count if wanted else 0
         lasted_s = now_s - self._since_s
         if self._replies >= JUDGED_WINDOWS * self.size and lasted_s >= JUDGED_S:
             self._since_s = None
-            self._judge(self._replies / lasted_s, now_s)
+            if 2 * self._wanted > self._replies:
+                self._judge(self._replies / lasted_s, now_s)
 
     def _judge(self, rate: float, now_s: float) -> None:
         size = self.size
@@ -207,11 +208,12 @@ class Relays:
         if not taken:
             return True
         latency_s = now_s - next(when for end, when in entry.parts if place < end)
+        wanted = self.out + self.waits >= self.window.size
         self._settled(number, entry, taken)
         if any(reply[2] == GeneralStatus.RESOURCE_UNAVAILABLE for reply in replies):
             self.window.refused(now_s)
         else:
-            self.window.replied(taken, now_s, wanted=bool(self._waiting))
+            self.window.replied(taken, now_s, wanted=wanted)
         self._observe(taken, latency_s, None)
         return True
 
