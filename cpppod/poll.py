@@ -161,8 +161,11 @@ def execute(
     """
     names = list(PARAMETERS if params is None else params)
     wanted = list(via.parameter_substitution(names, pass_thru=pass_thru))
+    opened = via.gateway is None
     with via:
-        for name, (_, result, value) in zip(names, via.read_details(wanted), strict=True):
+        if opened:
+            log.log(25, "Polling begins via: %s", via)
+        for name, (_, result, value) in zip(names, via.details(wanted), strict=True):
             yield name, ((value, result) if details else value)
 
 

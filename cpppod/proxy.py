@@ -257,7 +257,7 @@ class proxy:
 
     def _read(self, items: list[Attribute], *, printing: bool, checking: bool) -> Iterator[Any]:
         failed = []
-        for item, result, value in self.read_details(items):
+        for item, result, value in self.details(items):
             if printing:
                 units = item[2] if isinstance(item, tuple) and len(item) > 2 else None
                 print(f"{format_target(result.request):>16} == {value} {units or ''}".rstrip())
@@ -270,6 +270,10 @@ class proxy:
             raise ReadFailed(f"read failed to access {len(failed)} attributes: {', '.join(failed)}")
 
     def read_details(self, items: list[Attribute]) -> Iterator[tuple[Attribute, Result, Any]]:
+        """`details`; subclasses may give them in another form."""
+        return self.details(items)
+
+    def details(self, items: list[Attribute]) -> Iterator[tuple[Attribute, Result, Any]]:
         """(attribute, result, converted value) of each attribute.
 
         Raises:

@@ -150,22 +150,22 @@ def cpf_items(data: bytes) -> list[dict[str, Any]]:
 
 def _identity(item: IdentityItem) -> dict[str, Any]:
     plain = asdict(item)
+    plain |= {"family": 2, "revision": item.major | item.minor << 8}
     names = {
         "version": "version",
+        "sin_family": "family",
         "sin_port": "port",
         "sin_addr": "address",
         "vendor_id": "vendor",
         "device_type": "device_type",
         "product_code": "product_code",
+        "product_revision": "revision",
         "status_word": "status",
         "serial_number": "serial",
         "product_name": "product_name",
         "state": "state",
     }
-    fields = {f"identity_object.{name}": plain[key] for name, key in names.items()}
-    fields["identity_object.sin_family"] = 2
-    fields["identity_object.product_revision"] = item.major | item.minor << 8
-    return fields
+    return {f"identity_object.{name}": plain[key] for name, key in names.items()}
 
 
 def enip_format(response: Mapping[str, Any]) -> str:

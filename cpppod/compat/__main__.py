@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_module(name: str) -> int:
     """Run a module as `python -m` does; 1 where there is none of that name."""
-    sys.path.insert(0, "")
+    sys.path.insert(1, "")  # behind our names, should another cpppo be there
     try:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     except ImportError as error:
@@ -70,7 +70,7 @@ def run_script(path: str) -> int:
     if not pathlib.Path(path).exists():
         print(f"cpppod.compat: there is no {path}", file=sys.stderr)
         return 1
-    sys.path.insert(0, str(pathlib.Path(path).resolve().parent))
+    sys.path.insert(1, str(pathlib.Path(path).resolve().parent))  # behind our names
     runpy.run_path(path, run_name="__main__")
     return 0
 

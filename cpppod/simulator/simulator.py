@@ -88,7 +88,7 @@ class Settings:
     tcpip: Mapping[str, Any] = field(default_factory=dict)
     structures: Mapping[str, Any] = field(default_factory=dict)
     delay: Delay = 0.0
-    attribute_class: type[Attribute] | None = None
+    attribute_class: Callable[[str, Variable], Any] | None = None
     moves: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)
     tcp: bool = True
@@ -282,10 +282,14 @@ class Simulator:
         self,
         class_id: int,
         instance: int,
-        attributes: Mapping[int, tuple[str, Any]] | None = None,
+        attributes: Mapping[int, Any] | None = None,
         services: Mapping[int, Callable[[bytes], bytes]] | None = None,
     ) -> None:
-        """Serve an object: attributes as (type, value), settable ones are tags with an address.
+        """Serve an object: attributes as (type, value), or as objects of yours that are asked.
+
+        Such an object has a `type` (a CIP type's name), a `scalar` (whether it is a single value),
+        a length, and is read and set by index or slice, as a tag's `Attribute` is. Settable ones
+        are such objects, or tags with an address.
 
         A service gets the request's data and returns the reply's; raising `CipError` refuses it.
         """
@@ -297,13 +301,21 @@ class Simulator:
         self,
         class_id: int,
         instance_id: int,
-        attributes: Mapping[int, tuple[str, Any]],
+        attributes: Mapping[int, Any],
         services: Mapping[int, Callable[[bytes], bytes]],
     ) -> None:
         found = self._target.classes.setdefault(class_id, CipClass(class_id))
         instance = found.instances.setdefault(instance_id, CipInstance())
-        for number, (type_name, value) in attributes.items():
-            instance.attributes[number] = constant(types.by_name(type_name).pack([value]))
+        for number, given in attributes.items():
+            if isinstance(given, tuple):
+                type_name, value = given
+                instance.attributes[number] = constant(types.by_name(type_name).pack([value]))
+                continue
+            dimensions = () if given.scalar else (len(given),)
+            name = f"@{class_id}/{instance_id}/{number}"
+            variable = Variable(name, types.by_name(given.type), dimensions)
+            variable.attribute = given
+            self._target.add_attribute(variable, (class_id, instance_id, number))
         for code, function in services.items():
             instance.services[code] = _service(code, function)
 

@@ -21,9 +21,9 @@ from cpppod.protocols.cip.structures import PREDEFINED, Structure
 from cpppod.protocols.model.errors import EncodeError
 
 _DECLARATION = re.compile(
-    r"^(?P<name>[A-Za-z_][A-Za-z0-9_:.]*)"
-    r"(?:@(?P<address>[^=\[\]]+))?"
-    r"(?:=(?P<type>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<length>[^\[\]]*)\])?)?$"
+    r"^(?P<name>[A-Za-z_](?:[A-Za-z0-9_:. ]*[A-Za-z0-9_:.])?)"
+    r"\s*(?:@(?P<address>[^=\[\]]+))?"
+    r"(?:=\s*(?P<type>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<length>[^\[\]]*)\])?)?$"
 )
 EXAMPLE = "SCADA=INT[1000], FLOAT=REAL or TEXT@22/1/2=SSTRING[100]"
 

@@ -329,7 +329,10 @@ class Symbols:
             CipError: PATH_DESTINATION_UNKNOWN for no such tag, member or element,
                 PATH_SEGMENT_ERROR for a path of the wrong shape.
         """
-        variable, rest = self._base(path)
+        return self.within(*self._base(path))
+
+    def within(self, variable: Variable, rest: Sequence[Segment]) -> Reference:
+        """The memory of a tag that the rest of a path names; raises as `resolve`."""
         reference = Reference(variable, variable.type, available=variable.length)
         reference.whole = variable.length
         reference.array = bool(variable.dimensions)

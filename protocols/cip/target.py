@@ -161,6 +161,11 @@ class Target:
         self._place(variable, address)
         self.forget_replies()
 
+    def add_attribute(self, variable: Variable, address: tuple[int, int, int]) -> None:
+        """Take in a value without a name, at `address` (class, instance, attribute) only."""
+        self._place(variable, address)
+        self.forget_replies()
+
     def _place(self, variable: Variable, address: tuple[int, int, int]) -> None:
         class_id, instance_id, attribute_id = address
         found = self.classes.setdefault(class_id, CipClass(class_id))
@@ -273,7 +278,7 @@ class Target:
         variable = self.addressed.get(_numbers(path))
         if variable is None:
             raise unknown("attribute")
-        return self._tag(service, (Symbol(variable.name), *path[3:]), data, origin, variable)
+        return self._tag(service, path[3:], data, origin, variable)
 
     def _tag(
         self,
@@ -283,11 +288,15 @@ class Target:
         origin: Origin,
         variable: Variable | None = None,
     ) -> Outcome:
+        """A tag service: `path` begins with the tag's name, or follows after `variable`."""
         if service == Service.GET_INSTANCE_ATTRIBUTE_LIST:
             return self._listing(path, data, origin)
         if not self.personality.symbols and variable is None:
             raise CipError(status=GeneralStatus.PATH_SEGMENT_ERROR, extended=(0,))
-        reference = self.symbols.resolve(path)
+        if variable is None:
+            reference = self.symbols.resolve(path)
+        else:
+            reference = self.symbols.within(variable, path)
         if service in (Service.READ_TAG, Service.READ_TAG_FRAGMENTED):
             outcome = tag_services.read(service, reference, data, origin)
             self._observe("read", reference, data, origin)

@@ -14,7 +14,8 @@ import logging
 import logging.handlers
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +50,8 @@ examples:
 exit status: 0 stopped, 1 refused or failed, 2 wrong usage
 """
 DEFAULT_TAG = "SCADA=DINT[1000]"  # served where no tag is named, so that there is something to try
+LATENCY_S = 0.1  # how often `control` is looked at, and the idle service called
+AttributeMaker = Callable[[str, Any], Any]  # (name, variable): a subclass of Attribute, for one
 LOG_BYTES, LOG_FILES = 10_000_000, 5
 _LEVELS = (logging.WARNING, logging.INFO, logging.INFO, logging.INFO, logging.DEBUG)
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-8.8s %(name)-12.12s %(message)s"
@@ -101,41 +104,62 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(
-    argv: Sequence[str] | None = None, *, attribute_class: type[Attribute] | None = None
+    argv: Sequence[str] | None = None,
+    *,
+    attribute_class: AttributeMaker | None = None,
+    control: MutableMapping[str, Any] | None = None,
+    idle_service: Callable[[], object] | None = None,
+    prepare: Callable[[Simulator], object] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> int:
-    """Serve until stopped; 0, or 1 where something is wrong.
+    """Serve until stopped; 0, or 1 where something is wrong. It may run in any thread.
 
-    `attribute_class` answers the tags' reads and writes, as `--attribute-class` does.
+    Args:
+        attribute_class: answers the tags' reads and writes, as `--attribute-class` does.
+        control: steers it from elsewhere: it ends once `done` is true, closes its ports while
+            `disable` is; `address` is set to where it listens. Looked at every `latency` seconds.
+        idle_service: called in a thread of its own every `latency` seconds.
+        prepare: called with each controller before it serves, to add objects to it.
+        changes: of `Settings`, over what the command line says.
     """
     arguments = parser().parse_args(argv)
-    start_logging(arguments.verbose, arguments.log)
+    if control is None or not logging.getLogger().handlers:
+        start_logging(arguments.verbose, arguments.log)
+    steering = Steering(control, idle_service)
     try:
-        simulators = simulators_of(arguments, attribute_class)
+        simulators = simulators_of(arguments, attribute_class, changes or {})
+        for simulator in simulators:
+            if prepare is not None:
+                prepare(simulator)
     except (ProtocolError, OSError) as error:
         print(f"enip_server: {error}; try enip_server --help", file=sys.stderr)
         return 1
     if arguments.profile:
-        return _profiled(arguments, simulators)
-    return _run(arguments, simulators)
+        return _profiled(arguments, simulators, steering)
+    return _run(arguments, simulators, steering)
 
 
-def _profiled(arguments: argparse.Namespace, simulators: list[Simulator]) -> int:
+def _profiled(
+    arguments: argparse.Namespace, simulators: list[Simulator], steering: "Steering"
+) -> int:
     import cProfile
 
     profile = cProfile.Profile()
     try:
-        return profile.runcall(_run, arguments, simulators)
+        return profile.runcall(_run, arguments, simulators, steering)
     finally:
         profile.dump_stats(arguments.profile)
 
 
-def _run(arguments: argparse.Namespace, simulators: list[Simulator]) -> int:
+def _run(
+    arguments: argparse.Namespace, simulators: list[Simulator], steering: "Steering"
+) -> int:
     try:
         import uvloop
 
-        return uvloop.run(serve(arguments, simulators))
+        return uvloop.run(serve(arguments, simulators, steering))
     except ImportError:
-        return asyncio.run(serve(arguments, simulators))
+        return asyncio.run(serve(arguments, simulators, steering))
     except OSError as error:
         print(
             f"enip_server: cannot listen: {error.strerror or error}; try another -a",
@@ -180,7 +204,7 @@ def load_attribute_class(name: str) -> type[Attribute]:
 
 
 def settings_of(
-    arguments: argparse.Namespace, attribute_class: type[Attribute] | None = None
+    arguments: argparse.Namespace, attribute_class: AttributeMaker | None = None
 ) -> Settings:
     """The settings that the command line and the configuration files describe.
 
@@ -230,7 +254,9 @@ def read_old_settings(arguments: argparse.Namespace) -> cpppo_cfg.Settings:
 
 
 def simulators_of(
-    arguments: argparse.Namespace, attribute_class: type[Attribute] | None = None
+    arguments: argparse.Namespace,
+    attribute_class: AttributeMaker | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> list[Simulator]:
     """The controllers to serve.
 
@@ -238,7 +264,7 @@ def simulators_of(
         ProtocolError: the command line or a file makes no sense.
         OSError: a file cannot be read.
     """
-    settings = settings_of(arguments, attribute_class)
+    settings = replace(settings_of(arguments, attribute_class), **(changes or {}))
     found: list[Simulator] = []
     for path in arguments.config:
         if path.endswith(".toml"):
@@ -265,12 +291,14 @@ def print_access(kind: str, name: str, first: int, values: list[Any]) -> None:
     print(f"{name:>20}[{first:5}-{first + len(values) - 1:<5}] {sign} {values}", flush=True)
 
 
-async def serve(arguments: argparse.Namespace, simulators: list[Simulator]) -> int:
-    """Serve all controllers until SIGINT, SIGTERM or the web API ends it."""
+async def serve(
+    arguments: argparse.Namespace, simulators: list[Simulator], steering: "Steering"
+) -> int:
+    """Serve all controllers until SIGINT, SIGTERM, the web API or `steering` ends it."""
     discovery = Discovery()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ():
         try:
             loop.add_signal_handler(number, stopping.set)
         except (NotImplementedError, RuntimeError):
@@ -284,7 +312,7 @@ async def serve(arguments: argparse.Namespace, simulators: list[Simulator]) -> i
             from cpppod.commands.enip.server_web import start_web
 
             web = await start_web(arguments, simulators, stopping)
-        await stopping.wait()
+        await steering.run(simulators, stopping)
     finally:
         if web is not None:
             await web()
@@ -292,6 +320,42 @@ async def serve(arguments: argparse.Namespace, simulators: list[Simulator]) -> i
             await simulator.stop()
         discovery.close()
     return 0
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+class Steering:
+    """What a program that serves from within says while it serves; see `main`."""
+
+    def __init__(
+        self,
+        control: MutableMapping[str, Any] | None = None,
+        idle_service: Callable[[], object] | None = None,
+    ) -> None:
+        self._control: MutableMapping[str, Any] = {} if control is None else control
+        self._idle_service = idle_service
+        self._needed = control is not None or idle_service is not None
+
+    async def run(self, simulators: Sequence[Simulator], stopping: asyncio.Event) -> None:
+        """Return once `stopping` is set, or `control` says so."""
+        if not self._needed:
+            await stopping.wait()
+            return
+        control = self._control
+        control["address"] = simulators[0].address
+        while not stopping.is_set() and not control.get("done"):
+            for simulator in simulators:
+                disabled = bool(control.get("disable"))
+                await (simulator.disable() if disabled else simulator.enable())
+            if self._idle_service is not None:
+                await asyncio.to_thread(self._idle_service)
+            try:
+                async with asyncio.timeout(float(control.get("latency") or LATENCY_S)):
+                    await stopping.wait()
+            except TimeoutError:
+                continue
 
 
 def _announce(arguments: argparse.Namespace, simulator: Simulator) -> None:

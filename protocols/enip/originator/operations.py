@@ -157,7 +157,7 @@ def format_path(path: Iterable[PathSegment]) -> str:
         if kind == "symbolic":
             text += f".{value}" if text else value
             numeric = 0
-        elif kind == "element" and text and not numeric:
+        elif kind == "element" and text:
             text += f"[{value}]"
         else:
             shown = f"0x{value:04X}" if kind == "class" else str(value)

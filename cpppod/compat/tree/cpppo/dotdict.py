@@ -28,6 +28,15 @@ class dotdict(_dotdict):
         magic = [name for name in dir(type(self)) if name.startswith("__")]
         return [*magic, *dict.keys(self)]
 
+    def items(self, depth: int | None = None) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        """(path, value) of every leaf; indexes of a list are as wide as its last one."""
+        for path, value in super().items(depth):
+            yield _aligned(self, path) if "[" in path else path, value
+
+    def keys(self, depth: int | None = None) -> Iterator[str]:  # type: ignore[override]
+        """The path of every leaf."""
+        return (path for path, _ in self.items(depth))
+
     def __delattr__(self, name: str) -> None:
         raise AttributeError(name)  # as cpppo: entries are deleted by index
 
@@ -54,6 +63,16 @@ class dotdict(_dotdict):
     def listvalues(self, depth: int | None = None) -> list[Any]:
         """`values` as a list."""
         return list(self.values(depth))
+
+
+def _aligned(data: dotdict, path: str) -> str:
+    parts = path.split("[")
+    made = parts[0]
+    for part in parts[1:]:
+        index, rest = part.split("]", 1)
+        width = len(str(len(data[made]) - 1))
+        made = f"{made}[{index:>{width}}]{rest}"
+    return made
 
 
 class apidict(dotdict):

@@ -12,9 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from cpppod.commands.enip.options import DETAIL, NORMAL
-
-TRACE = logging.NOTSET + 5
+NORMAL, DETAIL, TRACE = logging.INFO + 5, logging.INFO + 3, logging.NOTSET + 5
 _Made = TypeVar("_Made", bound=Callable[..., Any])
 
 timer = time.time

@@ -1,0 +1,10 @@
+"""EtherNet/IP under cpppo's names."""
+
+from pkgutil import extend_path
+
+__path__ = extend_path(__path__, __name__)
+
+from .defaults import *
+from .device import *
+from .parser import *
+from .udt import *

@@ -1,0 +1,567 @@
+"""Paths, tags and objects of a controller that `main` serves, as programs make and override them.
+
+    class Doubled(Attribute): __getitem__, __setitem__      answers a tag: main(attribute_class=)
+    class Drive(Object): class_id = 0x93; self.attribute["9"] = Attribute("Current", REAL)
+
+Objects register themselves in `directory` when they are made; `main` serves all of them. Their
+services are Get and Set Attribute Single, Read and Write Tag; parsers of their own are refused.
+"""
+
+import configparser
+import json
+import logging
+import re
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from cpppod.compat import Replaced
+from cpppod.protocols.cip.message_router import FORWARD_CLOSE, REPLY, Service
+from cpppod.protocols.cip.status import CipError
+
+from ... import misc
+from ...dotdict import dotdict
+from ...misc import reprlib
+from .parser import *
+from .parser import DINT, DWORD, INT, SSTRING, UINT, USINT, WORD, typed_data
+
+log = logging.getLogger("enip.dev")
+
+dialect: Any = None
+directory = dotdict()
+symbol: dict[str, dict[str, int]] = {}
+symbol_keys = ("class", "instance", "attribute")
+
+_PLACES = ("class", "instance", "attribute", "element")
+_INDEX = re.compile(r"\[\s*(\d+)\s*(?:-\s*(\d+)\s*)?\]$")
+
+# Paths
+
+
+def parse_int(x: str, base: int = 10) -> int:
+    """A number: decimal also with leading zeros, or 0x.., 0o.., 0b.."""
+    try:
+        return int(x, base)
+    except ValueError:
+        return int(x, 0)
+
+
+def parse_path(path: Any, elm: int | None = None) -> list[Any]:
+    """The segments of `Tag.Sub[3]`, `@4/5/6`, `@{"class":4}/5`, or of a list as it is."""
+    return parse_path_elements(path, elm=elm)[0]
+
+
+def parse_path_elements(path: Any, elm: Any = None, cnt: Any = None) -> tuple[list[Any], Any, Any]:
+    """(segments, element, count) of `Tag[1-3]` or `Tag[1]*3`; `elm` and `cnt` where none is said.
+
+    Raises:
+        AssertionError, ValueError: no path.
+    """
+    if isinstance(path, list) and len(path) == 1 and isinstance(path[0], str):
+        (path,) = path
+    if not isinstance(path, str):
+        valid = isinstance(path, list) and all(isinstance(part, dict) for part in path)
+        assert valid, f"parse_path unrecognized: {path!r}"
+        return path, None, None
+    *outer, last = path.split(".")
+    segments: list[Any] = []
+    for part in outer:
+        inner, _, count = parse_path_component(part)
+        assert count in (None, 1), f"Only the last part may have several elements: {path!r}"
+        segments += inner
+    inner, elm, cnt = parse_path_component(last, elm, cnt)
+    return segments + inner, elm, cnt
+
+
+def parse_path_component(path: str, elm: Any = None, cnt: Any = None) -> tuple[list[Any], Any, Any]:
+    """(segments, element, count) of one part of a path.
+
+    Raises:
+        AssertionError, ValueError: no path.
+    """
+    path, star, count = path.partition("*")
+    cnt = parse_int(count) if star else cnt
+    index = _INDEX.search(path.rstrip())
+    if index is not None:
+        path, elm = path[: index.start()], int(index[1])
+        if index[2] is not None:
+            cnt = int(index[2]) + 1 - elm
+            assert cnt > 0, f"Invalid element range {elm}-{index[2]}"
+    segments = _numeric(path) if path.startswith("@") else [{"symbolic": path.strip()}]
+    if elm is not None:
+        if "element" in segments[-1]:
+            segments[-1]["element"] = elm
+        else:
+            segments.append({"element": elm})
+    return segments, elm, cnt
+
+
+def _numeric(path: str) -> list[Any]:
+    segments = []
+    for number, part in enumerate(path[1:].split("/")):
+        if part.startswith("{"):
+            segments.append(json.loads(part))
+            continue
+        assert number < len(_PLACES), f"No default segment type beyond {_PLACES}"
+        segments.append({_PLACES[number]: parse_int(part)})
+    return segments
+
+
+def port_link(pl: Any) -> dict[str, Any]:
+    """`{"port": 1, "link": 0}` of `1/0`, (1, 0), or of such a dict; links are numbers or addresses.
+
+    Raises:
+        AssertionError: no port and link.
+    """
+    if isinstance(pl, str):
+        pl = pl.split("/", 1)
+    if not isinstance(pl, dict):
+        assert len(pl) == 2, f"port/link: must have exactly 2 components, not: {pl!r}"
+        pl = {"port": pl[0], "link": pl[1]}
+    made: dict[str, Any] = pl
+    assert {"port", "link"} <= set(made), f'port/link: needs "port" and "link", not: {pl!r}'
+    port, link = str(made["port"]).strip(), str(made["link"]).strip()
+    assert port.isdecimal() and int(port) > 0, "port/link: port must be an integer above 0"
+    if not link.isdecimal():
+        try:
+            link = str(misc.ip(_leading_zero.sub("::", link)))
+        except ValueError as error:
+            raise AssertionError(f"port/link: {link!r}: {error}") from None
+    made["port"], made["link"] = int(port), int(link) if link.isdecimal() else link
+    return made
+
+
+_leading_zero = re.compile(r"^0::")  # 0::1 is ::1
+
+
+def parse_route_path(route_path: Any, trailer_parser: Callable[[Any], Any] | None = None) -> Any:
+    """Ports and links: of `1/0/2/10.0.0.5`, JSON, lists of dicts or texts; None, False and 0 stay.
+
+    Args:
+        trailer_parser: makes segments of what follows the ports.
+
+    Raises:
+        AssertionError: no route.
+    """
+    if isinstance(route_path, str):
+        route_path = _route_parts(route_path)
+    if not route_path:
+        return route_path
+    parts, found = list(route_path) if not isinstance(route_path, dict) else [route_path], []
+    while parts:
+        try:
+            found.append(port_link(parts[0]))
+        except (AssertionError, TypeError):
+            break
+        del parts[0]
+    if parts:
+        assert trailer_parser is not None, f"route_path unhandled: {parts!r}"
+        found += trailer_parser(parts)
+    return found
+
+
+def _route_parts(text: str) -> Any:
+    """What a text says: JSON, or the pairs of `1/0/2/0` and then the rest as a text."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        assert text[:1] not in ("[", "{", '"'), f"route_path JSON invalid: {text!r}; {error}"
+    else:
+        valid = isinstance(value, list | dict) or value in (None, 0)
+        assert valid, f"route_path unhandled: {[text]!r}"
+        return value
+    parts: list[Any] = []
+    pieces = text.split("/")
+    while pieces:
+        try:
+            parts.append(port_link(pieces[:2]))
+        except AssertionError:
+            break
+        pieces = pieces[2:]
+    return [*parts, "/".join(pieces)] if pieces else parts
+
+
+def parse_connection_path(path: Any) -> Any:
+    """Ports and links, then the object: `1/0/2/10.0.0.5/@2/1`."""
+    return parse_route_path(path, trailer_parser=parse_path)
+
+
+# Objects, attributes and tags of this process
+
+
+def lookup(class_id: Any, instance_id: int = 0, attribute_id: int | None = None) -> Any:
+    """The object, or its attribute, of these numbers (or of "class.instance.attribute")."""
+    key = class_id
+    if not isinstance(class_id, str):
+        key = f"{class_id}.{instance_id}.{attribute_id or 0}"
+    return directory.get(key)
+
+
+def lookup_reset() -> None:
+    """Forget all objects and tags."""
+    dict.clear(directory)
+    symbol.clear()
+
+
+def canonicalize_tag(tag: str) -> str:
+    """A tag's name as it is looked up.
+
+    Raises:
+        UnicodeEncodeError: it is no ISO-8859-1 text.
+    """
+    tag.encode("iso-8859-1")
+    return tag.lower()
+
+
+def redirect_tag(tag: str, address: dict[str, int]) -> tuple[int, ...]:
+    """Give a tag the address `{"class", "instance", "attribute"}`; these as a tuple."""
+    assert set(address) == set(symbol_keys), f"{symbol_keys}, not {address!r}"
+    symbol[canonicalize_tag(tag)] = address
+    return tuple(address[key] for key in symbol_keys)
+
+
+def resolve_tag(tag: str) -> tuple[int, ...] | None:
+    """(class, instance, attribute) of a tag, None for an unknown one."""
+    address = symbol.get(canonicalize_tag(tag))
+    return None if address is None else tuple(address[key] for key in symbol_keys)
+
+
+def resolve(path: Any, attribute: int | bool = False) -> tuple[Any, ...]:
+    """(class, instance, attribute) that a path leads to; `attribute` wants one, or is the default.
+
+    Raises:
+        AssertionError: it leads nowhere.
+    """
+    found: dict[str, Any] = dict.fromkeys(symbol_keys)
+    tag = ""
+    for part in path["segment"]:
+        if "symbolic" in part:
+            tag += ("." if tag else "") + part["symbolic"]
+            found |= (known := symbol.get(canonicalize_tag(tag)) or {})
+            tag = "" if known else tag
+        else:
+            found |= {key: value for key, value in dict(part).items() if key in symbol_keys}
+    assert not tag, f"Unrecognized symbolic name {tag!r} found in path {path['segment']!r}"
+    if found["attribute"] is None and attribute is not True:
+        found["attribute"] = attribute or None
+    needed = symbol_keys if attribute else symbol_keys[:2]
+    assert all(found[key] is not None for key in needed), f"Failed to resolve {path['segment']!r}"
+    return found["class"], found["instance"], found["attribute"] if attribute else None
+
+
+def resolve_element(path: Any) -> tuple[int, ...]:
+    """The element that a path names, (0,) without one."""
+    return next(((part["element"],) for part in path["segment"] if "element" in part), (0,))
+
+
+class Attribute:
+    """A value, or a list of them, that clients read and write by index or slice.
+
+    Args:
+        type_cls: its type (`REAL`, `INT` ...); an instance of it is `parser`.
+        default: the value; a list (or what has a length) makes an array.
+        error: CIP general status that every access answers.
+        mask: `MASK_GA_SNG`, `MASK_GA_ALL` hide it from these services.
+    """
+
+    MASK_GA_SNG, MASK_GA_ALL = 1, 2
+
+    def __init__(
+        self, name: str, type_cls: Any, default: Any = 0, error: int = 0, mask: int = 0
+    ) -> None:
+        self.name = name
+        self.default = default
+        self.scalar = isinstance(default, str) or not hasattr(default, "__len__")
+        self.parser = type_cls() if callable(type_cls) else type_cls
+        self._variable: Any = None
+        self.error, self.mask = error, mask
+
+    def bind(self, variable: Any) -> None:
+        """Hold the value in a tag of `cpppod.simulator` from now on (called by `main`)."""
+        self._variable = variable
+
+    @property
+    def type(self) -> str:
+        """The CIP type's name."""
+        return type(self.parser).__name__
+
+    @property
+    def value(self) -> Any:
+        """The value, or the list of an array."""
+        if self._variable is not None:
+            values = self._variable.get(0, None)
+            return values[0] if self.scalar else values
+        return self.default
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        assert self.scalar, "an array is set by index or slice"
+        if self._variable is not None:
+            self._variable.set([value], 0)
+        else:
+            self.default = type(self.default)(value)
+
+    def __str__(self) -> str:
+        count = f" x{len(self):<4}" if self.scalar else f"[{len(self):4}]"
+        return f"{self.name:<24} {self.type:>10}{count} == {reprlib.repr(self.value)}"
+
+    __repr__ = __str__
+
+    def __len__(self) -> int:
+        if self._variable is not None:
+            return int(self._variable.length)
+        return 1 if self.scalar else len(self.value)
+
+    def _validate_key(self, key: Any) -> Any:
+        """`slice` or `int`, whichever the key is.
+
+        Raises:
+            KeyError: it is beyond the end, empty, or no plain slice.
+        """
+        if isinstance(key, slice):
+            start, stop, stride = key.indices(len(self))
+            if stride == 1 and start < stop and key.stop in (stop, None):
+                return slice
+        elif isinstance(key, int) and key < len(self):
+            return int
+        raise KeyError(f"{key!r} is not within {self.name}[{len(self)}]")
+
+    def __getitem__(self, key: Any) -> Any:
+        whole = self._validate_key(key) is slice
+        if self._variable is None:
+            if self.scalar:
+                return [self.value] if whole else self.value
+            return self.value[key]
+        first, last, _ = key.indices(len(self)) if whole else (key, key + 1, 1)
+        values = self._variable.get(first, last - first)
+        return values if whole else values[0]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        whole = self._validate_key(key) is slice
+        if self._variable is not None:
+            first = key.indices(len(self))[0] if whole else key
+            self._variable.set(list(value) if whole else [value], first)
+        elif self.scalar:
+            self.value = next(iter(value)) if whole else value
+        else:
+            self.value[key] = value
+
+    def produce(self, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes of elements."""
+        values = self[start : len(self) if stop is None else stop]
+        return b"".join(self.parser.produce(value) for value in values)
+
+
+class Served:
+    """An attribute as the simulator calls it: with its `error` and its type.
+
+    Raises (by index): CipError, where the attribute has an `error`.
+    """
+
+    def __init__(self, attribute: Attribute) -> None:
+        self.attribute = attribute
+        self.type, self.scalar = attribute.type, attribute.scalar
+
+    def __len__(self) -> int:
+        return len(self.attribute)
+
+    def _checked(self) -> Attribute:
+        if self.attribute.error:
+            raise CipError(self.attribute.name, status=self.attribute.error)
+        return self.attribute
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._checked()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._checked()[key] = value
+
+
+class MaxInstance(Attribute):
+    """The highest instance of a class; it cannot be set."""
+
+    def __init__(self, name: str, type_cls: Any, class_id: int = 0, **keywords: Any) -> None:
+        self.class_id = class_id
+        super().__init__(name, type_cls, **keywords)
+
+    def count(self) -> int:
+        """What it counts."""
+        return int(lookup(self.class_id).max_instance)
+
+    def __getitem__(self, key: Any) -> Any:
+        return [self.count()] if self._validate_key(key) is slice else self.count()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise AssertionError("Cannot set value")
+
+
+class NumInstances(MaxInstance):
+    """The number of instances of a class."""
+
+    def count(self) -> int:
+        return sum(number != "0" for number in dict.keys(directory[str(self.class_id)]))
+
+
+class RequestUnrecognized(AssertionError):
+    """A request that an object does not know."""
+
+
+def _codes(**services: int) -> dict[str, int]:
+    """NAME_REQ and NAME_RPY of each."""
+    found: dict[str, int] = {}
+    for name, code in services.items():
+        found |= {f"{name}_REQ": int(code), f"{name}_RPY": int(code) | REPLY}
+    return found
+
+
+class _Coded:
+    """Service codes by their names."""
+
+    CODES: ClassVar[dict[str, int]] = {}
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for name, code in cls.__dict__.get("CODES", {}).items():
+            setattr(cls, name, code)
+        if "max_instance" not in cls.__dict__:
+            cls.max_instance = 0  # type: ignore[attr-defined]
+
+
+class Object(_Coded):
+    """An object of a class; making one registers it.
+
+    Attributes:
+        attribute: its attributes by number, as texts: `self.attribute["9"] = Attribute(...)`.
+        instance_id: 0 is the class itself; the next one that is free where none is given.
+        config_loader: the parser of the configuration files (`enip.config_files`).
+    """
+
+    class_id: ClassVar[int] = 0
+    max_instance: ClassVar[int] = 0
+    lock: ClassVar[Any] = threading.Lock()
+    service: ClassVar[dict[Any, Any]] = {}
+    CODES = _codes(
+        GA_ALL=Service.GET_ATTRIBUTES_ALL,
+        GA_LST=Service.GET_ATTRIBUTE_LIST,
+        GA_SNG=Service.GET_ATTRIBUTE_SINGLE,
+        SA_SNG=Service.SET_ATTRIBUTE_SINGLE,
+    )
+    config_loader: ClassVar[configparser.ConfigParser] = configparser.ConfigParser(
+        comment_prefixes=("#",),
+        inline_comment_prefixes=("#",),
+        allow_no_value=True,
+        empty_lines_in_values=False,
+        interpolation=configparser.ExtendedInterpolation(),
+    )
+
+    def __init__(self, name: str | None = None, instance_id: int | None = None, **_: Any) -> None:
+        self.name = name or type(self).__name__
+        with self.lock:
+            known = directory.setdefault(str(self.class_id), {})
+            if instance_id is None:
+                instance_id = type(self).max_instance + 1
+            assert str(instance_id) not in known, f"{self.name}/{instance_id} is there already"
+            type(self).max_instance = max(type(self).max_instance, instance_id)
+        self.instance_id = instance_id
+        self.attribute = directory.setdefault(f"{self.class_id}.{instance_id}", {})
+        self.attribute["0"] = self
+        if instance_id == 0:
+            self.attribute["1"] = Attribute("Revision", UINT, default=1)
+        elif "0" not in known and type(self).__init__ is Object.__init__:
+            type(self)(name=f"meta-{self.name}", instance_id=0)
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.instance_id}"
+
+    __repr__ = __str__
+
+    @classmethod
+    def config_section(cls, section: str | None) -> Any:
+        """A section of the configuration, or its defaults."""
+        loader = cls.config_loader
+        return loader[section] if section and section in loader else loader["DEFAULT"]
+
+    @property
+    def config(self) -> Any:
+        """The section of the object's name."""
+        return self.config_section(self.name)
+
+    def config_str(self, *key: Any, **how: Any) -> Any:
+        """A text of it."""
+        return self.config.get(*key, **how)
+
+    def config_int(self, *key: Any, **how: Any) -> Any:
+        """A number of it."""
+        return self.config.getint(*key, **how)
+
+    def config_float(self, *key: Any, **how: Any) -> Any:
+        """A number of it."""
+        return self.config.getfloat(*key, **how)
+
+    def config_bool(self, *key: Any, **how: Any) -> Any:
+        """A truth of it."""
+        return self.config.getboolean(*key, **how)
+
+    def config_json(self, *key: Any, **how: Any) -> Any:
+        """JSON in it."""
+        return json.loads(self.config_str(*key, **how))
+
+    @classmethod
+    def register_service_parser(cls, *_: Any, **__: Any) -> None:
+        """Not offered.
+
+        Raises:
+            Replaced: always.
+        """
+        raise Replaced(
+            f"{cls.__name__}: own services are functions of bytes: "
+            "cpppod.simulator.Simulator.add_object(class_id, instance, services={code: function})"
+        )
+
+    parser = property(lambda self: self.register_service_parser())
+    produce = request = register_service_parser
+
+
+class Identity(Object):
+    """The Identity object; `main` has its own, told by the configuration and `--plc`."""
+
+    class_id = 0x01
+
+
+class Message_Router(Object):
+    """The Message Router; `main` has its own."""
+
+    class_id = 0x02
+    CODES = _codes(MULTIPLE=Service.MULTIPLE_SERVICE_PACKET)
+    ROUTE_FALSE, ROUTE_RAISE = 0, 1
+
+
+class Connection_Manager(Object):
+    """The Connection Manager; `main` has its own."""
+
+    class_id = 0x06
+    CODES = _codes(
+        FWD_OPEN=Service.FORWARD_OPEN, FWD_OPLG=Service.LARGE_FORWARD_OPEN, FWD_CLOS=FORWARD_CLOSE
+    )
+
+
+class TCPIP(Object):
+    """The TCP/IP Interface object; `main` has its own, told by the configuration."""
+
+    class_id = 0xF5
+
+
+OWN = frozenset({0x01, 0x02, 0x06, 0xF5})  # classes that `main` serves itself
+
+
+def serve(simulator: Any) -> None:
+    """Have `simulator` (a `cpppod.simulator.Simulator`) serve all objects that were made."""
+    for number, instances in dict.items(directory):
+        for instance, attributes in dict.items(instances):
+            found = {
+                int(name): Served(held)
+                for name, held in dict.items(attributes)
+                if isinstance(held, Attribute) and not held.mask & Attribute.MASK_GA_SNG
+            }
+            if found and not (int(number) in OWN and instance == "0"):
+                simulator.add_object(int(number), int(instance), found)
