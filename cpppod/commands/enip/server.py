@@ -151,9 +151,7 @@ def _profiled(
         profile.dump_stats(arguments.profile)
 
 
-def _run(
-    arguments: argparse.Namespace, simulators: list[Simulator], steering: "Steering"
-) -> int:
+def _run(arguments: argparse.Namespace, simulators: list[Simulator], steering: "Steering") -> int:
     try:
         import uvloop
 
