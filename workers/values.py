@@ -19,7 +19,7 @@ from typing import Any
 from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
 from cpppod.protocols.bus.topics import LOCAL, topic
 from cpppod.protocols.model.freshness import BlockOrder, Freshness
-from cpppod.protocols.model.plant import Worker
+from cpppod.protocols.model.plant import COMPUTED, Worker
 from cpppod.protocols.model.values import Quality, explain, is_bad
 
 
@@ -41,6 +41,7 @@ class TagInfo:
     flat_name: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    inputs: tuple[str, ...] = ()  # of a computed tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Reading:
             "value": self.value,
             "good": code == Quality.GOOD,
             "quality": self.quality,
-            "reason": _reason(self.quality),
+            "reason": _reason(self.quality, self.tag.inputs),
             "time_us": self.source_us,
             "age_s": None if self.age_s is None else round(self.age_s, 3),
             "type": self.tag.type,
@@ -191,6 +192,7 @@ def _folded(name: str) -> str:
 
 def _tags_of(worker: Worker) -> Iterable[TagInfo]:
     for device in worker.devices:
+        inputs = device.options.get("inputs", {}) if device.driver == COMPUTED else {}
         for group in device.groups:
             group_topic = topic(device.name, group.name)
             for tag in group.tags:
@@ -209,6 +211,7 @@ def _tags_of(worker: Worker) -> Iterable[TagInfo]:
                     flat_name=tag.flat_name,
                     minimum=tag.minimum,
                     maximum=tag.maximum,
+                    inputs=tuple(inputs.get(tag.name, ())),
                 )
     for listener in worker.listeners:
         for local in listener.tags:

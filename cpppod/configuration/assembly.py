@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.configuration import checks, sections
+from cpppod.configuration.computed import computed_devices
 from cpppod.configuration.devices import DeviceTables
 from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, named, names_of, present, sound_part, validate
@@ -37,6 +38,8 @@ def assemble(
         if isinstance(tag, dict):
             symbols.add(tag.get("name"), ("tag", index, "name"))
     device_tables.add_symbols(symbols)
+    computed = computed_devices(tables, devices, listeners, symbols, findings)
+    devices = (*devices, *computed)
     gateway = gateway or sections.Gateway()
     taken = Names(findings, "TCP address")  # one serves one thing
     for index, listener in enumerate(listeners):

@@ -1,7 +1,7 @@
 """The sections of the configuration file, as pydantic models; `File` is the whole of it.
 
     [gateway]   [[listener]]   [[tag]]   [[structure]]   [[route]]   [line.NAME]
-    [template.NAME]   [device.NAME] with [[device.NAME.group]] and its tags
+    [template.NAME]   [device.NAME] with [[device.NAME.group]] and its tags   [[computed]]
     [control]   and the sections of outlets, from their manifests: [feed] [history] [web] ...
 
 Field by field only; what takes two sections to see is in `cpppod.configuration.checks`.
@@ -299,6 +299,22 @@ class Control(Section):
     engineer_group: Text = "cpppod-engineer"
 
 
+class Computed(Section):
+    """A tag that is computed from others, whenever one of them is read."""
+
+    name: Name
+    expression: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
+        description="such as `boiler.flow * 3.6 / max(boiler.speed, 1)`"
+    )
+    device: Name = Field(default="computed", description="the device that it is a tag of")
+    type: OptionalCipType = Field(default="", description="of the result; default LREAL")
+    unit: Text = ""
+    deadband: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    history: bool = False
+    flat_name: Annotated[str, Field(max_length=40)] = ""
+    description: Text = ""
+
+
 class _File(Section):
     """The sections that are no outlet's."""
 
@@ -312,6 +328,7 @@ class _File(Section):
     line: dict[str, Line] = Field(default={})
     template: dict[str, Template] = Field(default={})
     device: dict[str, Device] = Field(default={})
+    computed: list[Computed] = Field(default=[])
     control: Control = Control()
 
 

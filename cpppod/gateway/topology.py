@@ -6,6 +6,7 @@
     poller     poller-DEVICE           one TCP device, up to 16 devices in all, or `isolate = true`
                poller-1, poller-2 ...  beyond that: a share of them, chosen by their names
     serial     serial-LINE             one line with every unit on it
+    computed   computed                every computed tag, where there is one
     control                           one
     an outlet  feed, historian ...    one for its section; OUTLET-NAME for each of an array's tables
 
@@ -22,7 +23,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpppod.protocols.model.plant import Device, Line, Plant, Route, RunningOutlet, Worker, to_plain
+from cpppod.protocols.model.plant import (
+    COMPUTED,
+    Device,
+    Line,
+    Plant,
+    Route,
+    RunningOutlet,
+    Worker,
+    to_plain,
+)
 from cpppod.workers.devices.spec import DRIVERS, relays, shares_address
 from cpppod.workers.outlets.roles import CORE_ROLES
 from cpppod.workers.outlets.spec import OUTLETS, Source
@@ -190,6 +200,10 @@ def _owners(
     lines = {f"serial-{line.name}": line for line in plant.lines}
     found = []
     for name in sorted(set(owned.values())):
+        if name == COMPUTED:  # which reads everybody's tags
+            listeners = plant.listeners
+            found.append(replace(base, name=name, role=name, devices=devices, listeners=listeners))
+            continue
         theirs = tuple(device for device in devices if owned[device.name] == name)
         line = lines.get(name)
         role = "serial" if line else "poller"
@@ -247,7 +261,9 @@ def assign(
         leader = first.get(device.name, device)
         alone = f"poller-{leader.name}"
         before = owners.get(leader.name, "")
-        if is_serial(device):
+        if device.driver == COMPUTED:
+            owned[device.name] = COMPUTED
+        elif is_serial(device):
             owned[device.name] = f"serial-{device.address}"
         elif leader not in shared:
             owned[device.name] = alone

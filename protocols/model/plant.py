@@ -23,6 +23,7 @@ from cpppod.protocols.model.errors import DecodeError
 NAME_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,39}"
 STALE_PERIODS = 3  # a group's values are stale after so many of its periods ...
 STALE_AT_LEAST_S = 3.0  # ... and not before so many seconds
+COMPUTED = "computed"  # in place of a driver: a device whose tags are computed from others
 WIDE_TYPES = frozenset("DINT UDINT DWORD LINT ULINT LWORD LREAL".split())
 
 
@@ -103,7 +104,7 @@ class Device:
     """One device behind the gateway.
 
     Attributes:
-        driver: name of its manifest (`workers.devices.spec.DRIVERS`).
+        driver: name of its manifest (`workers.devices.spec.DRIVERS`), or `COMPUTED`.
         address: `host:port`; the name of a `Line` where it is on one.
         unit: its id among those that share its line or address.
         retries: further tries of a poll after a time-out; writes are never retried.

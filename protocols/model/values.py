@@ -5,12 +5,14 @@ every store, so that every language can say it:
 
     bits 0-7    what it is: a `Quality`
     bits 8-31   the device's own status where it gave one (Modbus exception code, CIP general
-                status in bits 8-15 and its first extended word in bits 16-31), else 0
+                status in bits 8-15 and its first extended word in bits 16-31), else 0; of a
+                computed tag bits 16-31 number the input to blame, from 1
 
 "Unknown" is a quality, never a 0: the value that goes with a bad quality is None.
 """
 
 import math
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -89,10 +91,16 @@ def judged(value: Any, quality: int) -> tuple[Any, int]:
     return value, quality
 
 
-def explain(quality: int) -> str:
-    """The quality in words, with the device's status where there is one."""
+def explain(quality: int, inputs: Sequence[str] = ()) -> str:
+    """The quality in words, with the device's status where there is one.
+
+    Args:
+        inputs: of a computed tag, whose quality has the number of the one to blame.
+    """
     text = REASONS.get(Quality(quality & 0xFF), "bad") if quality & 0xFF in _KNOWN else "bad"
     status, extended = quality >> 8 & 0xFF, quality >> 16 & 0xFFFF
+    if 0 < extended <= len(inputs):
+        return f"{explain(quality & 0xFFFF)}: {inputs[extended - 1]}"
     if extended:
         return f"{text} (status 0x{status:02x}, extended 0x{extended:04x})"
     return f"{text} (status 0x{status:02x})" if status else text

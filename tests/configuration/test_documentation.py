@@ -25,6 +25,7 @@ PLAIN: list[type[Section]] = [
     *(model for _spec, model in sections.drivers().values()),
     sections.Group,
     sections.Tag,
+    sections.Computed,
 ]
 PREFIXED: dict[str, type[Section]] = {
     **{section: model for section, (_, model) in sections.outlet_sections().items()},

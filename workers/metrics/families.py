@@ -75,6 +75,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "cpppod_poll_cycles_total": Family("counter", "Polls of the group, by result"),
     "cpppod_poll_lateness_seconds": Family("histogram", "Start of a poll after its slot"),
+    "cpppod_computed_evaluations_total": Family("counter", "Computed tags evaluated"),
     "cpppod_poll_overruns_total": Family("counter", "Slots that were missed"),
     "cpppod_coalesce_registers_wasted_ratio": Family(
         "gauge", "Share of what is read that belongs to no tag"

@@ -40,6 +40,7 @@ CORE_ROLES = dict(
         _ours("router", 30, CommitPhase.SERVERS),
         _ours("serial", 50, CommitPhase.OWNERS),
         _ours("poller", 50, CommitPhase.OWNERS),
+        _ours("computed", 55, CommitPhase.OWNERS),
         _ours("listener", 60, CommitPhase.SERVERS),
     )
 )

@@ -1,0 +1,1 @@
+"""Computed tags: a small total language over other tags, and its evaluation block by block."""

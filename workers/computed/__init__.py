@@ -1,0 +1,1 @@
+"""The role that evaluates computed tags."""
