@@ -1,7 +1,7 @@
 """What expressions may read, out of the plant's records; and a plan's groups as records of it.
 
 boiler.pressure   a tag of a device           pressure_psi   its flat name
-shift             a local tag                 efficiency     a computed tag, also computed.efficiency
+shift             a local tag                 efficiency     a computed tag: computed.efficiency
 """
 
 from collections.abc import Iterable, Sequence

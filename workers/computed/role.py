@@ -199,8 +199,10 @@ class ComputedTags:
         message, block = event.message, event.message.body
         if place[0] in self._devices or not isinstance(block, FeedBlock):
             return
-        times = {"source_us": message.source_us, "mono_us": message.mono_us}
-        if self._engine.take(*place, block.samples(), **times) and self._joined:
+        taken = self._engine.take(
+            *place, block.samples(), source_us=message.source_us, mono_us=message.mono_us
+        )
+        if taken and self._joined:
             self._publish(self._engine.evaluate(place))
 
     def _publish(self, results: Iterable[Result]) -> None:

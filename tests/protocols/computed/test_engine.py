@@ -246,7 +246,7 @@ def test_any_values_and_qualities_come_to_what_plain_python_says(
 ) -> None:
     on = engine(a="boiler.flow * 10 / boiler.speed if boiler.flow else boiler.speed")
     for second, (flow, of_flow, speed, of_speed) in enumerate(rows):
-        samples = {
+        samples: dict[str, Any] = {
             name: (None if worth >= 16 else value, worth)
             for name, value, worth in (("flow", flow, of_flow), ("speed", speed, of_speed))
         }

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -130,7 +131,7 @@ def test_what_text_and_lists_would_do_is_no_arithmetic() -> None:
 # The functions that remember
 
 
-def over_time(text: str, samples: list[tuple[float, Any]]) -> list[Any]:
+def over_time(text: str, samples: Sequence[tuple[float, Any]]) -> list[Any]:
     expression = parse(text)
     found = []
     for now, value in samples:
