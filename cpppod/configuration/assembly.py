@@ -18,6 +18,7 @@ from cpppod.protocols.model import plant
 from cpppod.workers.settings import CIP_TYPES, PREDEFINED_STRUCTURES
 
 DEFAULT_LISTENER = "main"
+AUDIT_FILES = 16  # of one process: workers.audit.files.AuditLimits
 
 
 def assemble(
@@ -45,6 +46,7 @@ def assemble(
     for index, listener in enumerate(listeners):
         taken.add(listener.address, ("listener", index, "address"))
     outlets = _outlets(tables, devices, taken, findings)
+    audit = validate(sections.Audit, tables.get("audit", {}), ("audit",), findings)
     control = validate(sections.Control, tables.get("control", {}), ("control",), findings)
     return plant.Plant(
         name=gateway.name,
@@ -58,6 +60,7 @@ def assemble(
         devices=devices,
         outlets=outlets,
         control=_control(control) if control else {},
+        audit=_audit(audit) if audit else {},
     )
 
 
@@ -287,6 +290,10 @@ def _each(section: str, given: Any) -> list[tuple[KeyPath, Any]]:
     if isinstance(given, list):
         return [((section, index), table) for index, table in enumerate(given)]
     return [] if given is None else [((section,), given)]
+
+
+def _audit(audit: sections.Audit) -> dict[str, Any]:
+    return {"required": audit.required, "file_bytes": audit.size // AUDIT_FILES}
 
 
 def _control(control: sections.Control) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from cpppod.workers.settings import (
     OptionalHostPort,
     OptionalRoutePath,
     Section,
+    Size,
     TagAddress,
     Text,
     expected,
@@ -315,6 +316,20 @@ class Computed(Section):
     description: Text = ""
 
 
+class Audit(Section):
+    """The record of every attempt to write: docs/control.md."""
+
+    required: bool = Field(
+        default=False, description="no write while the last record could not be written"
+    )
+    size: Size = Field(
+        default=64_000_000,
+        ge=1_000_000,
+        le=100_000_000_000,
+        description="what one process's records may take: the oldest sixteenth goes first",
+    )
+
+
 class _File(Section):
     """The sections that are no outlet's."""
 
@@ -330,6 +345,7 @@ class _File(Section):
     device: dict[str, Device] = Field(default={})
     computed: list[Computed] = Field(default=[])
     control: Control = Control()
+    audit: Audit = Audit()
 
 
 @cache

@@ -179,7 +179,13 @@ def _journalled(plant: Plant) -> set[str]:
 
 def _listeners(plant: Plant, base: Worker) -> list[Worker]:
     return [
-        replace(base, name=f"listener-{listener.name}", role="listener", listeners=(listener,))
+        replace(
+            base,
+            name=f"listener-{listener.name}",
+            role="listener",
+            listeners=(listener,),
+            options={"audit": plant.audit} if plant.audit else {},
+        )
         for listener in plant.listeners
     ]
 
@@ -228,6 +234,7 @@ def _control_options(
 ) -> dict[str, Any]:
     return {
         **plant.control,
+        "audit": plant.audit,
         **_by_section(plant.outlets),
         "workers": {worker.name: worker.role for worker in found} | {"control": "control"},
         "supervisor": str(directories.supervisor),

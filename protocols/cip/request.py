@@ -7,10 +7,10 @@
 Commands say what to do; who does it (a router, a thread) is the shell's matter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from cpppod.protocols.cip.image import Image
 
@@ -40,6 +40,16 @@ class Origin:
     packed: bool = False
     session: Any = None
     slack: int = 0
+
+    @property
+    def session_name(self) -> str:
+        """The session as the audit names it: its handle, "" where there is none."""
+        return session_name(getattr(self.session, "handle", self.session))
+
+
+def session_name(handle: Any) -> str:
+    """A session's handle in words; a name stays what it is."""
+    return f"0x{handle:08x}" if isinstance(handle, int) else str(handle or "")
 
 
 class Carriage(IntEnum):
@@ -80,11 +90,50 @@ def message_of(carriage: int, body: bytes) -> bytes:
     return body[2:] if carriage == Carriage.CONNECTED else body
 
 
+@dataclass(slots=True)
+class Tried:
+    """An attempt to write, for the audit; filled in as it goes, for every write makes one.
+
+    Attributes:
+        tag: its full name, or the path that it was asked for by.
+        first: element that `old` and `new`, lists of elements, begin with; None where not known.
+        unknown: whether it may have been written.
+        address, session: whose it was.
+    """
+
+    tag: str
+    first: int
+    old: Any
+    new: Any
+    status: int = 0
+    extended: Sequence[int] = ()
+    unknown: bool = False
+    why: str = ""
+    address: str = ""
+    session: str = ""
+
+
+class WriteResult(NamedTuple):
+    """What came of a `WriteNeeded`: general status, extended words, whether nobody knows, why."""
+
+    status: int
+    extended: Sequence[int]
+    unknown: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordNeeded:
+    """Keep a record of the attempt before its reply leaves; there is no result."""
+
+    tried: Tried
+
+
 @dataclass(frozen=True, slots=True)
 class WriteNeeded:
     """Write tags of a device: [tag, first element, [value ...]] each.
 
-    The result is (general status, extended words).
+    The result is a `WriteResult`, or (general status, extended words).
     """
 
     device: str
@@ -99,7 +148,7 @@ class CallNeeded:
     call: Callable[[], Any]
 
 
-Command = ForwardNeeded | WriteNeeded | CallNeeded
+Command = ForwardNeeded | WriteNeeded | RecordNeeded | CallNeeded
 
 
 @dataclass(slots=True)

@@ -589,7 +589,7 @@ def device_write(
     def answer(result: Any) -> bytes:
         if isinstance(result, Exception):
             return refusal(service, _attribute_error(result))
-        status, extended = result
+        status, extended = result[:2]
         return MessageRouterReply(service, status, tuple(extended)).encode()
 
     return Pending(WriteNeeded(variable.device, writes, origin.address), answer)

@@ -39,9 +39,16 @@ from cpppod.protocols.cip.objects.message_router import ASSEMBLY_CLASS, MESSAGE_
 from cpppod.protocols.cip.objects.spec import Controller, object_specs
 from cpppod.protocols.cip.personality import PERSONALITIES, Personality
 from cpppod.protocols.cip.reply_cache import ReplyCache
-from cpppod.protocols.cip.request import ForwardNeeded, Origin, Pending
+from cpppod.protocols.cip.request import (
+    ForwardNeeded,
+    Origin,
+    Pending,
+    RecordNeeded,
+    Tried,
+    WriteResult,
+)
 from cpppod.protocols.cip.route_table import RouteDecision, RoutePolicy, ports_of
-from cpppod.protocols.cip.status import CipError, GeneralStatus
+from cpppod.protocols.cip.status import CipError, GeneralStatus, words_of
 from cpppod.protocols.cip.symbols import (
     PROGRAM_CLASS,
     PROGRAM_PREFIX,
@@ -53,6 +60,7 @@ from cpppod.protocols.cip.symbols import (
     unknown,
 )
 from cpppod.protocols.cip.unconnected_send import UnconnectedSend
+from cpppod.protocols.cip.write_attempts import WRITE_SERVICES, settled, tried
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 
 Outcome = bytes | Reply | Pending
@@ -67,6 +75,9 @@ class Target:
         classes: its objects by class id; more may be added before it serves.
         observe: called with (kind, variable, first, count) after a tag was read or written by a
             request that was not remembered; for `--print`.
+        audit: is told of every attempt to write that this target has answered by itself; one that
+            left becomes a `RecordNeeded`. None keeps no record.
+        may_record: whether writes may be done, where they must be recorded.
         refused: refusals by general status, for metrics.
         lenient_types: whether a write of another type is converted where no value changes by it.
     """
@@ -99,6 +110,8 @@ class Target:
         self._last_attribute = 0
         self.refused: Counter[int] = Counter()
         self.observe: Callable[[str, Variable, int, int], None] | None = None
+        self.audit: Callable[[Tried], None] | None = None
+        self.may_record: Callable[[], bool] = _always
         self.remember = True
         self.replies = ReplyCache()
         self.now = 0.0
@@ -212,10 +225,52 @@ class Target:
         try:
             request = MessageRouterRequest.decode(message)
             path = epath.decode(request.path)
+            if service in WRITE_SERVICES and self.audit is not None:
+                return self._audited(self.audit, service, path, request.data, origin)
             return self._dispatch(service, path, request.data, origin)
         except ProtocolError as error:
             self.refused[error.status] += 1
             return refusal(service, error)
+
+    def _audited(
+        self,
+        audit: Callable[[Tried], None],
+        service: int,
+        path: Sequence[Segment],
+        data: bytes,
+        origin: Origin,
+    ) -> Outcome:
+        """As `_dispatch`, with a record of what may be a write."""
+        attempt = tried(service, path, data, self._named)
+        if attempt is None:
+            return self._dispatch(service, path, data, origin)
+        attempt.address, attempt.session = origin.address, origin.session_name
+        try:
+            if not self.may_record():
+                raise CipError(status=GeneralStatus.DEVICE_STATE_CONFLICT)
+            outcome = self._dispatch(service, path, data, origin)
+        except ProtocolError as error:
+            extended = getattr(error, "extended", ())
+            text = words_of(error.status, extended)
+            attempt.status, attempt.extended, attempt.why = error.status, extended, text
+            audit(attempt)
+            raise
+        if isinstance(outcome, Pending):
+            return _recorded(attempt, outcome)
+        if isinstance(outcome, bytes):
+            audit(settled(attempt, outcome))
+        return outcome
+
+    def _named(self, path: Sequence[Segment]) -> Reference | None:
+        """What a path names here, None for nothing."""
+        if isinstance(path[0], Logical) and path[0].kind is LogicalType.CLASS:
+            variable = self.addressed.get(_numbers(path))
+            if variable is not None:
+                path = (Symbol(variable.name), *path[3:])
+        try:
+            return self.symbols.resolve(path)
+        except ProtocolError:
+            return None
 
     def render(self, request: bytes, reply: Reply) -> bytes:
         """The reply to `request` as it is now: its data, or why its tag is not fresh."""
@@ -447,6 +502,25 @@ class Target:
             origin.capacity,
         )
         return Pending(command, lambda reply: reply, exclusive=False)
+
+
+def _always() -> bool:
+    return True
+
+
+def _recorded(attempt: Tried, pending: Pending) -> Pending:
+    """A write that left: its reply waits for its record."""
+
+    def resume(result: Any) -> bytes | Pending:
+        reply = pending.resume(result)
+        if isinstance(reply, Pending):
+            return _recorded(attempt, reply)
+        done = settled(attempt, reply)
+        if isinstance(result, WriteResult):
+            done.unknown, done.why = result.unknown, result.why or done.why
+        return Pending(RecordNeeded(done), lambda _: reply, pending.exclusive)
+
+    return Pending(pending.command, resume, pending.exclusive)
 
 
 def _numbers(path: Sequence[Segment]) -> tuple[int, ...]:

@@ -260,6 +260,7 @@ class Plant:
         state_dir: durable state; "" lets the daemon choose.
         devices_per_worker: size of a poller's share once there are more than 16 TCP devices.
         control: that section, with the keys of `Worker.options`.
+        audit: likewise, what every worker that takes writes is told.
     """
 
     name: str = "cpppod"
@@ -273,6 +274,7 @@ class Plant:
     devices: tuple[Device, ...] = ()
     outlets: tuple[RunningOutlet, ...] = ()
     control: dict[str, Any] = field(default_factory=dict)
+    audit: dict[str, Any] = field(default_factory=dict)
 
     def options(self, section: str) -> Any:
         """What the worker of an outlet's section is told; None where it does not run."""
@@ -287,6 +289,7 @@ class Worker:
         an outlet's: what `options` of its `settings.py` returns.
         of an outlet that reads journals besides: readers (all such, by the workers' names).
         historian: unstored (groups that are journalled for other outlets alone).
+        control and listener: audit {required, file_bytes}.
         poller and serial: journal_bytes, journal_age_s, journalled (groups beside the historised).
         control: groups {role: Unix group}, workers {name: role}, supervisor (its socket), files
             (of the configuration), and every outlet's options under the name of its section.

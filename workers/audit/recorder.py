@@ -10,7 +10,9 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from cpppod.protocols.model.audit import START
@@ -23,6 +25,9 @@ from cpppod.workers.process.limited_log import strangers
 SYNC_S = 1.0  # what a power failure may cost
 WAIT_S = 0.05  # for a record to be appended, before its writer is answered
 LIMIT_KEYS = {"file_bytes": "file_bytes", "files": "files"}
+REFUSED_BURST, REFUSED_A_S = 20.0, 10.0  # refused attempts with a record each: people and programs
+FOLD_S = 1.0  # what is beyond is one record for each writer and status in so long
+MAX_FOLDED = 100  # of those; the rest is one more
 
 log = logging.getLogger("cpppod.audit")
 
@@ -38,7 +43,13 @@ class Recorder:
     """
 
     def __init__(
-        self, io: IoThread, state_dir: str, worker: str, options: dict[str, Any] | None = None
+        self,
+        io: IoThread,
+        state_dir: str,
+        worker: str,
+        options: dict[str, Any] | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         given = options or {}
         limits = AuditLimits(**{key: given[key] for key in LIMIT_KEYS if key in given})
@@ -46,11 +57,14 @@ class Recorder:
         self.trouble = ""
         self.lost = 0
         self._io = io
+        self._now = now
         self._file = AuditFile(state_dir, worker, limits)
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[dict[str, Any], Then | None]] = []
         self._unsynced = False
         self._newest = (0, START)
+        self._tokens, self._refilled = REFUSED_BURST, now()
+        self._folded: dict[tuple[Any, ...], Attempt] = {}
         self._open()
 
     def _open(self) -> None:
@@ -77,12 +91,46 @@ class Recorder:
             strangers.info(log, "audit: write %s", line_of(attempt), kind=attempt.way)
         elif attempt.way != "cip":  # whose clients write as fast as they like
             log.info("audit: write %s", line_of(attempt))
+        if attempt.outcome == Outcome.FAILED and not self._has_room():
+            self._fold(attempt)
+            if then is not None:
+                then()
+            return
+        self._keep(attempt, then)
+
+    def _keep(self, attempt: Attempt, then: Then | None = None) -> None:
         if then is not None:
             then = once(then)
             self._loop.call_later(WAIT_S, then)
         if not self._waiting:
             self._loop.call_soon(self._flush)
         self._waiting.append((attempt.plain(), then))
+
+    def _has_room(self) -> bool:
+        """Whether one more refused attempt has a record of its own."""
+        now = self._now()
+        passed, self._refilled = now - self._refilled, now
+        self._tokens = min(REFUSED_BURST, self._tokens + passed * REFUSED_A_S)
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def _fold(self, attempt: Attempt) -> None:
+        """Count it into the record of its like: nobody flushes the audit with refusals."""
+        if not self._folded:
+            self._loop.call_later(FOLD_S, self._unfold)
+        key: tuple[Any, ...] = (attempt.way, attempt.user, attempt.address, attempt.status)
+        if key not in self._folded and len(self._folded) >= MAX_FOLDED:
+            key = ()
+        before = self._folded.get(key)
+        times = attempt.times + (before.times if before else 0)
+        self._folded[key] = replace(attempt, times=times)
+
+    def _unfold(self) -> None:
+        folded, self._folded = self._folded, {}
+        for attempt in folded.values():
+            self._keep(attempt)
 
     async def recorded(self, attempt: Attempt) -> None:
         """As `record`; returns where `then` would be called."""
@@ -132,6 +180,7 @@ class Recorder:
 
     async def close(self) -> None:
         """Write down and force to the disk what there is."""
+        self._unfold()
         self._flush()
         try:
             await self._io.call(self._file.sync)

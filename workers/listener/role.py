@@ -24,7 +24,7 @@ from cpppod.protocols.bus.messages import RouteReplies, RouteRequests, WriteRepl
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.bus.topics import LOCAL, split
 from cpppod.protocols.cip.failures import cip_status
-from cpppod.protocols.cip.request import Command, WriteNeeded
+from cpppod.protocols.cip.request import Command, RecordNeeded, WriteNeeded, WriteResult
 from cpppod.protocols.cip.symbols import Allotment
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.model.addresses import SocketAddress, ipv4_address
@@ -35,6 +35,7 @@ from cpppod.protocols.model.plant import Listener, Worker
 from cpppod.workers.bus.publishing import Publishing
 from cpppod.workers.bus.requests import Replies, Requests, send_groups
 from cpppod.workers.bus.subscription import FeedSubscription, ReadBacks
+from cpppod.workers.listener.client_audit import ClientAudit
 from cpppod.workers.listener.locals import LocalTags, plain
 from cpppod.workers.listener.routed import RoutedDevices
 from cpppod.workers.listener.state import ListenerState
@@ -85,6 +86,7 @@ class ListenerRole:
         self._joined = asyncio.Event()
         self._problem = ""
         self._locals: LocalTags | None = None
+        self._audit = ClientAudit(process)
 
     # Settings
 
@@ -181,6 +183,7 @@ class ListenerRole:
         finally:
             subscription.close()
             await self._close()
+            await self._audit.recorder.close()
 
     def _make_target(self) -> None:
         assert self._settings is not None
@@ -192,6 +195,8 @@ class ListenerRole:
             clock_us=lambda: time.time_ns() // 1000,
         )
         assert self._locals is not None
+        self._target.audit = self._audit.record
+        self._target.may_record = self._audit.may_record
         self._locals.attach(self._target)
         self._routed = RoutedDevices(self._target, self._perform_routed, self._process.now_us)
         self._save_ids()
@@ -206,6 +211,7 @@ class ListenerRole:
             limits=limits_of(self._listener),
             may_write=write_check(self._listener.write_sources),
         )
+        endpoint.departures.audit = self._audit.record
         while True:
             try:
                 bound = await endpoint.start(host, port)
@@ -305,6 +311,8 @@ class ListenerRole:
     def _perform(self, command: Command, done: Done) -> None:
         if isinstance(command, WriteNeeded):
             self._write(command, done)
+        elif isinstance(command, RecordNeeded):
+            self._audit.record(command.tried, partial(done, None))
 
     def _send_groups(self, groups: list[RouteGroup]) -> list[RouteGroup]:
         return send_groups(self._router, groups)
@@ -324,13 +332,15 @@ class ListenerRole:
     def _perform_routed(self, command: Command, done: Done, deadline_us: int) -> None:
         if isinstance(command, WriteNeeded):
             self._write(command, done, deadline_us)
+        elif isinstance(command, RecordNeeded):
+            self._audit.record(command.tried, partial(done, None))
 
     def _write(self, command: WriteNeeded, done: Done, deadline_us: int = 0) -> None:
         deadline = self._process.now_us() + int(WRITE_S * 1e6)
         deadline = min(deadline, deadline_us) if deadline_us else deadline
         request = WriteRequest(0, command.device, command.source, deadline, command.writes)
         if not self._requests.send(request, deadline, partial(self._written, command, done)):
-            done(cip_status(Failure.UNDELIVERED))
+            done(WriteResult(*cip_status(Failure.UNDELIVERED)))
 
     def _written(self, command: WriteNeeded, done: Done, reply: Any) -> None:
         """The device's answer: its block is applied first, so that a read that follows sees it."""
@@ -339,11 +349,12 @@ class ListenerRole:
         tags = [str(write[0]) for write in command.writes]
         if not isinstance(reply, WriteReply):
             image.set_uncertain(command.device, tags)
-            done(cip_status(Failure.TIMEOUT))
+            done(WriteResult(*cip_status(Failure.TIMEOUT), unknown=True))
             return
         if reply.unknown:
             image.set_uncertain(command.device, tags)
-        answer = partial(done, (reply.status, reply.extended))
+        result = WriteResult(reply.status, reply.extended, reply.unknown, reply.error)
+        answer = partial(done, result)
         if not reply.payload:
             if not reply.status and not reply.unknown:
                 image.set_uncertain(command.device, tags)
@@ -374,12 +385,14 @@ class ListenerRole:
     def beat(self) -> Report:
         """State and metrics."""
         overdue = [f"address: {self._problem}"] if self._problem else []
+        overdue += self._audit.recorder.overdue()
         endpoint, target = self._endpoint, self._target
         labels = {"listener": self._listener.name}
-        metrics: list[Any] = [["cpppod_enip_connections", labels, 0]]
+        metrics: list[Any] = self._audit.recorder.metrics()
+        connections = len(endpoint.connections) if endpoint else 0
+        metrics.append(["cpppod_enip_connections", labels, connections])
         if endpoint is not None and target is not None:
-            metrics = [
-                ["cpppod_enip_connections", labels, len(endpoint.connections)],
+            metrics += [
                 ["cpppod_enip_accepted_total", labels, endpoint.accepted],
                 ["cpppod_enip_requests_total", labels, endpoint.requests],
                 ["cpppod_enip_class3_connections", labels, len(target.manager.connections)],
@@ -389,7 +402,9 @@ class ListenerRole:
             for status, count in target.refused.items():
                 text = labels | {"status": f"0x{status:02x}"}
                 metrics.append(["cpppod_enip_refused_total", text, count])
-        extra = {"address": str(SocketAddress(*endpoint.address))} if endpoint is not None else {}
+        extra: dict[str, Any] = {"audit": self._audit.recorder.told()}
+        if endpoint is not None:
+            extra["address"] = str(SocketAddress(*endpoint.address))
         return Report(overdue=overdue, metrics=metrics, extra=extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:

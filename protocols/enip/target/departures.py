@@ -23,9 +23,12 @@ from cpppod.protocols.bus.groups import (
     RouteGroup,
     sizes_of,
 )
+from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.failures import unanswered
-from cpppod.protocols.cip.request import ForwardNeeded
+from cpppod.protocols.cip.message_router import Service
+from cpppod.protocols.cip.request import ForwardNeeded, Tried, session_name
 from cpppod.protocols.cip.unconnected_send import timeout_s
+from cpppod.protocols.cip.write_attempts import WRITE_SERVICES, relayed, relayed_outcomes
 from cpppod.protocols.model.failures import Failure
 
 FIRST_CREDIT = 16  # requests, before a reply has told: more than the smallest window of a device
@@ -86,6 +89,14 @@ class Way:
 
 
 @dataclass(slots=True)
+class _Writes:
+    """A request that writes, by the attempts in it."""
+
+    request: bytes
+    attempts: list[Tried]
+
+
+@dataclass(slots=True)
 class _Group:
     """A group that is gathered, then one that is out."""
 
@@ -95,6 +106,7 @@ class _Group:
     size: int = 0
     runs: list[tuple[int, Any]] = field(default_factory=list)  # (place of its first request, run)
     marks: Marks = field(default_factory=lambda: Marks(0))
+    writes: dict[int, _Writes] = field(default_factory=dict)  # place -> what the audit is to hear
 
 
 class _Asked:
@@ -119,6 +131,7 @@ class Departures:
         notify: called when there is something to `take_groups`, once until it is taken.
         touched: sessions that have something to write, or another request to perform.
         late: replies that nobody waited for any more.
+        audit: is told of every write that has left, with what its reply says came of it.
     """
 
     def __init__(self, *, credit: int = FIRST_CREDIT, first_id: int = 1) -> None:
@@ -132,6 +145,7 @@ class Departures:
         self.notify: Callable[[], None] | None = None
         self.touched: dict[Any, None] = {}
         self.late = 0
+        self.audit: Callable[[Tried], None] | None = None
 
     @property
     def outstanding(self) -> int:
@@ -183,6 +197,8 @@ class Departures:
             group = self._gathered[key] = _Group(way, _template(command, deadline_us))
         if self.notify is not None and len(self._gathered) == 1 and not group.bodies:
             self.notify()
+        if self.audit is not None and not _MAY_WRITE.isdisjoint([body[:1] for body in bodies]):
+            _note_writes(group, command, bodies, run)
         group.runs.append((len(group.bodies), run))
         group.bodies += bodies
         group.size += size
@@ -230,12 +246,22 @@ class Departures:
             del self._out[group.template.id]
         for begin, count in fresh:
             end = begin + count
+            if group.writes:
+                self._tell_writes(group, begin, messages[begin - first : end - first])
             for place, run in group.runs:
                 low, high = max(begin, place), min(end, place + run.count)
                 if low < high:
                     run.fill(low - place, messages[low - first : high - first])
                     if run.session is not None:
                         self.touched[run.session] = None
+
+    def _tell_writes(self, group: _Group, begin: int, messages: Sequence[bytes]) -> None:
+        """Tell the audit of those of these replies that are of writes."""
+        for place, message in enumerate(messages, begin):
+            found = group.writes.pop(place, None)
+            if found is not None and self.audit is not None:
+                for tried in relayed_outcomes(found.request, found.attempts, message):
+                    self.audit(tried)
 
     def unsent(self, group: RouteGroup, now: float) -> None:
         """The router did not take a group: nobody is there."""
@@ -265,6 +291,24 @@ class Departures:
             ]
             self._settle(group, first, messages)
         group.way.serve(now)
+
+
+_MAY_WRITE = frozenset(
+    bytes((service,)) for service in (*WRITE_SERVICES, Service.MULTIPLE_SERVICE_PACKET)
+)
+
+
+def _note_writes(group: _Group, command: ForwardNeeded, bodies: Sequence[bytes], run: Any) -> None:
+    """Remember which of these requests write, and what."""
+    session = session_name(getattr(run.session, "handle", None))
+    ports = epath.to_text(epath.decode(command.route_path))
+    for place, body in enumerate(bodies, len(group.bodies)):
+        attempts = relayed(body) if body[:1] in _MAY_WRITE else []
+        for tried in attempts:
+            tried.tag = f"{ports}/{tried.tag}"
+            tried.address, tried.session = command.source, session
+        if attempts:
+            group.writes[place] = _Writes(body, attempts)
 
 
 def _template(command: ForwardNeeded, deadline_us: int) -> RouteGroup:

@@ -11,6 +11,9 @@ from cpppod.protocols.model.values import Quality, is_bad
     ("failure", "codes", "status", "extended"),
     [
         (Failure.NOT_WRITABLE, (), 0x0E, []),
+        (Failure.NOT_ALLOWED, (), 0x0F, []),
+        (Failure.TOO_OFTEN, (), 0x02, []),
+        (Failure.NO_AUDIT, (), 0x10, []),
         (Failure.BAD_VALUE, (), 0x09, []),
         (Failure.BAD_PARAMETER, (), 0x20, []),
         (Failure.NO_SUCH_TAG, (), 0x05, []),

@@ -1,0 +1,75 @@
+"""Who wrote what through the whole gateway, by CIP and by the control socket; workers killed."""
+
+import subprocess
+import sys
+from typing import Any
+
+from tests.gateway.running import RunningGateway, eventually, kill
+from tests.patience import PATIENCE_S
+
+
+def client(gateway: RunningGateway, *arguments: str) -> None:
+    host, port = gateway.address(44818)
+    command = [sys.executable, "-m", "cpppod.commands.enip_client", "-a", f"{host}:{port}"]
+    subprocess.run([*command, *arguments], capture_output=True, timeout=PATIENCE_S, check=False)
+
+
+def newest(gateway: RunningGateway, **question: Any) -> dict[str, Any]:
+    found: dict[str, Any] = eventually(
+        lambda: gateway.ask("audit", limit=1, **question)["records"]
+    )[0]
+    return found
+
+
+def test_every_way_to_write_leaves_a_record(gateway: RunningGateway) -> None:
+    client(gateway, "setpoints[2]=(REAL)4.5")
+    local = newest(gateway, tag="setpoints", way="cip")
+    assert (local["first"], local["new"], local["outcome"]) == (2, [4.5], "done")
+    assert local["address"] == "127.0.0.1"
+    assert local["session"].startswith("0x")
+
+    client(gateway, "boiler.limit=(REAL)6.5")
+    device = newest(gateway, tag="boiler.limit", way="cip")
+    assert (device["new"], device["outcome"]) == ([6.5], "done")
+
+    client(gateway, "boiler.limit=(REAL)99")
+    beyond = newest(gateway, tag="boiler.limit", way="cip", outcome="failed")
+    assert (beyond["old"], beyond["new"], beyond["status"]) == ([6.5], [99.0], 0x09)
+    assert "above 12" in beyond["why"]
+
+    client(gateway, "kettle=(INT)1")
+    assert newest(gateway, tag="kettle")["status"] == 0x05
+
+    client(gateway, "--route-path", "1/1", "Recipe[4]=(INT)44")
+    routed = newest(gateway, tag="1/1/Recipe", way="cip")
+    assert (routed["first"], routed["new"], routed["outcome"]) == (4, [44], "done")
+    assert routed["session"].startswith("0x")
+
+    gateway.ask("write", writes=[["boiler.limit", 7.25]])
+    operator = newest(gateway, tag="boiler.limit", way="control")
+    assert (operator["old"], operator["new"], operator["outcome"]) == ([6.5], [7.25], "done")
+    assert operator["user"]
+
+
+def test_audit_of_killed_workers_goes_on_and_verifies(gateway: RunningGateway) -> None:
+    before = {name: worker["pid"] for name, worker in gateway.workers().items()}
+    listener = next(name for name in before if name.startswith("listener-"))
+
+    def began_anew() -> bool:
+        if gateway.unwell():
+            return False
+        now = gateway.workers()
+        return all(now[name]["pid"] != before[name] for name in ("control", listener))
+
+    for number in range(3):
+        client(gateway, f"setpoints[0]=(REAL){number}")
+        gateway.ask("write", writes=[["setpoints[1]", number]])
+    kill(before[listener])
+    kill(before["control"])
+    eventually(began_anew)
+    gateway.ask("write", writes=[["setpoints[1]", 9.0]])
+    answer = gateway.ask("audit", verify=True)
+    assert answer["ok"], answer
+    counts = {each["writer"]: each["records"] for each in answer["writers"]}
+    assert counts[listener] >= 3
+    assert counts["control"] >= 4
