@@ -14,7 +14,7 @@ from cpppod.protocols.cip.connection_manager import ForwardOpenReply
 from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.personality import PERSONALITIES
-from cpppod.protocols.cip.request import Carriage, ForwardNeeded, WriteNeeded
+from cpppod.protocols.cip.request import Carriage, ForwardNeeded, Tried, WriteNeeded
 from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.symbols import Allotment, declare
 from cpppod.protocols.cip.target import Target
@@ -1171,3 +1171,43 @@ def test_connected_read_that_was_known_is_refused_once_its_tag_is_stale() -> Non
     client.target.image.expire(99.0)
     stale = client.ask_unit(read("boiler.limit"), connection, 3, 1.3)
     assert stale.extended[0] == 0x8002
+
+
+def test_writes_that_leave_are_told_to_the_audit_with_what_came_of_each() -> None:
+    client = forwarding()
+    told: list[Tried] = []
+    client.session.departures.audit = told.append
+    for message in (
+        read("X"),
+        write("Y[2]", 0xC3, b"\7\0"),
+        packet([read("X"), write("Z", 0xC4, b"\1\0\0\0")]),
+        write("W", 0xC3, b"\1\0"),
+    ):
+        client.send(routed(message, "1/1"))
+    groups = client.leaving()
+    packed = MessageRouterReply(
+        0x8A, 0, (), bytes.fromhex("0200 0600 0e00") + ONE[:8] + b"\xcd\0\0\0"
+    )
+    replies = [ONE, b"\xcd\0\xff\1\7\x21", packed.encode(), b"\xcd\0\0\0"]
+    asked = [(group, place) for group in groups for place in range(group.count)]
+    (last_group, last_place) = asked[3]
+    client.come_back(last_group, last_place, replies[3])
+    for (group, place), reply in zip(asked[:3], replies, strict=False):
+        client.come_back(group, place, reply)
+        client.come_back(group, place, reply)  # the second time it is nobody's
+    assert [(each.tag, each.first, each.new, each.status) for each in told] == [
+        ("1/1/W", 0, [1], 0),
+        ("1/1/Y", 2, [7], 0xFF),
+        ("1/1/Z", 0, [1], 0),
+    ]
+    assert {(each.address, each.session) for each in told} == {("10.0.0.1", "0x0000abcd")}
+
+
+def test_write_that_nobody_answers_is_told_as_unknown() -> None:
+    client = forwarding()
+    told: list[Tried] = []
+    client.session.departures.audit = told.append
+    client.send(routed(write("Y", 0xC3, b"\7\0"), "1/1"))
+    client.leaving()
+    client.session.departures.expire(1_000.0)
+    assert [(each.tag, each.status, each.unknown) for each in told] == [("1/1/Y", 1, True)]
