@@ -28,9 +28,8 @@ from cpppod.workers.journal.batch import Batch
 from cpppod.workers.journal.source import JournalSource
 from cpppod.workers.mqtt.commands import Commands
 from cpppod.workers.mqtt.connection import Outgoing
-from cpppod.workers.mqtt.session import COUNTERS, LOOK_S, both, now_us
 from cpppod.workers.mqtt.sparkplug import SparkplugPlant, address_of
-from cpppod.workers.process.worker import Process
+from cpppod.workers.outlets.delivery import LOOK_S, Delivery, either, wall_us
 from cpppod.workers.state import StateDirectory
 
 logger = logging.getLogger("cpppod.mqtt")
@@ -45,19 +44,15 @@ class HostIsGone(aiomqtt.MqttError):
 
 
 class EdgeSession:
-    """One connection's session; see the module.
-
-    Attributes:
-        state: what it is doing, in words.
-    """
+    """One connection's session; see the module."""
 
     def __init__(
-        self, process: Process, worker: Worker, source: JournalSource, commands: Commands
+        self, outlet: Delivery, worker: Worker, source: JournalSource, commands: Commands
     ) -> None:
-        self.state = "connected"
-        self.counters = COUNTERS
+        self.counters = outlet.counters
+        self._outlet = outlet
         options = worker.options
-        self._process = process
+        self._process = outlet.process
         self._source = source
         self._commands = commands
         self._host_topic = topics.state(options["primary_host"])
@@ -86,7 +81,7 @@ class EdgeSession:
 
     def will(self) -> Outgoing:
         """The node's death."""
-        return _outgoing(self._node.will(now_us() // 1000))
+        return _outgoing(self._node.will(wall_us() // 1000))
 
     async def run(self, client: aiomqtt.Client) -> None:
         """Deliver until the connection ends.
@@ -94,14 +89,14 @@ class EdgeSession:
         Raises:
             aiomqtt.MqttError: it did, or the primary host went.
         """
-        await both(self._listen(client), self._deliver(client))
+        await either(self._listen(client), self._deliver(client))
 
     async def end(self, client: aiomqtt.Client) -> None:
         """Say the node's death, on purpose, where it was born."""
         if not self._node.born:
             return
         try:
-            await self._say(client, self._node.will(now_us() // 1000))
+            await self._say(client, self._node.will(wall_us() // 1000))
         except aiomqtt.MqttError:
             pass  # the will says so then
 
@@ -163,11 +158,11 @@ class EdgeSession:
         except TimeoutError:
             logger.warning("births without the last values: the feed says nothing")
         if self._wants_host:
-            self.state = "waiting for the primary host"
+            self._outlet.state = "waiting for the primary host"
             while not self._host.online:
                 self._host_changed.clear()
                 await self._host_changed.wait()
-        self.state = "connected"
+        self._outlet.state = "connected"
         await self._bear(client)
         while True:
             await self._bear_again(client)
@@ -178,17 +173,17 @@ class EdgeSession:
             await self._send(client, batch)
             await self._fence(client)
             await self._process.io.call(self._source.done, batch)
-            for message in self._plant.deaths(self._node, now_us() // 1000):
+            for message in self._plant.deaths(self._node, wall_us() // 1000):
                 await self._say(client, message)
 
     async def _bear(self, client: aiomqtt.Client) -> None:
-        self._born_us = now_us()
+        self._born_us = wall_us()
         for message in self._plant.births(self._node, self._born_us // 1000):
             await self._say(client, message)
 
     async def _bear_again(self, client: aiomqtt.Client) -> None:
         """Births once more where they were asked for, not oftener than once in a while."""
-        if self._rebirth.is_set() and now_us() - self._born_us >= REBIRTH_S * 1e6:
+        if self._rebirth.is_set() and wall_us() - self._born_us >= REBIRTH_S * 1e6:
             self._rebirth.clear()
             await self._bear(client)
 
@@ -198,7 +193,7 @@ class EdgeSession:
                 "gap device=%s samples=%d reason=%s", gap.device, gap.samples, gap.reason
             )
         for reading in batch.readings:
-            now_ms = now_us() // 1000
+            now_ms = wall_us() // 1000
             try:
                 for message in self._plant.messages(
                     self._node, reading, now_ms, born_us=self._born_us

@@ -13,26 +13,20 @@ from cpppod.workers.journal.source import JournalSource
 from cpppod.workers.mqtt.commands import Commands
 from cpppod.workers.mqtt.connection import Outgoing, expiry, publish
 from cpppod.workers.mqtt.plain import PlainForm
-from cpppod.workers.mqtt.session import COUNTERS, LOOK_S, both, now_us
-from cpppod.workers.process.worker import Process
+from cpppod.workers.outlets.delivery import LOOK_S, Delivery, either, wall_us
 
 DROPPED = "$SYS/broker/publish/messages/dropped"  # where mosquitto tells what it dropped
 MAX_COMMANDS = 64  # at work at once; more wait in the broker
 
 
 class PlainSession:
-    """One connection's session; see the module.
-
-    Attributes:
-        state: what it is doing, in words.
-    """
+    """One connection's session; see the module."""
 
     def __init__(
-        self, process: Process, worker: Worker, source: JournalSource, commands: Commands
+        self, outlet: Delivery, worker: Worker, source: JournalSource, commands: Commands
     ) -> None:
-        self.state = "connected"
-        self.counters = COUNTERS
-        self._process = process
+        self.counters = outlet.counters
+        self._process = outlet.process
         self._source = source
         self._commands = commands
         self._form = PlainForm(worker.options, worker.gateway_name, worker.gateway)
@@ -48,7 +42,7 @@ class PlainSession:
 
     def will(self) -> Outgoing:
         """The status, offline."""
-        return self._form.status(online=False, now_us=now_us())
+        return self._form.status(online=False, now_us=wall_us())
 
     async def run(self, client: aiomqtt.Client) -> None:
         """Deliver until the connection ends.
@@ -56,18 +50,18 @@ class PlainSession:
         Raises:
             aiomqtt.MqttError: it did.
         """
-        await both(self._listen(client), self._deliver(client))
+        await either(self._listen(client), self._deliver(client))
 
     async def end(self, client: aiomqtt.Client) -> None:
         """Say that the gateway is gone on purpose."""
         try:
-            await publish(client, [self._form.status(online=False, now_us=now_us())])
+            await publish(client, [self._form.status(online=False, now_us=wall_us())])
         except aiomqtt.MqttError:
             pass  # the will says so then
 
     async def _deliver(self, client: aiomqtt.Client) -> None:
         io, source = self._process.io, self._source
-        await publish(client, [self._form.status(online=True, now_us=now_us())])
+        await publish(client, [self._form.status(online=True, now_us=wall_us())])
         while True:
             batch = await io.call(source.read)
             if not (batch.readings or batch.gaps or batch.cursors):

@@ -1,0 +1,206 @@
+"""The role of an outlet that delivers the journals to another side, however long that is away.
+
+    journals ─► JournalSource (I/O thread) ─► the outlet's own form ─► the other side
+                      ▲                                                     │
+                      └────── the position moves when it acknowledged ◄─────┘
+
+Without the other side its addresses are tried in turn, 60 s apart at last; the journals keep what
+comes meanwhile. A connection that ends soon is no success: a twin is said, not fought.
+"""
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from cpppod.protocols.model.plant import Worker
+from cpppod.workers.journal.source import JournalSource
+from cpppod.workers.process.io_thread import IoThreadBusy
+from cpppod.workers.process.worker import CommandError, Process, Report
+
+logger = logging.getLogger("cpppod.outlets")
+
+LOOK_S = 0.1  # between looks at journals that had nothing new
+PAUSE_S, PAUSE_MAX_S = 0.5, 60.0  # before the next try to connect
+LASTING_S = 10.0  # a connection that held so long was one
+OVERDUE_S = 5.0  # without the other side
+
+
+@dataclass(slots=True)
+class DeliveryCounters:
+    """What happened, cumulative over the worker's life.
+
+    Attributes:
+        sent: messages that the other side acknowledged.
+        refused: readings that could not be said, and commands that were refused.
+        dropped_by_broker: as it tells, -1 where it does not.
+    """
+
+    sent: int = 0
+    refused: int = 0
+    dropped_by_broker: int = -1
+
+
+class Delivery(ABC):
+    """The role; see the module. An outlet says where to, and what a connection does.
+
+    Attributes:
+        troubles: what a connection ends with.
+        state: what it is doing, in words.
+    """
+
+    troubles: tuple[type[Exception], ...] = (OSError,)
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.counters = DeliveryCounters()
+        self.state = "connected"
+        self._prepared: Worker | None = None
+        self._worker = process.worker
+        self._changed = asyncio.Event()
+        self._source: JournalSource | None = None
+        self._place = ""
+        self._connected_us = 0
+        self._down_since = time.monotonic()
+        self._error = ""
+
+    @abstractmethod
+    def problems(self, worker: Worker) -> list[str]:
+        """What is wrong with these settings on this machine."""
+
+    @abstractmethod
+    def addresses(self, worker: Worker) -> list[str]:
+        """Where the other side may be."""
+
+    @abstractmethod
+    def words(self, error: Exception) -> str:
+        """One of `troubles` in words."""
+
+    @abstractmethod
+    async def connection(self, worker: Worker, source: JournalSource, address: str) -> None:
+        """Connect, call `connected`, deliver until it ends, by one of `troubles` as a rule."""
+
+    def connected(self) -> None:
+        """The other side is there."""
+        self._connected_us, self._error = wall_us(), ""
+        logger.info("connected outlet=%s address=%s", self._worker.name, self._place)
+
+    def prepare(self, worker: Worker) -> list[str]:
+        if not (found := self.problems(worker)):
+            self._prepared = worker
+        return [f"{worker.name}: {each}" for each in found]
+
+    def commit(self) -> None:
+        assert self._prepared is not None  # the frame prepares before it commits
+        self._worker, self._prepared = self._prepared, None
+        self._changed.set()
+
+    def abort(self) -> None:
+        self._prepared = None
+
+    async def run(self) -> None:
+        """Deliver until cancelled; with new settings, begin anew where it was."""
+        while True:
+            self._changed.clear()
+            worker = self._worker
+            groups = frozenset(
+                (device, group)
+                for device, _, group in (each.partition("/") for each in worker.options["groups"])
+            )
+            source = self._source = JournalSource(worker, self.process.state, groups)
+            try:
+                await either(self._deliver(worker, source), self._settings_changed())
+            finally:
+                await self._close(source)
+
+    async def _settings_changed(self) -> None:
+        await self._changed.wait()
+
+    async def _close(self, source: JournalSource) -> None:
+        try:
+            await self.process.io.call(source.close)
+        except IoThreadBusy:
+            logger.warning("positions not kept: the disk does not answer")
+
+    async def _deliver(self, worker: Worker, source: JournalSource) -> None:
+        addresses = self.addresses(worker)
+        pause, tried = PAUSE_S, 0
+        while True:
+            self._place, self.state = addresses[tried % len(addresses)], "connected"
+            began = time.monotonic()
+            try:
+                await self.connection(worker, source, self._place)
+                self._error = "the connection was ended"
+            except self.troubles as error:
+                self._error = self.words(error)
+            lasted = self._connected_us and time.monotonic() - began >= LASTING_S
+            if self._connected_us:
+                self._down_since = time.monotonic()
+            self._connected_us = 0
+            pause = PAUSE_S if lasted else min(pause * 2, PAUSE_MAX_S)
+            tried += 1
+            logger.warning("not connected address=%s reason=%s", self._place, self._error)
+            await self.process.io.call(source.back)
+            if not tried % len(addresses):
+                await asyncio.sleep(pause)
+
+    def beat(self) -> Report:
+        source = self._source
+        if source is None:
+            return Report("preparing")
+        overdue = []
+        if not self._connected_us and time.monotonic() - self._down_since > OVERDUE_S:
+            overdue = [f"{self._place}: {self._error}"]
+        behind_s = 0.0
+        if source.behind_bytes and source.delivered_us:
+            behind_s = max(time.time() - source.delivered_us / 1e6, 0.0)
+        counts = self.counters
+        metrics = [
+            ["cpppod_outlet_up", {}, int(bool(self._connected_us))],
+            ["cpppod_outlet_behind_bytes", {}, source.behind_bytes],
+            ["cpppod_outlet_sent_total", {}, counts.sent],
+            ["cpppod_outlet_refused_total", {}, counts.refused],
+            ["cpppod_outlet_lost_total", {}, source.lost_samples],
+            *self.metrics(),
+        ]
+        outlet = {
+            "place": self._place,
+            "state": self.state if self._connected_us else "not connected",
+            "connected_us": self._connected_us,
+            "error": self._error,
+            "behind_bytes": source.behind_bytes,
+            "behind_s": round(behind_s, 1),
+            "sent": counts.sent,
+            "refused": counts.refused,
+            "lost": source.lost_samples,
+            "dropped_by_broker": counts.dropped_by_broker,
+        }
+        return Report("running", overdue, None, metrics, {"outlet": outlet})
+
+    def metrics(self) -> list[list[Any]]:
+        """Further metrics of this kind of outlet."""
+        return []
+
+    async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
+        raise CommandError(f"{verb}: not a command of an outlet")
+
+
+async def either(*works: Coroutine[Any, Any, None]) -> None:
+    """Run some work until one of it ends; what that raises is raised, the rest is cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def wall_us() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
