@@ -174,7 +174,7 @@ class Actions:
     # The whole gateway
 
     async def _history(self, caller: Caller, arguments: dict[str, Any]) -> Any:
-        historian = self._gateway.worker_of("historian")
+        historian = self._gateway.worker_of("historian") or self._gateway.worker_of("collector")
         if not historian:
             raise Refusal("history", "no history is kept", "[history] in the configuration")
         return await self._ask(historian, "history", arguments, "history", HISTORY_S)

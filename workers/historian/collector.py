@@ -167,7 +167,7 @@ class Collector:
         try:
             stored = self.store.commit(batch)
         except PoisonError as error:
-            self._set_aside(error)
+            set_aside(self._batch, error)
             return
         counters = self.counters
         counters.commits += 1
@@ -201,37 +201,6 @@ class Collector:
         self.journals.back()
         self.journals.smaller()
 
-    def _set_aside(self, error: PoisonError) -> None:
-        """Take readings that no store will have out of the batch, and declare them."""
-        poison = set(error.indices)
-        batch = self._batch
-        for index in sorted(poison):
-            reading = batch.readings[index]
-            topic = f"{reading.device}/{reading.group}/".encode()
-            key = (reading.publisher, reading.epoch, reading.sequence)
-            body = repr((reading.tags, reading.values, reading.qualities)).encode()
-            batch.quarantined.append(Quarantined(*key, str(error), topic, body, reading.gateway))
-            batch.gaps.append(
-                Gap(
-                    reading.publisher,
-                    reading.epoch,
-                    reading.device,
-                    reading.group,
-                    reading.sequence,
-                    reading.sequence,
-                    1,
-                    len(reading.tags),
-                    f"quarantined: {error}",
-                    reading.source_us,
-                    reading.source_us,
-                    reading.gateway,
-                )
-            )
-        batch.readings = [
-            reading for index, reading in enumerate(batch.readings) if index not in poison
-        ]
-        logger.error("readings set aside count=%d error=%s", len(poison), error)
-
     def _leave_out(self, batch: Batch) -> None:
         """Take out what is journalled for other readers alone."""
         unstored = self._unstored
@@ -244,7 +213,7 @@ class Collector:
         """Let go of what is stored, as far as no other reader needs it."""
         if self._passed.shared:
             self._passed.keep(self._committed)
-        self._passed.prune(cursors)
+        self._passed.prune({name: cursor.segment for name, cursor in cursors.items()})
 
     def _works(self) -> None:
         if self._failed_at:
@@ -263,3 +232,34 @@ class Collector:
         self.error = str(error)
         self._retry_at = now + self._pause
         self._pause = min(self._pause * 2, PAUSE_MAX_S)
+
+
+def set_aside(batch: Batch, error: PoisonError) -> None:
+    """Take readings that no store will have out of the batch, and declare them."""
+    poison = set(error.indices)
+    for index in sorted(poison):
+        reading = batch.readings[index]
+        topic = f"{reading.device}/{reading.group}/".encode()
+        key = (reading.publisher, reading.epoch, reading.sequence)
+        body = repr((reading.tags, reading.values, reading.qualities)).encode()
+        batch.quarantined.append(Quarantined(*key, str(error), topic, body, reading.gateway))
+        batch.gaps.append(
+            Gap(
+                reading.publisher,
+                reading.epoch,
+                reading.device,
+                reading.group,
+                reading.sequence,
+                reading.sequence,
+                1,
+                len(reading.tags),
+                f"quarantined: {error}",
+                reading.source_us,
+                reading.source_us,
+                reading.gateway,
+            )
+        )
+    batch.readings = [
+        reading for index, reading in enumerate(batch.readings) if index not in poison
+    ]
+    logger.error("readings set aside count=%d error=%s", len(poison), error)

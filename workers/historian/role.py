@@ -17,17 +17,16 @@ from typing import Any, cast
 
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers import identity
+from cpppod.workers.historian.answering import Questions
 from cpppod.workers.historian.collector import Collector, CollectorCounters
 from cpppod.workers.historian.stores.opening import (
-    open_reader,
     open_store,
     store_at,
     store_url,
 )
-from cpppod.workers.historian.stores.questions import QuestionError, answer
 from cpppod.workers.historian.stores.spec import GivesUp
 from cpppod.workers.historian.stores.store import StoreError
-from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
+from cpppod.workers.process.io_thread import IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
 from cpppod.workers.state import make_folder
 
@@ -36,8 +35,6 @@ logger = logging.getLogger("cpppod.historian")
 LOOK_S = 0.1  # between looks at journals that had nothing new
 HUNG_S = 5.0  # a call into the store that takes longer is given up
 OVERDUE_S = 5.0  # a store that takes nothing for longer is named in the beat
-ANSWER_SIZE = 48_000  # characters: the control socket's lines have 64 KB
-MAX_QUESTIONS = 8  # waiting for an answer; more are refused
 
 
 class Historian:
@@ -45,8 +42,7 @@ class Historian:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._questions = IoThread()
-        self._asked = 0
+        self._questions = Questions()
         self._prepared: Worker | None = None
         self._worker: Worker | None = None
         self._url = ""
@@ -151,18 +147,8 @@ class Historian:
             return await self._gateways(str(arguments.get("id", "")) if verb == "adopt" else "")
         if verb != "history":
             raise CommandError(f"{verb}: a historian knows history, gateways and adopt")
-        if self._asked >= MAX_QUESTIONS:
-            raise CommandError("too many questions at once; try again")
-        self._asked += 1
-        try:
-            gateway = self._worker.gateway if self._worker else ""
-            return await self._questions.call(self._answer, self._url, gateway, arguments)
-        except (QuestionError, StoreError) as error:
-            raise CommandError(str(error)) from None
-        except IoThreadBusy:
-            raise CommandError("the store does not answer; try again") from None
-        finally:
-            self._asked -= 1
+        gateway = self._worker.gateway if self._worker else ""
+        return await self._questions.ask(self._url, gateway or None, arguments)
 
     async def _gateways(self, adopted: str) -> dict[str, Any]:
         """Join a gateway's history to this one's, if one is named; whose are in the store."""
@@ -181,13 +167,6 @@ class Historian:
         except IoThreadBusy:
             raise CommandError("the store does not answer; try again") from None
         return {"gateways": known, "adopted": {of: by for by, of in links}}
-
-    def _answer(self, url: str, gateway: str, arguments: dict[str, Any]) -> Any:
-        reader = open_reader(url, gateway or None)
-        try:
-            return answer(reader, arguments, size=ANSWER_SIZE)
-        finally:
-            reader.close()
 
 
 def _pair(topic: str) -> tuple[str, str]:

@@ -151,27 +151,31 @@ class Passed:
         """Whether there is another reader."""
         return bool(self._others)
 
-    def read(self) -> dict[str, Cursor]:
-        """The positions that this reader has kept; none where there are none to be had."""
-        return self._positions(self._name)
+    def read(self) -> tuple[dict[str, Cursor], dict[str, int]]:
+        """This reader's kept positions, and the segments from which on it holds the journals."""
+        return self._kept(self._name)
 
-    def _positions(self, reader: str) -> dict[str, Cursor]:
-        return self._state.read(_file(reader), _parse) or {}
+    def _kept(self, reader: str) -> tuple[dict[str, Cursor], dict[str, int]]:
+        return self._state.read(_file(reader), _parse) or ({}, {})
 
-    def keep(self, cursors: Mapping[str, Cursor]) -> bool:
+    def keep(self, cursors: Mapping[str, Cursor], held: Mapping[str, int] | None = None) -> bool:
         """Keep this reader's positions: they outlive the process, and hold what is behind them.
 
         False: they are not kept, and what was kept before stands.
+
+        Args:
+            held: publisher -> the first segment to hold, where that is before its position.
         """
-        plain = {"schema": SCHEMA, "cursors": cursors}
+        first = {name: cursor.segment for name, cursor in cursors.items()} | dict(held or {})
+        plain = {"schema": SCHEMA, "cursors": cursors, "held": first}
         return self._state.write(_file(self._name), json.dumps(plain).encode())
 
-    def prune(self, cursors: Mapping[str, Cursor]) -> None:
-        """Delete the segments that this reader has passed, and every other one."""
-        kept = [self._positions(other) for other in self._others]
-        for publisher, cursor in cursors.items():
-            needed = [each.get(publisher, START).segment for each in kept]
-            self._delete_before(min([cursor.segment, *needed]), publisher)
+    def prune(self, firsts: Mapping[str, int]) -> None:
+        """Delete what is before these segments, as far as every other reader has passed it."""
+        held = [self._kept(other)[1] for other in self._others]
+        for publisher, first in firsts.items():
+            needed = [each.get(publisher, START.segment) for each in held]
+            self._delete_before(min([first, *needed]), publisher)
 
     def _delete_before(self, first: int, publisher: str) -> None:
         folder = self._state.root / "journal" / publisher
@@ -191,8 +195,9 @@ def _file(reader: str) -> str:
     return f"readers/{reader}.json"
 
 
-def _parse(data: bytes) -> dict[str, Cursor]:
+def _parse(data: bytes) -> tuple[dict[str, Cursor], dict[str, int]]:
     plain = json.loads(data)
     if plain["schema"] > SCHEMA:
         raise DecodeError(f"positions of schema {plain['schema']}", status=1)
-    return {str(name): Cursor(*cursor) for name, cursor in plain["cursors"].items()}
+    cursors = {str(name): Cursor(*cursor) for name, cursor in plain["cursors"].items()}
+    return cursors, {str(name): int(first) for name, first in plain["held"].items()}

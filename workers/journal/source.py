@@ -7,6 +7,7 @@ What was delivered and not yet kept, is delivered again after a restart.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,9 @@ SAMPLES = 20_000  # in a batch
 class JournalSource:
     """The journals as one outlet's worker reads them; its methods block.
 
+    Args:
+        hold_s: for so long what was delivered stays in the journals.
+
     Attributes:
         groups: (device, group) that it is for; others are read over.
         lost_samples: in gaps, of those groups or of nobody knows which; cumulative.
@@ -37,13 +41,16 @@ class JournalSource:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         samples: int = SAMPLES,
+        hold_s: float = 0.0,
     ) -> None:
         readers = worker.options.get("readers", (worker.name,))
         self.groups = groups
         self.lost_samples = 0
         self.delivered_us = 0
         self._passed = Passed(state, worker.name, readers)
-        self._cursors: dict[str, Cursor] = self._passed.read()
+        self._cursors, self._held = self._passed.read()
+        self._hold_s = hold_s
+        self._delivered: deque[tuple[float, dict[str, int]]] = deque()
         self._samples = samples
         self._monotonic = monotonic
         self._kept_at = 0.0
@@ -80,16 +87,31 @@ class JournalSource:
         if batch.readings:
             self.delivered_us = batch.readings[-1].gateway_us
         now = self._monotonic()
-        if self._unkept and now - self._kept_at >= KEEP_S:
+        if (self._unkept or self._delivered) and now - self._kept_at >= KEEP_S:
             self._kept_at = now
             self.keep()
 
     def keep(self) -> None:
-        """Write the positions down, and let go of what every reader has passed."""
-        if self._passed.keep(self._cursors):
-            passed = {name: self._cursors[name] for name in self._unkept}
+        """Write the positions down, and let go of what every reader has passed, and long enough."""
+        now = self._monotonic()
+        firsts = {name: self._cursors[name].segment for name in self._unkept}
+        self._delivered.append((now, firsts))
+        free: dict[str, int] = {}
+        while self._delivered and now - self._delivered[0][0] >= self._hold_s:
+            free |= self._delivered.popleft()[1]
+        self._held |= free
+        if self._passed.keep(self._cursors, self._held):
             self._unkept.clear()
-            self._passed.prune(passed)
+            self._passed.prune(free)
+
+    def again(self, publisher: str) -> None:
+        """Deliver once more all of a publisher's journal that is held."""
+        self._cursors[publisher] = START
+        self.journals.back()
+
+    def position(self, publisher: str) -> Cursor:
+        """How far that publisher's journal is delivered."""
+        return self._cursors.get(publisher, START)
 
     def back(self) -> None:
         """Read again from what was delivered last."""

@@ -26,9 +26,9 @@ from cpppod.protocols.sparkplug.edge import (
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.journal.batch import Batch
 from cpppod.workers.journal.source import JournalSource
-from cpppod.workers.mqtt.commands import Commands
 from cpppod.workers.mqtt.connection import Outgoing
 from cpppod.workers.mqtt.sparkplug import SparkplugPlant, address_of
+from cpppod.workers.outlets.commands import Commands
 from cpppod.workers.outlets.delivery import LOOK_S, Delivery, either, wall_us
 from cpppod.workers.state import StateDirectory
 

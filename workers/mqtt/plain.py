@@ -7,7 +7,7 @@
                                           "gateway", "publisher", "epoch", "sequence"}
     cpppod/<gateway>/-/gaps               readings that will not come: {"gap": {...}}
     cpppod/<gateway>/-/status             retained: {"online": true or false, "gateway", ...}
-    cpppod/<gateway>/-/write, -/reply     commands and their answers
+    cpppod/<gateway>/-/write, -/reply     commands and their answers (`workers.outlets.commands`)
 
 (gateway, publisher, epoch, sequence) is a block's own: what comes twice is known by it. A quality
 is "good" or the reason in words; the value of a bad one is null. What stands before {device} in

@@ -10,9 +10,9 @@ from paho.mqtt.properties import Properties
 
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.journal.source import JournalSource
-from cpppod.workers.mqtt.commands import Commands
 from cpppod.workers.mqtt.connection import Outgoing, expiry, publish
 from cpppod.workers.mqtt.plain import PlainForm
+from cpppod.workers.outlets.commands import Commands
 from cpppod.workers.outlets.delivery import LOOK_S, Delivery, either, wall_us
 
 DROPPED = "$SYS/broker/publish/messages/dropped"  # where mosquitto tells what it dropped

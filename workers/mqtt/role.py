@@ -6,10 +6,10 @@ import aiomqtt
 
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.journal.source import JournalSource
-from cpppod.workers.mqtt.commands import Commands
 from cpppod.workers.mqtt.connection import connect, read_settings, reason
 from cpppod.workers.mqtt.edge_session import EdgeSession
 from cpppod.workers.mqtt.plain_session import PlainSession
+from cpppod.workers.outlets.commands import Commands
 from cpppod.workers.outlets.delivery import Delivery
 from cpppod.workers.process.worker import Process
 
@@ -23,7 +23,7 @@ class MqttOutlet(Delivery):
 
     def __init__(self, process: Process) -> None:
         super().__init__(process)
-        self._commands = Commands(process)
+        self._commands = Commands(process, "mqtt")
 
     def problems(self, worker: Worker) -> list[str]:
         named = [(key, worker.options[key]) for key in FILES if worker.options[key]]

@@ -107,4 +107,4 @@ class Mqtt(OutletSection):
         }
 
     def journalled(self, devices: tuple[Device, ...]) -> Iterable[str]:
-        return matching(self.groups, devices)
+        return matching(self.groups, devices) if self.enabled else ()

@@ -83,6 +83,10 @@ class Delivery(ABC):
     async def connection(self, worker: Worker, source: JournalSource, address: str) -> None:
         """Connect, call `connected`, deliver until it ends, by one of `troubles` as a rule."""
 
+    def hold_s(self, worker: Worker) -> float:
+        """How long the journals keep what was delivered."""
+        return 0.0
+
     def connected(self) -> None:
         """The other side is there."""
         self._connected_us, self._error = wall_us(), ""
@@ -110,7 +114,9 @@ class Delivery(ABC):
                 (device, group)
                 for device, _, group in (each.partition("/") for each in worker.options["groups"])
             )
-            source = self._source = JournalSource(worker, self.process.state, groups)
+            source = self._source = JournalSource(
+                worker, self.process.state, groups, hold_s=self.hold_s(worker)
+            )
             try:
                 await either(self._deliver(worker, source), self._settings_changed())
             finally:

@@ -22,6 +22,7 @@ class Source(Enum):
     FEED = "feed"
     JOURNALS = "journals"
     BEATS = "beats"
+    STREAMS = "streams"  # of a fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ OUTLETS = Registry(
         "historian": "cpppod.workers.historian.spec:SPEC",
         "metrics": "cpppod.workers.metrics.spec:SPEC",
         "mqtt": "cpppod.workers.mqtt.spec:SPEC",
+        "fleet": "cpppod.workers.fleet.spec:SPEC",
+        "collector": "cpppod.workers.historian.collecting.spec:SPEC",
         "web": "cpppod.workers.web.spec:SPEC",
     },
 )

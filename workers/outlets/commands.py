@@ -1,13 +1,11 @@
-"""Writes that come by MQTT, by the contract of every write: control checks, sends, audits.
+"""Writes that come to an outlet as JSON, by the contract of every write: control checks and audits.
 
-    cpppod/<gateway>/-/write    {"id": "w1", "tag": "boiler.setpoint", "value": 52.5,
-                                 "expires_us": 1796060165702873}
-    cpppod/<gateway>/-/reply    {"id": "w1", "outcome": "done", "error": "", "writes": [...]}
+    order    {"id": "w1", "tag": "boiler.setpoint", "value": 52.5, "expires_us": 1796060165702873}
+    answer   {"id": "w1", "outcome": "done", "error": "", "writes": [...]}
 
-Without `commands = true` the writer is a viewer, who may not write; that is audited too. With
-MQTT 5 the answer goes to the response topic, with the correlation data. `expires_us`, since 1970,
-may be missing. A command that the broker had kept is old and refused; one that comes twice is
-written once.
+`expires_us`, since 1970, may be missing. Whoever may not write is asked for as a viewer: that is
+refused, and audited too. An order that a broker had kept is old and refused; one that comes twice
+is written once.
 """
 
 import json
@@ -25,19 +23,24 @@ MAX_COMMAND = 64_000  # bytes
 
 
 class Commands:
-    """The writes that come to one outlet's worker, over all its connections."""
+    """The writes that come to one outlet's worker, over all its connections.
 
-    def __init__(self, process: Process) -> None:
+    Args:
+        way: `mqtt` or `fleet`.
+    """
+
+    def __init__(self, process: Process, way: str) -> None:
         self._orders = WriteOrders(process)
-        self._writer = Writer("mqtt")
+        self._way = way
+        self._writer = Writer(way)
         self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     def by(self, address: str, session: str, *, allowed: bool) -> None:
         """Who asks from now on: a broker, the session with it, and whether it may write."""
         role = "operator" if allowed else "viewer"
-        self._writer = Writer("mqtt", address=address, session=session, role=role)
+        self._writer = Writer(self._way, address=address, session=session, role=role)
 
-    async def obey(self, payload: bytes, *, kept: bool) -> dict[str, Any]:
+    async def obey(self, payload: bytes, *, kept: bool = False) -> dict[str, Any]:
         """The answer to a JSON command.
 
         Args:

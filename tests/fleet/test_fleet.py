@@ -1,0 +1,265 @@
+"""A fleet against a real NATS server: what gateways journal is stored at the centre, once.
+
+A simulated device counts; the stream and the store are asked by clients that are not ours.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from cpppod.protocols.bus import feed
+from tests.gateway.running import RunningGateway, Simulator, eventually
+from tests.nats_server import NatsServer
+from tests.ports import free_port
+
+HEAD = """\
+[gateway]
+name = "{name}"
+id = "gw-{name}"
+[[listener]]
+name = "main"
+address = "127.0.0.1:{listener}"
+[feed]
+publish = ""
+[metrics]
+enabled = false
+"""
+PLANT = """\
+[device.boiler]
+driver = "modbus-tcp"
+address = "127.0.0.1:{device}"
+timeout = "1s"
+[[device.boiler.group]]
+name = "fast"
+period = "50ms"
+tags = [
+    {{ name = "count", address = "40001", type = "UINT" }},
+    {{ name = "set", address = "40002", writable = true, maximum = 100 }},
+]
+[fleet]
+site = "north"
+servers = ["{server}"]
+writes = true
+"""
+CENTRE = """\
+[collector]
+sites = ["north"]
+servers = ["{server}"]
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[NatsServer]:
+    with tempfile.TemporaryDirectory(prefix="cpppod-", dir="/tmp") as folder:
+        server = NatsServer(Path(folder)).start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def plant(server: NatsServer) -> Iterator[RunningGateway]:
+    gateway = RunningGateway()
+    device, listener = free_port(), free_port()
+    gateway.ports |= {port: port for port in (device, listener, server.port)}
+    words = ["modbus_sim", "-a", f"127.0.0.1:{device}", "-m", "40001=counter,every=0.05"]
+    words += ["40001-40020=1", "--control", str(gateway.folder / "boiler.control")]
+    try:
+        gateway.simulators["boiler"] = Simulator("boiler", words, gateway.folder / "boiler.log")
+        text = HEAD.format(name="plant1", listener=listener)
+        text += PLANT.format(device=device, server=server.url)
+        gateway.start(configuration=text)
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def centre(server: NatsServer) -> Iterator[RunningGateway]:
+    gateway = RunningGateway()
+    listener = free_port()
+    gateway.ports |= {port: port for port in (listener, server.port)}
+    try:
+        text = HEAD.format(name="centre", listener=listener) + CENTRE.format(server=server.url)
+        gateway.start(configuration=text)
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+def outlet(gateway: RunningGateway) -> dict[str, Any]:
+    row: dict[str, Any] = gateway.ask("outlets")["outlets"][0]
+    return row
+
+
+def stored(centre: RunningGateway) -> list[int]:
+    """The sequences of the blocks in the collector's store, in order, as they are there."""
+    found: list[int] = []
+    for path in (centre.state / "history").glob("*.sqlite*"):
+        if path.suffix not in (".sqlite", ".sqlite3", ".db"):
+            continue
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+            tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
+            if "readings" in tables:
+                found += [row[0] for row in database.execute("SELECT sequence FROM readings")]
+    return sorted(found)
+
+
+def in_stream(server: NatsServer) -> list[tuple[str, int]]:
+    """(message id, sequence of the block) of the stream's messages, in its order."""
+
+    async def read(client: Client) -> list[tuple[str, int]]:
+        stream = client.jetstream()
+        count = (await stream.stream_info("H_north")).state.messages
+        puller = await stream.pull_subscribe("cpppod.v1.h.north.>", stream="H_north")
+        found: list[tuple[str, int]] = []
+        while len(found) < count:
+            for message in await puller.fetch(500, timeout=5):
+                headers = message.headers or {}
+                if headers["Cpppod-Kind"] == "block":
+                    sequence = feed.decode(message.data).sequence
+                    found.append((headers["Nats-Msg-Id"], sequence))
+                else:
+                    count -= 1
+        return found
+
+    return server.with_client(read)
+
+
+def is_whole(sequences: list[int]) -> bool:
+    return sequences == list(range(sequences[0], sequences[-1] + 1))
+
+
+def delivered(plant: RunningGateway, more: int) -> None:
+    before = outlet(plant)["sent"]
+    eventually(lambda: outlet(plant)["sent"] >= before + more)
+
+
+def test_a_sites_stream_is_made_and_has_every_block_once(
+    plant: RunningGateway, server: NatsServer
+) -> None:
+    delivered(plant, 20)
+    found = in_stream(server)
+    assert is_whole([sequence for _, sequence in found])
+    assert len({name for name, _ in found}) == len(found)
+    assert found[0][0].startswith("gw-plant1/poller-boiler/") and len(found[0][0]) <= 60
+
+
+def test_every_block_is_live_at_once(plant: RunningGateway, server: NatsServer) -> None:
+    async def listen(client: Client) -> list[Any]:
+        subscription = await client.subscribe("cpppod.v1.live.north.plant1.>")
+        return [await subscription.next_msg(timeout=20) for _ in range(5)]
+
+    heard = server.with_client(listen)
+    assert {each.subject for each in heard} == {"cpppod.v1.live.north.plant1.boiler.fast"}
+    assert is_whole([feed.decode(each.data).sequence for each in heard])
+
+
+def test_the_centre_stores_what_the_stream_has(
+    plant: RunningGateway, centre: RunningGateway
+) -> None:
+    eventually(lambda: len(stored(centre)) > 40)
+    assert is_whole(stored(centre))
+    rows = eventually(lambda: centre.stored("boiler.count"))
+    assert len(rows) > 5
+
+
+def test_a_server_that_was_killed_costs_nothing(
+    plant: RunningGateway, centre: RunningGateway, server: NatsServer
+) -> None:
+    server.kill()
+    eventually(lambda: not outlet(plant)["connected_us"])
+    before = plant.workers()["poller-boiler"]["pid"]
+    server.start()
+    delivered(plant, 40)
+    assert plant.workers()["poller-boiler"]["pid"] == before
+    found = in_stream(server)
+    assert is_whole([sequence for _, sequence in found])
+    last = found[-1][1]
+    eventually(lambda: stored(centre)[-1] >= last)
+    assert is_whole(stored(centre))
+
+
+def test_a_killed_uplink_and_a_killed_collector_go_on_where_they_were(
+    plant: RunningGateway, centre: RunningGateway, server: NatsServer
+) -> None:
+    os.kill(plant.workers()["fleet"]["pid"], signal.SIGKILL)
+    os.kill(centre.workers()["collector"]["pid"], signal.SIGKILL)
+    known = len(in_stream(server))
+    eventually(lambda: len(in_stream(server)) > known + 40)
+    found = [sequence for _, sequence in in_stream(server)]
+    assert is_whole(found)
+    eventually(lambda: stored(centre)[-1] >= found[-1])
+    assert is_whole(stored(centre))
+
+
+def test_a_stream_that_lost_what_it_acknowledged_gets_it_again(
+    plant: RunningGateway, centre: RunningGateway, server: NatsServer
+) -> None:
+    server.kill(signal.SIGTERM)
+    old = server.folder / "old"
+    shutil.copytree(server.folder / "js", old)
+    server.start()
+    delivered(plant, 40)
+    server.kill()
+    shutil.rmtree(server.folder / "js")
+    old.rename(server.folder / "js")
+    server.start()
+    delivered(plant, 40)
+    found = [sequence for _, sequence in in_stream(server)]
+    assert is_whole(found)
+    eventually(lambda: stored(centre)[-1] >= found[-1])
+    assert is_whole(stored(centre))
+    metrics = plant.workers()["fleet"]["metrics"] if "metrics" in plant.workers()["fleet"] else []
+    assert not metrics or any(name.endswith("broker_lost_total") and n for name, _, n in metrics)
+
+
+def test_a_stream_that_is_gone_is_made_anew_with_all_that_is_held(
+    plant: RunningGateway, centre: RunningGateway, server: NatsServer
+) -> None:
+    async def delete(client: Client) -> bool:
+        return await client.jetstream().delete_stream("H_north")
+
+    assert server.with_client(delete)
+    eventually(lambda: "stream" in outlet(plant)["error"] or outlet(plant)["connected_us"])
+    delivered(plant, 40)
+    found = [sequence for _, sequence in in_stream(server)]
+    assert is_whole(found) and found[0] == 1
+
+
+def test_a_twin_of_that_name_is_refused_and_said(plant: RunningGateway, server: NatsServer) -> None:
+    twin = RunningGateway()
+    device, listener = free_port(), free_port()
+    twin.ports |= {port: port for port in (device, listener, server.port)}
+    try:
+        text = HEAD.format(name="plant1", listener=listener).replace("gw-plant1", "gw-twin")
+        twin.launch(configuration=text + PLANT.format(device=device, server=server.url))
+        error = eventually(
+            lambda: (
+                (twin.runtime / "control.sock").exists()
+                and twin.ask("outlets")["outlets"]
+                and outlet(twin)["error"]
+            )
+        )
+        assert "another living gateway has this name: gw-plant1" in error
+    finally:
+        twin.stop()
+
+
+def test_a_write_is_asked_for_and_answered(plant: RunningGateway, server: NatsServer) -> None:
+    async def write(client: Client) -> dict[str, Any]:
+        order = json.dumps({"id": "w1", "tag": "boiler.set", "value": 42}).encode()
+        reply = await client.request("cpppod.v1.ask.north.plant1.write", order, timeout=20)
+        answer: dict[str, Any] = json.loads(reply.data)
+        return answer
+
+    assert server.with_client(write)["outcome"] == "done"
+    assert plant.value("boiler.set") == 42

@@ -1,0 +1,1 @@
+"""The fleet: live values and history to NATS JetStream, requests from there; an outlet."""

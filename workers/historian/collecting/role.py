@@ -1,0 +1,209 @@
+"""The collector at the centre of a fleet: sites' streams into a store.
+
+    H_<site> ─► durable consumer ─► batch ─► store ─► acknowledged
+
+Committed, then acknowledged: what comes again is known by its key, and stored once. Any number of
+collectors can read a stream, each with a consumer of its own. What no store takes is set aside.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from nats.aio.msg import Msg
+from nats.errors import Error
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.client import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from cpppod.protocols.fleet import subjects
+from cpppod.protocols.model.plant import Worker
+from cpppod.workers import identity
+from cpppod.workers.historian.answering import Questions
+from cpppod.workers.historian.collecting.messages import Received, batch_of
+from cpppod.workers.historian.collector import set_aside
+from cpppod.workers.historian.stores.opening import open_store, store_url
+from cpppod.workers.historian.stores.store import Batch, PoisonError, Store, StoreError
+from cpppod.workers.outlets.delivery import PAUSE_MAX_S, PAUSE_S, either, wall_us
+from cpppod.workers.process.io_thread import IoThreadBusy
+from cpppod.workers.process.worker import CommandError, Process, Report
+from cpppod.workers.transport.nats_link import LinkError, connect, read_tls, reason
+
+logger = logging.getLogger("cpppod.collector")
+
+FETCH = 500  # messages at a time
+FETCH_S = 1.0
+ACK_WAIT_S = 30.0
+IN_HAND = 10_000  # messages that wait for their acknowledgement
+MISSING_S = 5.0  # before a stream that is not there is looked for again
+
+
+class Collecting:
+    """The role; see the module."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._questions = Questions()
+        self._prepared: Worker | None = None
+        self._worker = process.worker
+        self._changed = asyncio.Event()
+        self._connected_us = 0
+        self._place = self._error = self._url = ""
+        self._stored = self._repeated = self._gaps = self._aside = 0
+        self._behind: dict[str, int] = {}
+        self._committing = asyncio.Lock()
+
+    def prepare(self, worker: Worker) -> list[str]:
+        try:
+            open_store(store_url(worker.options, worker.state_dir), worker.options)
+        except (StoreError, TypeError) as error:
+            return [f"collector: {error}"]
+        self._prepared = worker
+        return []
+
+    def commit(self) -> None:
+        assert self._prepared is not None  # the frame prepares before it commits
+        self._worker, self._prepared = self._prepared, None
+        self._changed.set()
+
+    def abort(self) -> None:
+        self._prepared = None
+
+    async def run(self) -> None:
+        """Collect until cancelled; with new settings, begin anew."""
+        while True:
+            self._changed.clear()
+            await either(self._collect(self._worker), self._settings_changed())
+
+    async def _settings_changed(self) -> None:
+        await self._changed.wait()
+
+    async def _collect(self, worker: Worker) -> None:
+        servers, tried, pause = worker.options["servers"], 0, PAUSE_S
+        while True:
+            self._place = servers[tried % len(servers)]
+            try:
+                await self._connection(worker)
+            except (LinkError, StoreError, Error, OSError) as error:
+                self._error = reason(error)
+            pause = PAUSE_S if self._connected_us else min(2 * pause, PAUSE_MAX_S)
+            self._connected_us = 0
+            tried += 1
+            logger.warning("not collecting from=%s reason=%s", self._place, self._error)
+            await asyncio.sleep(pause)
+
+    async def _connection(self, worker: Worker) -> None:
+        """Open the store, connect, collect until something ends.
+
+        Raises:
+            LinkError, StoreError, nats.errors.Error: what it was.
+        """
+        options, call = worker.options, self._process.io.call
+        self._url = store_url(options, worker.state_dir)
+        instance = identity.instance(worker.state_dir)
+        store = open_store(self._url, options, worker.gateway, instance)
+        await call(store.open)
+        try:
+            tls = await call(read_tls, options)
+            name = f"{worker.gateway_name} {worker.gateway} collector"
+            async with connect(options, tls, self._place, name) as link:
+                stream = link.client.jetstream()
+                self._connected_us, self._error = wall_us(), ""
+                sites = [self._site(stream, store, site) for site in options["sites"]]
+                await either(link.until_closed(), self._upkeep(store), *sites)
+        finally:
+            try:
+                await call(store.close)
+            except IoThreadBusy:
+                logger.warning("store not closed: its thread is busy")
+
+    async def _upkeep(self, store: Store) -> None:
+        while True:
+            async with self._committing:
+                more = await self._process.io.call(store.maintain, wall_us())
+            await asyncio.sleep(0 if more else 1.0)
+
+    async def _site(self, stream: JetStreamContext, store: Store, site: str) -> None:
+        settings = ConsumerConfig(
+            durable_name=self._worker.options["consumer"],
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT_S,
+            max_ack_pending=IN_HAND,
+        )
+        while True:
+            try:
+                puller = await stream.pull_subscribe(
+                    subjects.of_site(site),
+                    durable=settings.durable_name,
+                    stream=subjects.stream(site),
+                    config=settings,
+                )
+                break
+            except NotFoundError:
+                self._error = f"site {site}: there is no stream {subjects.stream(site)} yet"
+                await asyncio.sleep(MISSING_S)
+        self._error = ""
+        while True:
+            try:
+                messages = await puller.fetch(FETCH, timeout=FETCH_S)
+            except NatsTimeout:
+                self._behind[site] = 0
+                continue
+            await self._store(store, messages)
+            for message in messages:
+                await message.ack()
+            self._behind[site] = messages[-1].metadata.num_pending
+
+    async def _store(self, store: Store, messages: list[Msg]) -> None:
+        """Commit what some messages say.
+
+        Raises:
+            StoreError: nothing of it is stored.
+        """
+        batch = batch_of(Received(each.subject, each.headers or {}, each.data) for each in messages)
+        async with self._committing:
+            while True:
+                try:
+                    stored = await self._process.io.call(store.commit, batch)
+                    break
+                except PoisonError as error:
+                    set_aside(batch, error)
+        self._stored += stored.readings
+        self._repeated += stored.duplicates + _twice(messages, batch)
+        self._gaps += len(batch.gaps)
+        self._aside += len(batch.quarantined)
+
+    def beat(self) -> Report:
+        behind = sum(self._behind.values())
+        up = int(bool(self._connected_us))
+        metrics = [
+            ["cpppod_outlet_up", {}, up],
+            ["cpppod_collector_stored_total", {}, self._stored],
+            ["cpppod_collector_repeated_total", {}, self._repeated],
+            ["cpppod_collector_gaps_total", {}, self._gaps],
+            ["cpppod_collector_set_aside_total", {}, self._aside],
+            ["cpppod_collector_behind_messages", {}, behind],
+        ]
+        outlet = {
+            "place": self._place,
+            "state": "collecting" if up else "not connected",
+            "connected_us": self._connected_us,
+            "error": self._error,
+            "behind_messages": behind,
+            "sent": self._stored,
+            "refused": self._aside,
+        }
+        overdue = [] if up or not self._error else [f"{self._place}: {self._error}"]
+        return Report("running", overdue, None, metrics, {"outlet": outlet})
+
+    async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
+        if verb != "history":
+            raise CommandError(f"{verb}: a collector knows history")
+        return await self._questions.ask(self._url, None, arguments)
+
+
+def _twice(messages: list[Msg], batch: Batch) -> int:
+    """How many of the messages said what another one of them had said."""
+    return len(messages) - len(batch.readings) - len(batch.gaps) - len(batch.quarantined)
