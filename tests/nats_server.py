@@ -17,7 +17,7 @@ from tests.ports import free_port
 SETTINGS = """\
 listen: 127.0.0.1:{port}
 max_payload: 1MB
-jetstream {{ store_dir: "{folder}/js", max_file_store: 1GB, sync_interval: always }}
+jetstream {{ store_dir: "{folder}/js", max_file_store: 4GB, sync_interval: always }}
 """
 
 _Result = TypeVar("_Result")

@@ -22,8 +22,12 @@ CHANGES = {  # section -> a line for it that changes nothing else
     "metrics": "enabled = false",
     "web": 'hosts = ["plant"]',
     "mqtt": 'keep_alive = "15s"',
+    "fleet": "live = false",
+    "collector": 'retention = "100d"',
 }
 ADDED = {  # section that the demo has not -> a table of it, whose other side is not there
+    "fleet": '[fleet]\nsite = "contract"\nservers = ["nats://127.0.0.1:1"]\n',
+    "collector": '[collector]\nsites = ["contract"]\nservers = ["nats://127.0.0.1:1"]\n',
     "mqtt": '[[mqtt]]\nname = "contract"\naddress = "127.0.0.1:1"\n',
 }
 

@@ -3,6 +3,7 @@
 A simulated device counts; the stream and the store are asked by clients that are not ours.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -103,13 +104,9 @@ def outlet(gateway: RunningGateway) -> dict[str, Any]:
 def stored(centre: RunningGateway) -> list[int]:
     """The sequences of the blocks in the collector's store, in order, as they are there."""
     found: list[int] = []
-    for path in (centre.state / "history").glob("*.sqlite*"):
-        if path.suffix not in (".sqlite", ".sqlite3", ".db"):
-            continue
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-            tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
-            if "readings" in tables:
-                found += [row[0] for row in database.execute("SELECT sequence FROM readings")]
+    for path in (centre.state / "history").glob("readings-*.sqlite"):
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            found += [row[0] for row in database.execute("SELECT sequence FROM blocks")]
     return sorted(found)
 
 
@@ -218,8 +215,6 @@ def test_a_stream_that_lost_what_it_acknowledged_gets_it_again(
     assert is_whole(found)
     eventually(lambda: stored(centre)[-1] >= found[-1])
     assert is_whole(stored(centre))
-    metrics = plant.workers()["fleet"]["metrics"] if "metrics" in plant.workers()["fleet"] else []
-    assert not metrics or any(name.endswith("broker_lost_total") and n for name, _, n in metrics)
 
 
 def test_a_stream_that_is_gone_is_made_anew_with_all_that_is_held(

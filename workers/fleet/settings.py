@@ -56,7 +56,7 @@ class Fleet(Servers):
     )
     make_stream: bool = Field(default=True, description="make the stream where there is none")
     replicas: int = Field(default=1, ge=1, le=5, description="of a stream that is made")
-    stream_size: Size = Field(default=4_000_000_000, description="of a stream that is made")
+    stream_size: Size = Field(default=1_000_000_000, description="of a stream that is made")
     stream_age: Duration = Field(default=1_209_600.0, description="of a stream that is made")
 
     def mistakes(self, devices: tuple[Device, ...]) -> Iterable[Mistake]:

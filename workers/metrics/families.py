@@ -116,6 +116,15 @@ FAMILIES: dict[str, Family] = {
     "cpppod_outlet_sent_total": Family("counter", "Messages that were acknowledged"),
     "cpppod_outlet_refused_total": Family("counter", "Readings and commands that were refused"),
     "cpppod_outlet_lost_total": Family("counter", "Samples that never came to the outlet"),
+    "cpppod_fleet_broker_lost_total": Family(
+        "counter", "Times that the stream had lost what it had acknowledged"
+    ),
+    "cpppod_fleet_live_dropped_total": Family("counter", "Live blocks that were not sent"),
+    "cpppod_collector_stored_total": Family("counter", "Blocks stored"),
+    "cpppod_collector_repeated_total": Family("counter", "Blocks that were stored already"),
+    "cpppod_collector_gaps_total": Family("counter", "Gaps that gateways declared"),
+    "cpppod_collector_set_aside_total": Family("counter", "Messages that could not be read"),
+    "cpppod_collector_behind_messages": Family("gauge", "Messages of streams not stored yet"),
     # the feed
     "cpppod_feed_blocks_total": Family("counter", "Blocks passed on"),
     "cpppod_feed_values_total": Family("counter", "Values in blocks passed on"),

@@ -35,7 +35,7 @@ EXPECTED_OF = "Nats-Expected-Last-Subject-Sequence-Subject"
 WRONG_SEQUENCE, KNOWN_ID, NO_STREAM, NO_MESSAGE = 10071, 10201, 10059, 10037
 WORDS = {  # JetStream's error codes
     10023: "the server's store is full",
-    10047: "the server has no room for the stream that is asked for",
+    10047: "the server has no room for a stream of that stream_size",
     NO_STREAM: "the stream is gone",
     WRONG_SEQUENCE: "somebody else writes this gateway's history",
     10077: "the stream is full by its limits",
