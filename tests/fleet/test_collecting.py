@@ -13,6 +13,9 @@ WORKER = Worker(
 )
 
 
+BEGINNING = Place(0, 0)
+
+
 def reading(sequence: int, epoch: int = 5, publisher: str = "p") -> Reading:
     return Reading(publisher, epoch, sequence, "d", "g", 1, 2, 3, 1, ["t"], [sequence], 0, "gw-1")
 
@@ -21,7 +24,7 @@ def gap(first: int) -> Gap:
     return Gap("p", 5, "d", "g", first, first, 1, 1, "lost", 1, 2, "gw-1")
 
 
-def received(batch: Batch, place: Place = Place(0, 0), size: int = 100) -> list[Received]:
+def received(batch: Batch, place: Place = BEGINNING, size: int = 100) -> list[Received]:
     parts = messages_of(WORKER, "p", batch, place, size)
     return [Received(m.subject, m.headers, m.payload) for _, part in parts for m in part]
 

@@ -74,8 +74,8 @@ def _set_aside(message: Received, why: str) -> Quarantined:
     place = records.Place(0, 0)
     worker = "?"
     try:
-        place = records.place_of(message.headers)
         worker = subjects.worker_of(message.subject)[1]
+        place = records.place_of(message.headers)
     except DecodeError:
         pass  # it is set aside all the same
     gateway = message.headers.get(records.GATEWAY, "")
