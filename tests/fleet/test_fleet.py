@@ -237,13 +237,12 @@ def test_a_twin_of_that_name_is_refused_and_said(plant: RunningGateway, server: 
     try:
         text = HEAD.format(name="plant1", listener=listener).replace("gw-plant1", "gw-twin")
         twin.launch(configuration=text + PLANT.format(device=device, server=server.url))
-        error = eventually(
-            lambda: (
-                (twin.runtime / "control.sock").exists()
-                and twin.ask("outlets")["outlets"]
-                and outlet(twin)["error"]
-            )
-        )
+
+        def refused() -> str:
+            there = (twin.runtime / "control.sock").exists() and twin.ask("outlets")["outlets"]
+            return str(there[0]["error"]) if there else ""
+
+        error = eventually(refused)
         assert "another living gateway has this name: gw-plant1" in error
     finally:
         twin.stop()
