@@ -15,6 +15,7 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
+from importlib import metadata
 
 from nats.aio.msg import Msg
 from nats.errors import Error
@@ -262,14 +263,12 @@ class Uplink(Delivery):
         return lease
 
     async def _tell(self, worker: Worker, stream: JetStreamContext) -> None:
-        from cpppod import __version__
-
         bucket = await _bucket(stream, TOLD, TOLD_S)
         key = f"{worker.options['site']}.{worker.gateway_name}"
         while True:
             told = {
                 "gateway": worker.gateway,
-                "version": __version__,
+                "version": metadata.version("cpppod"),
                 "generation": self.process.worker.generation,
                 "time_us": wall_us(),
             }

@@ -6,16 +6,16 @@ from typing import Any, Literal
 from pydantic import Field, create_model
 
 from cpppod.protocols.model.plant import Device
-from cpppod.workers.fleet.settings import Servers
 from cpppod.workers.historian.stores.opening import chosen_store
 from cpppod.workers.historian.stores.settings import StoreSection
 from cpppod.workers.historian.stores.spec import STORES
+from cpppod.workers.outlets.settings import NatsServers
 from cpppod.workers.settings import Duration, Mistake, Name
 
 _MODELS = {name: model for name, (_, model) in STORES.settings(StoreSection).items()}
 
 
-class _Collector(Servers):
+class _Collector(NatsServers):
     """The centre of a fleet: what gateways sent, into a store."""
 
     enabled: bool = True
@@ -37,7 +37,7 @@ class _Collector(Servers):
         if not self.enabled:
             return None
         store = chosen_store(dict(self)).name
-        own = set(Servers.model_fields) | {"sites", "consumer"}
+        own = set(NatsServers.model_fields) | {"sites", "consumer"}
         return {
             **self.model_dump(include=own),
             "store": store,
