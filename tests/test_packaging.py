@@ -181,8 +181,9 @@ def test_every_console_script_has_its_main() -> None:
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_a_worker_starts_without_the_heavy_packages(role: str) -> None:
     blocked = HEAVY - OWN_HEAVY.get(role, set())
-    packaged = (ROOT / "workers" / role).is_dir()
-    module = f"cpppod.workers.{role}.role" if packaged else f"cpppod.workers.{role}"
+    program = roles()[role].program
+    folder = ROOT / program.removeprefix("cpppod.").replace(".", "/")
+    module = f"{program}.role" if folder.is_dir() else program
     code = (
         f"import sys\nimport {module}\nprint(sorted(set({sorted(blocked)!r}) & set(sys.modules)))"
     )
