@@ -5,8 +5,9 @@
                └ the deadline passed: never sent, 0x0301
 
 The *window* is how many requests are out at once. It begins at the device's `in_flight`. While more
-wait than it admits it is doubled, and halved again where that brought no more replies a second or
-the device says that it has no room. What the asker may have outstanding (its credit) follows it.
+wait than it admits, twice as much is tried, and now and then half of it: the larger is kept where
+it brings more replies a second. It is halved where the device says that it has no room. What the
+asker may have outstanding (its credit) follows it.
 
 No I/O and no clock: who calls passes `now`.
 """
@@ -26,9 +27,9 @@ MAX_WINDOW = 64  # requests at a device: 256 gave no more
 SMALL_WINDOW = 16  # up to it the credit is 1.5 windows, so that those who wait take turns early ...
 CREDIT_WINDOWS = 4  # ... beyond it 4, so that the device never waits for us
 JUDGED_WINDOWS = 8  # replies that a rate is measured over, in windows ...
-JUDGED_S = 0.02  # ... and for at least so long
-WORTH = 1.2  # twice the window is kept where it brings so many times the replies a second
-HOLD_S, LONGEST_HOLD_S = 2.0, 64.0  # until twice as much is tried again; doubles each time in vain
+JUDGED_S = 0.05  # ... and for at least so long
+WORTH = 1.2  # twice the window is worth it where it brings so many times the replies a second
+HOLD_S, LONGEST_HOLD_S = 0.25, 64.0  # until another size is tried again; doubles each time in vain
 MAX_WAITING = 4_096  # requests, of all askers: the routers' limits are much lower
 
 Answer = Callable[[int, Sequence[bytes], int], None]  # place of the first, replies, credit
@@ -46,7 +47,8 @@ class Window:
         self._floor = floor
         self._most = max(floor, MAX_WINDOW) if floor > 1 else 1
         self.size = floor
-        self._rates: dict[int, float] = {}  # size -> replies a second
+        self._before: tuple[int, float] | None = None  # size that was left for a trial, its rate
+        self._up = True  # which size is tried next
         self._since_s: float | None = None  # when the rate that is measured now began
         self._replies = self._wanted = 0
         self._hold_s = HOLD_S
@@ -78,27 +80,32 @@ class Window:
                 self._judge(self._replies / lasted_s, now_s)
 
     def _judge(self, rate: float, now_s: float) -> None:
-        size = self.size
-        self._rates[size] = rate
-        lower = self._rates.get(size >> 1)
-        if lower is not None and size > self._floor and rate < WORTH * lower:
-            self.size = max(self._floor, size >> 1)
-            self._hold(now_s)
-        elif now_s >= self._held_until_s and size < self._most:
-            self.size = min(self._most, 2 * size)
-        elif lower is not None and size > self._floor:
+        """So many replies came a second: keep the size that was tried, or try another."""
+        if self._before is not None:
+            (size, before), self._before = self._before, None
+            kept = rate > WORTH * before if self._up else before < WORTH * rate
+            if not kept:
+                self.size = size
+                self._up = not self._up
+                self._held_until_s = now_s + self._hold_s
+                self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S)
+                return
             self._hold_s = HOLD_S
-
-    def _hold(self, now_s: float) -> None:
-        """Twice as much is not worth it, for now."""
-        self._held_until_s = now_s + self._hold_s
-        self._hold_s = min(2 * self._hold_s, LONGEST_HOLD_S)
+        if now_s < self._held_until_s:
+            return
+        tried = min(self._most, 2 * self.size) if self._up else max(self._floor, self.size >> 1)
+        if tried == self.size:
+            self._up = not self._up
+            self._held_until_s = now_s + self._hold_s
+            return
+        self._before = self.size, rate
+        self.size = tried
 
     def refused(self, now_s: float) -> None:
         """The device has no room for so many."""
         self.size = max(1, self.size >> 1)
-        self._since_s = None
-        self._hold(now_s)
+        self._since_s = self._before = None
+        self._held_until_s = now_s + self._hold_s
 
 
 @dataclass(slots=True)

@@ -215,8 +215,22 @@ def test_window_stays_where_more_at_once_brings_nothing_and_is_tried_again_ever_
 def test_window_follows_a_device_that_got_slower() -> None:
     window = Window(4)
     now_s = run(window, lambda size: 1_000.0 * size, 2.0)
-    run(window, lambda size: 1_000.0 if size <= 8 else 900.0, 30.0, now_s)
+    run(window, lambda size: 1_000.0 if size <= 8 else 900.0, 60.0, now_s)
     assert window.size <= 8
+
+
+def test_window_does_not_shrink_because_everything_is_slower() -> None:
+    window = Window(4)
+    now_s = run(window, lambda size: 1_000.0 * size, 2.0)
+    sizes: list[int] = []
+
+    def slower(size: int) -> float:
+        sizes.append(size)
+        return 20.0 * size
+
+    run(window, slower, 100.0, now_s)
+    assert set(sizes) <= {MAX_WINDOW, MAX_WINDOW // 2}
+    assert sizes.count(MAX_WINDOW) > 0.8 * len(sizes)
 
 
 def test_window_that_is_not_filled_stays_as_it_is() -> None:
