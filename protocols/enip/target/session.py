@@ -186,9 +186,12 @@ class Session:
                 replies = batch.answer(data, image.version, now)
                 if replies is not None:
                     self.requests += batch.count
+                    self.partial_since = 0.0
                     return replies
             at, count = remembered.answer(data, now, out)
         self.requests += count
+        if at:
+            self.partial_since = 0.0  # what is left is another frame than was begun before
         if at < len(data):
             self._keep(data[at:] if at else data, now)
             out.append(self._work(now))

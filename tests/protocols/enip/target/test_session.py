@@ -1024,6 +1024,22 @@ def test_session_knows_since_when_a_frame_is_not_whole() -> None:
     assert client.session.partial_since == 0.0
 
 
+def test_frame_that_arrives_is_timed_from_its_own_first_byte() -> None:
+    client = Client()
+    known = rr(read("N"), client.handle)
+    client.session.receive_data(known, 0.0)
+    for now in (1.0, 2.0, 3.0):  # each chunk ends within a frame, as chunks of a stream do
+        client.session.receive_data((known * 3)[: len(known) * 2 + 5], now)
+        assert client.session.partial_since == now
+        client.session.receive_data(known[5:], now)
+        assert not client.session.partial_since
+    client.session.receive_data(known[:9], 4.0)
+    client.session.receive_data(known[9:20], 5.0)
+    assert client.session.partial_since == 4.0
+    client.session.receive_data(known[20:] + known[:7], 6.0)
+    assert client.session.partial_since == 6.0
+
+
 def test_unregister_ends_the_session_without_a_reply_and_nothing_more_is_served() -> None:
     client = Client()
     data = frame(0x66, b"", client.handle) + rr(read("N"), client.handle)
