@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from cpppod.protocols.model.addresses import ipv4_address, socket_address
 from cpppod.protocols.model.plant import NAME_PATTERN
+from cpppod.protocols.model.writing import RATE_PATTERN, RateLimit
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)")
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -127,6 +128,14 @@ def optional(check: Callable[[Any], str]) -> Callable[[Any], str]:
     return lambda value: "" if value == "" else check(value)
 
 
+def write_rate(value: Any) -> str:
+    """How often something may be written, as `10/min`."""
+    try:
+        return RateLimit(value).text
+    except (TypeError, ValueError):
+        raise expected('a number of writes in a time: "1/s", "10/min", "4/h"') from None
+
+
 def network(value: Any) -> str:
     """A client network in CIDR notation, or one address."""
     try:
@@ -201,6 +210,7 @@ Size = Annotated[int, *_number_or_text(size_bytes, "integer", SIZE.pattern)]
 Name = Annotated[str, *_text(name, pattern=f"^{NAME_PATTERN}$")]
 Text = Annotated[str, *_text(line_of_text, maxLength=1000)]
 HostPort = Annotated[str, *_text(host_port)]
+WriteRate = Annotated[str, *_text(optional(write_rate), pattern=f"^({RATE_PATTERN})?$")]
 OptionalHostPort = Annotated[str, *_text(optional(host_port))]
 ListenAddress = Annotated[str, *_text(ipv4_port)]
 OptionalListenAddress = Annotated[str, *_text(optional(ipv4_port))]

@@ -167,7 +167,8 @@ def _local_tags(
         kind = _local_kind(checked, structures, path, findings)
         if tag is None or kind is None:
             continue
-        kept = present(tag, "name", "value", "address", "retain", "writable", "description")
+        keys = ("name", "value", "address", "retain", "writable", "write_rate", "description")
+        kept = present(tag, *keys)
         record = plant.LocalTag(type=kind[0], dimensions=kind[1], **kept)
         tags.append((tag.listener, record))
     return tags

@@ -37,8 +37,8 @@ def tag(keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
     low, high = keys["minimum"], keys["maximum"]
     if low is not None and high is not None and low > high:
         yield "minimum", low, f"at most the maximum, {high}"
-    for key in ("minimum", "maximum"):
-        if keys[key] is not None and not keys["writable"]:
+    for key in ("minimum", "maximum", "write_rate"):
+        if keys[key] not in (None, "") and not keys["writable"]:
             yield key, keys[key], "writable = true beside a limit of writes"
     if keys["deadband"] and (kind in STRINGS or kind == "BOOL" or bit is not None):
         yield "deadband", keys["deadband"], "no deadband: the value is not a number"

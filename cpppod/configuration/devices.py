@@ -177,10 +177,16 @@ class DeviceTables:
                 self._findings.add((*place, "period"), table["period"], f"{least} s or more")
             if group is None:
                 continue
+            rated = (
+                replace(tag, write_rate=group.write_rate)
+                if tag.writable and not tag.write_rate
+                else tag
+                for tag in found
+            )
             yield plant.Group(
                 name=group.name,
                 period_s=group.period,
-                tags=found,
+                tags=tuple(rated) if group.write_rate else found,
                 history=group.history,
                 max_age_s=group.max_age,
                 phase_s=group.phase,

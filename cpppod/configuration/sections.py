@@ -29,6 +29,7 @@ from cpppod.workers.settings import (
     Size,
     TagAddress,
     Text,
+    WriteRate,
     expected,
     stop_bits,
 )
@@ -140,6 +141,9 @@ class LocalTag(Section):
     )
     retain: bool = Field(default=False, description="keep the value over a restart")
     writable: bool = True
+    write_rate: WriteRate = Field(
+        default="", description='writes that it takes: "10/min"; default no limit'
+    )
     listener: Annotated[str, Field(max_length=40)] = Field(
         default="", description="whose; default all"
     )
@@ -221,6 +225,9 @@ class Tag(Section):
     writable: bool = False
     minimum: float | None = Field(default=None, allow_inf_nan=False)
     maximum: float | None = Field(default=None, allow_inf_nan=False)
+    write_rate: WriteRate = Field(
+        default="", description='writes that it takes: "10/min"; default that of its group'
+    )
     flat_name: Annotated[str, Field(max_length=40)] = ""
     description: Text = ""
     notes: dict[str, str] = Field(default={}, description="kept for others; nothing reads it here")
@@ -233,6 +240,9 @@ class Group(Section):
     period: Duration
     tags: list[Tag] = Field(min_length=1)
     history: bool = False
+    write_rate: WriteRate = Field(
+        default="", description='writes that each of its tags takes: "10/min"; default no limit'
+    )
     max_age: Duration = Field(default=0.0, description="stale from this age on; default 3 periods")
     phase: Duration | None = None
 

@@ -19,6 +19,7 @@ from cpppod.protocols.cip.types import DataType
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.freshness import Freshness
 from cpppod.protocols.model.values import Quality, is_bad
+from cpppod.protocols.model.writing import RateLimit
 
 MAX_ELEMENTS = 4_000_000  # of one tag: beyond it even SINTs would be no controller's memory
 Kind = DataType | Structure
@@ -121,7 +122,7 @@ class Variable(Source):
         data: all elements back to back; never replaced, so that replies may hold on to it.
         strings: each element's bytes instead, for types of varying size.
         samples: by member name (folded), for a device's structure.
-        writable: whether clients may write it.
+        writable: whether clients may write it; `rate`, if any, how often.
         error: general status that every access answers, 0 for none (fault injection).
         attribute: the user's own object that answers reads and writes, if any.
         device: name of the device that it mirrors, or "".
@@ -129,7 +130,7 @@ class Variable(Source):
 
     __slots__ = (
         *("address", "attribute", "data", "device", "device_tags", "dimensions", "error"),
-        *("length", "name", "program", "retain", "samples", "strings", "type", "writable"),
+        *("length", "name", "program", "rate", "retain", "samples", "strings", "type", "writable"),
     )
 
     def __init__(self, name: str, kind: Kind, dimensions: tuple[int, ...] = ()) -> None:
@@ -150,6 +151,7 @@ class Variable(Source):
         self.samples: dict[str, Sample] = {}
         self.device_tags: dict[str, Any] = {}
         self.writable = True
+        self.rate: RateLimit | None = None
         self.error = 0
         self.attribute: Any = None
         self.device = ""

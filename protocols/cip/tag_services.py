@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpppod.protocols.cip import structures, types
-from cpppod.protocols.cip.failures import refusal
+from cpppod.protocols.cip.failures import cip_status, refusal
 from cpppod.protocols.cip.image import Image, Reply, Variable
 from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply
 from cpppod.protocols.cip.request import CallNeeded, Origin, Pending, WriteNeeded
@@ -26,6 +26,7 @@ from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Reference
 from cpppod.protocols.cip.types import DataType
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
+from cpppod.protocols.model.writing import WriteRefused
 
 Outcome = bytes | Reply | Pending
 MASK_SIZES = (1, 2, 4, 8, 12)  # 12: a TIMER, COUNTER or CONTROL as a whole
@@ -419,15 +420,29 @@ def _attribute_size(reference: Reference) -> int:
 
 
 def check_writable(variable: Variable, origin: Origin) -> None:
-    """Refuse what this origin, or anyone, may not write.
+    """Refuse what this origin, or anyone, may not write, or not so often.
 
     Raises:
-        CipError: PRIVILEGE_VIOLATION, or the injected error of the tag.
+        CipError: PRIVILEGE_VIOLATION, RESOURCE_UNAVAILABLE, or the injected error of the tag.
     """
     if variable.error:
         raise CipError(status=variable.error)
     if not variable.writable or not origin.may_write:
         raise CipError(status=GeneralStatus.PRIVILEGE_VIOLATION)
+    check_rate(variable, origin.image.now)
+
+
+def check_rate(variable: Variable, now: float) -> None:
+    """Count a write of a local tag.
+
+    Raises:
+        CipError: RESOURCE_UNAVAILABLE: there were too many.
+    """
+    if variable.rate is not None:
+        try:
+            variable.rate.take(now)
+        except WriteRefused as refused:
+            raise CipError(refused.text, status=cip_status(refused.failure)[0]) from None
 
 
 def store(reference: Reference, raw: bytes, offset: int) -> None:

@@ -183,7 +183,7 @@ class Target:
         class_id, instance_id, attribute_id = address
         found = self.classes.setdefault(class_id, CipClass(class_id))
         instance = found.instances.setdefault(instance_id, CipInstance())
-        instance.attributes[attribute_id] = _tag_attribute(variable)
+        instance.attributes[attribute_id] = _tag_attribute(variable, self.image)
         if class_id == ASSEMBLY_CLASS and attribute_id == 3:
             size = len(variable.data).to_bytes(2, "little")
             instance.attributes.setdefault(4, constant(size))
@@ -251,7 +251,9 @@ class Target:
             outcome = self._dispatch(service, path, data, origin)
         except ProtocolError as error:
             extended = getattr(error, "extended", ())
-            text = words_of(error.status, extended)
+            text, said = words_of(error.status, extended), str(error)
+            if said and text not in said:
+                text = f"{text}: {said}"
             attempt.status, attempt.extended, attempt.why = error.status, extended, text
             audit(attempt)
             raise
@@ -542,7 +544,7 @@ def _is_attribute(service: int, path: Sequence[Segment]) -> bool:
     return single and (named or not _number(path))
 
 
-def _tag_attribute(variable: Variable) -> Attribute:
+def _tag_attribute(variable: Variable, image: Image) -> Attribute:
     """A tag as an attribute: its bytes without a type."""
 
     whole = Reference(variable, variable.type, available=variable.length, whole=variable.length)
@@ -555,6 +557,7 @@ def _tag_attribute(variable: Variable) -> Attribute:
             raise CipError(status=variable.error)
         if not variable.writable:
             raise CipError(status=GeneralStatus.PRIVILEGE_VIOLATION)
+        tag_services.check_rate(variable, image.now)
         tag_services.set_attribute_bytes(whole, data)
 
     if variable.attribute is not None:

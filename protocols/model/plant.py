@@ -42,6 +42,7 @@ class Tag:
             32 and 64 bits, whose digits a `REAL` would lose; else `type`.
         deadband: smallest change that is published, in the value's unit.
         minimum, maximum: limits of a write, in the value's unit.
+        write_rate: how often it may be written (`protocols.model.writing.RateLimit`), "" for any.
         flat_name: a further, flat CIP tag name, or "".
     """
 
@@ -61,6 +62,7 @@ class Tag:
     writable: bool = False
     minimum: float | None = None
     maximum: float | None = None
+    write_rate: str = ""
     flat_name: str = ""
     description: str = ""
 
@@ -165,6 +167,7 @@ class LocalTag:
     address: str = ""
     retain: bool = False
     writable: bool = True
+    write_rate: str = ""
     description: str = ""
 
 

@@ -31,6 +31,7 @@ INTEGER_RANGES = {  # CIP type -> lowest and highest value
     "LWORD": (0, 2**64 - 1),
 }
 REAL_TYPES = frozenset({"REAL", "LREAL"})
+NUMBERS = frozenset({*INTEGER_RANGES, *REAL_TYPES, "BOOL"})
 STRING_TYPES = frozenset({"STRING", "SSTRING", "STRING2", "STRINGI", "SHORT_STRING"})
 REAL_LIMIT = 3.4028235677973366e38  # beyond it a 32-bit float would be infinite
 

@@ -11,6 +11,7 @@ Every way in (`WAYS`) makes an `Attempt` of each write, refused ones too, for th
 (`protocols.model.audit`).
 """
 
+import re
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -103,6 +104,46 @@ class Attempt:
         if self.times == 1:
             del found["times"]
         return found
+
+
+class RateLimit:
+    """How often a tag may be written: so many at once, and as many again within each span.
+
+    Args:
+        text: `10/min`: a number, then `s`, `min` or `h`.
+
+    Raises:
+        ValueError: another text.
+    """
+
+    __slots__ = ("_at", "_count", "_left", "_span_s", "text")
+
+    def __init__(self, text: str) -> None:
+        found = _RATE.fullmatch(text)
+        if found is None:
+            raise ValueError(f"rate {text!r:.40}: expected such as 10/min, 1/s or 4/h")
+        self.text = text
+        self._count = int(found[1])
+        self._span_s = _SPANS_S[found[2]]
+        self._left = float(self._count)
+        self._at = float("-inf")
+
+    def take(self, now: float) -> None:
+        """Count a write at the second `now` of a clock that never goes back.
+
+        Raises:
+            WriteRefused: there were too many.
+        """
+        passed, self._at = now - self._at, now
+        self._left = min(self._left + passed * self._count / self._span_s, float(self._count))
+        if self._left < 1.0:
+            raise WriteRefused(Failure.TOO_OFTEN, f"written too often: at most {self.text}")
+        self._left -= 1.0
+
+
+RATE_PATTERN = r"([1-9]\d{0,4})/(s|min|h)"
+_RATE = re.compile(RATE_PATTERN)
+_SPANS_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 def attempt(

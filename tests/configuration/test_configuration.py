@@ -242,6 +242,9 @@ def test_one_bit_of_a_register_is_a_bool_to_clients(tmp_path: Path, tag: str) ->
         ("scale = 0", "a number other than 0"),
         ("writable = true, minimum = 2, maximum = 1", "at most the maximum, 1.0"),
         ("maximum = 1", "writable = true beside"),
+        ('write_rate = "1/s"', "writable = true beside"),
+        ('writable = true, write_rate = "often"', 'a number of writes in a time: "1/s"'),
+        ("writable = true, write_rate = 5", 'a number of writes in a time: "1/s"'),
         ('length = "2"', "a whole number"),
         ("deadband = -1", "0 or more"),
         ('unit = "a\\nb"', "text on one line"),
@@ -257,6 +260,31 @@ def test_tags_that_cannot_be_are_refused(tmp_path: Path, tag: str, wanted: str) 
         text = text.replace("address = 40001, ", "")
     (found,) = problems(tmp_path, text)
     assert wanted in found
+
+
+def test_rate_of_a_group_is_that_of_its_writable_tags_without_one(tmp_path: Path) -> None:
+    tags = """
+        { name = "a", address = 40001, writable = true },
+        { name = "b", address = 40002, writable = true, write_rate = "2/h" },
+        { name = "c", address = 40003 },
+    """
+    text = f"""
+        [device.boiler]
+        driver = "modbus-tcp"
+        address = "10.0.0.5:502"
+        [[device.boiler.group]]
+        name = "fast"
+        period = "1s"
+        write_rate = "10/min"
+        tags = [{tags}]
+        [[tag]]
+        name = "shift"
+        type = "DINT"
+        write_rate = "1/s"
+    """
+    plant = load(tmp_path, text).plant
+    assert [tag.write_rate for tag in plant.devices[0].groups[0].tags] == ["10/min", "2/h", ""]
+    assert plant.listeners[0].tags[0].write_rate == "1/s"
 
 
 def test_a_device_may_have_an_ipv6_address(tmp_path: Path) -> None:

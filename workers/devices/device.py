@@ -16,15 +16,13 @@ from typing import Any
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, explain, is_bad
+from cpppod.protocols.model.write_values import raw_write
+from cpppod.protocols.model.writing import RateLimit, WriteRefused
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Row
 from cpppod.workers.devices.driver import DeviceError, Driver, Sample, Write
 from cpppod.workers.devices.health import STATES, Change, Health
 from cpppod.workers.devices.queue import Job, Urgency
-from cpppod.workers.devices.samples import (
-    GroupImage,
-    WriteRefused,
-    raw_write,
-)
+from cpppod.workers.devices.samples import GroupImage
 from cpppod.workers.devices.schedule import Schedule
 
 OVERDUE_PERIODS = 5  # a group without any finished poll for so long is named in the beat ...
@@ -107,6 +105,9 @@ class PolledDevice:
         self._tags = {
             tag.name.lower(): (tag, group.name) for group in device.groups for tag in group.tags
         }
+        self._rates = {
+            tag.name: RateLimit(tag.write_rate) for tag, _ in self._tags.values() if tag.write_rate
+        }
         self._schedule = Schedule(device.name, device.groups, now=now.mono_s)
         self._probed, self._probes = _fastest_group(device), 0
         self._finished_s = dict.fromkeys(self._groups, now.mono_s)
@@ -145,8 +146,8 @@ class PolledDevice:
             return self.health.probe_s
         return float("inf")
 
-    def check_write(self, writes: list[Any]) -> list[Write]:
-        """The writes of a `WriteRequest` as the driver takes them.
+    def check_write(self, writes: list[Any], now_s: float) -> list[Write]:
+        """The writes of a `WriteRequest` as the driver takes them, at that second.
 
         Raises:
             WriteRefused: and why; nothing of the request is sent.
@@ -159,6 +160,9 @@ class PolledDevice:
             if found is None:
                 raise WriteRefused(Failure.NO_SUCH_TAG, f"{self.name} has no tag {name!r:.60}")
             checked.append(raw_write(found[0], first, values))
+        for tag, _, _ in checked:
+            if (rate := self._rates.get(tag.name)) is not None:
+                rate.take(now_s)
         return checked
 
     def written_parts(self, writes: list[Write]) -> list[Group]:

@@ -1,37 +1,25 @@
-"""From what a driver read to what is published, and from what a client writes to what is sent.
+"""From what a driver read to what is published.
 
     driver ── raw samples ──► scale ──► deadband ──► the changed members of a block
-    client ── values ──► writable? limits? type? ──► inverse scale, rounded ──► driver
 
 A `GroupImage` remembers what was last published of one group, so that a member that moved less than
 its deadband is left out of the block, which says that it was confirmed unchanged.
 """
 
-import math
 from collections.abc import Callable, Collection
 from typing import Any
 
-from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Group, Tag
 from cpppod.protocols.model.values import (
     INTEGER_RANGES,
-    REAL_LIMIT,
+    NUMBERS,
     REAL_TYPES,
     STRING_TYPES,
     Quality,
     is_bad,
     judged,
 )
-from cpppod.workers.devices.driver import Sample, Write
-
-
-class WriteRefused(Exception):
-    """A request that may not be sent, and why."""
-
-    def __init__(self, failure: Failure, text: str) -> None:
-        super().__init__(text)
-        self.failure = failure
-        self.text = text
+from cpppod.workers.devices.driver import Sample
 
 
 def scaler(tag: Tag) -> Callable[[Any], Any] | None:
@@ -41,7 +29,7 @@ def scaler(tag: Tag) -> Callable[[Any], Any] | None:
     """
     scaled = tag.scale != 1.0 or tag.offset != 0.0
     limits = INTEGER_RANGES.get(tag.cip_type)
-    if tag.bit is not None or tag.type in STRING_TYPES or tag.type not in _NUMBERS:
+    if tag.bit is not None or tag.type in STRING_TYPES or tag.type not in NUMBERS:
         return None
     if not scaled and tag.cip_type == tag.type:
         return None
@@ -60,9 +48,6 @@ def scaler(tag: Tag) -> Callable[[Any], Any] | None:
     return lambda raws: [scale(raw) for raw in raws]
 
 
-_NUMBERS = frozenset({*INTEGER_RANGES, "REAL", "LREAL", "BOOL"})
-
-
 class GroupImage:
     """What was last published of one group.
 
@@ -79,9 +64,7 @@ class GroupImage:
         self._scalers = {tag.name: scaler(tag) for tag in group.tags}
         self._floats = {tag.name for tag in group.tags if {tag.type, tag.cip_type} & REAL_TYPES}
         self._deadbands = {
-            tag.name: tag.deadband
-            for tag in group.tags
-            if tag.deadband > 0 and tag.type in _NUMBERS
+            tag.name: tag.deadband for tag in group.tags if tag.deadband > 0 and tag.type in NUMBERS
         }
 
     def accept(
@@ -162,57 +145,3 @@ class GroupImage:
                 not abs(new - old) <= deadband for new, old in zip(value, was, strict=True)
             )
         return not abs(value - was) <= deadband
-
-
-def raw_write(tag: Tag, first: int, values: list[Any]) -> Write:
-    """The write as the driver sends it: checked against the tag, scaled back and rounded.
-
-    Raises:
-        WriteRefused: not writable, beyond its limits or its type, or no such element.
-    """
-    if not tag.writable:
-        raise WriteRefused(Failure.NOT_WRITABLE, f"{tag.name} is not writable")
-    if not values or first < 0 or first + len(values) > tag.length:
-        raise WriteRefused(Failure.BAD_PARAMETER, f"{tag.name} has {tag.length} element(s)")
-    return tag, first, [_raw(tag, value) for value in values]
-
-
-def _raw(tag: Tag, value: Any) -> Any:
-    if tag.type in STRING_TYPES:
-        return _text(tag, value)
-    if tag.type not in _NUMBERS:
-        return value
-    if not isinstance(value, int | float):
-        raise WriteRefused(Failure.BAD_PARAMETER, f"{tag.name}: {value!r:.40} is no number")
-    if math.isnan(value) or math.isinf(value):
-        raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value} is not written")
-    for limit, beyond in ((tag.minimum, "below"), (tag.maximum, "above")):
-        if limit is not None and (value < limit if beyond == "below" else value > limit):
-            raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value:g} is {beyond} {limit:g}")
-    if tag.bit is not None or tag.type == "BOOL":
-        if value not in (0, 1):
-            raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value!r:.40} is neither 0 nor 1")
-        return bool(value)
-    return _number(tag, value)
-
-
-def _number(tag: Tag, value: float) -> int | float:
-    scaled = tag.scale != 1.0 or tag.offset != 0.0
-    raw = (value - tag.offset) / tag.scale if scaled else value
-    limits = INTEGER_RANGES.get(tag.type)
-    if limits is None:
-        if tag.type == "REAL" and abs(raw) > REAL_LIMIT:
-            raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value:g} does not fit REAL")
-        return float(raw)
-    raw = round(raw)
-    if not limits[0] <= raw <= limits[1]:
-        raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value:g} does not fit {tag.type}")
-    return raw
-
-
-def _text(tag: Tag, value: Any) -> str:
-    if not isinstance(value, str):
-        raise WriteRefused(Failure.BAD_PARAMETER, f"{tag.name}: {value!r:.40} is no string")
-    if tag.size and len(value) > tag.size:  # a character is a byte at least
-        raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: longer than {tag.size} bytes")
-    return value

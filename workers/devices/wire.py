@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.values import Quality
+from cpppod.protocols.model.writing import WriteRefused
 from cpppod.workers.devices.counters import Histogram, Row
 from cpppod.workers.devices.device import PolledDevice, PollWork, Timestamp
 from cpppod.workers.devices.driver import DeviceError
@@ -42,7 +43,6 @@ from cpppod.workers.devices.jobs import (
 )
 from cpppod.workers.devices.queue import Job, Urgency, WireQueue
 from cpppod.workers.devices.relays import Answer, Relays, refusals
-from cpppod.workers.devices.samples import WriteRefused
 
 LOG_LINES, LOG_SPAN_S = 6, 60.0  # changes of one connection that are logged in so many seconds
 FINISH_S = 0.4  # at a stop, for what is on the wire; the worker has 1.5 s in all
@@ -179,7 +179,7 @@ class Wire:
         """Write tags of a device; `answer` is called once, at once where nothing is to be sent."""
         device = self.devices[name]
         try:
-            checked = device.check_write(writes)
+            checked = device.check_write(writes, self._now().mono_s)
             self._check_reachable(device)
         except WriteRefused as refused:
             device.counters.writes["refused"] += 1

@@ -15,6 +15,7 @@ from cpppod.protocols.bus.topics import LOCAL
 from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.structures import Structure
+from cpppod.protocols.cip.tag_services import check_rate
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 from cpppod.protocols.model.failures import Failure
@@ -75,6 +76,7 @@ class LocalTags:
                     "error": f"no local tag {name!r:.60}",
                 }
             try:
+                check_rate(variable, self._process.now_us() / 1e6)
                 variable.set(values, int(first))
             except ProtocolError as error:
                 status = error.status or cip_status(Failure.BAD_VALUE)[0]

@@ -24,6 +24,7 @@ from cpppod.protocols.cip.target import Target
 from cpppod.protocols.model.addresses import ipv4_address
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 from cpppod.protocols.model.plant import Device, Listener, LocalTag, Tag
+from cpppod.protocols.model.writing import RateLimit
 
 MAX_NESTING = 8  # structures within structures
 MAX_GONE = 100  # places of removed tags that a device keeps; with more, it is laid out anew
@@ -141,6 +142,7 @@ def add_local(target: Target, tag: LocalTag, known: Mapping[str, Structure]) -> 
     variable = declare(tag.name, kind, tuple(tag.dimensions))
     variable.writable = tag.writable
     variable.retain = tag.retain
+    variable.rate = RateLimit(tag.write_rate) if tag.write_rate else None
     if tag.value is not None:
         set_value(variable, tag.value)
     address = None

@@ -19,6 +19,7 @@ from cpppod.protocols.cip.request import (
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.cip.write_attempts import relayed, relayed_outcomes, settled
 from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.protocols.model.writing import RateLimit
 from cpppod.workers.listener.target import add_device
 from tests.enip_frames import packet, read, request, write
 from tests.protocols.cip.conversation import UDT, ask, controller, pending, words
@@ -184,6 +185,26 @@ def test_no_write_is_done_where_it_must_be_recorded_and_cannot() -> None:
     assert target.image.variables["count"].get() == [0]
     assert [each.status for each in told] == [0x10]
     assert ask(target, read("Count")).status == 0
+
+
+def test_local_tag_that_is_written_too_often_is_refused_whichever_way() -> None:
+    target, told = audited()
+    variable = target.image.variables["count"]
+    variable.rate = RateLimit("2/min")
+    address = variable.address
+    assert address is not None
+    ways = (
+        write("Count", 0xC4, struct.pack("<i", 1)),
+        request(0x10, epath.class_path(*address), struct.pack("<i", 2)),
+        request(0x4E, "Count", words(4) + bytes(4) + b"\xff\xff\xff\xff"),
+        request(0x10, "Count", struct.pack("<i", 3)),
+        request(0x10, epath.class_path(*address), struct.pack("<i", 4)),
+    )
+    assert [ask(target, message).status for message in ways] == [0, 0, 2, 2, 2]
+    assert variable.get() == [2]
+    assert told[-1].why == "resource unavailable: written too often: at most 2/min"
+    target.image.advance(60.0)
+    assert ask(target, ways[0]).status == 0
 
 
 def pccc(function: int, *, status_byte: int = 0) -> bytes:

@@ -9,6 +9,8 @@ from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality, explain, is_bad, quality
+from cpppod.protocols.model.write_values import raw_write
+from cpppod.protocols.model.writing import WriteRefused
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Histogram
 from cpppod.workers.devices.device import PolledDevice, PollWork, Timestamp
 from cpppod.workers.devices.driver import (
@@ -32,7 +34,7 @@ from cpppod.workers.devices.queue import (
     Urgency,
     WireQueue,
 )
-from cpppod.workers.devices.samples import GroupImage, WriteRefused, raw_write, scaler
+from cpppod.workers.devices.samples import GroupImage, scaler
 from cpppod.workers.devices.schedule import Schedule
 
 
@@ -397,3 +399,16 @@ def test_histograms_are_cumulative_and_transactions_bounded() -> None:
 
 def test_a_quality_keeps_the_devices_own_code() -> None:
     assert quality(Quality.DEVICE_STATUS, status=0xEE) >> 8 == 0xEE
+
+
+def test_tag_that_is_written_too_often_is_refused_before_anything_is_sent() -> None:
+    tags = (Tag("a", "1", writable=True, write_rate="2/min"), Tag("b", "2", writable=True))
+    device = Device("d", "modbus-tcp", "x:1", groups=(Group("g", 1.0, tags),))
+    polled = PolledDevice(device, Silent(), alone=True, now=at(0))
+    for _ in range(2):
+        polled.check_write([["a", 0, [1]]], 10.0)
+    with pytest.raises(WriteRefused, match="at most 2/min") as refused:
+        polled.check_write([["b", 0, [1]], ["a", 0, [1]]], 10.1)
+    assert cip_status(refused.value.failure) == (0x02, [])
+    polled.check_write([["b", 0, [1]]], 10.1)
+    polled.check_write([["a", 0, [1]]], 41.0)
