@@ -14,7 +14,10 @@ from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, named, names_of, present, sound_part, validate
 from cpppod.configuration.problems import Findings, KeyPath
 from cpppod.cpppo_cfg import Settings
+from cpppod.protocols.enip.discovery import PORT
 from cpppod.protocols.model import plant
+from cpppod.protocols.model.addresses import AddressError, is_loopback, socket_address
+from cpppod.workers.devices.spec import relays
 from cpppod.workers.settings import CIP_TYPES, PREDEFINED_STRUCTURES
 
 DEFAULT_LISTENER = "main"
@@ -210,6 +213,7 @@ def _routes(
                 _check_route(rest, path, known, findings)
             continue
         _check_route(route, path, known, findings)
+        _check_circle(route, path, devices, listeners, findings)
         segments = checks.first_segments(route.path)
         if not segments:
             findings.add(
@@ -239,6 +243,30 @@ def _check_route(
     if route.device and route.device not in devices:
         known = ", ".join(sorted(set(devices))) or "none is configured"
         findings.add((*path, "device"), route.device, f"the name of a device: {known}")
+
+
+def _check_circle(
+    route: sections.Route,
+    path: KeyPath,
+    devices: tuple[plant.Device, ...],
+    listeners: tuple[plant.Listener, ...],
+    findings: Findings,
+) -> None:
+    """A route that leads to a listener of the gateway's own goes round in a circle."""
+    named = {each.name: each.address for each in devices if relays(each.driver)}
+    address = route.address or named.get(route.device, "")
+    if not address:
+        return
+    try:
+        host, port = socket_address(address, host="127.0.0.1", port=PORT)
+        own = [socket_address(each.address, host="0.0.0.0", port=PORT) for each in listeners]
+    except AddressError:
+        return  # which is said elsewhere
+    for listener, (ours, at) in zip(listeners, own, strict=True):
+        anywhere = ours == "0.0.0.0" and is_loopback(host)
+        if at == port and (host == ours or anywhere):
+            wanted = f"another device: that is the gateway's own listener {listener.name!r}"
+            findings.add((*path, "address" if route.address else "device"), address, wanted)
 
 
 def _old_routes(old: Settings, covered: dict[str, str]) -> list[plant.Route]:

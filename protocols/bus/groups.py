@@ -1,7 +1,7 @@
 """Groups: what one turn of a sender's loop brings for one route, as one element of a message.
 
     requests  [id, source, deadline, tick, ticks, route path, sizes, bodies, carriage, connection,
-               capacity, target]
+               capacity, target, hops]
     replies   [id, first, sizes, bodies, credit]
 
 `bodies` are Message Router requests, or replies, back to back in one `bytes`; `sizes` is their
@@ -41,6 +41,7 @@ class RouteGroup:
             (the router removes it before it passes the group on).
         carriage, connection, capacity: as `protocols.cip.request.ForwardNeeded` has them.
         target: set by the router: the device to use.
+        hops: gateways that they have passed before this one.
     """
 
     id: int
@@ -55,6 +56,7 @@ class RouteGroup:
     connection: int = 0
     capacity: int = 0
     target: str = ""
+    hops: int = 0
 
     @property
     def count(self) -> int:
@@ -67,7 +69,7 @@ class RouteGroup:
         return [
             *(self.id, self.source, self.deadline_us, self.priority_tick, self.timeout_ticks),
             *(self.route_path, self.sizes, self.bodies, self.carriage, self.connection),
-            *(self.capacity, self.target),
+            *(self.capacity, self.target, self.hops),
         ]
 
     @classmethod
@@ -95,7 +97,7 @@ class RouteGroup:
         return RouteGroup(
             *(self.id, self.source, self.deadline_us, self.priority_tick, self.timeout_ticks),
             *(self.route_path, sizes, bodies, self.carriage, self.connection),
-            *(self.capacity, self.target),
+            *(self.capacity, self.target, self.hops),
         )
 
 
@@ -286,7 +288,7 @@ def _count(sizes: Sizes, bodies: bytes) -> int:
     return len(bodies) // sizes if isinstance(sizes, int) else len(sizes)
 
 
-_REQUESTS = (int, str, int, int, int, bytes, None, bytes, int, int, int, str)
+_REQUESTS = (int, str, int, int, int, bytes, None, bytes, int, int, int, str, int)
 _REPLIES = (int, int, None, bytes, int)
 
 

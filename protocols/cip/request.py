@@ -68,6 +68,7 @@ class ForwardNeeded:
     Attributes:
         capacity: bytes of the longest Message Router reply that the client can be given.
         connection: which connection at the device, as the target numbers them; 0 for none.
+        hops: gateways that it has passed before this one.
     """
 
     route_path: bytes
@@ -78,6 +79,7 @@ class ForwardNeeded:
     capacity: int = UNCONNECTED_CAPACITY
     carriage: Carriage = Carriage.UNCONNECTED
     connection: int = 0
+    hops: int = 0
 
     @property
     def message(self) -> bytes:

@@ -46,6 +46,11 @@ def refused(extended: int) -> CipError:
     return CipError(status=GeneralStatus.CONNECTION_FAILURE, extended=(extended,))
 
 
+def circular() -> CipError:
+    """The refusal of a request that has come back: no way leads on from here."""
+    return refused(ConnectionStatus.LINK_ADDRESS_NOT_VALID)
+
+
 def links(pattern: str) -> list[tuple[int, str]]:
     """The (port, link) pairs that a route's pattern stands for.
 

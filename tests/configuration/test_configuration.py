@@ -338,6 +338,33 @@ def test_routes_that_cannot_be_are_refused(tmp_path: Path, keys: str, wanted: st
     assert wanted in problems(tmp_path, text)[0]
 
 
+@pytest.mark.parametrize(
+    ("listener", "address", "circle"),
+    [
+        ("0.0.0.0:45000", "127.0.0.1:45000", True),
+        ("127.0.0.1:45000", "127.0.0.1:45000", True),
+        ("0.0.0.0:45000", "localhost:45000", True),
+        ("127.0.0.1:45000", "127.0.0.2:45000", False),
+        ("0.0.0.0:45000", "10.0.0.5:45000", False),
+        ("10.0.0.5:45000", "10.0.0.5:45000", True),
+    ],
+)
+def test_route_to_a_listener_of_the_gateway_s_own_is_a_mistake(
+    tmp_path: Path, listener: str, address: str, circle: bool
+) -> None:
+    head = f'[[listener]]\naddress = "{listener}"\n'
+    named = f'[device.plc]\ndriver = "enip"\naddress = "{address}"\n'
+    wanted = "expected another device: that is the gateway's own listener 'main'"
+    for text in (
+        f'{head}[[route]]\npath = "1/1"\naddress = "{address}"\n',
+        f'{head}{named}[[route]]\npath = "1/1"\ndevice = "plc"\n',
+    ):
+        if circle:
+            assert wanted in problems(tmp_path, text)[0]
+        else:
+            assert load(tmp_path, text).plant.routes
+
+
 def test_a_key_of_another_driver_that_any_device_may_carry_has_no_effect(tmp_path: Path) -> None:
     keys = 'driver = "modbus-tcp"\naddress = "plc:502"\nin_flight = 8\nconnected = true\nunit = 7'
     (device,) = load(tmp_path, f"[device.x]\n{keys}\n").plant.devices

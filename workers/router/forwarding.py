@@ -10,6 +10,7 @@ cut it. What nobody answers by its deadline is answered with 0x0204, what waited
 0x0301. Never sent twice.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -19,14 +20,17 @@ from cpppod.protocols.bus.messages import RouteReplies, RouteRequests
 from cpppod.protocols.cip.failures import refused, unrouted
 from cpppod.protocols.cip.message_router import Service
 from cpppod.protocols.cip.request import Carriage
-from cpppod.protocols.cip.route_table import AllowList, RouteTable
+from cpppod.protocols.cip.route_table import AllowList, RouteTable, circular
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
+from cpppod.protocols.enip.hops import MAX_HOPS
 from cpppod.protocols.model.plant import Route
 
 MAX_WAITING = 8_192  # requests that wait for room on a way: 32 askers with all they may have
 MAX_KNOWN = 1_024  # route paths, and requests' services and paths, whose verdict is kept
 MAX_DEADLINE_US = 30_000_000  # from now: whatever an asker says, nothing is waited for longer
 GRACE_US = 50_000  # the owner answers at the deadline, knowing what had left; so much later we do
+
+log = logging.getLogger("cpppod")
 
 Send = Callable[[bytes, bytes], bool]
 _NO_ROOM = ConnectionStatus.NO_BUFFER_MEMORY
@@ -140,6 +144,9 @@ class GroupForwarding:
             return
         count = group.count
         way.taken += count
+        if group.hops >= MAX_HOPS:
+            self._refuse_loop(way, asker, group)
+            return
         asked = _Asked(asker, group, 0, left, way, now_us, Marks(count))
         try:
             allowed = self._allowed(way, group)
@@ -157,6 +164,14 @@ class GroupForwarding:
             way.failures["refused"] += length
             requests = group.part(first, length).messages()
             self._answer(asked, first, [_forbidden(each) for each in requests])
+
+    def _refuse_loop(self, way: RouteEntry, asker: bytes, group: RouteGroup) -> None:
+        """Requests that have passed so many gateways go round in a circle."""
+        if not way.failures["loop"]:
+            text = "route leads round in a circle path=%s device=%s source=%s"
+            log.warning(text, way.route.path, way.route.device, group.source)
+        way.failures["loop"] += group.count
+        self._refuse_with(asker, group, circular())
 
     def _way(self, route_path: bytes) -> tuple[RouteEntry, bytes]:
         found = self._known.get(route_path)

@@ -306,9 +306,18 @@ class OriginatorConnection(asyncio.Protocol):
         self._relayed, self._lost = relayed, lost
 
     def relay(
-        self, number: int, first: int, requests: Sequence[bytes], route: UnconnectedRoute
+        self,
+        number: int,
+        first: int,
+        requests: Sequence[bytes],
+        route: UnconnectedRoute,
+        *,
+        hops: int = 1,
     ) -> bool:
         """Send requests of a group, those from `first` on, without waiting.
+
+        Args:
+            hops: gateways that they have passed, this one included.
 
         Returns:
             False where nothing can be sent just now.
@@ -317,7 +326,7 @@ class OriginatorConnection(asyncio.Protocol):
             return False
         assert self._transport is not None
         session = self.session.session
-        self._transport.write(self._relay.send(session, number, first, requests, route))
+        self._transport.write(self._relay.send(session, number, first, requests, route, hops))
         return True
 
     def relay_connected(

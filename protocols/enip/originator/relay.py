@@ -1,7 +1,7 @@
 """Relayed requests: others' requests on our session, in groups, matched without a table.
 
-    SendRRData, sender context  UDINT    UINT    2 bytes
-                                number   place   FF FE      of a request in its group
+    SendRRData, sender context  UDINT    UINT    USINT  FE
+                                number   place   hops       of a request in its group (`hops`)
 
     send ──► frames                 requests of one length share all but context and body
     send_connected ──► frames       on others' connections: matched by sequence count
@@ -20,6 +20,7 @@ from functools import lru_cache
 from cpppod.protocols.cip.message_router import REPLY, UNCONNECTED_SEND
 from cpppod.protocols.enip.cpf import UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import HEADER, Command
+from cpppod.protocols.enip.hops import MARK
 from cpppod.protocols.enip.originator.route import UnconnectedRoute
 from cpppod.protocols.enip.originator.session import (
     CPF_TIMEOUT_S,
@@ -28,13 +29,12 @@ from cpppod.protocols.enip.originator.session import (
 )
 from cpppod.protocols.model.errors import DecodeError
 
-MARK = b"\xff\xfe"
 OURS = 0x8000_0000  # numbers from here on are not of groups
 MAX_NUMBER = OURS - 1
-_CONTEXT = struct.Struct("<IH2s")
+_CONTEXT = struct.Struct("<IHBB")
 _HEAD = struct.Struct("<HHII")
 _LENGTH = struct.Struct("<H")
-_CONTEXT_AT, _OPTIONS_AT, _MARK_AT, _MESSAGE_AT = 12, 20, 18, 40
+_CONTEXT_AT, _OPTIONS_AT, _MARK_AT, _MESSAGE_AT = 12, 20, 19, 40
 _ID_AT, _SEQUENCE_AT, _CONNECTED_AT = 36, 44, 46  # in a SendUnitData
 _UNIT = struct.Struct("<8sIIHHHHIHH")
 _ITEMS = slice(30, 38)
@@ -109,6 +109,7 @@ class Relay:
         place: int,
         requests: Sequence[bytes],
         route: UnconnectedRoute,
+        hops: int = 0,
     ) -> bytes:
         """The frames of a group's requests from `place` on.
 
@@ -125,7 +126,7 @@ class Relay:
             if len(request) != size:
                 size = len(request)
                 head, before, behind = _frame(session, size, route)
-            pieces += (head, _CONTEXT.pack(number, place, MARK), before, request, behind)
+            pieces += (head, _CONTEXT.pack(number, place, hops, MARK), before, request, behind)
             place += 1
         return b"".join(pieces)
 
@@ -148,7 +149,7 @@ class Relay:
                 at = size
             elif at + total > size:
                 break
-            elif data[at : at + 2] == _SEND_RR_DATA and data[at + _MARK_AT : at + 20] == MARK:
+            elif data[at : at + 2] == _SEND_RR_DATA and data[at + _MARK_AT] == MARK:
                 at = self._take(data, at, total, session, found)
             elif data[at : at + 2] == _SEND_UNIT_DATA and self._ends:
                 if not self._take_connected(data[at : at + total], session, found):
@@ -173,9 +174,8 @@ class Relay:
         end = at + (len(data) - at) // total * total
         replies: list[bytes] = []
         number = next_place = -1
-        for head_there, number_there, place, mark, before_there, reply in _cut(total).iter_unpack(
-            memoryview(data)[at:end]
-        ):
+        cut = _cut(total).iter_unpack(memoryview(data)[at:end])
+        for head_there, number_there, place, _hops, mark, before_there, reply in cut:
             if head_there != head or mark != MARK or before_there != before:
                 break
             if number_there != number or place != next_place:
@@ -202,7 +202,7 @@ class Relay:
     def _take_one(self, data: bytes, at: int, total: int, found: list[Relayed]) -> int:
         """Take a reply that is laid out in another way, or an encapsulation error."""
         status = int.from_bytes(data[at + 8 : at + 12], "little")
-        number, place, _ = _CONTEXT.unpack_from(data, at + _CONTEXT_AT)
+        number, place, *_ = _CONTEXT.unpack_from(data, at + _CONTEXT_AT)
         if status:
             found.append(Relayed(number, place, [], status))
             return at + total
@@ -242,4 +242,4 @@ def _wrapped_at(route: UnconnectedRoute) -> int:
 def _cut(total: int) -> struct.Struct:
     """A frame of `total` bytes: command to status, number, place, mark, up to the reply, reply."""
     before = _MESSAGE_AT - _OPTIONS_AT
-    return struct.Struct(f"<{_CONTEXT_AT}sIH2s{before}s{total - _MESSAGE_AT}s")
+    return struct.Struct(f"<{_CONTEXT_AT}sIHBB{before}s{total - _MESSAGE_AT}s")

@@ -28,11 +28,11 @@ from cpppod.protocols.cip.message_router import REPLY, UNCONNECTED_SEND, Message
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import Command, Frame, FrameReader
+from cpppod.protocols.enip.hops import REGISTER_CONTEXT
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 REGISTER_DATA = struct.pack("<HH", 1, 0)  # protocol version 1, no options
-REGISTER_CONTEXT = b"cpppod\0\0"  # whether it comes back says how replies will be matched
 CPF_TIMEOUT_S = 8  # what a target may take before its encapsulation layer gives up
 MAX_OUTSTANDING = 256  # requests; more never helps and every one is memory here and in the target
 MAX_ABANDONED = 1024  # timed-out requests whose late reply is still known as such

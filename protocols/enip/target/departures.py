@@ -183,7 +183,7 @@ class Departures:
         way.take(len(bodies))
         key = (
             *(way.path, command.source, command.priority_tick, command.timeout_ticks),
-            *(command.carriage, command.connection, command.capacity),
+            *(command.carriage, command.connection, command.capacity, command.hops),
             deadline_us >> DEADLINE_SHIFT,
         )
         size = sum(map(len, bodies))
@@ -317,4 +317,5 @@ def _template(command: ForwardNeeded, deadline_us: int) -> RouteGroup:
         *(0, command.source, deadline_us, command.priority_tick, command.timeout_ticks),
         *(command.route_path, 0, b"", int(command.carriage), command.connection),
         command.capacity,
+        hops=command.hops,
     )

@@ -28,6 +28,7 @@ from cpppod.protocols.cip.reply_cache import (
     refresh,
 )
 from cpppod.protocols.cip.request import ForwardNeeded
+from cpppod.protocols.enip.hops import hops_of
 from cpppod.protocols.enip.target.batch import MAX_REQUESTS, Batch
 from cpppod.protocols.enip.target.departures import Departures, Way
 from cpppod.protocols.enip.target.reply_frames import (
@@ -164,7 +165,7 @@ class RememberedReplies:
         timeout = int.from_bytes(frame[TIMEOUT:ITEMS], "little")
         self._lanes[frame[:CONTEXT] + frame[OPTIONS:WRAPPED]] = Lane(
             *(len(frame), end - WRAPPED, frame[end:], self._departures.way(command.route_path)),
-            replace(command, request=b""),
+            replace(command, request=b"", hops=0),
             partial(rr_pieces, self._ours, timeout),
         )
 
@@ -339,14 +340,19 @@ class RememberedReplies:
             for head_there, context, before_there, body, tail_there in cut:
                 if head_there != head or before_there != before or tail_there != tail:
                     break
+                if session.relays and contexts and context[6:] != contexts[0][6:]:
+                    break
                 contexts.append(context)
                 bodies.append(body)
             del frames, cut
             if not bodies:
                 break
+            command = lane.command
+            if session.relays and (hops := hops_of(contexts[0])) != command.hops:
+                command = replace(command, hops=hops)
             run = Run(session, contexts, lane.wrap)
             slots.leave(run)
-            self._departures.leave(lane.way, lane.command, bodies, run, since)
+            self._departures.leave(lane.way, command, bodies, run, since)
             at += len(bodies) * lane.total
         return at, None
 

@@ -20,6 +20,7 @@ Source: CIP Networks Library Vol. 2, chapter 2; Vol. 1, 3-4 (class 3 connections
 import struct
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,7 @@ from cpppod.protocols.cip.target import Target
 from cpppod.protocols.cip.unconnected_send import timeout_s
 from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import HEADER, MAX_DATA
+from cpppod.protocols.enip.hops import REGISTER_CONTEXT, hops_of
 from cpppod.protocols.enip.target.departures import Departures, Way
 from cpppod.protocols.enip.target.list_commands import list_reply
 from cpppod.protocols.enip.target.remembered import TURN, RememberedReplies
@@ -84,6 +86,7 @@ class Session:
         departures: what leaves along routes, shared likewise.
         has_more: there are requests beyond what one turn may take; the shell clears it when the
             others have had theirs, and calls `take_output`.
+        relays: it is a gateway's, or a client's of ours: its requests may say their hops.
         stalled: set by the shell while the peer does not read: nothing more is begun.
         shell: what the shell knows the session by.
     """
@@ -115,6 +118,7 @@ class Session:
         self._random_u32 = random_u32
         self._image = target.image
         self.departures = Departures() if departures is None else departures
+        self.relays = False
         self.stalled = False
         self.has_more = False
         self._spent = 0  # requests of this turn
@@ -319,6 +323,7 @@ class Session:
             self._reject("revision")
             self._emit(HEADER.pack(command, 4, 0, UNSUPPORTED_REVISION, context, 0) + body, out)
             return
+        self.relays = context == REGISTER_CONTEXT
         while not self.handle:
             self.handle = self._random_u32()
         self._remembered.registered(self.handle)
@@ -355,9 +360,14 @@ class Session:
         elif isinstance(outcome, Pending) and item.message[0] == UNCONNECTED_SEND:
             command = outcome.command
             if isinstance(command, ForwardNeeded):
+                if self.relays:
+                    command = replace(command, hops=hops_of(header[4]))
                 self._remembered.learn_lane(frame, command)
                 wrap = partial(rr_pieces, frame[4:8] + bytes(4), item.timeout)
                 return self._leave(command, header[4], wrap, since, out)
+        if isinstance(outcome, Pending) and isinstance(outcome.command, ForwardNeeded):
+            hops = hops_of(header[4]) if self.relays else 0
+            outcome = replace(outcome, command=replace(outcome.command, hops=hops))
         self._settle(outcome, rr_wrap(header[4], self.handle, item.timeout), out)
         return True
 

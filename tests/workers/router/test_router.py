@@ -411,6 +411,21 @@ def test_reload_keeps_what_is_out_and_the_route_s_counts() -> None:
     assert [(way.route.path, way.taken) for way in bus.forwarding.ways] == [("1/1", 1), ("1/2", 0)]
 
 
+def test_request_that_goes_round_in_a_circle_is_refused_at_once_and_the_route_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bus = Bus(PRESS)
+    bus.ask("1/1", hops=7)
+    assert bus.sent.pop()[1].hops == 7
+    with caplog.at_level("WARNING", "cpppod"):
+        for _ in range(2):
+            bus.ask("1/1", hops=8)
+            assert bus.refusal.extended == (0x0312,)
+    assert len(caplog.records) == 1, "once"
+    assert "path=1/1 device=press source=10.0.0.1" in caplog.text
+    assert bus.forwarding.ways[0].failures["loop"] == 2
+
+
 def test_bytes_that_are_no_message_are_counted() -> None:
     bus = Bus()
     for frame in (b"\xc1", RouteRequests([[1]]).encode(), RouteReplies(["x"]).encode()):

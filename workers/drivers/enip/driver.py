@@ -414,7 +414,8 @@ class EnipDriver:
         path = self._route + group.route_path
         route = UnconnectedRoute(route_path=path).allowing(timeout_s) if path else DIRECT
         if connection.session.echoes:
-            sent = connection.relay(number, first, requests, route)
+            hops = group.hops + 1
+            sent = connection.relay(number, first, requests, route, hops=hops)
         else:
             sent = not connection.closed
             for place, request in enumerate(requests if sent else (), first):

@@ -144,7 +144,8 @@ class Links:
             return True
         path = self._route + group.route_path + asked.connection_path
         link = Link(_numbered(replace(asked, connection_path=path)))
-        if not connection.relay(number, 0, [link.asked.encode()], DIRECT):
+        hops = group.hops + 1
+        if not connection.relay(number, 0, [link.asked.encode()], DIRECT, hops=hops):
             return False
         self._openings[number] = group.connection, link
         return True

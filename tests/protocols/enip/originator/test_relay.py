@@ -15,7 +15,7 @@ from cpppod.protocols.enip.cpf import (
     encode_items,
 )
 from cpppod.protocols.enip.encapsulation import Frame, FrameReader
-from cpppod.protocols.enip.originator.relay import MARK, Relay, Relayed, answers
+from cpppod.protocols.enip.originator.relay import Relay, Relayed, answers
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute
 from cpppod.protocols.enip.originator.session import SessionViolated
 
@@ -24,7 +24,7 @@ REPLIES = [b"\xcc\0\0\0\xc4\0one.", b"\xcc\0\0\0\xc4\0two.", b"\xcc\0\4\0"]
 
 
 def context(number: int, place: int) -> bytes:
-    return number.to_bytes(4, "little") + place.to_bytes(2, "little") + MARK
+    return number.to_bytes(4, "little") + place.to_bytes(2, "little") + b"\3\xfe"
 
 
 def reply(number: int, place: int, message: bytes, **changes: Any) -> bytes:
@@ -50,7 +50,7 @@ def test_each_request_has_a_frame_of_its_own_as_the_session_would_send_it(
     route: UnconnectedRoute,
 ) -> None:
     requests = [b"\x4c\2\x20\x6b\x24\1\1\0", b"\x4c\2\x20\x6b\x24\2\1\0", b"\x01\2\x20\1\x24\1x"]
-    sent = frames(Relay.send(SESSION, 9, 4, requests, route))
+    sent = frames(Relay.send(SESSION, 9, 4, requests, route, 3))
     assert [each.context for each in sent] == [context(9, place) for place in (4, 5, 6)]
     assert {(each.command, each.session, each.status) for each in sent} == {(0x6F, SESSION, 0)}
     for frame, request in zip(sent, requests, strict=True):

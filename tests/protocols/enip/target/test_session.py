@@ -580,6 +580,26 @@ def test_session_that_ends_leaves_the_ring_and_what_it_had_out_is_nobody_s() -> 
     assert way.out == 0
 
 
+def test_hops_that_a_gateway_says_travel_on_and_nobody_else_s_contexts_are_hops() -> None:
+    gateway = forwarding()
+    gateway.session = Session(
+        gateway.target, address="10.0.0.1", local=("", 0), random_u32=lambda: 0xABCD, now=0.0
+    )
+    gateway.session.receive_data(frame(0x65, b"\1\0\0\0", 0, b"cpppod\0\0"), 0.0)
+    contexts = [bytes(6) + bytes((hops, 0xFE)) for hops in (3, 3, 5)] + [b"12\0\0\0\0\0\0"]
+    for client in (gateway, forwarding()):
+        for _ in range(2):  # the first is worked out, the others are known
+            sent = [rr(routed(read("X"), "1/1"), client.handle, each) for each in contexts]
+            client.session.receive_data(b"".join(sent), 0.0)
+        hops = [(group.hops, group.count) for group in client.leaving()]
+        assert hops == ([(3, 4), (5, 2), (0, 2)] if client is gateway else [(0, 8)])
+    client = forwarding()
+    client.session.receive_data(rr(forward_open("1/1/@2/1"), client.handle, contexts[0]), 0.0)
+    gateway.session.receive_data(rr(forward_open("1/1/@2/1"), client.handle, contexts[0]), 0.0)
+    asked = [each.session.commands[0][1] for each in (client, gateway)]
+    assert [each.hops for each in asked if isinstance(each, ForwardNeeded)] == [0, 3]
+
+
 def test_known_request_behind_one_that_leaves_waits_for_its_turn() -> None:
     client = forwarding()
     first = client.send(read("N"))
