@@ -2,7 +2,7 @@
 #   make run    sets up, then runs the gateway on its demo plant
 #   make test   sets up, then passes the tests
 .DEFAULT_GOAL := help
-.PHONY: help setup peers run test flaky matrix coverage setup-check unlocked campaign count fuzz bench lint format lock wheel docker clean
+.PHONY: help setup peers run test flaky matrix coverage setup-check unlocked campaign count web-audit fuzz bench lint format lock wheel docker clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -107,6 +107,16 @@ campaign: $(VENV)/.dev peers  ## the long tests: hours of kills, late replies, c
 count: $(VENV)/.dev  ## the counting proof: served = stored + declared gaps + declared errors
 	$(BIN)/python -m pytest -m counting --timeout 0 -n 0 $(PYTEST_ARGS)
 
+web-audit: $(VENV)/.dev $(PEERS)/web-audit/.installed  ## what axe-core, lighthouse, redocly and schemathesis say of the web page
+	$(BIN)/python tests/web_audit.py
+
+$(PEERS)/web-audit/.installed: tests/web-audit.lock tests/web-audit/package.json tests/web-audit/package-lock.json
+	$(RUNNING_PYTHON)
+	$(SET_UP) $(PEERS)/web-audit tests/web-audit.lock
+	@cp tests/web-audit/package.json tests/web-audit/package-lock.json $(PEERS)/web-audit/
+	@cd $(PEERS)/web-audit && npm ci --loglevel error --no-audit --no-fund >/dev/null
+	@touch $@
+
 fuzz: $(VENV)/.fuzz  ## every decoder against mutated bytes, FUZZ_SECONDS each
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
@@ -131,10 +141,12 @@ lock:  ## pin the newest of what setup.cfg, pyproject.toml, the peers and the ex
 	$(LOCK) --group lint -c requirements-dev.lock -o requirements-lint.lock
 	$(LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
 	$(LOCK) --group flaky --no-deps -o tests/flaky.lock
+	$(LOCK) --group web-audit -o tests/web-audit.lock
 	$(LOCK) --group fuzz -c requirements-dev.lock -o requirements-fuzz.lock
 	$(LOCK) -o tests/peers-cpppo.lock tests/peers-cpppo.txt
 	@rm -rf $(VENV)-lock
 	cd examples && npm update --package-lock-only --omit-lockfile-registry-resolved --silent
+	cd tests/web-audit && npm update --package-lock-only --omit-lockfile-registry-resolved --silent
 
 wheel: $(VENV)/.dev  ## the wheel, in dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w dist .

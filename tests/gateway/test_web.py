@@ -295,6 +295,8 @@ def test_who_may_not_write_is_refused_and_his_attempt_recorded(
         ({"writes": [["meter_1.setpoint", 1]] * 1001}, 422),
         ({"writes": [["kettle.on", 1]]}, 409),
         ({"writes": ["x"]}, 409),
+        ({"writes": [["meter_1.setpoint", 2**80]]}, 409),
+        ({"writes": [["meter_1.setpoint", [[[[[[[[[[1]]]]]]]]]]]]}, 409),
         ({"writes": 1}, 422),
         ({}, 422),
         ([], 400),
@@ -354,7 +356,7 @@ def test_a_device_is_found_browsed_saved_and_put_in_force(
     told = engineer.post("/api/v1/configuration/check", json=bad).json()
     assert any("pigeon" in problem for problem in told["problems"])
     saved = engineer.put(file, json={"text": bad["text"], "digest": told["digest"]})
-    assert saved.status_code == 422
+    assert saved.status_code == 409
     ask |= {"toml": True, "name": "second"}
     text = engineer.post("/api/v1/browse", json=ask).json()["toml"]
     stale = engineer.put(file, json={"text": text, "digest": "another"})
@@ -392,3 +394,128 @@ def test_only_files_of_the_configuration_are_saved(engineer: httpx.Client, name:
         f"/api/v1/configuration/files/{name}", json={"text": "", "digest": "e3b0"}
     )
     assert answer.status_code in (404, 405, 422), answer.text
+
+
+@pytest.fixture(name="with_users")
+def gateway_with_users(gateway: RunningGateway, web: httpx.Client) -> Iterator[httpx.Client]:
+    """The web with a users file, in which there is `anna`, an operator."""
+    before = gateway.configuration.read_text()
+    path = gateway.folder / "users.json"
+    head = "[web]\n"
+    gateway.configuration.write_text(before.replace(head, f'{head}users_file = "{path}"\n'))
+    try:
+        gateway.ask("reload")
+        gateway.ask("users", action="add", name="anna", password="a good one", role="operator")
+        eventually(lambda: web.get("/api/v1/session").json().get("users"))
+        yield web
+    finally:
+        gateway.configuration.write_text(before)
+        gateway.ask("reload")
+        eventually(lambda: web.get("/api/v1/status").status_code == 200)
+
+
+def test_with_users_nobody_reads_and_a_user_does_what_his_role_may(
+    gateway: RunningGateway, with_users: httpx.Client
+) -> None:
+    web = with_users
+    for path in ("status", "tags", "events", "live?tags=boiler"):
+        assert web.get(f"/api/v1/{path}").status_code == 401
+    assert web.get("/").status_code == 200  # the page itself says to log in
+    told = web.post("/api/v1/session", json={"user": "anna", "password": "a good one"}).json()
+    assert (told["user"], told["role"]) == ("anna", "operator")
+    assert web.get("/api/v1/status").status_code == 200
+    word = {"X-CSRF-Token": told["csrf"]}
+    write = {"writes": [["meter_1.setpoint", 11]]}
+    assert web.post("/api/v1/write", json=write, headers=word).json()["writes"][0]["ok"]
+    assert web.get("/api/v1/configuration").status_code == 403
+    os.kill(gateway.workers()["web"]["pid"], signal.SIGKILL)
+    eventually(lambda: is_there(web))  # the session outlives the worker
+    gateway.ask("users", action="role", name="anna", role="viewer")
+    assert web.post("/api/v1/write", json=write, headers=word).status_code == 403
+    gateway.ask("users", action="remove", name="anna")
+    assert web.get("/api/v1/status").status_code == 401
+
+
+def test_after_five_wrong_passwords_one_waits_and_the_control_socket_does_not(
+    gateway: RunningGateway, with_users: httpx.Client
+) -> None:
+    guess = {"user": "anna", "password": "guessed"}
+    found = [with_users.post("/api/v1/session", json=guess) for _ in range(6)]
+    assert [answer.status_code for answer in found] == [401] * 5 + [429]
+    assert int(found[5].headers["Retry-After"]) > 0
+    right = {"user": "anna", "password": "a good one"}
+    assert with_users.post("/api/v1/session", json=right).status_code == 429
+    assert gateway.ask("users", action="list")["users"] == {"anna": "operator"}
+
+
+def test_cpppos_paths_read_and_write_the_gateways_tags(
+    gateway: RunningGateway, web: httpx.Client, engineer: httpx.Client
+) -> None:
+    told = web.get("/api/tags/boiler.p*").json()
+    assert set(told["data"]["tags"]) == {"boiler.pressure", "boiler.pump_on"}
+    assert told["data"]["tags"]["boiler.pressure"]["attribute"].startswith("boiler.pressure ")
+    assert "access-control-allow-origin" not in web.get("/api/tags/shift").headers
+    path = "/api/tags/meter_2.setpoint/attribute/41"
+    assert engineer.get(path).status_code == 405  # not without [web] legacy
+    done = engineer.post(path).json()["command"]
+    assert done == {
+        "success": True,
+        "message": "tags.meter_2.setpoint.attribute='41' (41)",
+    }
+    assert engineer.get("/api/tags/meter_2.setpoint/attribute").json()["command"]["message"] == (
+        "tags.meter_2.setpoint.attribute: 41"
+    )
+    refused = web.post(path).json()["command"]
+    assert not refused["success"] and "operator" in refused["message"]
+    assert engineer.get("/api/tags/kettle/attribute").json()["command"] is None
+
+
+def test_with_legacy_a_get_writes_for_an_operators_token_alone(
+    gateway: RunningGateway, web: httpx.Client, engineer: httpx.Client
+) -> None:
+    before = gateway.configuration.read_text()
+    gateway.configuration.write_text(before.replace("[web]\n", "[web]\nlegacy = true\n"))
+    path = "/api/tags/meter_2.setpoint/attribute/43"
+    try:
+        gateway.ask("reload")
+        eventually(lambda: web.get(path).status_code == 200)
+        assert not web.get(path).json()["command"]["success"]
+        assert engineer.get(path).json()["command"]["success"]
+        assert gateway.value("meter_2.setpoint") == 43
+    finally:
+        gateway.configuration.write_text(before)
+        gateway.ask("reload")
+
+
+def test_a_websocket_tells_the_same_as_a_stream_and_changes_its_tags(
+    gateway: RunningGateway, web: httpx.Client
+) -> None:
+    import wsproto
+    from wsproto import events as ws_events
+
+    protocol = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+    host, port = gateway.address(SHIPPED)
+    with socket.create_connection((host, port), PATIENCE_S) as connection:
+
+        def told(kind: str) -> Any:
+            while True:
+                for event in protocol.events():
+                    if isinstance(event, ws_events.TextMessage):
+                        message = json.loads(event.data)
+                        if message["event"] == kind:
+                            return message["data"]
+                protocol.receive_data(connection.recv(65_536))
+
+        def say(text: str) -> None:
+            connection.sendall(protocol.send(ws_events.Message(text)))
+
+        target = "/api/v1/live"
+        connection.sendall(protocol.send(ws_events.Request(host=f"{host}:{port}", target=target)))
+        protocol.receive_data(connection.recv(4096))
+        say('{"tags": ["boiler.pressure"]}')
+        assert told("whole")["topic"] == "boiler/fast"
+        assert told("block")["topic"] == "boiler/fast"
+        say('{"tags": ["press"]}')
+        assert told("whole")["topic"] == "press/state"
+        say('{"tags": 1}')
+        assert told("error")["status"] == 422

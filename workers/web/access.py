@@ -8,6 +8,7 @@ Passwords are kept as scrypt has them, tokens and sessions by their digests: who
 cannot log in by them. Without a users file everybody on loopback is a viewer.
 """
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -166,6 +167,13 @@ class Access:
             self._tokens, self._sessions = dict(told["tokens"]), dict(told["sessions"])
         except (OSError, ValueError, KeyError, TypeError):
             self._tokens, self._sessions = {}, {}
+        self.read_users()
+
+    def read_users(self) -> None:
+        """Take note of users that somebody changed; may block."""
+        if self.users is not None:
+            with contextlib.suppress(AccessError):  # who logs in will be told
+                self.users.all()
 
     def new_token(self, role: str, name: str, *, once: bool = False, now: float) -> str:
         """A token for `role`; with `once` it makes one session and is gone.

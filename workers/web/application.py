@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, Router, WebSocketRoute
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 
 from cpppod.workers.bus.write_orders import WriteOrders
 from cpppod.workers.web.answers import Problem
@@ -12,6 +12,7 @@ from cpppod.workers.web.changes import Changes
 from cpppod.workers.web.configuring import Configuring
 from cpppod.workers.web.files import Files, load
 from cpppod.workers.web.finding import Finding
+from cpppod.workers.web.legacy import Legacy
 from cpppod.workers.web.programs import Programs
 from cpppod.workers.web.reading import Reading
 from cpppod.workers.web.sessions import Sessions
@@ -19,6 +20,7 @@ from cpppod.workers.web.site import Site
 from cpppod.workers.web.streams import Streams
 
 V1 = "/api/v1"
+LEGACY = "/api{rest:path}"
 
 
 class Application:
@@ -57,11 +59,17 @@ class Application:
                 Route(f"{V1}/live", _Asgi(streams.events), methods=["GET"]),
                 WebSocketRoute(f"{V1}/live", streams.websocket),
                 Route(f"{V1}/openapi.json", _one(Files(files), "openapi.json")),
-                Route("/api{rest:path}", _nothing),
+                Route(f"{V1}{{rest:path}}", _nothing),
+                Route(LEGACY, Legacy(site, orders).api, methods=["GET", "POST"]),
                 Route("/{path:path}", Files(files).get, methods=["GET"]),
             ],
             redirect_slashes=False,
         )
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Every path, in the order in which they are looked through."""
+        return self._router.routes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI; `Problem`s are the guard's to answer."""
@@ -79,7 +87,7 @@ class Application:
         found: set[str] = set()
         for route in self._router.routes:
             if isinstance(route, Route) and route.matches(scope)[0].value:
-                if found and route.path in ("/api{rest:path}", "/{path:path}"):
+                if found and route.path in (f"{V1}{{rest:path}}", LEGACY, "/{path:path}"):
                     break
                 found |= route.methods or set()
         return found

@@ -10,7 +10,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cpppod.protocols.model.writing import Writer
 from cpppod.workers.bus.requests import RequestFailed
 from cpppod.workers.bus.write_orders import WriteOrders
 from cpppod.workers.rights import Right
@@ -37,13 +36,9 @@ class Changes:
         writes = (await asked(request, writes=list))["writes"]
         if not 1 <= len(writes) <= MAX_BODY_WRITES:
             raise Problem(422, "writes", f"{len(writes)} of them", f"1 to {MAX_BODY_WRITES}")
-        writer = Writer(
-            "web",
-            user=visitor.user,
-            address=request.client.host if request.client else "",
-            session=visitor.session[:12],
-            role=visitor.right.name.lower(),
-        )
+        if not all(_is_write(each) for each in writes):
+            raise Problem(409, "writes", "not pairs of a tag and a value", '["boiler.limit", 7.5]')
+        writer = self._site.writer(request, visitor)
         try:
             outcomes = await self._orders.ask(writer, writes)
         except RequestFailed as error:
@@ -83,3 +78,17 @@ class Changes:
                 question[key] = value
         found = await self._site.link.ask("audit", question)
         return answer(request, {"records": found["records"][::-1]})
+
+
+def _is_write(given: Any) -> bool:
+    """Whether it is a pair of a name and what a tag can hold: a value, or a list of them."""
+    if not isinstance(given, list) or len(given) != 2 or not isinstance(given[0], str):
+        return False
+    values = given[1] if isinstance(given[1], list) else [given[1]]
+    return all(_is_value(each) for each in values)
+
+
+def _is_value(given: Any) -> bool:
+    if isinstance(given, int):
+        return -(2**63) <= given < 2**64  # what the bus can say
+    return given is None or isinstance(given, str | float)

@@ -70,7 +70,7 @@ class Configuring:
         name = request.path_params["name"]
         told = await self._checked(name, given["text"])
         if told["problems"]:
-            raise Problem(422, name, told["problems"][0][:400], "POST configuration/check")
+            raise Problem(409, name, told["problems"][0][:400], "POST configuration/check")
         path = await self._path(name)
         if told["digest"] != given["digest"]:
             raise Problem(409, name, "somebody changed it meanwhile", "reading it again")

@@ -26,7 +26,7 @@ ADDRESS = re.compile(r"(rtu-over-tcp://|/dev/)?[A-Za-z0-9][A-Za-z0-9._/-]{0,80}(
 WORD = re.compile(r"[A-Za-z0-9_.,:*/ -]{0,200}")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 OPTIONS = {  # key of `browse` -> option of the program, and what it may be
-    "driver": ("--driver", NAME),
+    "driver": ("--driver", re.compile(r"[a-z][a-z0-9_-]{0,39}")),
     "where": ("--where", WORD),
     "unit": ("--unit", re.compile(r"\d{1,3}")),
     "route_path": ("--route-path", re.compile(r"[\d./]{0,40}")),

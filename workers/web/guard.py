@@ -10,8 +10,8 @@ and the headers that keep a browser from doing more with the page than it should
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +37,8 @@ HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 ]  # fmt: skip
+
+log = logging.getLogger("cpppod.web")
 
 Scope = Any
 Receive = Any
@@ -69,8 +71,8 @@ class Guard:
         counts: refusals by status, for the metrics.
     """
 
-    def __init__(self, app: Any, hosts: Collection[str], *, loopback: bool, tls: bool) -> None:
-        self.hosts = frozenset(each.lower() for each in hosts)
+    def __init__(self, app: Any, hosts: frozenset[str], *, loopback: bool, tls: bool) -> None:
+        self.hosts = hosts
         self.loopback = loopback
         self.tls = tls
         self.counts: dict[int, int] = {}
@@ -90,9 +92,11 @@ class Guard:
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive)
+        body, started = _Body(receive), False
 
         async def with_headers(message: Any) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
             await send(message)
@@ -102,6 +106,15 @@ class Guard:
         except Problem as problem:
             self.counts[problem.status] = self.counts.get(problem.status, 0) + 1
             await _refuse(scope, body, send, problem)
+        except Exception:
+            # the top of a request: a defect of ours costs its client an answer, and nobody else
+            log.exception("request failed path=%.200r", scope["path"])
+            if started:
+                raise
+            defect = Problem(
+                500, "request", "internal error", "the log of web, which has the reason"
+            )
+            await _refuse(scope, body, send, defect)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> Problem | None:
         address = scope["client"][0] if scope.get("client") else ""

@@ -88,8 +88,7 @@ class Reading:
         if unknown := set(fields) - set(FIELDS):
             raise Problem(422, "fields", ", ".join(sorted(unknown))[:80], ", ".join(FIELDS))
         found = self._matching(request.query_params.get("filter", ""))
-        now_us = _now_us()
-        page = [self._row(info, fields, now_us) for info in found[offset : offset + limit]]
+        page = [self._row(info, fields) for info in found[offset : offset + limit]]
         told = {"total": len(found), "offset": offset, "tags": page}
         return answer(request, told, etag=LIVE.isdisjoint(fields))
 
@@ -107,9 +106,9 @@ class Reading:
             info for searched, info in self._searched if all(word in searched for word in words)
         ]
 
-    def _row(self, info: TagInfo, fields: list[str], now_us: int) -> dict[str, Any]:
+    def _row(self, info: TagInfo, fields: list[str]) -> dict[str, Any]:
         row = {
-            **self._site.values.reading(info, now_us).plain(),
+            **self._site.reading(info),
             "device": info.device,
             "group": info.group,
             "length": info.length,
@@ -135,12 +134,12 @@ class Reading:
                 raise Problem(422, "tags", "expected names", '["boiler.pressure"]')
         if not 1 <= len(names) <= MAX_PAGE:
             raise Problem(422, "tags", f"{len(names)} names", f"1 to {MAX_PAGE}")
-        values, now_us, found = self._site.values, _now_us(), []
+        values, found = self._site.values, []
         for name in names:
             info = values.find(name)
             if info is None:
                 raise Problem(404, name[:80], "no such tag", "/api/v1/tags?filter=...")
-            found.append(values.reading(info, now_us).plain())
+            found.append(self._site.reading(info))
         return answer(request, {"values": found})
 
     async def history(self, request: Request) -> Response:
@@ -206,7 +205,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t"):
         return f"'{value}"
     return value
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000

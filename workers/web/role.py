@@ -34,6 +34,7 @@ from cpppod.workers.web.site import Site
 
 CONTROL_SOCKET = "control.sock"
 RETRY_S = 2.0  # between two tries to bind, and two looks at the files of TLS
+BINDING = ("address", "certificate_file", "key_file")  # with others, browsers connect anew
 FOLDER = "web"  # in the state directory
 
 log = logging.getLogger("cpppod.web")
@@ -63,7 +64,7 @@ class Web:
         self._application = Application(self.site, WriteOrders(process))
         self._guard: Guard | None = None
         self._server = WebServer()
-        self._bound = ""
+        self._bound: tuple[str, ...] = ()
         self._trouble = ""
         self._stamps: tuple[float, ...] = ()
         self._subscription: FeedSubscription | None = None
@@ -184,21 +185,24 @@ class Web:
         """Be at the address configured: over reloads, while it is taken, with new certificates."""
         while True:
             options = self.site.options
-            wanted = repr(sorted(options.items()))
+            wanted = tuple(options[key] for key in BINDING)
             if wanted != self._bound:
                 await self._bind(options, wanted)
+            elif self._guard is not None:
+                self._guard.hosts = _hosts(options)
             self._renew(options)
+            await self._passwords.call(self.site.access.read_users)
             await asyncio.sleep(RETRY_S)
 
-    async def _bind(self, options: dict[str, Any], wanted: str) -> None:
+    async def _bind(self, options: dict[str, Any], wanted: tuple[str, ...]) -> None:
         await self._server.stop()
         host, port = socket_address(options["address"], host="", any_port=True)
         certificate, key = options["certificate_file"], options["key_file"]
         try:
             context = tls_context(certificate, key) if certificate else None
-            hosts = [host, *options["hosts"]]
-            loopback = is_loopback(host)
-            self._guard = Guard(self._application, hosts, loopback=loopback, tls=bool(context))
+            self._guard = Guard(
+                self._application, _hosts(options), loopback=is_loopback(host), tls=bool(context)
+            )
             self._server.start(self._guard, host, port, context)
         except OSError as error:
             trouble = f"web page at {options['address']}: {error.strerror or error}"
@@ -222,6 +226,12 @@ class Web:
             log.info("web certificate renewed")
         except OSError as error:
             log.error("web certificate not renewed why=%s", error)
+
+
+def _hosts(options: dict[str, Any]) -> frozenset[str]:
+    """Names under which the page is reached."""
+    host = socket_address(options["address"], host="", any_port=True).host
+    return frozenset(each.lower() for each in (host, *options["hosts"]))
 
 
 def _stamps(*paths: str) -> tuple[float, ...]:

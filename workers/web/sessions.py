@@ -55,7 +55,7 @@ class Sessions:
     async def _by_password(self, request: Request, given: dict[str, Any]) -> Visitor:
         user, password = given.get("user"), given.get("password")
         if not isinstance(user, str) or not isinstance(password, str) or len(password) > 1000:
-            raise Problem(422, "session", "expected user and password, or token", "openapi.json")
+            raise Problem(401, "session", "expected user and password, or token", "openapi.json")
         users, failures = self._site.access.users, self._site.failures
         if users is None:
             raise Problem(403, "session", "there are no users", "[web] users_file, or a token")

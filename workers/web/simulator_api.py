@@ -79,12 +79,16 @@ class WebApi:
         self._model = model
         self._legacy = legacy
         self._loopback = loopback
-        self.application = Starlette(
+
+    @property
+    def application(self) -> Starlette:
+        """The API as an application of its own."""
+        return Starlette(
             routes=[
                 Route("/", self._home),
                 Route("/favicon.ico", self._nothing),
                 Route("/api/", self._home),
-                Route("/api{rest:path}", self._api, methods=["GET", "POST"]),
+                Route("/api{rest:path}", self.respond, methods=["GET", "POST"]),
             ]
         )
 
@@ -94,7 +98,8 @@ class WebApi:
     async def _nothing(self, request: Request) -> Response:
         return Response(status_code=204)
 
-    async def _api(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
+        """The answer to a request whose path ends in `rest`."""
         refusal = self._stranger(request)
         if refusal:
             return PlainTextResponse(refusal + "\n", 403)

@@ -1,5 +1,6 @@
 """What every request handler works with, and who is allowed what."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -8,8 +9,9 @@ from typing import Any
 from starlette.requests import HTTPConnection, Request
 
 from cpppod.protocols.model.plant import Worker
+from cpppod.protocols.model.writing import Writer
 from cpppod.workers.rights import Right
-from cpppod.workers.values import ValueCache
+from cpppod.workers.values import TagInfo, ValueCache
 from cpppod.workers.web.access import NOBODY, Access, Failures, Visitor, now_s
 from cpppod.workers.web.answers import Problem
 from cpppod.workers.web.control_link import ControlLink, Shared
@@ -101,6 +103,21 @@ class Site:
         if changes and visitor.session and request.headers.get(CSRF, "") != visitor.csrf:
             raise Problem(403, CSRF, "missing or wrong", "the csrf of GET /api/v1/session")
         return visitor
+
+    @staticmethod
+    def writer(request: HTTPConnection, visitor: Visitor) -> Writer:
+        """Him, as one who writes."""
+        return Writer(
+            "web",
+            user=visitor.user,
+            address=request.client.host if request.client else "",
+            session=visitor.session[:12],
+            role=visitor.right.name.lower(),
+        )
+
+    def reading(self, info: TagInfo) -> dict[str, Any]:
+        """What a tag is worth now, as the API says it."""
+        return self.values.reading(info, time.monotonic_ns() // 1000).plain()
 
     @staticmethod
     def source(request: HTTPConnection, visitor: Visitor) -> str:

@@ -44,7 +44,7 @@ def ask(
         sent.append(message)
 
     scope = {"type": kind, "method": method, "headers": headers, "client": ("127.0.0.1", 5)}
-    front = Guard(application, ["plant"], loopback=loopback, tls=tls)
+    front = Guard(application, frozenset(("plant",)), loopback=loopback, tls=tls)
     asyncio.run(front(scope, receive, send))
     if kind == "websocket":
         return sent[0]["code"], {}, b""
@@ -133,6 +133,22 @@ def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         assert problem.value.status == 408
 
     asyncio.run(give_up())
+
+
+def test_a_defect_costs_its_client_an_answer_alone(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[Any] = []
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise ZeroDivisionError
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/x", "headers": [LOCAL]}
+    front = Guard(broken, frozenset(), loopback=True, tls=False)
+    asyncio.run(front({**scope, "client": ("127.0.0.1", 1)}, None, send))
+    assert sent[0]["status"] == 500
+    assert "ZeroDivisionError" in caplog.text and "/x" in caplog.text
 
 
 def test_the_page_may_load_nothing_from_elsewhere() -> None:

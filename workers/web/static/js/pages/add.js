@@ -20,7 +20,7 @@ export function show(main) {
   const preview = h("textarea", { id: "toml", "aria-label": "The configuration that will be written", spellcheck: "false" });
   const outcome = h("div", { role: "status" });
 
-  const step = (title, ...parts) => h("li", null, h("h3", null, title), ...parts);
+  const step = (title, ...parts) => h("li", null, h("h2", null, title), ...parts);
   const button = (title, act, kind = "") => h("button", { type: "button", class: kind, onclick: async (event) => {
     const pressed = event.currentTarget;
     pressed.disabled = true;

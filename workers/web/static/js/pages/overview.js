@@ -57,7 +57,7 @@ function makeCard(name) {
   const line = svg("polyline");
   const spark = svg("svg", { class: "spark", viewBox: "0 0 100 24", preserveAspectRatio: "none", role: "img" }, line);
   const facts = h("p", null);
-  put(link, h("div", { class: "top" }, h("h3", null, name), state), about, facts, error, spark);
+  put(link, h("div", { class: "top" }, h("h2", null, name), state), about, facts, error, spark);
   return {
     item: h("li", null, link),
     update(row) {

@@ -8,17 +8,17 @@ import { askToWrite } from "../write.js";
 const HEIGHT = 34;  // pixels of a row, as the style sheet has it
 const MARGIN = 15;  // rows above and below what is seen
 const MOST = 8_000_000;  // pixels: browsers end at about twice that
-const TITLES = ["Tag", "Value", "Age", "Quality", "Description", ""];
+const TITLES = ["Tag", "Value", "Age", "Quality", "Description", "Do"];
 
 export function show(main, _rest, parameters) {
   const search = h("input", { type: "search", id: "search", placeholder: "name, words, or boiler.*", value: parameters.get("filter") || "", autocomplete: "off" });
   const count = h("span", { class: "quiet", role: "status" });
-  const rows = h("div", { class: "rows", role: "rowgroup" });
+  const rows = h("div", { class: "rows", role: "presentation" });
   const space = h("div", { "aria-hidden": "true" });
   const view = h("div", { class: "view", tabindex: "0", "aria-label": "Tags; arrow keys scroll" }, space, rows);
   const grid = h("div", { class: "grid", role: "table", "aria-label": "Tags" },
     h("div", { role: "rowgroup" }, h("div", { role: "row", class: "head" }, TITLES.map((title) => h("span", { role: "columnheader" }, title)))), view);
-  view.setAttribute("role", "presentation");
+  view.setAttribute("role", "rowgroup");
   put(main, h("div", { class: "row" }, h("h1", null, "Tags"), h("label", { for: "search" }, "Search ", search), count), grid);
   const pool = [];
   let total = 0, first = 0, page = [], asked = 0;

@@ -34,6 +34,8 @@ export function show(main, _rest, parameters) {
     const raw = to - from <= RAW_S;
     if (!raw) Object.assign(question, { aggregate: "buckets", step_us: Math.max(1, Math.round(((to - from) * 1e6) / POINTS)) });
     const found = { times: [], values: [], bad: [], gaps: [] };
+    const { tags: alike } = await ask(`tags?${query({ filter: tag, fields: "tag,history", limit: 1000 })}`);
+    if (!alike.some((each) => each.history && each.tag.toLowerCase() === tag.toLowerCase())) return found;
     for (let pages = 0; pages < 20; pages += 1) {
       const told = await ask(`history?${query(question)}`);
       for (const row of told.rows) {
@@ -68,7 +70,8 @@ export function show(main, _rest, parameters) {
     const words = [];
     await Promise.all(tags.map(async (tag) => {
       let found = { times: [], values: [], bad: [], gaps: [] };
-      try { found = await stored(tag); } catch (error) { words.push(`${tag}: ${error.status === 409 ? "no history, live only" : error}`); }
+      try { found = await stored(tag); } catch (error) { words.push(`${tag}: ${error}`); }
+      if (!found.times.length) words.push(`${tag}: nothing recorded, live only`);
       if (turn !== asked) return;
       const old = series.get(tag);
       const newest = found.times.at(-1) || 0;
@@ -115,6 +118,14 @@ export function show(main, _rest, parameters) {
         }],
       },
     }, data(), chart);
+    describe();
+  }
+
+  function describe() {
+    const all = tags.map((tag) => series.get(tag)).filter(Boolean);
+    const count = (of) => all.reduce((sum, each) => sum + of(each).length, 0);
+    chart.setAttribute("aria-label", `Chart of ${tags.length} tags, ${count((each) => each.times)} points, ${count((each) => each.bad)} bad and `
+      + `${count((each) => each.gaps || [])} missing spans; arrow keys move it, + and - zoom, Home follows`);
   }
 
   function drawBad(of) {
@@ -206,6 +217,7 @@ export function show(main, _rest, parameters) {
       if (!plot || document.hidden || (!dirty && range !== null)) return;
       dirty = false;
       plot.setData(data());
+      describe();
     }, 500);
   });
   return () => {
