@@ -39,6 +39,7 @@ class TagInfo:
     description: str
     stale_after_s: float
     flat_name: str = ""
+    prometheus: bool = False
     minimum: float | None = None
     maximum: float | None = None
     inputs: tuple[str, ...] = ()  # of a computed tag
@@ -209,6 +210,7 @@ def _tags_of(worker: Worker) -> Iterable[TagInfo]:
                     description=tag.description,
                     stale_after_s=group.stale_after_s,
                     flat_name=tag.flat_name,
+                    prometheus=group.prometheus,
                     minimum=tag.minimum,
                     maximum=tag.maximum,
                     inputs=tuple(inputs.get(tag.name, ())),

@@ -190,6 +190,7 @@ class DeviceTables:
                 history=group.history,
                 max_age_s=group.max_age,
                 phase_s=group.phase,
+                prometheus=group.prometheus,
             )
 
     def _tags(self, tables: Any, kind: Kind, path: KeyPath, names: Names) -> Iterator[plant.Tag]:

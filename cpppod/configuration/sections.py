@@ -245,6 +245,9 @@ class Group(Section):
     )
     max_age: Duration = Field(default=0.0, description="stale from this age on; default 3 periods")
     phase: Duration | None = None
+    prometheus: bool = Field(
+        default=False, description="the metrics page has its values, with quality and age"
+    )
 
 
 @cache

@@ -6,13 +6,11 @@ cpppod.v1.ask.<site>.<gateway>.<verb>                   requests
 stream H_<site>                                         what holds the history of a site
 """
 
-import re
-
 from cpppod.protocols.model.errors import DecodeError
 
 PREFIX = "cpppod.v1"
+LEASES, TOLD = "cpppod_lease", "cpppod_told"  # key-value buckets: who lives; what it is
 NONE = "-"  # a device or group of which there is none
-TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def live(site: str, gateway: str, device: str, group: str) -> str:

@@ -86,6 +86,7 @@ class Group:
         history: whether every block of the group is journalled and stored.
         max_age_s: age from which its values are stale; 0 means 3 periods, at least 3 s.
         phase_s: offset of its slots; None spreads the groups by itself.
+        prometheus: whether the metrics page has its values.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Group:
     history: bool = False
     max_age_s: float = 0.0
     phase_s: float | None = None
+    prometheus: bool = False
 
     @property
     def stale_after_s(self) -> float:

@@ -17,7 +17,7 @@ from cpppod.workers.bus.subscription import ReadBacks
 from cpppod.workers.control.supervisor import Supervisor
 from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.control.worker_commands import WorkerCommands
-from cpppod.workers.values import ValueCache
+from cpppod.workers.values import Reading, ValueCache
 
 RATE_WINDOW_S = 10.0  # polls per second are an average over so long
 
@@ -101,6 +101,12 @@ class Gateway:
             if record.beat is not None:
                 found.update(map(str, record.beat.extra.get("damaged", ())))
         return sorted(found)
+
+    def exposed(self) -> list[Reading]:
+        """What the tags are worth that the metrics page has."""
+        now_us = time.monotonic_ns() // 1000
+        values = self.values
+        return [values.reading(info, now_us) for info in values.tags.values() if info.prometheus]
 
     def device(self, name: str) -> Device | None:
         """The configured device called `name`, in any case of letters."""

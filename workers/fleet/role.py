@@ -51,7 +51,6 @@ from cpppod.workers.transport.nats_link import (
 
 logger = logging.getLogger("cpppod.fleet")
 
-LEASES, TOLD = "cpppod_lease", "cpppod_told"  # buckets
 LEASE_S, RENEW_S = 5, 1.0
 TOLD_S, TELL_S = 30, 10.0
 LIVE_QUEUE = 2_000  # blocks that wait for the connection; more are not live any more
@@ -255,7 +254,7 @@ class Uplink(Delivery):
     # Who this is
 
     async def _take_lease(self, worker: Worker, stream: JetStreamContext) -> "Lease":
-        bucket = await _bucket(stream, LEASES, LEASE_S)
+        bucket = await _bucket(stream, subjects.LEASES, LEASE_S)
         key = f"{worker.options['site']}.{worker.gateway_name}"
         instance = await self.process.io.call(identity.instance, worker.state_dir)
         lease = Lease(bucket, key, f"{worker.gateway} {instance}".encode())
@@ -263,7 +262,7 @@ class Uplink(Delivery):
         return lease
 
     async def _tell(self, worker: Worker, stream: JetStreamContext) -> None:
-        bucket = await _bucket(stream, TOLD, TOLD_S)
+        bucket = await _bucket(stream, subjects.TOLD, TOLD_S)
         key = f"{worker.options['site']}.{worker.gateway_name}"
         while True:
             told = {

@@ -86,6 +86,11 @@ FAMILIES: dict[str, Family] = {
     "cpppod_tag_age_seconds_max": Family("gauge", "Age of the oldest value of the group"),
     "cpppod_bus_utilization_ratio": Family("gauge", "Share of time that the line is in use"),
     "cpppod_bus_wait_seconds": Family("histogram", "Time from asking for the line to having it"),
+    "cpppod_tag_value": Family(
+        "gauge", "Value of a tag while it is good, where its group says prometheus"
+    ),
+    "cpppod_tag_quality": Family("gauge", "Quality of such a tag: 0 good, 16 and more bad"),
+    "cpppod_tag_age_seconds": Family("gauge", "Time since the device was read"),
     # queues and the bus
     "cpppod_queue_depth": Family("gauge", "Items waiting in the queue"),
     "cpppod_queue_dropped_total": Family("counter", "Items that the queue could not take"),
@@ -107,6 +112,7 @@ FAMILIES: dict[str, Family] = {
     "cpppod_store_oldest_timestamp_seconds": Family("gauge", "Time of the oldest sample stored"),
     "cpppod_store_dropped_total": Family("counter", "Samples that the store lost, declared"),
     "cpppod_historian_behind_bytes": Family("gauge", "Journal that is not stored yet"),
+    "cpppod_historian_journal_errors_total": Family("counter", "Journals that could not be read"),
     "cpppod_blocks_unjournalled_total": Family(
         "counter", "Blocks that were published before their journal had them"
     ),
@@ -125,6 +131,10 @@ FAMILIES: dict[str, Family] = {
     "cpppod_collector_gaps_total": Family("counter", "Gaps that gateways declared"),
     "cpppod_collector_set_aside_total": Family("counter", "Messages that could not be read"),
     "cpppod_collector_behind_messages": Family("gauge", "Messages of streams not stored yet"),
+    # the web page
+    "cpppod_web_streams": Family("gauge", "Streams of live values that are open"),
+    "cpppod_web_lost_events_total": Family("counter", "Live events that a slow browser missed"),
+    "cpppod_web_refused_total": Family("counter", "Requests refused, by status"),
     # the feed
     "cpppod_feed_blocks_total": Family("counter", "Blocks passed on"),
     "cpppod_feed_values_total": Family("counter", "Values in blocks passed on"),

@@ -17,8 +17,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
 from cpppod.protocols.bus.messages import Beat, decode
+from cpppod.protocols.model.values import Quality
 from cpppod.workers.control.table import WorkerRecord, WorkerTable
 from cpppod.workers.metrics.families import family_of
+from cpppod.workers.values import Reading
 
 MAX_SERIES = 10_000  # of one worker: 100 devices of 4 groups with all their buckets are 8,000
 DEVICE_STATES = (
@@ -58,6 +60,8 @@ class Source(Protocol):
     def drivers(self) -> Mapping[str, str]: ...
 
     def damaged(self) -> Sequence[str]: ...
+
+    def exposed(self) -> Iterable[Reading]: ...
 
 
 def page(table: WorkerTable, source: Source, now: float) -> bytes:
@@ -148,6 +152,27 @@ def _series(table: WorkerTable, source: Source, now: float) -> Iterator[Series]:
                 yield each
         dropped += max(count - MAX_SERIES, 0)
     yield "cpppod_metrics_series_dropped", {}, dropped
+    for reading in source.exposed():
+        yield from _of_tag(reading)
+
+
+def _of_tag(reading: Reading) -> Iterator[Series]:
+    """A tag's quality, its age, and its value where that is a good number; arrays by element."""
+    tag = reading.tag
+    labels = {"device": tag.device, "group": tag.group, "tag": tag.member}
+    yield "cpppod_tag_quality", labels, reading.quality & 0xFF
+    if reading.age_s is not None:
+        yield "cpppod_tag_age_seconds", labels, reading.age_s
+    if reading.quality & 0xFF != Quality.GOOD:
+        return
+    if tag.unit:
+        labels = labels | {"unit": tag.unit}
+    if isinstance(reading.value, list):
+        for index, value in enumerate(reading.value):
+            if isinstance(value, int | float):
+                yield "cpppod_tag_value", labels | {"index": str(index)}, value
+    elif isinstance(reading.value, int | float):
+        yield "cpppod_tag_value", labels, reading.value
 
 
 def _of_control(source: Source) -> Iterator[Series]:

@@ -17,6 +17,7 @@ from cpppod.workers.control.table import WorkerTable
 from cpppod.workers.metrics import page as metrics_page
 from cpppod.workers.metrics import server as metrics_server
 from cpppod.workers.metrics.families import FAMILIES
+from cpppod.workers.values import Reading, TagInfo
 from tests.patience import PATIENCE_S
 
 
@@ -29,9 +30,13 @@ class Known:
     reloads: dict[str, int] = field(default_factory=lambda: {"done": 2})
     socket_counts: dict[str, int] = field(default_factory=lambda: {"accepted": 4})
     drivers: dict[str, str] = field(default_factory=lambda: {"boiler": "modbus-tcp"})
+    readings: list[Reading] = field(default_factory=list)
 
     def damaged(self) -> list[str]:
         return ["/state/symbols/listener-main.json.damaged-20261130T120000Z"]
+
+    def exposed(self) -> list[Reading]:
+        return self.readings
 
 
 HISTOGRAM = [
@@ -234,3 +239,33 @@ def test_every_metric_that_a_worker_names_has_its_type_and_help_here() -> None:
         for name in re.findall(r'"(cpppod_[a-z0-9_]+)"', path.read_text())
     }
     assert sorted(named - FAMILIES.keys()) == []
+
+
+def reading(tag: str, value: Any, *, quality: int = 0, unit: str = "") -> Reading:
+    info = TagInfo(f"boiler.{tag}", b"", tag, "boiler", "fast", "REAL", 1, unit, False, "", 3.0)
+    return Reading(info, value, quality, 1, 0.5)
+
+
+def test_values_of_groups_that_ask_for_it_are_there_with_quality_and_age() -> None:
+    known = Known(
+        readings=[
+            reading("level", 4.5, unit="m"),
+            reading("run", True),
+            reading("zones", [1, None, 3]),
+            reading("name", "A"),
+            reading("gone", None, quality=18),
+        ]
+    )
+    found = samples_of(metrics_page.page(table_with([]), known, 2.0))
+
+    def of(name: str, tag: str, **more: str) -> float | None:
+        labels = {"device": "boiler", "group": "fast", "tag": tag, **more}
+        return found.get((name, tuple(sorted(labels.items()))))
+
+    assert of("cpppod_tag_value", "level", unit="m") == 4.5
+    assert of("cpppod_tag_value", "run") == 1
+    zones = [of("cpppod_tag_value", "zones", index=str(at)) for at in range(3)]
+    assert zones == [1, None, 3]
+    assert [of("cpppod_tag_value", tag) for tag in ("name", "gone")] == [None, None]
+    assert [of("cpppod_tag_quality", tag) for tag in ("level", "gone")] == [0, 18]
+    assert of("cpppod_tag_age_seconds", "level") == 0.5
