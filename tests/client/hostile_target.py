@@ -30,14 +30,22 @@ def router_request(frame: Frame) -> bytes:
 
 
 @contextlib.contextmanager
-def hostile_target(answer: Answerer, *, echoes: bool = True) -> Iterator[tuple[str, int]]:
-    """The address of a target that answers by `answer`; `echoes`: sender contexts at first."""
+def hostile_target(
+    answer: Answerer, *, echoes: bool = True, replies: int = 0
+) -> Iterator[tuple[str, int]]:
+    """The address of a target that answers by `answer`.
+
+    Args:
+        echoes: whether it sends the sender context of a registration back.
+        replies: closes each connection after so many; 0: never.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     threads = []
     sockets = [listener]
 
     def serve(peer: socket.socket) -> None:
         reader = FrameReader()
+        left = replies
         with contextlib.suppress(OSError, DecodeError):
             while data := peer.recv(65_536):
                 reader.receive_data(data)
@@ -47,6 +55,9 @@ def hostile_target(answer: Answerer, *, echoes: bool = True) -> Iterator[tuple[s
                         peer.sendall(Frame(0x65, b"\1\0\0\0", SESSION, 0, context).encode())
                     elif frame.command == 0x6F:
                         peer.sendall(answer(frame, router_request(frame)))
+                        left -= 1
+                        if not left:
+                            peer.shutdown(socket.SHUT_RDWR)
         peer.close()
 
     def accept() -> None:

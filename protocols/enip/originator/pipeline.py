@@ -146,6 +146,11 @@ class Pipeline:
                 self._order = deque(e for e in self._order if e.done or e.in_flight)
                 return
 
+    def settle(self) -> None:
+        """The connection is closed: that is the end, and well, where no operation is left."""
+        if not self._order and self._held is None and self._source is not None:
+            self._source = None if next(self._source, None) is None else self._source
+
     def stop(self) -> None:
         """Begin no further operation; those in flight are still waited for."""
         self._source = self._held = None
@@ -363,6 +368,7 @@ def raise_failure(pipeline: Pipeline, reason: str) -> None:
         ProtocolError: an operation that could not be sent.
     """
     if pipeline.failure is None:
+        pipeline.settle()
         if pipeline.error is not None:
             raise pipeline.error
         if pipeline.done:

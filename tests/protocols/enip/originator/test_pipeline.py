@@ -98,6 +98,29 @@ def test_an_endless_source_is_taken_as_there_is_room_and_can_be_stopped() -> Non
     raise_failure(pipeline, "")
 
 
+def test_a_target_that_closes_after_the_last_reply_ends_nothing_early() -> None:
+    class Closed:
+        closed, reason = True, "closed by the target"
+
+        def issue(self, pipeline: Pipeline) -> None:
+            raise AssertionError("nothing is sent")
+
+    for names, raises in ((("A",), False), (("A", "B"), True)):
+        session = echoing()
+        pipeline = Pipeline(session, exchanges(*names), Carrier())
+        pipeline.issue(0.0)
+        (frame,) = requests(session)
+        session.receive_data(rr_reply(frame, seven(router_request(frame))) + b"")
+        deliver(session)
+        steps = progress(pipeline, Closed())
+        assert next(steps) is not None
+        if raises:
+            with pytest.raises(CommunicationCeased, match="closed by the target"):
+                next(steps)
+        else:
+            assert next(steps, "over") == "over"
+
+
 def test_time_out_of_one_ends_the_pipeline_and_says_how_far_it_came() -> None:
     session = echoing()
     pipeline = Pipeline(session, exchanges("A", "B", "C"), Carrier(), depth=2, timeout_s=5.0)

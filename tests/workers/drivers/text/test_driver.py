@@ -555,3 +555,21 @@ def test_settings_and_tags_that_cannot_be_are_named_together() -> None:
         make_driver(device("sics", "127.0.0.1:1", SCALE, encoding="morse"))
     with pytest.raises(ValueError, match="host:port"):
         make_driver(device("sics", "nowhere", SCALE))
+
+
+def test_a_scale_that_closes_its_connection_is_asked_and_written_over_a_new_one() -> None:
+    async def test() -> None:
+        async with (
+            served(Scale(random.Random(1))) as (address, wires),
+            opened(make_driver(device("sics", address, SCALE))) as driver,
+        ):
+            for number in range(3):
+                assert (await driver.poll(SCALE))["weight"][1] == GOOD
+                wires[number].transport.close()
+                while not driver._link._stream.ended:
+                    await asyncio.sleep(0)
+            zero = ORDERS.tags[0]
+            outcome = await driver.write([(zero, 0, [True])])
+            assert (outcome.failure, len(wires)) == (None, 4)
+
+    run(test)
