@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.cip.message_router import REPLY, Service
-from cpppod.protocols.cip.types import BY_CODE, DataType
+from cpppod.protocols.cip.types import BY_CODE, DWORD, DataType
 from cpppod.protocols.enip.originator.batch import reply_slices
+from cpppod.protocols.enip.originator.bool_arrays import bit_of_array
 from cpppod.protocols.enip.originator.exchange import Exchange, ReadTag
 from cpppod.protocols.enip.originator.operations import Operation
 from cpppod.protocols.enip.originator.route import encode_path
 
 SCALAR, BYTES = 0, -1  # counts of a pick that is no list of elements
 _HEAD = 4  # bytes of a reply's head where it is a success
-_PLAIN = frozenset(("method", "path", "elements"))  # all that an operation says of a plain read
+_PLAIN = frozenset(("method", "path", "elements", "words"))  # all that a plain read says
 _MAX_PATH = 510  # bytes: its length is a USINT of words
 
 
@@ -141,6 +142,8 @@ def read_layout(
             return None
         kind, letter = known
         elements = operation.get("elements")
+        if kind is DWORD and elements is None and bit_of_array(operation) is not None:
+            return None
         count = elements or 1
         if end - begin != count * kind.size:
             return None
@@ -163,6 +166,8 @@ def _alike(
         return None
     kind, letter = known
     if [end - start for start, end in slices].count(len(head) + kind.size) != count:
+        return None
+    if kind is DWORD:
         return None
     shape = struct.Struct(f"<{first}s{letter}" + f"{len(head)}s{letter}" * (count - 1))
     raw = operator.itemgetter(slice(0, None, 2))

@@ -5,6 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cpppod.protocols.cip.message_router import REPLY, Service
+from cpppod.protocols.cip.types import BOOL
+from cpppod.protocols.enip.originator.bool_arrays import (
+    ReadElements,
+    WriteElements,
+    bit_of_array,
+)
 from cpppod.protocols.enip.originator.exchange import (
     Call,
     Exchange,
@@ -49,6 +55,9 @@ def make_exchange(
         operation = {"offset": 0, **operation}
     path = encode_path(operation.get("path", b""))
     if method == "write" and "bit" not in operation:
+        first = _element_of_bools(operation)
+        if first is not None:
+            return WriteElements(operation, path, layouts, first)
         return WriteTag(operation, path, layouts, known=_known(operation, path, types))
     maker = _MAKERS.get(method)
     if maker is None:
@@ -70,8 +79,19 @@ def _known(
 
 
 def _read(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:
-    kind = ReadBit if "bit" in operation else ReadTag
-    return kind(operation, path, layouts)
+    if "bit" in operation:
+        return ReadBit(operation, path, layouts)
+    first = bit_of_array(operation) if "offset" not in operation else None
+    if first is not None:
+        return ReadElements(operation, path, layouts, first)
+    return ReadTag(operation, path, layouts)
+
+
+def _element_of_bools(operation: Operation) -> int | None:
+    """The first element where the operation writes BOOLs to some; else None."""
+    if operation.get("tag_type") != BOOL.code or "offset" in operation:
+        return None
+    return bit_of_array(operation)
 
 
 def _get_attribute_single(operation: Operation, path: bytes, layouts: Layouts) -> Exchange:

@@ -31,7 +31,7 @@ from cpppod.protocols.enip.originator.forward_open import MESSAGE_ROUTER, Connec
 from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import Operation
 from cpppod.protocols.enip.originator.pipeline import Pipeline
-from cpppod.protocols.enip.originator.plan import PlanRun, ReadPlan
+from cpppod.protocols.enip.originator.plan import Outcome, PlanRun, ReadPlan
 from cpppod.protocols.enip.originator.relay import Relayed
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, encode_route_path
 from cpppod.protocols.model.addresses import socket_address
@@ -55,6 +55,8 @@ from cpppod.workers.drivers.enip.tags import (
     as_sample,
     attribute_sample,
     element,
+    may_be_packed,
+    packed_sample,
     refused,
     same_type,
     tag_access,
@@ -111,6 +113,7 @@ class EnipDriver:
         self._connection: OriginatorConnection | None = None
         self._access: dict[Tag, TagAccess | ProtocolError] = {}
         self._types: dict[Tag, tuple[int, int]] = {}
+        self._packed: dict[Tag, bool] = {}  # elements of BOOL arrays: bits of DWORDs, or not
         self._plans: dict[int, PolledGroup] = {}
         self._batches = True
         self._renewing = asyncio.Lock()
@@ -226,7 +229,11 @@ class EnipDriver:
         if connection.opening is not None and polled.lost:
             text = "the device dropped the class 3 connection"
             raise DeviceError(Failure.LOST, text)
-        return self._samples(polled, run.values)
+        samples, learnt = self._samples(polled, run.values)
+        if learnt:  # at most twice a tag
+            self._plans.clear()
+            return await self.poll(group)
+        return samples
 
     async def _run(self, connection: OriginatorConnection, run: PlanRun) -> None:
         """Have the plan's requests answered.
@@ -265,7 +272,9 @@ class EnipDriver:
         polled = self._plans[id(group)] = PolledGroup(group, usable, plan)
         return polled
 
-    def _samples(self, polled: "PolledGroup", values: list[Any]) -> dict[str, Sample]:
+    def _samples(self, polled: "PolledGroup", values: list[Any]) -> tuple[dict[str, Sample], bool]:
+        """The samples; and whether some are to be read in another way, and the group again."""
+        learnt = False
         samples: dict[str, Sample] = {}
         if len(polled.accesses) < len(polled.group.tags):
             unusable = (None, quality(Quality.NOT_CONFIGURED))
@@ -275,17 +284,32 @@ class EnipDriver:
             for outcome, kind in zip(packet.outcomes, packet.types, strict=True):
                 access, value = polled.accesses[number], values[number]
                 number += 1
+                learnt |= self._learn_packing(access, outcome, kind)
                 if outcome[0]:
                     samples[access.tag.name] = (None, refused(outcome))
                 else:
                     samples[access.tag.name] = self._sample(access, value, kind)
-        return samples
+        return samples, learnt
+
+    def _learn_packing(
+        self, access: TagAccess, outcome: Outcome, kind: tuple[int, int] | None
+    ) -> bool:
+        """Whether elements of a BOOL array are to be read as bits, or as elements after all."""
+        tag = access.tag
+        if tag not in self._packed and may_be_packed(access, outcome, kind):
+            self._packed[tag] = True
+        elif access.packed and kind is not None and kind[0] != types.DWORD.code:
+            self._packed[tag] = False
+        else:
+            return False
+        del self._access[tag]
+        return True
 
     def _access_of(self, tag: Tag) -> TagAccess | ProtocolError:
         access = self._access.get(tag)
         if access is None:
             try:
-                access = tag_access(tag)
+                access = tag_access(tag, packed=self._packed.get(tag, False))
             except ProtocolError as error:
                 access = error
             self._access[tag] = access
@@ -294,6 +318,8 @@ class EnipDriver:
     def _sample(self, access: TagAccess, value: Any, kind: tuple[int, int] | None) -> Sample:
         if access.attribute:
             return attribute_sample(access, bytes(value))
+        if access.packed:
+            return packed_sample(access, value)
         if kind is not None:
             self._types[access.tag] = kind
             values = value if isinstance(value, list) else (value,)
@@ -362,6 +388,11 @@ class EnipDriver:
                 "data": values,
                 "tag_type": code,
             }
+        if access.first is not None:
+            operation.pop("words", None)
+            path = [*operation["path"][:-1], {"element": access.first + first}]
+            more = {"method": "write", "path": path, "data": values, "tag_type": code}
+            return operation | more | {"elements": len(values)}
         if "bit" in operation:
             return operation | {"method": "write", "data": values, "tag_type": types.BOOL.code}
         known = await self._type_for_writing(access)

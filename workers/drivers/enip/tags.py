@@ -10,6 +10,13 @@ from typing import Any
 
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.status import GeneralStatus
+from cpppod.protocols.enip.originator.bool_arrays import (
+    WORD,
+    bit_of_array,
+    bits_of,
+    is_beyond,
+    words_of,
+)
 from cpppod.protocols.enip.originator.operations import Operation, parse_operations
 from cpppod.protocols.enip.originator.pccc import parse_address
 from cpppod.protocols.enip.originator.plan import Outcome
@@ -36,12 +43,16 @@ class TagAccess:
         operation: as the mini-language gives it.
         attribute: by the attribute services rather than the tag services.
         kind: the type that the configuration names, None for a structure.
+        first: of BOOLs in an array, the element that the address names; else None.
+        packed: they are read as bits of the DWORDs that hold them.
     """
 
     tag: Tag
     operation: Operation
     attribute: bool
     kind: types.DataType | None
+    first: int | None = None
+    packed: bool = False
 
 
 def tag_operation(tag: Tag) -> Operation:
@@ -75,8 +86,11 @@ def _names_data_file(address: str) -> bool:
     return True
 
 
-def tag_access(tag: Tag) -> TagAccess:
+def tag_access(tag: Tag, *, packed: bool = False) -> TagAccess:
     """How `tag` is read.
+
+    Args:
+        packed: an element of a BOOL array is a bit of the DWORDs that hold the array.
 
     Raises:
         EncodeError: its address cannot be understood.
@@ -91,7 +105,14 @@ def tag_access(tag: Tag) -> TagAccess:
     elif tag.length > 1:
         operation.setdefault("elements", tag.length)
     kind = types.BY_NAME.get(tag.type.upper())
-    return TagAccess(tag, operation, attribute, kind)
+    first = None
+    if kind is types.BOOL and "bit" not in operation and not attribute:
+        first = bit_of_array(operation)
+    if first is not None and packed:
+        operation = words_of(operation, first, tag.length)
+    elif not attribute and "bit" not in operation:
+        operation["words"] = True
+    return TagAccess(tag, operation, attribute, kind, first, packed and first is not None)
 
 
 def refused(outcome: Outcome) -> int:
@@ -125,6 +146,21 @@ def as_sample(tag: Tag, value: Any) -> Sample:
     if len(value) != tag.length:
         return None, int(Quality.BAD_REPLY)
     return value, GOOD
+
+
+def may_be_packed(access: TagAccess, outcome: Outcome, kind: tuple[int, int] | None) -> bool:
+    """Whether elements that were asked for as such may be bits of DWORDs."""
+    if access.first is None or access.packed:
+        return False
+    if not outcome[0]:
+        return kind is not None and kind[0] == types.DWORD.code
+    return access.first > 0 and is_beyond(*outcome)
+
+
+def packed_sample(access: TagAccess, words: list[int]) -> Sample:
+    """The bits of a packed tag."""
+    assert access.first is not None, "or it is not packed"
+    return as_sample(access.tag, bits_of(words, access.first % WORD, access.tag.length))
 
 
 def attribute_sample(access: TagAccess, data: bytes) -> Sample:

@@ -273,3 +273,33 @@ def test_a_type_that_changes_gives_no_value() -> None:
     assert first == (7, GOOD)
     assert second[0] is None
     assert second[1] & 0xFF == Quality.DEVICE_STATUS
+
+
+@pytest.mark.parametrize("size", [96, 50])
+def test_an_element_of_a_bool_array_is_that_element_in_polls_and_writes(size: int) -> None:
+    with Simulator([f"B=BOOL[{size}]"]) as plc:
+        bits = [at in (33, 34) for at in range(size)]
+        plc["B"] = (
+            [0, 0b110, 0] if size == 96 else bits
+        )  # packed as in a controller, or a byte each
+        names = (33, 2, 34, 0)
+        tags = (
+            *(Tag(f"b{at}", f"B[{at}]", "BOOL", writable=True) for at in names),
+            Tag("some", "B[30]", "BOOL", length=5),
+            Tag("beyond", f"B[{size}]", "BOOL"),
+        )
+        group = Group("g", 1.0, tags)
+
+        async def work(driver: EnipDriver) -> tuple[Any, ...]:
+            first, again = await driver.poll(group), await driver.poll(group)
+            writes: list[Any] = [(tags[1], 0, [True]), (tags[0], 0, [False])]
+            return first, again, await driver.write(writes)
+
+        first, again, outcome = with_driver(device_at(plc.address), work)
+        assert first == again
+        assert [first[f"b{at}"] for at in names] == [(at > 30, GOOD) for at in names]
+        assert first["some"] == ([False, False, False, True, True], GOOD)
+        assert first["beyond"][1] & 0xFF == Quality.DEVICE_STATUS
+        assert outcome.failure is None
+        after = [at in (2, 34) for at in range(size)]
+        assert plc["B"] == ([0b100, 0b100, 0] if size == 96 else after)
