@@ -17,7 +17,7 @@ from typing import Any
 from delaying_relay import delaying_relay
 
 from cpppod import client
-from cpppod.protocols.enip.originator.session import operations
+from cpppod.protocols.enip.originator import operations
 
 TAGS = [f"Tag{number:04d}" for number in range(1000)]
 ELEMENTS = 10_000

@@ -47,7 +47,7 @@ def send_data_keys(data: bytes) -> Keys:
         f"{PREFIX}.CPF.count": len(items),
     }
     for number, item in enumerate(items):
-        described = {"length": len(item.data), "type_id": int(item.type)}
+        described = {"type_id": int(item.type), "length": len(item.data)}
         describe = _ITEMS.get(item.type)
         if describe is not None:
             described |= describe(item)
@@ -62,12 +62,12 @@ def _connection_id(item: Item) -> Keys:
 def _connected(item: Item) -> Keys:
     return {
         "connection_data.sequence": int.from_bytes(item.data[:2], "little"),
-        **_under("connection_data.request.", _message(item.data[2:])),
+        **_under("connection_data.request.", message_keys(item.data[2:])),
     }
 
 
 def _unconnected(item: Item) -> Keys:
-    return _under("unconnected_send.request.", _message(item.data))
+    return _under("unconnected_send.request.", message_keys(item.data))
 
 
 _ITEMS: dict[int, Callable[[Item], Keys]] = {
@@ -77,8 +77,8 @@ _ITEMS: dict[int, Callable[[Item], Keys]] = {
 }
 
 
-def _message(message: bytes) -> Keys:
-    """The keys of one Message Router reply."""
+def message_keys(message: bytes) -> Keys:
+    """The keys of one Message Router reply, below `request`."""
     keys: Keys = {"input": message}
     try:
         reply = MessageRouterReply.decode(message)
@@ -118,7 +118,7 @@ def _packet(data: bytes) -> Keys:
     slices = reply_slices(data, count)
     keys: Keys = {"number": count, "offsets": [start for start, _ in slices]}
     for number, (start, end) in enumerate(slices):
-        keys |= _under(f"request[{number}].", _message(data[start:end]))
+        keys |= _under(f"request[{number}].", message_keys(data[start:end]))
     return keys
 
 
