@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pycomm3 import CIPDriver, LogixDriver
 
+from cpppod.client import connector
 from cpppod.simulator import Attribute, CipError, Settings, Simulator, TagError
 from tests.enip_frames import REGISTER, frames, read, reply_of, request, rr, write
 from tests.patience import PATIENCE_S
@@ -243,3 +244,31 @@ def test_server_needs_neither_zeromq_nor_pydantic() -> None:
         timeout=PATIENCE_S,
     )
     assert shown.stdout.strip() == "[]"
+
+
+class Counting:
+    """An attribute that the program answers itself."""
+
+    type, scalar = "DINT", False
+
+    def __init__(self) -> None:
+        self.values = [1, 2, 3]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.values[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.values[key] = value
+
+
+def test_an_object_s_attribute_may_be_answered_by_the_program() -> None:
+    counting = Counting()
+    with Simulator() as plc:
+        plc.add_object(0x300, 1, {2: counting})
+        with connector(*plc.address) as connection:
+            texts = ["@0x300/1/2[1]=(DINT)9", "@0x300/1/2[0-2]"]
+            assert connection.process(texts) == (0, [True, [1, 9, 3]])
+    assert counting.values == [1, 9, 3]

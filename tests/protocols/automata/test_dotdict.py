@@ -1,11 +1,14 @@
 """Dotted data: paths, indexes, backing up, and what is refused."""
 
 import pickle
+import re
 from copy import copy, deepcopy
+from typing import Any
 
 import pytest
 
 from cpppod.automata import dotdict
+from cpppod.protocols.automata.dotdict import leading
 
 
 def example() -> dotdict:
@@ -138,3 +141,42 @@ def test_updates_take_mappings_pairs_and_names() -> None:
     data = dotdict({"x.y": 1, "z": {"w": 2}}, v=3)
     data.update([("x.q", 4)], u=5)
     assert data == {"x": {"y": 1, "q": 4}, "z": {"w": 2}, "v": 3, "u": 5}
+
+
+def test_an_empty_level_is_deleted() -> None:
+    data = dotdict({"a.b": 1})
+    del data["a.b"], data["a"]
+    assert dict.__len__(data) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("x", "'x'"),
+        ("a.x.c", "'x' on the way to 'a.x.c'"),
+        ("a.b.c.d", "'d' of 'a.b.c.d': a value is in its way"),
+        ("a.list[0].x", "'x' on the way"),
+        ("a.b.c.list[0]", "a value is in its way"),
+    ],
+)
+def test_what_is_missing_is_named(path: str, text: str) -> None:
+    data = dotdict({"a.b.c": 1, "a.list": [dotdict(v=1)]})
+    with pytest.raises(KeyError, match=re.escape(text)):
+        data[path]
+
+
+def test_levels_of_a_subclass_are_of_its_own_kind() -> None:
+    class Own(dotdict):
+        __slots__ = ()
+
+        def _layer(self, *sources: Any) -> dotdict:
+            return Own(*sources)
+
+    data = Own({"a.b": {"c": 1}})
+    assert type(data.a) is type(data.a.b) is Own
+    assert not hasattr(data, "__dict__")
+
+
+def test_the_first_name_of_a_path_and_the_rest() -> None:
+    assert leading("a.x..b[c.d].e") == ("a", "b[c.d].e")
+    assert leading("a") == ("a", None)

@@ -553,3 +553,22 @@ def test_a_machine_inside_that_is_not_satisfied_goes_on_though_one_around_it_wou
     with outer:
         list(outer.run(source=source, data=dotdict()))
     assert source.sent == 2
+
+
+def test_a_state_alone_does_its_part_and_tells_where_it_leads() -> None:
+    first, second = state_input("first"), state("second")
+    first["b"] = second
+    data, source = dotdict(), peekable("ab")
+    with first as entered:
+        assert list(entered.run(source=source, path="p", data=data)) == [(None, second)]
+    assert data.p.input[0] == "a" and source.peek() == "b"
+    assert list(state("end").run(source=source)) == []
+    assert list(first.run(source=peekable("ab"), data=dotdict(), ending=1)) == []
+
+
+def test_a_state_with_an_encoder_takes_characters_as_they_are() -> None:
+    first = state("first", encoder=str.encode)
+    first["π"], first["a"] = second, third = state_drop("π"), state_drop("a")
+    assert [target for _, target in first.run(source=peekable("π"))] == [second]
+    assert [target for _, target in first.run(source=peekable("a"))] == [third]
+    assert list(first.run(source=peekable("x"))) == []

@@ -65,6 +65,18 @@ def test_tag_at_an_address_is_read_with_an_element_by_either_service() -> None:
     assert ask(target, request(0x0E, "@0x93/1/10")).data == words(1, 2, 9, 4)
 
 
+def test_value_without_a_name_is_at_its_address_only() -> None:
+    target = controller()
+    own = Variable("@147/1/9", types.INT, (3,))
+    target.add_attribute(own, (0x93, 1, 9))
+    own.set([1, 2, 3])
+    path = bytes.fromhex("20932401300928" + "01")
+    assert ask(target, request(0x4C, path, words(1))).data == words(0xC3, 2)
+    assert ask(target, request(0x4D, "@0x93/1/9", words(0xC3, 1, 7))).status == 0
+    assert ask(target, request(0x0E, "@0x93/1/9")).data == words(7, 2, 3)
+    assert "@147/1/9" not in target.image.variables
+
+
 def test_object_class_of_the_same_id_gives_way() -> None:
     target = controller()
     target.add_class(CipClass(0x01, revision=9))
