@@ -31,7 +31,7 @@ TALKS_TO_DEVICES = ("/live", "/discover", "/scan", "/browse")
 LEAST = 0.95
 PAGES = {
     "overview": "",
-    "device": "devices/boiler",
+    "device": "devices/mixer",
     "tags": "tags",
     "trends": "trends?tags=boiler.pressure,boiler.temperature,press.force",
     "routes": "routes",
@@ -127,6 +127,9 @@ def quick(gateway: RunningGateway) -> bool:
 
 def pictures(gateway: RunningGateway) -> bool:
     IMAGES.mkdir(exist_ok=True)
+    gateway.ask("write", writes=[["meter_1.setpoint", 42], ["boiler.limit", 7.5]])
+    gateway.simulators["mixer"].stop()  # so that there is something to see
+    eventually(lambda: gateway.devices()["mixer"]["state"] == "offline")
     for end, (width, height), colours, names in SHOTS:
         size = {"width": width, "height": height}
         with visiting(gateway, color_scheme=colours, viewport=size) as page:

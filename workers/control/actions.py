@@ -2,7 +2,7 @@
 
     right      verbs
     VIEWER     history  gateway  token
-    OPERATOR   write  pause  resume  restart
+    OPERATOR   write  pause  resume  probe  restart
     ENGINEER   reload  log  stop  adopt  audit  configuration  users
 
 A write is `.writes`'s to carry out.
@@ -57,6 +57,7 @@ class Actions:
             "adopt": Verb(Right.ENGINEER, answer=self._adopt),
             "write": Verb(Right.OPERATOR, answer=self._write, forbidden=self._may_not_write),
             "pause": Verb(Right.OPERATOR, answer=self._pause),
+            "probe": Verb(Right.OPERATOR, answer=self._probe),
             "resume": Verb(Right.OPERATOR, answer=self._resume),
             "restart": Verb(Right.OPERATOR, answer=self._restart),
             "reload": Verb(Right.ENGINEER, answer=self._reload),
@@ -105,6 +106,9 @@ class Actions:
 
     async def _pause(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
         return await self._tell_owner(caller, "pause", arguments)
+
+    async def _probe(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+        return await self._tell_owner(caller, "probe", arguments)
 
     async def _resume(self, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
         return await self._tell_owner(caller, "resume", arguments)

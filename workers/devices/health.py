@@ -139,6 +139,11 @@ class Health:
         """A probe of it is on its way: none other until it has ended."""
         self.probe_s = None
 
+    def hurry(self, now: float) -> None:
+        """Probe it now, where it is demoted and no probe is on its way."""
+        if self.probe_s is not None:
+            self.probe_s = min(self.probe_s, now)
+
     def pause(self) -> Change | None:
         """Not polled until `resume`."""
         self.probe_s = None

@@ -303,13 +303,13 @@ class DeviceHost:
         return report
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
-        """`pause`, `resume`, `device` with the name of a device.
+        """`pause`, `resume`, `probe`, `device` with the name of a device.
 
         Raises:
             CommandError: another verb, or a device that is not here.
         """
-        if verb not in ("pause", "resume", "device"):
-            raise CommandError(f"{verb}: this worker knows pause, resume and device")
+        if verb not in ("pause", "resume", "probe", "device"):
+            raise CommandError(f"{verb}: this worker knows pause, resume, probe and device")
         name = str(arguments.get("name") or arguments.get("device") or "")
         wire = self._wire_of.get(name)
         if wire is None:
@@ -318,6 +318,8 @@ class DeviceHost:
         if verb == "pause":
             wire.pause(name)
             log.info("device paused device=%s", name)
+        elif verb == "probe":
+            wire.hurry(name)
         elif verb == "resume":
             wire.resume(name)
             log.info("device resumed device=%s", name)

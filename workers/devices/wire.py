@@ -265,6 +265,13 @@ class Wire:
         self.devices[name].resume(self._now())
         self.wake()
 
+    def hurry(self, name: str) -> None:
+        """Connect, or probe a demoted device, now and not when its back-off is over."""
+        now = self._now()
+        self._open_at_s = min(self._open_at_s, now.mono_s)
+        self.devices[name].health.hurry(now.mono_s)
+        self.wake()
+
     def wake(self) -> None:
         """Have `run` look again."""
         if self._waker is not None and not self._waker.done():

@@ -16,7 +16,7 @@ from cpppod.workers.rights import Right
 from cpppod.workers.web.answers import MAX_BODY_WRITES, Problem, answer, asked, number
 from cpppod.workers.web.site import Site
 
-ACTIONS = ("pause", "resume")
+ACTIONS = {"pause": "paused", "resume": "resumed", "probe": "probed"}
 
 
 class Changes:
@@ -62,7 +62,7 @@ class Changes:
             raise Problem(404, action[:40], "no such action", ", ".join(ACTIONS))
         source = self._site.source(request, visitor)
         done = await self._site.link.ask(action, {"device": name}, source)
-        self._site.monitor.note("device", name, f"{action}d", "", source)
+        self._site.monitor.note("device", name, ACTIONS[action], "", source)
         return answer(request, done)
 
     async def audit(self, request: Request) -> Response:

@@ -35,10 +35,7 @@ class Reading:
     def configured(self) -> None:
         """Other settings are in force: lay out what tags are searched by."""
         values = self._site.values
-        self._searched = [
-            (f"{name} {info.description.lower()} {info.unit.lower()}", info)
-            for name, info in values.tags.items()
-        ]
+        self._searched = [(_searched_by(name, info), info) for name, info in values.tags.items()]
         self._historised = {
             f"{device.name}/{group.name}/".encode()
             for device in self._site.worker.devices
@@ -99,12 +96,10 @@ class Reading:
             return list(self._site.values.tags.values())
         if any(mark in text for mark in "*?["):
             return self._site.values.matching(words)
-        if len(words) == 1:
-            word = words[0]
-            return [info for searched, info in self._searched if word in searched]
-        return [
-            info for searched, info in self._searched if all(word in searched for word in words)
-        ]
+        found = self._searched
+        for word in sorted(words, key=len, reverse=True):
+            found = [pair for pair in found if word in pair[0]]
+        return [info for _searched, info in found]
 
     def _row(self, info: TagInfo, fields: list[str]) -> dict[str, Any]:
         row = {
@@ -205,3 +200,10 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t"):
         return f"'{value}"
     return value
+
+
+def _searched_by(name: str, info: TagInfo) -> str:
+    """What words are looked for in: the same object as the name where there is nothing else."""
+    if not (info.description or info.unit):
+        return name
+    return f"{name} {info.description} {info.unit}".lower()

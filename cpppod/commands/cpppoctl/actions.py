@@ -25,7 +25,11 @@ def add_commands(add: Add) -> None:
         example="cpppoctl write boiler.setpoint=52.5 'recipe[2]=1,2,3'",
     )
     command.add_argument("writes", nargs="+", metavar="TAG=VALUE", type=assignment)
-    for verb, text in (("pause", "stop polling a device"), ("resume", "poll a device again")):
+    for verb, text in (
+        ("pause", "stop polling a device"),
+        ("resume", "poll a device again"),
+        ("probe", "ask a device that does not answer again, now"),
+    ):
         command = add(verb, pause_or_resume, text, example=f"cpppoctl {verb} boiler")
         command.add_argument("device", metavar="DEVICE")
     command = add(
@@ -108,9 +112,9 @@ def _failure(each: dict[str, Any]) -> str:
 
 
 def pause_or_resume(gateway: ControlClient, given: argparse.Namespace) -> int:
-    """`cpppoctl pause DEVICE`, `cpppoctl resume DEVICE`."""
+    """`cpppoctl pause DEVICE`, `cpppoctl resume DEVICE`, `cpppoctl probe DEVICE`."""
     answer = gateway.ask(given.command, device=given.device)
-    done = {"pause": "paused", "resume": "polled again"}[given.command]
+    done = {"pause": "paused", "resume": "polled again", "probe": "probed"}[given.command]
     return _say(given, answer, f"{answer['device']}: {done}")
 
 

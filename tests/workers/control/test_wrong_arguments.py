@@ -31,6 +31,7 @@ VERBS: dict[str, dict[str, Any]] = {  # verb -> its arguments, with one of the r
     "write": {"writes": [["boiler.setpoint", 1.5], ["boiler.recipe[1]", [1, 2]], ["SCADA", 4]]},
     "pause": {"device": "boiler"},
     "resume": {"device": "boiler"},
+    "probe": {"device": "boiler"},
     "restart": {"worker": "poller-press"},
     "log": {"level": "info", "worker": "feed"},
     "audit": {

@@ -412,3 +412,16 @@ def test_tag_that_is_written_too_often_is_refused_before_anything_is_sent() -> N
     assert cip_status(refused.value.failure) == (0x02, [])
     polled.check_write([["b", 0, [1]]], 10.1)
     polled.check_write([["a", 0, [1]]], 41.0)
+
+
+def test_an_operator_has_a_demoted_device_probed_at_once_and_nothing_else() -> None:
+    health = Health(1, alone=False, chance=lambda: 0.5)
+    health.hurry(0.0)
+    assert not health.probe_due(0.0)  # it is online: its schedule polls it
+    health.timed_out(0.0)
+    assert not health.probe_due(0.1)
+    health.hurry(0.1)
+    assert health.probe_due(0.1)
+    health.probing()
+    health.hurry(0.2)
+    assert not health.probe_due(0.2)  # one is on its way

@@ -354,7 +354,7 @@ OPERATIONS = (
     Operation("get", "/status", "status", "The gateway", Status),
     Operation("get", "/devices", "devices", "Every device", Devices),
     Operation("get", "/devices/{name}", "device", "All of a device", DeviceDetails),
-    Operation("post", "/devices/{name}/{action}", "act", "Pause a device or resume it", Done,
+    Operation("post", "/devices/{name}/{action}", "act", "Pause, resume or probe a device", Done,
               "operator"),
     Operation("get", "/tags", "tags", "A page of tags", Tags, query=PAGE),
     Operation("get", "/read", "read", "Values by name", Readings, query=NAMED),
@@ -400,7 +400,7 @@ OFTEN = (400, 401, 403, 404, 409, 421, 422, 429, 431, 503)
 OF_BODIES = (408, 413, 415)
 IN_PATH: dict[str, dict[str, Any]] = {
     "name": NAME,
-    "action": {"enum": ["pause", "resume"]},
+    "action": {"enum": ["pause", "resume", "probe"]},
 }
 
 

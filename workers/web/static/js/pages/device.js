@@ -18,13 +18,14 @@ export function show(main, [name]) {
   async function act(action) {
     try {
       await ask(`devices/${encodeURIComponent(name)}/${action}`, {});
-      say(`${name}: ${action}d`);
+      say(`${name}: ${action} asked for`);
     } catch (error) { say(error); }
   }
   const pause = h("button", { type: "button", onclick: () => act("pause") }, "Pause");
   const resume = h("button", { type: "button", onclick: () => act("resume") }, "Resume");
-  put(actions, pause, resume, h("a", { href: `#/tags?filter=${encodeURIComponent(`${name}.*`)}` }, "All its tags"));
-  pause.hidden = resume.hidden = !may("operator");
+  const probe = h("button", { type: "button", onclick: () => act("probe") }, "Probe now");
+  put(actions, pause, resume, probe, h("a", { href: `#/tags?filter=${encodeURIComponent(`${name}.*`)}` }, "All its tags"));
+  pause.hidden = resume.hidden = probe.hidden = !may("operator");
 
   return every(1000, async () => {
     const told = await ask(`devices/${encodeURIComponent(name)}`);
@@ -32,6 +33,7 @@ export function show(main, [name]) {
     draw(told, { verdict, chain, groups, transactions });
     pause.disabled = told.state === "disabled";
     resume.disabled = told.state !== "disabled";
+    probe.disabled = ["online", "disabled"].includes(told.state);
     if (!tags.contains(document.activeElement)) set(tags, tagTable(page));
   });
 }
@@ -79,6 +81,6 @@ function draw(device, places) {
 }
 
 function counts(values) {
-  return Object.entries(values || {}).map(([name, of]) =>
+  return Object.entries(values || {}).filter(([, of]) => of === null || typeof of !== "object" || Object.keys(of).length).map(([name, of]) =>
     `${name} ${of !== null && typeof of === "object" ? `(${counts(of)})` : value(of)}`).join(", ");
 }

@@ -6,6 +6,7 @@ import { time, value, zone } from "../format.js";
 
 const SPANS = [[300, "5 min"], [3600, "1 h"], [28800, "8 h"], [86400, "1 d"], [604800, "7 d"]];
 const COLOURS = ["#0b8a83", "#c2410c", "#6d28d9", "#b91c5c", "#1d6fd8", "#7a7a00", "#0f7b3e", "#8a4b08"];
+const ON_DARK = ["#4fc4bb", "#ff9d66", "#b79bff", "#ff8fb8", "#7db4ff", "#d6d65a", "#6fd08c", "#e0a86a"];
 const POINTS = 700;  // buckets across the picture
 const RAW_S = 900;  // spans up to this are shown sample by sample
 const MOST = 20000;  // live points kept of a tag
@@ -99,13 +100,14 @@ export function show(main, _rest, parameters) {
     if (!tags.length) { put(chart, h("p", { class: "quiet" }, "Choose a tag above.")); return; }
     const ink = getComputedStyle(document.body);
     const clock = (of, ats) => { const wide = of.scales.x.max - of.scales.x.min; return ats.map((at) => { const full = time(at * 1e6); return wide > 172800 ? full.slice(5, 16) : full.slice(11, wide > 1200 ? 16 : 19); }); };
+    const colours = document.documentElement.dataset.theme === "dark" ? ON_DARK : COLOURS;
     const axis = { stroke: ink.getPropertyValue("--quiet"), grid: { stroke: ink.getPropertyValue("--line"), width: 1 } };
     plot = new uPlot({
       width: Math.max(280, chart.clientWidth - 18), height: Math.max(300, Math.min(560, innerHeight - 330)),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone()),
       scales: { x: { time: true, range: () => limits() } },
       series: [{ label: "Time", value: (_plot, at) => (at == null ? "–" : time(at * 1e6)) },
-        ...tags.map((tag, at) => ({ label: tag, stroke: COLOURS[at % COLOURS.length], width: 1.6, spanGaps: false,
+        ...tags.map((tag, at) => ({ label: tag, stroke: colours[at % colours.length], width: 1.6, spanGaps: false,
           value: (_plot, number) => (number == null ? "no value" : value(number)) }))],
       axes: [{ ...axis, values: clock, space: 80 }, { ...axis, size: 64 }],
       cursor: { drag: { x: true, y: false } },
