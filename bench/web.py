@@ -23,6 +23,7 @@ from cpppod.workers.bus.zeromq import Bus
 
 DEVICES, TAGS = 500, 100  # 50,000 tags, of which 50 devices' move
 MOVING = 50
+CHROMIUM = "/usr/bin/chromium"
 STREAMS, DEVICES_EACH = 50, 2
 SECONDS = float(os.environ.get("BENCH_SECONDS", "10"))
 
@@ -160,6 +161,53 @@ async def measure(port: int, web: int, folder: Path) -> None:
     await asyncio.gather(publishing, *streams, return_exceptions=True)
 
 
+SCROLL = """async () => {
+  const view = document.querySelector(".view");
+  let frames = 0;
+  const begun = performance.now();
+  while (performance.now() - begun < 3000) {
+    view.scrollTop += 97;
+    await new Promise(requestAnimationFrame);
+    frames += 1;
+  }
+  return frames / 3;
+}"""
+TYPED = """async () => {
+  const search = document.querySelector("#search");
+  const count = document.querySelector("main [role=status]");
+  const begun = performance.now();
+  search.value = "499 tag_77";
+  search.dispatchEvent(new Event("input"));
+  while (count.textContent !== "1 tags") await new Promise(requestAnimationFrame);
+  return performance.now() - begun;
+}"""
+
+
+def browse(port: int) -> None:
+    """What a browser shows of it: over a slow line, scrolling, searching."""
+    from playwright.sync_api import sync_playwright
+
+    address = f"http://127.0.0.1:{port}/#/tags"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page()
+        line = page.context.new_cdp_session(page)
+        slow = {"offline": False, "latency": 40, "downloadThroughput": 125_000}
+        line.send("Network.enable")
+        line.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": 125_000})
+        begun = time.perf_counter()
+        page.goto(address)
+        page.locator(".rows [role=row]").first.wait_for()
+        print(f"usable over 1 Mbit/s and 40 ms after {time.perf_counter() - begun:.2f} s")
+        page.close()
+        page = browser.new_page()
+        page.goto(address)
+        page.locator(".rows [role=row]").first.wait_for()
+        print(f"scrolling 50,000 rows: {page.evaluate(SCROLL):.0f} frames/s")
+        print(f"typed to shown: {page.evaluate(TYPED):.0f} ms")
+        browser.close()
+
+
 def main() -> None:
     """Start a feed and a web worker, measure, end them."""
     with tempfile.TemporaryDirectory(prefix="cpppod-", dir="/tmp") as name:
@@ -178,6 +226,8 @@ def main() -> None:
                 except OSError:
                     time.sleep(0.1)
             asyncio.run(measure(port, running[1].pid, folder))
+            if Path(CHROMIUM).exists():
+                browse(port)
         finally:
             for process in running:
                 process.terminate()

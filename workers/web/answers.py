@@ -17,6 +17,7 @@ from starlette.responses import Response
 from cpppod.workers.plain_json import encode
 
 GZIP_FROM = 1_400  # bytes: what fits a packet gains nothing
+MAX_LISTED = 4_000  # characters of a query parameter: 200 names
 MAX_BODY_WRITES = 1_000  # tags in one request, as on the control socket
 MAX_DEPTH = 32  # of what a client sends: a list of pairs has three
 MAX_DIGITS = 32  # of a number: 2**64 has 20; a longer one costs time to read and fits no tag
@@ -184,7 +185,10 @@ def listed(request: Request, name: str, most: int) -> list[str]:
     Raises:
         Problem: they are too many.
     """
-    found = [each for each in request.query_params.get(name, "").split(",") if each]
+    text = request.query_params.get(name, "")
+    if len(text) > MAX_LISTED:
+        raise Problem(422, name, f"{len(text)} characters", f"up to {MAX_LISTED}")
+    found = [each for each in text.split(",") if each]
     if len(found) > most:
         raise Problem(422, name, f"{len(found)} of them", f"up to {most}")
     return found

@@ -21,14 +21,22 @@ export function show(main, _rest, parameters) {
   view.setAttribute("role", "rowgroup");
   put(main, h("div", { class: "row" }, h("h1", null, "Tags"), h("label", { for: "search" }, "Search ", search), count), grid);
   const pool = [];
-  let total = 0, first = 0, page = [], asked = 0;
+  let total = 0, first = 0, page = [], busy = false, again = false;
 
+  // One question at a time: what is wanted meanwhile is asked for afterwards.
   async function load() {
-    const turn = ++asked;
+    again = true;
+    if (busy) return;
+    busy = true;
+    try {
+      while (again) { again = false; await look(); }
+    } finally { busy = false; }
+  }
+
+  async function look() {
     const seen = Math.ceil(view.clientHeight / HEIGHT);
     const wanted = Math.max(0, Math.floor(place() / HEIGHT) - MARGIN);
     const told = await ask(`tags?${query({ filter: search.value, offset: wanted, limit: Math.min(seen + 2 * MARGIN, 200) })}`);
-    if (turn !== asked) return;
     total = told.total;
     first = told.offset;
     page = told.tags;
