@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
+from cpppod.client.results import Result
 from cpppod.proxy import Attribute, UnknownParameter, powerflex_750_series, proxy
 
 CYCLE_S = 1.0
@@ -82,13 +83,15 @@ def run(
     """Poll with an existing proxy until `process.done` becomes true.
 
     Args:
-        process: called with (parameter, value) for each value; prints them by default.
+        process: called with (parameter, value) for each value, or with (parameter, (value, result))
+            where `details=True`; by default they are printed, with the reason where there is none.
         failure: called with each exception.
         backoff_min, backoff_multiplier, backoff_max: seconds to wait after failures.
         latency: seconds between two looks at `process.done`.
         cycle: as for `loop` and `execute`.
     """
-    process = shown if process is None else process
+    if process is None:
+        process, cycle = shown, {**cycle, "details": True}
     backoff = Backoff(cycle.get("cycle"), backoff_min, backoff_multiplier, backoff_max)
     latency = LATENCY_S if latency is None else latency
     last_poll = 0.0
@@ -234,6 +237,8 @@ class Backoff:
         self._next = 0.0
 
 
-def shown(name: Any, value: Any) -> None:
-    """Print a value: what `run` does without a `process`."""
-    print(f"{name!s:>15}: {value!r}", flush=True)
+def shown(name: Any, read: tuple[Any, Result]) -> None:
+    """Print a value, or None and why: what `run` does without a `process`."""
+    value, result = read
+    why = "" if result.ok else f"  {result.text}"
+    print(f"{name!s:>15}: {value!r}{why}", flush=True)

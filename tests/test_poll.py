@@ -149,3 +149,16 @@ def test_several_rates_share_one_connection() -> None:
         assert slow.done
         assert fast.done
         via.close_gateway()
+
+
+def test_what_a_device_refuses_is_printed_with_the_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Simulator(DRIVE) as drive:
+        via = powerflex_750_series(*drive.address, timeout=PATIENCE_S)
+        for name, read in poll.execute(via, ["Output Current", "Output Power"], details=True):
+            poll.shown(name, read)
+        via.close_gateway()
+    assert capsys.readouterr().out == (
+        " Output Current: [0.0]\n   Output Power: None  path destination unknown (0x05, 0x0000)\n"
+    )

@@ -8,6 +8,7 @@ have held; `cpppod.configuration.problems` shows that to people. The configurati
 the `settings.py` of each driver, store and outlet; no worker does, for pydantic takes 10 MB.
 """
 
+import contextlib
 import ipaddress
 import math
 import re
@@ -17,15 +18,16 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from cpppod.protocols.cip import epath
+from cpppod.protocols.model import durations
 from cpppod.protocols.model.addresses import ipv4_address, socket_address
+from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import NAME_PATTERN
 from cpppod.protocols.model.writing import RATE_PATTERN, RateLimit
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)")
-SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB)")
 BYTES = {"B": 1, "kB": 1000, "MB": 1_000_000, "GB": 1_000_000_000}
-LONGEST_S = 10 * 365 * SECONDS["d"]  # a longer duration is a typing mistake
+LONGEST_S = 10 * 365 * 86_400  # a longer duration is a typing mistake
 INTEGER_TYPES = ("SINT", "INT", "DINT", "LINT", "USINT", "UINT", "UDINT", "ULINT")
 CIP_TYPES = (
     "BOOL",
@@ -40,9 +42,6 @@ CIP_TYPES = (
     "LWORD",
 )
 PREDEFINED_STRUCTURES = ("STRING82", "ASCIISTRING82", "TIMER", "COUNTER", "CONTROL")
-LINK = r"(?:\d{1,3}|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})"
-SEGMENT = re.compile(rf"(\d{{1,5}})/({LINK})")
-ROUTE_PATH = re.compile(rf"\d{{1,5}}/{LINK}(?:/\d{{1,5}}/{LINK})*")
 MAX_HOPS = 8
 
 
@@ -71,14 +70,15 @@ def expected(what: str) -> PydanticCustomError:
 
 
 def duration_s(value: Any) -> float:
-    """Seconds from a number of seconds, or from `"500ms"`, `"1s"`, `"10min"`, `"2h"`, `"30d"`."""
+    """Seconds from a number of seconds, or from a text such as `"500ms"`, `"10min"`, `"1h30m"`."""
     seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
-    elif isinstance(value, str) and (match := DURATION.fullmatch(value.strip())):
-        seconds = float(match[1]) * SECONDS[match[2]]
+    elif isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            seconds = durations.parse_seconds(value)
     if not 0 <= seconds <= LONGEST_S:
-        raise expected('a duration: seconds, or text such as "500ms", "1s", "10min", "2h", "30d"')
+        raise expected(f"a duration: {durations.EXPECTED}")
     return seconds
 
 
@@ -161,22 +161,21 @@ def tag_address(value: Any) -> str:
 
 
 def route_path(value: Any) -> str:
-    """A route path of ports and links, such as `1/0` or `1/0/2/10.0.0.5`."""
-    if isinstance(value, str) and ROUTE_PATH.fullmatch(value):
-        segments = SEGMENT.findall(value)
-        if len(segments) <= MAX_HOPS and all(is_port_link(*segment) for segment in segments):
-            return value
+    """A route path of ports and links as `1/0` or `1/0/2/10.0.0.5`; `1,0` and `bp/0` become so."""
+    if isinstance(value, str):
+        with contextlib.suppress(EncodeError):
+            ports = epath.parse_route_path(value)
+            if 0 < len(ports) <= MAX_HOPS and all(map(_is_sound, ports)):
+                return "/".join(map(str, ports))
     raise expected(f'a route path such as "1/0" or "1/0/2/10.0.0.5", up to {MAX_HOPS} hops')
 
 
-def is_port_link(port: str, link: str) -> bool:
-    """Whether there can be such a port, 1 to 65535, and link: 0 to 255, or an IPv4 address."""
-    if not 1 <= int(port) <= 0xFFFF:
-        return False
-    if "." not in link:
-        return int(link) <= 0xFF
+def _is_sound(port: epath.Port) -> bool:
+    """Whether the link is a number or an IP address: names are nobody's in a plant."""
+    if isinstance(port.link, int):
+        return True
     try:
-        ipaddress.IPv4Address(link)
+        ipaddress.ip_address(port.link)
     except ValueError:
         return False
     return True
@@ -205,7 +204,7 @@ def _number_or_text(check: Callable[[Any], Any], kind: str, pattern: str) -> Any
     return [BeforeValidator(check), WithJsonSchema({"anyOf": choices})]
 
 
-Duration = Annotated[float, *_number_or_text(duration_s, "number", DURATION.pattern)]
+Duration = Annotated[float, *_number_or_text(duration_s, "number", durations.SCHEMA)]
 Size = Annotated[int, *_number_or_text(size_bytes, "integer", SIZE.pattern)]
 Name = Annotated[str, *_text(name, pattern=f"^{NAME_PATTERN}$")]
 Text = Annotated[str, *_text(line_of_text, maxLength=1000)]

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from cpppod.client.responses import LIST_INTERFACES, Response
 from cpppod.client.sharing import Sharing, ring
@@ -64,6 +64,8 @@ class Client:
         ReplyTimeout: it did not answer in `timeout`.
     """
 
+    session_type: ClassVar[type[OriginatorSession]] = OriginatorSession
+
     def __init__(
         self,
         host: str = "localhost",
@@ -78,7 +80,7 @@ class Client:
         self.timeout = timeout
         self.udp = udp or broadcast
         self.broadcast = broadcast
-        self.protocol = OriginatorSession()
+        self.protocol = self.session_type()
         self.sharing = Sharing()
         self._unsent = bytearray()
         self._harvest: deque[Response] = deque(maxlen=MAX_HARVEST)

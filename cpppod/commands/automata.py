@@ -11,7 +11,6 @@ import json
 import sys
 from typing import Any
 
-from cpppod import __version__
 from cpppod.automata import (
     BYTES,
     TEXT,
@@ -24,6 +23,7 @@ from cpppod.automata import (
     compile,
     table,
 )
+from cpppod.commands.parser import CommandParser
 from cpppod.protocols.automata.pictures import dot, shown_state, shown_symbols, transitions
 
 DONE, REFUSED, USAGE = 0, 1, 2
@@ -56,11 +56,10 @@ exit status: 0 done, 1 the text is not accepted or the picture cannot be drawn, 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="cpppod-automata",
         description="Draw the state machine of a regular expression, or try it on a text.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("expression", metavar="REGEX", help="the regular expression")
     kind = made.add_mutually_exclusive_group()
@@ -83,7 +82,6 @@ def parser() -> argparse.ArgumentParser:
         help="with --test: stop at the first point that satisfies the expression",
     )
     made.add_argument("--json", action="store_true", help="for programs")
-    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return made
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cpppod import __version__
+from cpppod.commands.parser import CommandParser
 
 DEFAULT_FILE = "/etc/cpppod/cpppod.toml"
 EPILOG = """\
@@ -35,11 +35,10 @@ DONE, REFUSED = 0, 1
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    options = argparse.ArgumentParser(
+    options = CommandParser(
         prog="cpppod",
         description="Industrial gateway for EtherNet/IP (CIP), Modbus and text devices.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = options.add_argument
     add(
@@ -76,7 +75,6 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--plain", action="store_true", default=None, help="log lines instead of the live table")
     add("--json", action="store_true", help="with --check: the result as JSON")
-    add("--version", action="version", version=f"cpppod {__version__}")
     return options
 
 

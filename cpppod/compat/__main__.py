@@ -6,6 +6,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
+from cpppod.commands.parser import CommandParser
 from cpppod.compat import install, write_package
 
 EPILOG = """\
@@ -20,12 +21,11 @@ exit status: the program's; 1 where it is not there, 2 wrong usage
 
 def parser() -> argparse.ArgumentParser:
     """The command line, up to the program's own arguments."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="python -m cpppod.compat",
         usage="%(prog)s [-h] (SCRIPT | -m MODULE | --write-package DIR) [ARGS ...]",
         description="Run a program that was written for cpppo, on cpppod.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("-m", dest="module", metavar="MODULE", help="run a module: cpppo.server.enip")
     made.add_argument("--write-package", metavar="DIR", help="write a package `cpppo` into DIR")

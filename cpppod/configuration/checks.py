@@ -7,7 +7,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from cpppod.workers.settings import CIP_TYPES, INTEGER_TYPES, SEGMENT, is_port_link
+from pydantic_core import PydanticCustomError
+
+from cpppod.protocols.cip import route_table
+from cpppod.protocols.model.errors import EncodeError
+from cpppod.workers.settings import CIP_TYPES, INTEGER_TYPES, route_path
 
 WIDTHS = {  # bits of the types that a bit can be taken from
     **dict.fromkeys(("SINT", "USINT", "BYTE"), 8),
@@ -17,7 +21,6 @@ WIDTHS = {  # bits of the types that a bit can be taken from
 }
 STRINGS = ("STRING", "SSTRING")
 NUMBERS = (*INTEGER_TYPES, "REAL", "LREAL")
-RANGE = re.compile(r"(\d{1,5})/(\d{1,3})-(\d{1,3})")
 LOCAL_TYPE = re.compile(r"([A-Za-z_]\w*)(?:\[\s*(\d+(?:\s*,\s*\d+)*)\s*\])?")
 MAX_DIMENSIONS = 3
 MAX_TAG_ELEMENTS = 1_000_000  # a larger local tag is a typing mistake
@@ -46,13 +49,11 @@ def tag(keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
 
 def first_segments(path: str) -> list[str]:
     """The first segments that a route's `path` covers, one a link; empty where it is not one."""
-    if match := RANGE.fullmatch(path):
-        port, low, high = (int(part) for part in match.groups())
-        if 1 <= port <= 0xFFFF and low <= high <= 0xFF:
-            return [f"{port}/{link}" for link in range(low, high + 1)]
+    try:
+        found = route_table.links(path)
+        return [route_path(f"{port}/{link}") for port, link in found]
+    except (EncodeError, PydanticCustomError):
         return []
-    match = SEGMENT.fullmatch(path)
-    return [path] if match and is_port_link(*match.groups()) else []
 
 
 def local_type(text: str) -> tuple[str, tuple[int, ...]] | None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytz
 
 from cpppod.history.timestamp import timestamp
+from cpppod.protocols.model import durations
 
 UNITS_US = {
     "y": 31_557_600_000_000,
@@ -23,12 +24,6 @@ UNITS_US = {
     "ms": 1_000,
     "us": 1,
 }
-_PARTS = re.compile(
-    r"\s*(?:(\d+)\s*y)?\s*(?:(\d+)\s*w)?\s*(?:(\d+)\s*d)?\s*(?:(\d+)\s*h)?\s*(?:(\d+)\s*m(?!s))?"
-    r"\s*(?:(\d+(?:\.\d*)?|\.\d+)\s*s)?\s*(?:(\d+)\s*ms)?\s*(?:(\d+)\s*us)?\s*(?:(\d+)\s*ns)?\s*",
-    re.IGNORECASE,
-)
-_CLOCK = re.compile(r"\s*(\d+):(\d{2})(?::(\d{2}(?:\.\d*)?))?\s*")
 
 
 class duration:
@@ -51,7 +46,7 @@ class duration:
         elif isinstance(value, datetime_timedelta):
             self.timedelta = value
         elif isinstance(value, str):
-            self.timedelta = datetime_timedelta(microseconds=_parse_us(value))
+            self.timedelta = datetime_timedelta(microseconds=_microseconds(value))
         else:
             self.timedelta = datetime_timedelta(seconds=value or 0)
 
@@ -86,17 +81,8 @@ class duration:
         return hash(self.timedelta)
 
 
-def _parse_us(text: str) -> int:
-    """Microseconds of `1w2d3h4m5.678s`."""
-    found = _PARTS.fullmatch(text)
-    if found is None:
-        raise ValueError(f"no duration: {text!r}; expected for example 1h30m, 90s, 250ms")
-    total = sum(
-        round(float(count) * unit)
-        for count, unit in zip(found.groups()[:8], UNITS_US.values(), strict=True)
-        if count
-    )
-    return total + int(found[9] or 0) // 1000
+def _microseconds(text: str) -> int:
+    return round(durations.parse_seconds(text) * 1e6) if text.strip() else 0
 
 
 def parse_seconds(text: float | str | duration | None) -> float:
@@ -106,16 +92,9 @@ def parse_seconds(text: float | str | duration | None) -> float:
     Raises:
         ValueError: none of those.
     """
-    if text is None or isinstance(text, duration):
-        return duration(text).seconds
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    found = _CLOCK.fullmatch(str(text))
-    if found:
-        return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3] or 0)
-    return duration(str(text)).seconds
+    if isinstance(text, str) and text.strip():
+        return durations.parse_seconds(text)
+    return duration(text).seconds
 
 
 def parse_offset(term: str, symbols: str = "<>") -> float:

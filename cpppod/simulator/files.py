@@ -20,7 +20,8 @@ from typing import Any
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.simulator import Settings, Simulator
-from cpppod.simulator.tags import Declaration, TagError, parse_declaration
+from cpppod.simulator.defined import check_structure
+from cpppod.simulator.tags import Declaration, FileError, TagError, parse_declaration
 from cpppod.workers.transport.enip_endpoint import Limits
 
 PORT = 44_818
@@ -60,26 +61,32 @@ def read_controllers(path: str, base: Settings) -> list[Simulator]:
     """The controllers that a TOML file describes; `base` says what it leaves open.
 
     Raises:
-        TagError: the file makes no sense; the text says where.
+        FileError: the file makes no sense; the text says where.
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:
         try:
             plain = tomllib.load(file)
         except tomllib.TOMLDecodeError as error:
-            raise TagError(f"{path}: {error}") from None
+            raise FileError(f"{path}: {error}") from None
     structures = {
-        str(table.get("name", "")): table.get("members", []) for table in plain.get("structure", [])
+        str(table.get("name", "")): table.get("members") for table in plain.get("structure", [])
     }
+    for name, members in structures.items():
+        check_structure(path, name, members)
     found = []
     for number, table in enumerate(plain.get("controller", []), 1):
         try:
             found += controllers(table, replace(base, structures=structures))
         except (TagError, KeyError, TypeError, ValueError) as error:
-            raise TagError(f"{path}: controller {number}: {error}") from None
+            raise FileError(f"{path}: controller {number}: {_said(error)}") from None
     if not found:
-        raise TagError(f"{path}: no [[controller]]")
+        raise FileError(f"{path}: no [[controller]]")
     return found
+
+
+def _said(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def controllers(table: Mapping[str, Any], base: Settings) -> list[Simulator]:

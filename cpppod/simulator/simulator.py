@@ -45,8 +45,15 @@ from cpppod.simulator.tags import (
     parse_movement,
 )
 from cpppod.workers.listener.target import declare_structures, kind_of, set_value
+from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.transport.enip_discovery import Discovery
-from cpppod.workers.transport.enip_endpoint import Done, Endpoint, Limits, random_u32
+from cpppod.workers.transport.enip_endpoint import (
+    Done,
+    Endpoint,
+    EnipConnection,
+    Limits,
+    random_u32,
+)
 
 __all__ = ["Attribute", "CipError", "Settings", "Simulator", "TagError"]
 
@@ -107,6 +114,7 @@ class Simulator:
         address: (host, port) it listens on, once started.
         observe: called with ("read" or "write", tag name, first, values) after each access; set it
             before starting.
+        connection_type: what is made for each client; of a class of one's own before starting.
     """
 
     def __init__(
@@ -119,6 +127,7 @@ class Simulator:
         self.address: tuple[str, int] = ("", 0)
         self.udp_address: tuple[str, int] = ("", 0)
         self.observe: Callable[[str, str, int, list[Any]], None] | None = None
+        self.connection_type = EnipConnection
         self.disabled = False
         self._target = self._make_target()
         self._structures = declare_structures(self._target, self.settings.structures)
@@ -334,6 +343,7 @@ class Simulator:
             limits=self.settings.limits,
             may_write=_may_write(self.settings.write_sources),
         )
+        endpoint.connection_type = self.connection_type
         host, port = ipv4_address(self.settings.address, any_port=True)
         if self.settings.routes and self._routes is None:
             from cpppod.simulator.routes import Routes
@@ -514,7 +524,10 @@ class Simulator:
         def work() -> None:
             try:
                 result: Any = command.call()
+            except CipError as error:  # so it refuses
+                result = error
             except Exception as error:  # the user's code may raise anything: its request fails
+                strangers.error(log, "%s failed why=%r", command.what, error, exc_info=error)
                 result = error
             try:
                 loop.call_soon_threadsafe(done, result)
@@ -551,7 +564,7 @@ def _service(
         except CipError:
             raise
         except Exception as error:  # the user's code may raise anything: its request fails
-            log.warning("service failed code=0x%02x why=%r", code, error)
+            strangers.error(log, "service failed code=0x%02x why=%r", code, error, exc_info=error)
             raise CipError(str(error), status=GeneralStatus.GENERAL_ERROR) from None
 
     return serve

@@ -4,7 +4,9 @@
     NAME=TYPE[a,b,c]                                   up to three dimensions
     --move NAME=counter | sine | walk [,key=number ...]
 
-Without a type it is INT; types in any case. A length of 1 or none is a scalar.
+A name may have blanks and colons; a dot ends the program that a tag belongs to, and stands nowhere
+else: Program:Main.Level. Without a type it is INT; types in any case. A length of 1 or none is a
+scalar.
 """
 
 import math
@@ -25,6 +27,7 @@ _DECLARATION = re.compile(
     r"\s*(?:@(?P<address>[^=\[\]]+))?"
     r"(?:=\s*(?P<type>[A-Za-z_][A-Za-z0-9_]*)(?:\[(?P<length>[^\[\]]*)\])?)?$"
 )
+_NAME = re.compile(r"(?:Program:[A-Za-z_][A-Za-z0-9_]*\.(?!Program:)|(?!Program:))[^.]+", re.I)
 EXAMPLE = "SCADA=INT[1000], FLOAT=REAL or TEXT@22/1/2=SSTRING[100]"
 
 
@@ -33,6 +36,10 @@ class TagError(EncodeError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, status=0)
+
+
+class FileError(TagError):
+    """A file of controllers or tags that makes no sense; the text says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,11 @@ def parse_declaration(text: str, structures: Mapping[str, Structure] | None = No
     if not found:
         raise TagError(
             f"tag {text!r}: expected NAME[@class/instance/attribute]=TYPE[length], {EXAMPLE}"
+        )
+    if not _NAME.fullmatch(found["name"]):
+        raise TagError(
+            f"tag {text!r}: no client could name it; a dot stands after a program alone, as in "
+            "Program:Main.Level"
         )
     kind = found["type"] or "INT"
     if structures is None or kind.casefold() not in structures:

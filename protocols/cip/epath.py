@@ -394,7 +394,7 @@ def _link(text: str) -> int | str:
     return text
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
     """The number of a port, given as such or by its usual name; 0 where it is neither."""
     number = int(text) if re.fullmatch(r"[0-9]{1,5}", text) else PORT_NAMES.get(text.lower(), 0)
     return number if number < 1 << 16 else 0
@@ -404,7 +404,7 @@ def _split_route(text: str) -> tuple[list[Port], str]:
     """Leading `port/link` pairs, and what follows them."""
     ports: list[Port] = []
     position = 0
-    while (hop := _HOP.match(text, position)) and (port := _port(hop[1])):
+    while (hop := _HOP.match(text, position)) and (port := port_number(hop[1])):
         try:
             ports.append(Port(port, _link(hop[2])))
         except EncodeError:

@@ -145,9 +145,14 @@ class WriteNeeded:
 
 @dataclass(frozen=True, slots=True)
 class CallNeeded:
-    """Call the user's code off the loop; the result is its own, or the Exception it raised."""
+    """Call the user's code off the loop; the result is its own, or the Exception it raised.
+
+    Attributes:
+        what: what is called, for whoever logs that it failed: `tag SCADA`.
+    """
 
     call: Callable[[], Any]
+    what: str = ""
 
 
 Command = ForwardNeeded | WriteNeeded | RecordNeeded | CallNeeded

@@ -24,7 +24,7 @@ from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatu
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 
 MAX_LINKS = 256  # of one range: links are bytes
-_PATTERN = re.compile(r"^\s*(\d+)\s*/\s*(?:(\d+)(?:\s*-\s*(\d+))?|([A-Za-z0-9.:_-]+))\s*$")
+_PATTERN = re.compile(r"^\s*([\w-]+)\s*[/,]\s*(?:(\d+)(?:\s*-\s*(\d+))?|([A-Za-z0-9.:_-]+))\s*$")
 Destination = TypeVar("Destination")
 
 
@@ -63,14 +63,14 @@ def links(pattern: str) -> list[tuple[int, str]]:
             f"route {pattern!r}: expected port/link, port/first-last or port/address", status=0
         )
     port, first, last, address = found.groups()
-    if not 0 < int(port) < 1 << 16:
+    if not (number := epath.port_number(port)):
         raise EncodeError(f"route {pattern!r}: port {port}", status=0)
     if address is not None:
-        return [(int(port), _folded(address))]
+        return [(number, _folded(address))]
     low, high = int(first), int(last or first)
     if not 0 <= low <= high < MAX_LINKS:
         raise EncodeError(f"route {pattern!r}: links 0 to 255, ascending", status=0)
-    return [(int(port), str(link)) for link in range(low, high + 1)]
+    return [(number, str(link)) for link in range(low, high + 1)]
 
 
 def _folded(address: str) -> str:

@@ -247,12 +247,11 @@ def _read_attribute(
     attribute = variable.attribute
 
     def call() -> Any:
-        return attribute[key]
+        return _of_type(kind, attribute[key])
 
-    def answer(result: Any) -> bytes:
-        if isinstance(result, Exception):
-            return refusal(service, _attribute_error(result))
-        values = list(result) if isinstance(result, list | tuple) else [result]
+    def answer(values: Any) -> bytes:
+        if isinstance(values, Exception):
+            return refusal(service, _attribute_error(values))
         try:
             if not kind.size:
                 elements = [kind.pack([value]) for value in values]
@@ -264,7 +263,18 @@ def _read_attribute(
         head = bytes((service | REPLY, 0, status, 0)) + kind.header
         return head + raw[offset : offset + length]
 
-    return Pending(CallNeeded(call), answer)
+    return Pending(CallNeeded(call, f"tag {variable.name}"), answer)
+
+
+def _of_type(kind: DataType | Structure, result: Any) -> list[Any]:
+    """What the user's object gave, as elements of its type.
+
+    Raises:
+        EncodeError: they do not fit it.
+    """
+    values = list(result) if isinstance(result, list | tuple) else [result]
+    kind.pack(values)
+    return values
 
 
 def _attribute_error(error: Exception) -> CipError:
@@ -568,7 +578,7 @@ def _write_values(service: int, reference: Reference, asked: _Write) -> bytes | 
         variable.written()
         return _success(service)
 
-    return Pending(CallNeeded(call), answer)
+    return Pending(CallNeeded(call, f"tag {variable.name}"), answer)
 
 
 def _write_device(
@@ -665,19 +675,18 @@ def attribute_access(
 
         def call() -> Any:
             if given is None:
-                return attribute[key]
+                return _of_type(kind, attribute[key])
             attribute[key] = given if variable.dimensions else given[0]
             return []
 
-        def answer(result: Any) -> bytes:
-            if isinstance(result, Exception):
-                return refusal(service, _attribute_error(result))
-            values = list(result) if isinstance(result, list | tuple) else [result]
+        def answer(values: Any) -> bytes:
+            if isinstance(values, Exception):
+                return refusal(service, _attribute_error(values))
             try:
                 return _success(service) + (kind.pack(values) if given is None else b"")
             except EncodeError as error:
                 return refusal(service, error)
 
-        return Pending(CallNeeded(call), answer)
+        return Pending(CallNeeded(call, f"tag {variable.name}"), answer)
 
     return access

@@ -13,6 +13,7 @@ import pytest
 from cpppod.commands.enip import client as enip_client
 from cpppod.commands.enip import get_attribute as enip_get_attribute
 from cpppod.commands.enip import list_services as enip_list_services
+from cpppod.commands.enip import poll as enip_poll
 from cpppod.commands.enip import thruput as enip_thruput
 from cpppod.commands.enip.options import UsageError, address
 from cpppod.simulator import Settings, Simulator
@@ -97,8 +98,6 @@ def test_a_failure_goes_to_stderr_and_exits_1(plc: str, capsys: Capture) -> None
         ["A[1"],
         ["--route-path", "x/y", "F"],
         ["--send-path", "@", "F"],
-        ["--timeout-ticks", "0", "F"],
-        ["--priority-time-tick", "16", "F"],
         ["--legacy", "x"],
         ["-a", ":x", "F"],
         [],
@@ -162,3 +161,52 @@ def test_many_repeats_on_a_terminal_show_their_progress(plc: str) -> None:
     os.close(master)
     assert (done.returncode, done.stdout) == (0, b"")
     assert b"requests" in shown
+
+
+def test_more_verbose_logs_requests_as_dicts_then_frames_then_bytes(
+    plc: str, capsys: Capture
+) -> None:
+    request = "request={'path': [{'symbolic': 'F'}]} status=success (0x00) value=[0.0]"
+    for verbose, has in (("-v", []), ("-vv", [request]), ("-vvv", [request, "sent frame={"])):
+        assert enip_client.main(["-a", plc, verbose, "F"]) == 0
+        err = capsys.readouterr().err
+        assert [text for text in (request, "sent frame={", "sent bytes=") if text in err] == has
+    assert enip_client.main(["-a", plc, "-vvvv", "F"]) == 0
+    err = capsys.readouterr().err
+    assert "received bytes=6f00" in err
+    assert "'service': 'READ_TAG', 'path': 'F'" in err
+
+
+def test_attributes_travel_in_packets_where_that_is_asked(plc: str, capsys: Capture) -> None:
+    for options, shown in (([], "Single G_A_S"), (["-m"], "Multi. G_A_S")):
+        assert enip_get_attribute.main(["-a", plc, *options, "@1/1/1", "@1/1/7"]) == 0
+        assert capsys.readouterr().out.count(shown) == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ([], "   Output Power: None  path destination unknown (0x05, 0x0000)\n"),
+        (["--csv"], "Output Power,\n"),
+        (
+            ["--json"],
+            '{"parameter": "Output Power", "value": null, '
+            '"text": "path destination unknown (0x05, 0x0000)"}\n',
+        ),
+    ],
+)
+def test_a_poll_tells_why_there_is_no_value(
+    plc: str, form: list[str], expected: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        """Somebody who presses Ctrl-C when the first line is there."""
+
+        def flush(self) -> None:
+            raise KeyboardInterrupt
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert enip_poll.main(["-a", plc, *form, "Output Power"]) == 0
+    assert terminal.getvalue() == expected
+    err = capsys.readouterr().err
+    assert ("Output Power: path destination unknown (0x05, 0x0000)" in err) is (form == ["--csv"])

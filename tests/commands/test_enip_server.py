@@ -1,5 +1,6 @@
 """The enip_server command: its options, as cpppo documents them, and its web API, URL for URL."""
 
+import json
 import re
 import signal
 import socket
@@ -17,9 +18,11 @@ import httpx
 import pytest
 from pycomm3 import LogixDriver
 
-from cpppod.commands.enip.server import parser, simulators_of
+from cpppod import client
+from cpppod.commands.enip.server import main, parser, simulators_of
 from cpppod.protocols.cip.request import Origin
 from cpppod.protocols.model.errors import ProtocolError
+from cpppod.simulator import Simulator, TagError
 from tests.enip_frames import REGISTER, frame, read, reply_of, routed, rr, write
 from tests.patience import PATIENCE_S
 from tests.ports import free_port
@@ -153,7 +156,7 @@ def test_text_of_a_micro800_is_a_short_string() -> None:
 
 def test_error_is_one_line_with_what_to_try() -> None:
     done = run("--no-config", "A=FOO")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("enip_server: tag 'A=FOO': unknown type 'FOO'; one of BOOL,")
     assert done.stderr.count("\n") == 1
 
@@ -403,9 +406,94 @@ def test_get_changes_nothing_unless_told_and_post_always_does() -> None:
         assert "--web-legacy" in refused.text
         assert started.post("/api/tags/X/attribute[1]=5")["command"]["success"]
         assert started.get("/api/tags/X/attribute[1]")["command"]["message"].endswith(": 5")
-        assert started.post("/api/options/delay/range=0.0-0.002")["command"] == {
-            "message": "options.delay.range='0.0-0.002' ('0.0-0.002')",
-            "success": True,
-        }
+        for _ in range(2):  # also after a value was set in between
+            assert started.post("/api/options/delay/range=0.0-0.002")["command"] == {
+                "message": "options.delay.range='0.0-0.002' ('0.0-0.002')",
+                "success": True,
+            }
+            assert started.post("/api/options/delay/value=0.001")["command"]["success"]
+            shown = started.get("/api/options")["data"]["options"]["delay"]
+            assert shown == {"value": 0.001, "range": "0.001-0.001"}
         assert started.post("/api/server/control/done/true")["command"]["success"]
         assert started.process.wait(PATIENCE_S) == 0
+
+
+DEFINED = {
+    "structures": {"Recipe": [{"name": "speed", "type": "REAL"}, {"name": "on", "type": "BOOL"}]},
+    "tags": {"Recipes": "Recipe[3]", "SCADA": "INT[10]", "Speed@0x93/1/10": "REAL"},
+}
+
+
+def test_tags_and_structures_of_a_json_file_are_served(tmp_path: Path) -> None:
+    path = tmp_path / "tags.json"
+    path.write_text(json.dumps(DEFINED), encoding="utf-8-sig")
+    (plc,) = simulators_of(parser().parse_args(["--no-config", "-D", str(path)]))
+    assert plc.tags == ["Recipes", "SCADA", "Speed"]
+    assert plc["Recipes"][2] == {"speed": 0.0, "on": False}
+    assert plc.variables["Speed"].address == (0x93, 1, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x", "no JSON"),
+        ("[]", 'expected {"structures"'),
+        ('{"foo": 1}', 'expected {"structures"'),
+        ('{"controllerTags": [], "templates": []}', 'expected {"structures"'),
+        ('{"tags": {}}', 'expected {"structures"'),
+        ('{"tags": ["A=INT"]}', 'expected {"structures"'),
+        ('{"tags": {"A": 5}}', "type 5: expected a text such as INT[10]"),
+        ('{"tags": {"A": "Nope"}}', "unknown type 'Nope'"),
+        ('{"structures": {"R": 5}, "tags": {"A": "R"}}', "structure R: expected its members"),
+        ('{"structures": {"R": [{"name": "x"}]}, "tags": {"A": "R"}}', "structure R: expected"),
+    ],
+)
+def test_a_json_file_of_another_form_is_refused(
+    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tags.json"
+    path.write_text(text)
+    assert main(["--no-config", "-D", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"enip_server: {path}: ")
+    assert expected in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["New York", "Local:1:I", "Something Floating", "Program:Main.A B"]
+)
+def test_a_name_with_blanks_or_colons_is_served(name: str) -> None:
+    with Simulator([f"{name}@4/5/6=REAL"]) as plc:
+        connection = client.connector(*plc.address, timeout=PATIENCE_S)
+        assert connection.process([f"{name}=2.5", name]) == (0, [True, [2.5]])
+        connection.close()
+
+
+@pytest.mark.parametrize("name", ["A.B", "A.", "Program:Main", "Program:X:Y", "Local:1:I.Data"])
+def test_a_name_that_no_client_could_say_is_refused(name: str) -> None:
+    with pytest.raises(TagError, match="no client could name it"):
+        Simulator([f"{name}=INT"])
+
+
+@pytest.mark.parametrize(
+    ("verbose", "lines"),
+    [
+        ("-vv", ["connected peer=", "request peer=", "disconnected peer="]),
+        ("-vvvv", ["connected peer=", "request peer=", "reply peer=", "disconnected peer="]),
+    ],
+)
+def test_more_verbose_logs_connections_and_requests_as_dicts(
+    verbose: str, lines: list[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "server.log"
+    with running("--no-config", verbose, "--log", str(log), "X=INT[4]") as started:
+        with client.connector(*started.address, timeout=PATIENCE_S) as connection:
+            assert connection.process(["X[1]=5"])[0] == 0
+            connection.close()
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(PATIENCE_S) == 0
+    text = log.read_text()
+    assert all(line in text for line in lines)
+    assert "'service': 'WRITE_TAG', 'path': 'X[1]', 'data': 'c30001000500'" in text
+    assert ("bytes=" in text) is (verbose == "-vvvv")

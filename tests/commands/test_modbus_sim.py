@@ -93,14 +93,18 @@ def test_sigint_and_sigterm_end_it_with_0() -> None:
     ("arguments", "code", "words"),
     [
         (["-a", "127.0.0.1:0"], 2, "no registers"),
-        (["-a", "127.0.0.1:0", "40001", "--evil", "nonsense"], 1, "truncate"),
-        (["-a", "127.0.0.1:0", "4x"], 1, "registers"),
-        (["-a", "127.0.0.1:0", "40001", "--fault", "nonsense"], 1, "one of"),
-        (["-a", "127.0.0.1:0", "40001", "--move", "40001=jump"], 1, "motion"),
-        (["-a", "127.0.0.1:x", "40001"], 1, "port"),
+        (["-a", "127.0.0.1:0", "40001", "--evil", "nonsense"], 2, "truncate"),
+        (["-a", "127.0.0.1:0", "4x"], 2, "registers"),
+        (["-a", "127.0.0.1:0", "40001", "--fault", "nonsense"], 2, "one of"),
+        (["-a", "127.0.0.1:0", "40001", "--move", "40001=jump"], 2, "motion"),
+        (["-a", "127.0.0.1:x", "40001"], 2, "port"),
         (["-a", "/dev/nowhere", "40001"], 1, "No such file"),
-        (["-c", "{", "40001"], 1, "JSON"),
-        (["--nonsense"], 2, "usage"),
+        (["-c", "{", "40001"], 2, "JSON"),
+        (
+            ["--nonsense"],
+            2,
+            "unrecognized arguments: --nonsense; try modbus_sim --help",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_with_its_exit_code(

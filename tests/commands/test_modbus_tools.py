@@ -83,7 +83,7 @@ def test_a_change_is_a_line_of_json_where_that_is_asked_for() -> None:
         (["-1", "40999=1"], 1, "illegal data address"),
         (["-1", "30001=1"], 1, "cannot be written"),
         (["-1", "4x"], 2, "expected"),
-        ([], 2, "usage"),
+        ([], 2, "required: registers; try modbus_poll --help"),
     ],
 )
 def test_a_poll_that_cannot_be_says_why(arguments: list[str], code: int, words: str) -> None:

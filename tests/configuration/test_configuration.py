@@ -14,6 +14,7 @@ from cpppod.configuration import Configuration, ConfigurationError
 from cpppod.configuration.sections import Personality
 from cpppod.protocols.cip.personality import PERSONALITIES
 from cpppod.protocols.cip.structures import PREDEFINED
+from cpppod.protocols.model.durations import parse_seconds
 from cpppod.protocols.model.plant import Plant, from_plain, to_plain
 from cpppod.workers.settings import PREDEFINED_STRUCTURES
 
@@ -95,7 +96,7 @@ baudrate = "fast"
         "INT, DINT, LINT, USINT, UINT, UDINT, ULINT, REAL, LREAL, STRING, SSTRING, BYTE, WORD, "
         "DWORD, LWORD",
         "cpppod.toml: device.boiler.group[0].period: 'soon': expected a duration: seconds, or text "
-        'such as "500ms", "1s", "10min", "2h", "30d"',
+        'such as "500ms", "1s", "10min", "1h30m", "30d"',
         "cpppod.toml: listener[0].adress: '127.0.0.1:44818': expected no such key; did you mean "
         "address?",
         "cpppod.toml: route[0].device: 'press': expected the name of a device: boiler",
@@ -547,3 +548,24 @@ def test_the_web_page_beyond_loopback_needs_users(
     assert "web.key_file: expected a file too" in told
     path.write_text(head + 'address = "0.0.0.0:8880"\nusers_file = "/etc/cpppod/users.json"')
     assert command.main(["--check", str(path)]) == 0
+
+
+def test_comma_paths_and_names_of_ports_become_route_paths(tmp_path: Path) -> None:
+    device = (
+        '[device.plc]\ndriver = "enip"\naddress = "plc:44818"\nroute_path = "1,0,enet,10.0.0.5"\n'
+    )
+    listener = '[[listener]]\nroute_path = "bp/0"\n'
+    route = '[[route]]\npath = "bp/3"\ndevice = "plc"\n[[route]]\npath = "1,4-6"\ndevice = "plc"\n'
+    found = load(tmp_path, device + listener + route).plant
+    assert [each.route_path for each in found.devices] == ["1/0/2/10.0.0.5"]
+    assert [each.route_path for each in found.listeners] == ["1/0"]
+    assert (
+        "not 1/0: it is the local one"
+        in problems(tmp_path, device + listener + '[[route]]\npath = "1,0"\ndevice = "plc"\n')[0]
+    )
+
+
+@pytest.mark.parametrize("text", ["500ms", "10m", "10min", "1h30m", "1:30", "0.5h"])
+def test_a_duration_is_written_as_on_a_command_line(tmp_path: Path, text: str) -> None:
+    (device,) = load(tmp_path, DEVICE.replace("500ms", text)).plant.devices
+    assert device.groups[0].period_s == parse_seconds(text)

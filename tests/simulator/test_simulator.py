@@ -98,6 +98,37 @@ class Slow(Attribute):
         return super().__getitem__(key)
 
 
+class Untyped(Attribute):
+    """Gives text where its tag is a number."""
+
+    def __getitem__(self, key: int | slice) -> Any:
+        return "warm"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "why"),
+    [
+        (Slow, "Broken", "RuntimeError: no sensor"),
+        (Slow, "Refusing", ""),
+        (Untyped, "Level", "EncodeError: DINT: "),
+    ],
+)
+def test_what_an_attribute_raises_is_logged_with_its_traceback_and_a_refusal_is_not(
+    kind: type[Attribute], name: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with Simulator([f"{name}=DINT"], Settings(attribute_class=kind)) as plc:
+            ((status, _),) = await asked(plc, read(name))
+            assert status
+
+    asyncio.run(scenario())
+    assert [record.getMessage().split(" why=")[0] for record in caplog.records] == (
+        [f"tag {name} failed"] if why else []
+    )
+    assert why in caplog.text
+    assert ("__getitem__" in caplog.text or "Traceback" in caplog.text) is bool(why)
+
+
 def test_slow_or_raising_attribute_costs_only_the_request_that_asked() -> None:
     Slow.gate.clear()
 

@@ -323,6 +323,7 @@ class Endpoint:
         send_groups: takes what leaves along routes, and returns what it could not take; the replies
             come back by `replied`.
         delay: seconds to hold each reply back, asked per write, or None.
+        connection_type: what is made for each client; of a class of one's own before `start`.
         rejected: refusals by reason; `accepted` counts connections.
         may_write: whether an address may write.
     """
@@ -346,6 +347,7 @@ class Endpoint:
         self.limits = limits or Limits()
         self.may_write = may_write or (lambda address: True)
         self.delay: Callable[[], float] | None = None
+        self.connection_type = EnipConnection
         self.connections: dict[EnipConnection, None] = {}
         self.rejected: Counter[str] = Counter()
         self.accepted = 0
@@ -405,7 +407,7 @@ class Endpoint:
             OSError: the address is not to be had.
         """
         self._server = await self.loop.create_server(
-            lambda: EnipConnection(self),
+            lambda: self.connection_type(self),
             host or "0.0.0.0",
             port,
             backlog=LISTEN_BACKLOG,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cpppod.commands.arguments import whole
 from cpppod.commands.cpppoctl.history import moment
 from cpppod.commands.cpppoctl.output import print_json, print_table, time_of, value
 from cpppod.control_client import ControlClient, ControlError
@@ -38,7 +39,9 @@ def add_commands(add: Add) -> None:
     command.add_argument("--writer", metavar="WORKER", help="that this worker recorded")
     command.add_argument("--since", type=moment, metavar="TIME", help="10m, 2h, 3d ago, or a date")
     command.add_argument("--until", type=moment, metavar="TIME", help="likewise; now")
-    command.add_argument("--limit", type=int, metavar="N", help="the newest N (100, at most 1000)")
+    command.add_argument(
+        "--limit", type=whole(0), metavar="N", help="the newest N (100, at most 1000)"
+    )
     command.add_argument(
         "--newest",
         action="append",

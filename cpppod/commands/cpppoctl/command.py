@@ -13,13 +13,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from cpppod import __version__
 from cpppod.commands.cpppoctl import actions as cpppoctl_actions
 from cpppod.commands.cpppoctl import audit as cpppoctl_audit
 from cpppod.commands.cpppoctl import history as cpppoctl_history
 from cpppod.commands.cpppoctl import queries as cpppoctl_queries
 from cpppod.commands.cpppoctl import transfer as cpppoctl_transfer
 from cpppod.commands.cpppoctl import web as cpppoctl_web
+from cpppod.commands.parser import CommandParser, VerbParser
 from cpppod.control_client import ControlClient, ControlError, Unreachable
 
 DONE, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -46,7 +46,7 @@ Run = Callable[[ControlClient, argparse.Namespace], int]
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere = VerbParser(add_help=False)
     everywhere.add_argument(
         "--json",
         action="store_true",
@@ -59,15 +59,18 @@ def parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help="the control socket, or the runtime directory that it is in",
     )
-    options = argparse.ArgumentParser(
+    options = CommandParser(
         prog="cpppoctl",
         description="Ask and steer a running cpppod gateway.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[everywhere],
     )
-    options.add_argument("--version", action="version", version=f"cpppoctl {__version__}")
-    commands = options.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = options.add_subparsers(
+        dest="command",
+        metavar="COMMAND",
+        required=True,
+        parser_class=VerbParser,
+    )
 
     def add(name: str, run: Run | None, text: str, *, example: str = "") -> argparse.ArgumentParser:
         command = commands.add_parser(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from cpppod.commands.arguments import whole
 from cpppod.commands.cpppoctl.output import print_json, print_table, time_of, value
 from cpppod.control_client import ControlClient, ControlError
 from cpppod.history.durations import parse_seconds
@@ -48,7 +49,7 @@ def add_commands(add: Add) -> None:
         help="how long ago (10m, 2h, 3d) or when (2026-11-22T14:00); 10m",
     )
     command.add_argument("--until", default="0", type=moment, metavar="TIME", help="likewise; now")
-    command.add_argument("--limit", type=int, default=0, metavar="N", help="at most N rows")
+    command.add_argument("--limit", type=whole(0), default=0, metavar="N", help="at most N rows")
     command.add_argument(
         "--step",
         default="",

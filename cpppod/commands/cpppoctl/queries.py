@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from cpppod.commands.arguments import whole
 from cpppod.commands.cpppoctl.output import print_json, print_pairs, print_table, time_of, value
 from cpppod.control_client import ControlClient
 from cpppod.workers.control.verdict import duration, rate
@@ -53,7 +54,7 @@ def add_commands(add: Add) -> None:
     )
     command.add_argument("patterns", nargs="+", metavar="PATTERN")
     command.add_argument(
-        "--count", type=int, metavar="N", help="end after N updates (else with Ctrl-C)"
+        "--count", type=whole(1), metavar="N", help="end after N updates (else with Ctrl-C)"
     )
     add("routes", routes, "list the routes and the state of what they lead to")
     add("outlets", outlets, "list where values go: connected, behind, sent, refused, lost")

@@ -19,6 +19,7 @@ from typing import Any
 from cpppod import client
 from cpppod.client.discovery import discover
 from cpppod.client.responses import Response
+from cpppod.commands.arguments import whole
 from cpppod.commands.enip.options import (
     DONE,
     FAILED,
@@ -35,6 +36,7 @@ from cpppod.commands.enip.options import (
     run_command,
 )
 from cpppod.commands.enip.output import CsvOutput, failure_line, print_json, with_progress
+from cpppod.commands.enip.trace import log_result
 from cpppod.protocols.enip.originator.structures import BrowseRefused
 
 NAME = "enip_client"
@@ -64,14 +66,19 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--no-print", dest="print", action="store_false", help="(the default)")
     options.add_argument(
-        "-r", "--repeat", type=int, default=1, metavar="N", help="so many times (default: 1)"
+        "-r", "--repeat", type=whole(1), default=1, metavar="N", help="so many times (default: 1)"
     )
     add_routing(options)
     options.add_argument(
         "-m", "--multiple", action="store_true", help="use Multiple Service Packets"
     )
     options.add_argument(
-        "-d", "--depth", type=int, default=1, metavar="N", help="requests in flight (default: 1)"
+        "-d",
+        "--depth",
+        type=whole(0),
+        default=1,
+        metavar="N",
+        help="requests in flight (default: 1)",
     )
     options.add_argument(
         "-f", "--fragment", action="store_true", help="always use the Fragmented services"
@@ -251,6 +258,7 @@ def show(results: Iterable[client.Result], options: argparse.Namespace) -> tuple
             table.print(result)
         elif options.print:
             print(client.summary_line(result))
+        log_result(result)
         if options.verbose:
             log.log(NORMAL, "%s", client.summary_line(result))
         if not result.ok:

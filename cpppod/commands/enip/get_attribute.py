@@ -9,6 +9,7 @@ import logging
 import time
 
 from cpppod import client
+from cpppod.commands.arguments import whole
 from cpppod.commands.enip.options import (
     DONE,
     FAILED,
@@ -24,6 +25,7 @@ from cpppod.commands.enip.options import (
     run_command,
 )
 from cpppod.commands.enip.output import CsvOutput, failure_line, print_json
+from cpppod.commands.enip.trace import log_result
 
 NAME = "enip_get_attribute"
 EXAMPLES = """\
@@ -46,7 +48,12 @@ def parser() -> argparse.ArgumentParser:
         "-m", "--multiple", action="store_true", help="use Multiple Service Packets"
     )
     options.add_argument(
-        "-d", "--depth", type=int, default=0, metavar="N", help="requests in flight (default: 0)"
+        "-d",
+        "--depth",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="requests in flight (default: 0)",
     )
     add_routing(options)
     add_output(options)
@@ -84,6 +91,7 @@ def operated(connection: client.Connector, options: argparse.Namespace) -> int:
         timeout=options.timeout,
     ):
         count += 1
+        log_result(result)
         if options.json:
             print_json(result)
         elif options.csv:

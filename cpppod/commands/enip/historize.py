@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cpppod import __version__
 from cpppod.commands.enip import server as enip_server
+from cpppod.commands.parser import CommandParser
 from cpppod.history.logger import logger
 from cpppod.history.timestamp import timestamp
 from cpppod.protocols.cip.image import Variable
@@ -79,16 +79,14 @@ exit status: 0 done, 1 refused or failed, 2 wrong usage
 
 def parser() -> argparse.ArgumentParser:
     """What stands before the command line of `enip_server`."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="enip_historize",
         usage="enip_historize FILE [OPTION ...] [TAG ...]",
         description="Simulate an EtherNet/IP controller and record every read and write of its "
         "tags.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("file", metavar="FILE", help="the history file to record in; appended to")
-    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return made
 
 

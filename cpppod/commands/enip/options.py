@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from cpppod import __version__
-from cpppod.client import OperationError, OriginatorError
+from cpppod.client import Client, OperationError, OriginatorError
 from cpppod.client.route import Route
+from cpppod.commands.arguments import seconds, whole
+from cpppod.commands.enip.trace import DETAIL, session_type
+from cpppod.commands.parser import CommandParser
 from cpppod.protocols.enip.discovery import PORT
 from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import ProtocolError
@@ -20,7 +22,7 @@ from cpppod.workers.transport.sockets import words
 DONE, FAILED, USAGE = 0, 1, 2
 LOG_BYTES = 10 * 1024 * 1024
 LOG_COPIES = 5
-NORMAL, DETAIL = 25, 23
+NORMAL = 25
 LEVELS = (logging.WARNING, NORMAL, DETAIL, logging.INFO, logging.DEBUG)
 FORMAT = (
     "%(asctime)s.%(msecs)03d %(threadName)-10.10s %(name)-8.8s %(levelname)-8.8s "
@@ -35,15 +37,17 @@ class UsageError(Exception):
 
 def new_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
     """A parser with what every command has: help, version, verbosity, log file, time-out."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=name,
         description=description,
         epilog=f"examples:\n{examples}\n\n{EXIT_STATUS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument(
-        "-v", "--verbose", action="count", default=0, help="log more to stderr; repeat for more"
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="log more to stderr; -vv: each request as a dict; -vvv: frames; -vvvv: their bytes",
     )
     parser.add_argument("-l", "--log", metavar="FILE", help="log to a file instead of stderr")
     parser.add_argument(
@@ -70,7 +74,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=5.0,
         metavar="S",
-        help="seconds to wait for a reply (default: 5)",
+        help="how long to wait for a reply: 1.5, 500ms (default: 5 s)",
     )
 
 
@@ -94,13 +98,13 @@ def add_routing(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--priority-time-tick",
-        type=int,
+        type=whole(0, 15),
         metavar="0-15",
         help="a tick is 2**N ms (default: 5, 32 ms)",
     )
     parser.add_argument(
         "--timeout-ticks",
-        type=int,
+        type=whole(1, 255),
         metavar="1-255",
         help="ticks that a routed request may take (default: 157, 5 s)",
     )
@@ -123,18 +127,6 @@ def address(text: str, default_port: int = PORT) -> tuple[str, int]:
         return socket_address(text, host="localhost", port=default_port)
     except AddressError as error:
         raise UsageError(f"address {error}") from None
-
-
-def seconds(text: str) -> float:
-    """A positive number of seconds.
-
-    Raises:
-        ArgumentTypeError: it is not above 0.
-    """
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
-    return value
 
 
 def route_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -183,6 +175,7 @@ def start_logging(options: argparse.Namespace) -> None:
     handler.setFormatter(logging.Formatter(FORMAT, "%m-%d %H:%M:%S"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    Client.session_type = session_type(options.verbose)
     root.setLevel(LEVELS[min(options.verbose, len(LEVELS) - 1)])
 
 
@@ -205,6 +198,8 @@ def run_command(
             pstats.Stats(profile, stream=sys.stderr).sort_stats("cumulative").print_stats(25)
     except UsageError as error:
         return complain(name, str(error), f"try {name} --help", status=USAGE)
+    except AddressError as error:
+        return complain(name, f"address {error}", f"try {name} --help", status=USAGE)
     except OperationError as error:
         complain(name, f"operation: {error}", f"try {name} --help", status=USAGE)
         print(error.pointer(), file=sys.stderr)

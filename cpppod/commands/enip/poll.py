@@ -12,6 +12,8 @@ import sys
 from typing import Any
 
 from cpppod import poll, proxy
+from cpppod.client.results import Result
+from cpppod.commands.arguments import seconds, whole
 from cpppod.commands.enip.options import (
     DONE,
     UsageError,
@@ -23,9 +25,9 @@ from cpppod.commands.enip.options import (
     new_parser,
     route_of,
     run_command,
-    seconds,
 )
 from cpppod.commands.enip.output import plain
+from cpppod.commands.enip.trace import log_result
 
 NAME = "enip_poll"
 EXAMPLES = """\
@@ -46,7 +48,12 @@ def parser() -> argparse.ArgumentParser:
         "-m", "--multiple", action="store_true", help="use Multiple Service Packets"
     )
     options.add_argument(
-        "-d", "--depth", type=int, default=2, metavar="N", help="requests in flight (default: 2)"
+        "-d",
+        "--depth",
+        type=whole(0),
+        default=2,
+        metavar="N",
+        help="requests in flight (default: 2)",
     )
     options.add_argument(
         "-g",
@@ -91,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
             params=options.parameters or None,
             pass_thru=options.pass_thru,
             cycle=options.cycle,
+            details=True,
             process=printer(options),
             failure=lambda error: complain(NAME, str(error)),
         )
@@ -120,15 +128,38 @@ def proxy_class(name: str) -> Any:
 
 
 def printer(options: argparse.Namespace) -> poll.Process:
-    """What prints each value, in the form that was asked for."""
-    if options.json:
-        return lambda name, value: print(
-            json.dumps({"parameter": str(name), "value": plain(value)}), flush=True
-        )
-    if options.csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        return lambda name, value: (
-            writer.writerow([name, *(value if isinstance(value, list) else [value])]),
-            sys.stdout.flush(),
-        )
-    return poll.shown
+    """What prints each value, in the form that was asked for; why there is none is told too."""
+    show = show_json if options.json else CsvPrinter().show if options.csv else poll.shown
+
+    def process(name: Any, read: tuple[Any, Result]) -> None:
+        log_result(read[1])
+        show(name, read)
+
+    return process
+
+
+def show_json(name: Any, read: tuple[Any, Result]) -> None:
+    """One line of JSON, with the status in words where there is no value."""
+    value, result = read
+    described = {"parameter": str(name), "value": plain(value)}
+    if not result.ok:
+        described["text"] = result.text
+    print(json.dumps(described), flush=True)
+
+
+class CsvPrinter:
+    """Prints comma-separated values; why there is none goes to stderr when it changes."""
+
+    def __init__(self) -> None:
+        self._writer = csv.writer(sys.stdout, lineterminator="\n")
+        self._reasons: dict[str, str] = {}
+
+    def show(self, name: Any, read: tuple[Any, Result]) -> None:
+        """One row."""
+        value, result = read
+        reason = "" if result.ok else result.text
+        if reason and self._reasons.get(str(name)) != reason:
+            complain(NAME, f"{name}: {reason}")
+        self._reasons[str(name)] = reason
+        self._writer.writerow([name, *(value if isinstance(value, list) else [value])])
+        sys.stdout.flush()

@@ -19,14 +19,18 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cpppod import __version__, cpppo_cfg
+from cpppod import cpppo_cfg
+from cpppod.commands.arguments import whole
+from cpppod.commands.enip.trace import DETAIL, REQUESTS
+from cpppod.commands.parser import USAGE, CommandParser
 from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.personality import PERSONALITIES
+from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator.attribute import Attribute
 from cpppod.simulator.files import addresses, read_controllers
-from cpppod.simulator.tags import TagError, parse_delay
+from cpppod.simulator.tags import FileError, TagError, parse_delay
 from cpppod.workers.transport.enip_discovery import Discovery
 from cpppod.workers.transport.enip_endpoint import Limits
 
@@ -59,14 +63,14 @@ FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-8.8s %(name)-12.12s %(message)s"
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="enip_server",
         description="Simulate an EtherNet/IP controller: tags to read and write over CIP.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
-    add("-v", "--verbose", action="count", default=0, help="log more; up to four times")
+    add("-v", "--verbose", action="count", default=0, help="log more; -vv: connections and each "
+        "request as a dict; -vvv: replies too; -vvvv: their bytes")  # fmt: skip
     add("-a", "--address", default=":44818", help="[interface][:port] (default :44818); also "
         "a range, 127.0.0.2-127.0.0.201: a controller on each")  # fmt: skip
     add("-A", "--address-output", action="store_true", help="print the addresses bound")
@@ -82,7 +86,13 @@ def parser() -> argparse.ArgumentParser:
         "is named, port 80 unless PORT is")  # fmt: skip
     add("--web-legacy", action="store_true", help="let GET requests of the web API change state")
     add("-d", "--delay", default="0", metavar="S[-S]", help="hold each reply back so many seconds")
-    add("-s", "--size", type=int, metavar="BYTES", help="longest encapsulated request taken")
+    add(
+        "-s",
+        "--size",
+        type=whole(1, 65_511),
+        metavar="BYTES",
+        help="longest encapsulated request taken",
+    )
     add("--route-path", metavar="PATH", help="serve only this route path: 1/0, 2/10.0.0.5, JSON; "
         "0 or false: none (default: any)")  # fmt: skip
     add("-S", "--simple", action="store_true", help="serve only requests without a route path")
@@ -98,7 +108,6 @@ def parser() -> argparse.ArgumentParser:
     add("--no-config", action="store_true", help="read no cpppo.cfg but those of -c")
     add("-P", "--profile", metavar="FILE", help="write a profile of the run")
     add("-D", "--defined-tags", metavar="FILE", help="structures and tags in a JSON file")
-    add("--version", action="version", version=f"enip_server {__version__}")
     add("tags", nargs="*", metavar="TAG", help=f"tags to serve (default {DEFAULT_TAG})")
     return made
 
@@ -128,12 +137,17 @@ def main(
     steering = Steering(control, idle_service)
     try:
         simulators = simulators_of(arguments, attribute_class, changes or {})
+        if arguments.web is not None:
+            web_address(arguments.web)
         for simulator in simulators:
             if prepare is not None:
                 prepare(simulator)
-    except (ProtocolError, OSError) as error:
-        print(f"enip_server: {error}; try enip_server --help", file=sys.stderr)
+    except (FileError, OSError) as error:
+        print(f"enip_server: {error}; see docs/enip_server.md", file=sys.stderr)
         return 1
+    except ProtocolError as error:
+        print(f"enip_server: {error}; try enip_server --help", file=sys.stderr)
+        return USAGE
     if arguments.profile:
         return _profiled(arguments, simulators, steering)
     return _run(arguments, simulators, steering)
@@ -170,6 +184,7 @@ def _run(arguments: argparse.Namespace, simulators: list[Simulator], steering: "
 
 def start_logging(verbose: int, path: str | None) -> None:
     """Log to stderr, or to a file that is kept small."""
+    logging.addLevelName(DETAIL, "DETAIL")
     handler: logging.Handler
     if path:
         handler = logging.handlers.RotatingFileHandler(
@@ -238,14 +253,14 @@ def read_old_settings(arguments: argparse.Namespace) -> cpppo_cfg.Settings:
     """What the cpppo.cfg files say.
 
     Raises:
-        TagError: a value in them makes no sense.
+        FileError: a value in them makes no sense.
     """
     paths: list[Any] = [] if arguments.no_config else [*cpppo_cfg.places(arguments.config_basename)]
     paths += [path for path in arguments.config if not path.endswith(".toml")]
     old = cpppo_cfg.read(paths)
     if old.problems:
         file, option, value, expected = old.problems[0]
-        raise TagError(f"{file}: {option} = {value}: expected {expected}")
+        raise FileError(f"{file}: {option} = {value}: expected {expected}")
     if old.files:
         log.info("Loaded config files: %s", list(old.files))
     return old
@@ -277,9 +292,13 @@ def simulators_of(
     if tags or not found:
         for address in addresses(arguments.address):
             found.append(Simulator(tags or [DEFAULT_TAG], replace(settings, address=address)))
-    if arguments.print_io:
-        for simulator in found:
+    for simulator in found:
+        if arguments.print_io:
             simulator.observe = print_access
+        if arguments.verbose >= REQUESTS:
+            from cpppod.commands.enip.server_trace import connection_type
+
+            simulator.connection_type = connection_type(arguments.verbose)
     return found
 
 
@@ -287,6 +306,18 @@ def print_access(kind: str, name: str, first: int, values: list[Any]) -> None:
     """One line for a read or a write."""
     sign = "<=" if kind == "write" else "=="
     print(f"{name:>20}[{first:5}-{first + len(values) - 1:<5}] {sign} {values}", flush=True)
+
+
+def web_address(text: str) -> tuple[str, int]:
+    """Host and port of `[host]:[port]`: loopback and 80 where they are not named.
+
+    Raises:
+        TagError: the port is no number.
+    """
+    try:
+        return socket_address(text, host="127.0.0.1", port=80, any_port=True)
+    except AddressError:
+        raise TagError(f"--web {text!r}: expected [host]:[port]") from None
 
 
 async def serve(
@@ -309,7 +340,7 @@ async def serve(
         if arguments.web is not None:
             from cpppod.commands.enip.server_web import start_web
 
-            web = await start_web(arguments, simulators, stopping)
+            web = await start_web(web_address(arguments.web), arguments, simulators, stopping)
         await steering.run(simulators, stopping)
     finally:
         if web is not None:

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from cpppod.protocols.cip.image import Variable
-from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.simulator import Simulator
 from cpppod.simulator.tags import TagError, parse_delay
@@ -131,6 +130,7 @@ class ServerModel:
         self._simulators = simulators
         self._stopping = stopping
         self._times = {"latency": 0.1, "timeout": 0.2}
+        self._ranged = isinstance(simulators[0].delay, tuple)
 
     def groups(self) -> Mapping[str, Mapping[str, Entity]]:
         """Options, connections, tags and server control."""
@@ -158,12 +158,13 @@ class ServerModel:
             for simulator in self._simulators:
                 simulator.delay = given if isinstance(given, tuple) else (given, given)
 
-        if isinstance(delay, tuple):
-            shown = "{:g}-{:g}".format(*delay)
-            return _Plain(
-                {"value": delay[0], "range": shown}, {"value": set_value_s, "range": set_range}
-            )
-        return _Plain({"value": float(delay)}, {"value": set_value_s})
+        low, high = delay if isinstance(delay, tuple) else (float(delay), float(delay))
+        if not self._ranged:
+            return _Plain({"value": low}, {"value": set_value_s})
+        return _Plain(
+            {"value": low, "range": f"{low:g}-{high:g}"},
+            {"value": set_value_s, "range": set_range},
+        )
 
     def _connections(self) -> dict[str, Entity]:
         found: dict[str, Entity] = {}
@@ -239,27 +240,18 @@ def _connection(connection: EnipConnection) -> Entity:
     )
 
 
-def web_address(text: str) -> tuple[str, int]:
-    """Host and port of `[host]:[port]`: loopback and 80 where they are not named.
-
-    Raises:
-        TagError: the port is no number.
-    """
-    try:
-        return socket_address(text, host="127.0.0.1", port=80, any_port=True)
-    except AddressError:
-        raise TagError(f"--web {text!r}: expected [host]:[port]") from None
-
-
 async def start_web(
-    arguments: argparse.Namespace, simulators: Sequence[Simulator], stopping: asyncio.Event
+    address: tuple[str, int],
+    arguments: argparse.Namespace,
+    simulators: Sequence[Simulator],
+    stopping: asyncio.Event,
 ) -> Callable[[], Awaitable[None]]:
-    """Serve the API of these controllers; how to stop.
+    """Serve the API of these controllers at `address`; how to stop.
 
     Raises:
         OSError: the address is not to be had.
     """
-    host, port = web_address(arguments.web)
+    host, port = address
     loopback = host.startswith("127.") or host == "localhost"
     api = WebApi(ServerModel(simulators, stopping), legacy=arguments.web_legacy, loopback=loopback)
     bound, stop = await serve(api.application, host, port)

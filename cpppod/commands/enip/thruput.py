@@ -9,6 +9,7 @@ import json
 import time
 
 from cpppod import client
+from cpppod.commands.arguments import seconds, whole
 from cpppod.commands.enip.options import (
     DONE,
     FAILED,
@@ -18,9 +19,9 @@ from cpppod.commands.enip.options import (
     new_parser,
     route_of,
     run_command,
-    seconds,
 )
 from cpppod.commands.enip.output import failure_line, print_json
+from cpppod.commands.enip.trace import log_result
 from cpppod.history.timestamp import timestamp
 
 NAME = "enip_thruput"
@@ -37,18 +38,23 @@ def parser() -> argparse.ArgumentParser:
         "-a", "--address", default="", metavar="[HOST][:PORT]", help="the device (localhost)"
     )
     options.add_argument(
-        "-d", "--depth", type=int, default=0, metavar="N", help="requests in flight (default: 0)"
+        "-d",
+        "--depth",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="requests in flight (default: 0)",
     )
     options.add_argument(
         "-m",
         "--multiple",
-        type=int,
+        type=whole(0),
         default=0,
         metavar="BYTES",
         help="size of Multiple Service Packets (default: 0, none)",
     )
     options.add_argument(
-        "-r", "--repeat", type=int, default=1, metavar="N", help="so many times (default: 1)"
+        "-r", "--repeat", type=whole(1), default=1, metavar="N", help="so many times (default: 1)"
     )
     options.add_argument(
         "-t", "--timeout", type=seconds, metavar="S", help="seconds for a reply (default: none)"
@@ -83,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
                 timeout=options.timeout,
             ):
                 count += 1
+                log_result(result)
                 index = result.idx
                 show(result, options)
                 if not result.ok:

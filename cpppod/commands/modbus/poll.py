@@ -15,7 +15,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cpppod import __version__
+from cpppod.commands.arguments import pause, seconds, whole
+from cpppod.commands.parser import CommandParser
 from cpppod.modbus import Client, ModbusException, ParameterException, PlcOffline, Poller, merge
 from cpppod.modbus.poller import ValueKind
 from cpppod.protocols.modbus.address import Address, to_number
@@ -47,35 +48,33 @@ LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=NAME,
         description="Write and poll registers of a Modbus device.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("registers", nargs="+", help="such as 40001-40100, or 40009=999 to write it")
     add("-a", "--address", default=DEFAULT_ADDRESS, help="host:port, the path of a serial port or "
         "pty for RTU, or rtu-over-tcp://host:port (default %(default)s)")  # fmt: skip
-    add("-r", "--reach", type=int, default=1, help="read registers closer than this together")
-    add("-u", "--unit", type=int, default=1, help="unit (default 1)")
+    add("-r", "--reach", type=whole(0), default=1, help="read registers closer than this together")
+    add("-u", "--unit", type=whole(0, 255), default=1, help="unit (default 1)")
     add("--broadcast", action="store_true", help="write to every unit behind the address (unit 0); "
         "nothing is polled")  # fmt: skip
     add("-T", "--type", help="of the registers: UINT, INT, DINT, UDINT, REAL, LREAL ... "
         "(default UINT)")  # fmt: skip
     for order in ("word", "byte"):
         add(f"--{order}-order", choices=ORDERS, help=f"{order}s of a value (default big)")
-    add("-R", "--rate", type=float, default=1.0, help="seconds between polls (default 1)")
-    add("-t", "--timeout", type=float, default=0.05, help="seconds for a reply (default 0.05)")
+    add("-R", "--rate", type=pause, default=1.0, help="seconds between polls (default 1)")
+    add("-t", "--timeout", type=seconds, default=0.05, help="seconds for a reply (default 0.05)")
     add("-c", "--config", default="", help="serial settings as JSON: baudrate, parity, ...")
-    add("--baudrate", type=int, help="of a serial line (default 9600)")
+    add("--baudrate", type=whole(1), help="of a serial line (default 9600)")
     add("--parity", help="of a serial line: N, E or O (default N)")
     add("--stopbits", type=float, help="of a serial line (default 1)")
     add("-1", "--once", action="store_true", help="end after the first poll")
     add("-v", "--verbose", action="count", default=0, help="say what is polled; -vv: the load")
     add("-l", "--log", help="a file for what is said")
     add("--json", action="store_true", help="a line of JSON per change on stdout")
-    add("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
 

@@ -10,6 +10,7 @@ tried by how common they are; the first with which a unit answers are the line's
 import argparse
 import asyncio
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -17,9 +18,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cpppod import __version__
+from cpppod.commands.arguments import seconds, whole
+from cpppod.commands.parser import CommandParser
 from cpppod.protocols.modbus import diagnostics, pdu
 from cpppod.protocols.modbus.pdu import ModbusException
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.failures import GONE
 from cpppod.protocols.model.plant import Line
@@ -28,6 +31,8 @@ from cpppod.workers.drivers.modbus.exchange import RtuExchange, TcpExchange
 from cpppod.workers.transport.port import RTU_OVER_TCP, TcpPort, make_port
 
 NAME = "modbus_scan"
+PORT = 502
+_UNITS = re.compile(r"\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?\s*")
 BAUDRATES = (19_200, 9_600, 38_400, 115_200, 57_600, 4_800, 2_400, 1_200)
 PARITIES = ("E", "N", "O")
 FIRST_UNITS = (1, 2, 3, 4, 5, 10, 11, 16, 17, 32, 100, 247)  # asked first with every setting
@@ -58,24 +63,22 @@ Progress = Callable[[str, int, int], None]
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=NAME,
         description="Find Modbus units and line settings.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("address", help="path of a serial port, host:port, or rtu-over-tcp://host:port")
     add("-u", "--units", default="1-247", help="such as 1-32,100 (default %(default)s)")
     add("-b", "--baudrate", default="", help="those to try, by comma (default: all common ones)")
     add("-p", "--parity", default="", help="those to try (default E,N,O)")
-    add("-t", "--timeout", type=float, default=0.1, help="seconds for a reply (default 0.1)")
-    add("-L", "--limit", type=float, default=DEFAULT_LIMIT_S, help="seconds for the whole scan "
+    add("-t", "--timeout", type=seconds, default=0.1, help="seconds for a reply (default 0.1)")
+    add("-L", "--limit", type=seconds, default=DEFAULT_LIMIT_S, help="seconds for the whole scan "
         "(default %(default)g)")  # fmt: skip
     add("--all", action="store_true", help="try all settings, also after units were found")
     add("--identify", action="store_true", help="ask the units found what they are")
     add("--json", action="store_true", help="the units found as JSON")
-    add("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
 
@@ -85,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         units = parse_units(options.units)
         lines = _lines(options)
-    except ValueError as error:
+    except (ValueError, argparse.ArgumentTypeError) as error:
         print(f"{NAME}: {error}; try {NAME} --help", file=sys.stderr)
         return 2
     try:
@@ -108,10 +111,10 @@ def parse_units(text: str) -> list[int]:
     """
     units: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        numbers = range(int(first), int(last or first) + 1)
-        if not numbers or numbers[0] not in range(256) or numbers[-1] not in range(256):
-            raise ValueError(f"units {part!r}")
+        found = _UNITS.fullmatch(part)
+        numbers = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
+        if not numbers or numbers[-1] not in range(256):
+            raise ValueError(f"units {part!r}: expected units 0 to 255, such as 1-32,100")
         units.extend(numbers)
     return list(dict.fromkeys(units))
 
@@ -120,8 +123,11 @@ def _lines(options: argparse.Namespace) -> list[Line | None]:
     """The settings to try, the most common first; None for TCP."""
     if "/" not in options.address or options.address.startswith(RTU_OVER_TCP):
         rtu = options.address.startswith(RTU_OVER_TCP)
+        socket_address(options.address.removeprefix(RTU_OVER_TCP), port=PORT)
         return [Line("line", options.address) if rtu else None]
-    rates = [int(rate) for rate in options.baudrate.split(",")] if options.baudrate else BAUDRATES
+    rates: Sequence[int] = BAUDRATES
+    if options.baudrate:
+        rates = [whole(1)(rate) for rate in options.baudrate.split(",")]
     parities = options.parity.upper().split(",") if options.parity else PARITIES
     if any(parity not in ("E", "N", "O") for parity in parities):
         raise ValueError(f"parity {options.parity!r}: E, N or O")

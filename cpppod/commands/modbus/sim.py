@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cpppod import __version__
+from cpppod.commands.arguments import whole
+from cpppod.commands.parser import CommandParser
 from cpppod.protocols.modbus.faults import Fault, parse_fault
 from cpppod.protocols.modbus.motion import parse_motion
 from cpppod.protocols.modbus.rtu import character_s
@@ -57,24 +58,33 @@ SERIAL_DEFAULTS = {"baudrate": 9600, "parity": "N", "stopbits": 1, "bytesize": 8
 log = logging.getLogger(NAME)
 
 
+class Failed(Exception):
+    """What the command line names is not there, or not what it says."""
+
+
 class Refused(Exception):
     """The command line asks for something that cannot be; the text says what, why, what to try."""
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=NAME,
         description="A simulated Modbus device.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("registers", nargs="*", help="what it holds, such as 40001-40100=99 or 2:1-16=0,1")
     add("-a", "--address", help="host:port, a serial port's path, or rtu-over-tcp://host:port "
         "(default 0.0.0.0:502)")  # fmt: skip
     add("--pty", metavar="LINK", help="make a pseudo terminal, and a link to it at LINK")
-    add("-r", "--range", type=int, default=1, help="so many ports to try, from the given one on")
+    add(
+        "-r",
+        "--range",
+        type=whole(1),
+        default=1,
+        help="so many ports to try, from the given one on",
+    )
     add("-e", "--evil", action="append", default=[], help="truncate, delay[:S[-S]] or "
         "corrupt[:transaction|protocol|unit|function|registers]")  # fmt: skip
     add("-f", "--fault", action="append", default=[], help="KIND[:ARGUMENT][,unit=N][,rate=R]")
@@ -82,7 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
         "[,key=value...]")  # fmt: skip
     add("-c", "--config", default="", help="serial settings as JSON: baudrate, parity, stopbits, "
         "bytesize, slaves, ignore_missing_slaves")  # fmt: skip
-    for option, kind in (("baudrate", int), ("parity", str), ("stopbits", float)):
+    for option, kind in (("baudrate", whole(1)), ("parity", str), ("stopbits", float)):
         add(f"--{option}", type=kind, help=f"of the line (default {SERIAL_DEFAULTS[option]})")
     add("--pace", action="store_true", help="a pty takes as long as a line of that speed")
     add("--control", metavar="ADDRESS", help="take orders at a path or host:port")
@@ -92,7 +102,6 @@ def make_parser() -> argparse.ArgumentParser:
     add("-q", "--quiet", action="count", default=0, help="say less")
     add("-l", "--log", help="a file for what is said")
     add("--json", action="store_true", help="say where it listens as a line of JSON")
-    add("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
 
@@ -107,12 +116,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         plant = make_plant(options)
+        if not plant.all_units():
+            raise Refused(f"no registers; try {NAME} -a :1502 40001-40100=99")
         endpoint = _first_endpoint(plant, options)
-    except (EncodeError, Refused) as error:
+    except Failed as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return 1
-    if not plant.all_units():
-        print(f"{NAME}: no registers; try {NAME} -a :1502 40001-40100=99", file=sys.stderr)
+    except (EncodeError, Refused, ValueError, TypeError) as error:
+        advice = "" if "; try " in str(error) else f"; try {NAME} --help"
+        print(f"{NAME}: {error}{advice}", file=sys.stderr)
         return 2
     try:
         return asyncio.run(_run(plant, endpoint, options))
@@ -126,6 +138,7 @@ def make_plant(options: argparse.Namespace) -> Plant:
 
     Raises:
         EncodeError: one of them cannot be understood.
+        Failed: there is no such recording.
     """
     plant = Plant()
     if LEVELS[min(2 + options.verbose, len(LEVELS) - 1)] == logging.DEBUG:
@@ -137,7 +150,10 @@ def make_plant(options: argparse.Namespace) -> Plant:
         if motion.kind == "replay":
             from cpppod.commands.modbus.replay import with_recording
 
-            motion = with_recording(motion)
+            try:
+                motion = with_recording(motion)
+            except EncodeError as error:
+                raise Failed(str(error)) from None
         plant.move(motion)
     for text in options.evil:
         plant.faults.add(evil_fault(text))

@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from cpppod.commands.parser import CommandParser, VerbParser
 from cpppod.commands.tags import browse, lists
 
 NAME = "cpppod tags"
@@ -29,13 +30,17 @@ exit status: 0 done, 1 refused or failed, 2 wrong usage
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    options = argparse.ArgumentParser(
+    options = CommandParser(
         prog=NAME,
         description="Tag lists: brought in, given out.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = options.add_subparsers(dest="verb", metavar="COMMAND", required=True)
+    verbs = options.add_subparsers(
+        dest="verb",
+        metavar="COMMAND",
+        required=True,
+        parser_class=VerbParser,
+    )
     lists.add_import_options(verbs.add_parser("import", help="bring a tag list in"))
     lists.add_export_options(verbs.add_parser("export", help="give the tags of devices out"))
     browse.add_options(verbs.add_parser("browse", help="ask a device what it has"))

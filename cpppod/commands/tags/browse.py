@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from cpppod.commands.arguments import seconds, whole
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.naming import name_of
 from cpppod.protocols.model.plant import Device
@@ -31,11 +32,11 @@ def add_options(options: argparse.ArgumentParser) -> None:
         help=f"{', '.join(_browsable())} (default: that of the port, or enip)")  # fmt: skip
     wheres = "; ".join(f"{name}: {spec.browse_where}" for name, spec in _browsable().items())
     add("--where", default="", help=f"only a part of it. {wheres}")
-    add("--unit", type=int, default=1, help="Modbus unit (default %(default)s)")
+    add("--unit", type=whole(0, 255), default=1, help="Modbus unit (default %(default)s)")
     add("--route-path", default="", help="behind the address, as 1/0 (EtherNet/IP)")
-    add("--baudrate", type=int, default=19_200, help="of a serial port (default %(default)s)")
+    add("--baudrate", type=whole(1), default=19_200, help="of a serial port (default %(default)s)")
     add("--parity", default="E", choices=("E", "N", "O"), help="of a serial port (default E)")
-    add("--timeout", type=float, default=1.0, help="seconds for a reply (default %(default)g)")
+    add("--timeout", type=seconds, default=1.0, help="seconds for a reply (default %(default)g)")
     add("--name", default="", help="of the device in what is written")
     add("--period", default="1s", help="of its group (default %(default)s)")
     add("--toml", action="store_true", help="write a configuration file")
