@@ -154,7 +154,7 @@ class Connector(SessionClient):
             while True:
                 with sharing.lock:
                     seen = sharing.arrivals
-                    step = HELD if sharing.held else self._step(steps)
+                    step = HELD if sharing.holder and sharing.held else self._step(steps)
                 if step is HELD:
                     sharing.admit(timeout)
                 elif step is None:

@@ -28,7 +28,7 @@ from cpppod.protocols.enip.originator.session import (
 )
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.errors import DecodeError
-from cpppod.workers.transport.sockets import words
+from cpppod.workers.transport.sockets import closing_of, words
 
 RECEIVE_BYTES = 262_144
 MAX_HARVEST = 65_536  # replies kept for a caller that does not take them
@@ -86,6 +86,7 @@ class Client:
         self._harvest: deque[Response] = deque(maxlen=MAX_HARVEST)
         self._source = source_of(source_address)
         self._socket = self._open(self._source)
+        self._closing = closing_of(self._socket.fileno())
 
     def _reconnect(self) -> None:
         """Another connection in the place of one that the target has closed while it was idle.
@@ -96,6 +97,7 @@ class Client:
         self._socket.close()
         self._unsent.clear()
         self._socket = self._open(self._source)
+        self._closing = closing_of(self._socket.fileno())
         self.protocol.restart()
 
     def _open(self, source: Address | None) -> socket.socket:
@@ -207,7 +209,7 @@ class Client:
         self.sharing.check()
         while True:
             with self.sharing.lock:
-                if not self.sharing.held:
+                if not (self.sharing.holder and self.sharing.held):
                     return self._send(issue)
             self.sharing.admit(timeout)
 

@@ -90,7 +90,7 @@ class SessionClient(Client, ConnectorCore):
         if self.udp or self.sharing.inherited:
             return False
         with self.sharing.lock:
-            if self.closed or self.protocol.outstanding or not peer_closed(self._socket):
+            if self.closed or self.protocol.outstanding or not self._closing.poll(0):
                 return False
             try:
                 self._reconnect()

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from cpppod.protocols.enip.encapsulation import Status
 from cpppod.protocols.model.errors import DecodeError, EncodeError
@@ -42,6 +43,10 @@ class ItemType(IntEnum):
     SOCKADDR_OT = 0x8000
     SOCKADDR_TO = 0x8001
     SEQUENCED_ADDRESS = 0x8002
+
+
+_PLAIN_RR = (0, 2, ItemType.NULL_ADDRESS, 0, ItemType.UNCONNECTED_DATA)
+_PLAIN_UNIT = (0, 2, ItemType.CONNECTED_ADDRESS, 4, ItemType.CONNECTED_DATA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,7 @@ def _checked(data: bytes) -> tuple[Item, ...]:
     return items
 
 
-@dataclass(frozen=True, slots=True)
-class UnconnectedMessage:
+class UnconnectedMessage(NamedTuple):
     """What SendRRData carries; `extra` are the sockaddr items."""
 
     message: bytes
@@ -124,6 +128,11 @@ class UnconnectedMessage:
         Raises:
             DecodeError: not a null address followed by unconnected data.
         """
+        if len(data) >= _RR.size:  # as nearly all are: two items, and the second is the rest
+            handle, timeout, count, address_type, length, kind, size = _RR.unpack_from(data)
+            plain = (handle, count, address_type, length, kind) == _PLAIN_RR
+            if plain and size == len(data) - _RR.size:
+                return cls(data[_RR.size :], timeout)
         items = _checked(data)
         address, message, *extra = items
         if address.type != ItemType.NULL_ADDRESS or address.data:
@@ -140,8 +149,7 @@ class UnconnectedMessage:
         return cls(message.data, timeout, tuple(extra))
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectedMessage:
+class ConnectedMessage(NamedTuple):
     """What SendUnitData carries on a class 3 connection."""
 
     connection_id: int
@@ -170,6 +178,13 @@ class ConnectedMessage:
         Raises:
             DecodeError: not a 4-byte connection id followed by a sequence count.
         """
+        if len(data) >= _UNIT.size:
+            handle, timeout, count, address_type, length, number, kind, size, sequence = (
+                _UNIT.unpack_from(data)
+            )
+            plain = (handle, count, address_type, length, kind) == _PLAIN_UNIT
+            if plain and size == len(data) - _UNIT.size + 2:
+                return cls(number, sequence, data[_UNIT.size :], timeout)
         address, message, *_ = _checked(data)
         if address.type != ItemType.CONNECTED_ADDRESS or len(address.data) != 4:
             raise DecodeError("no connected address item", status=INVALID_DATA)

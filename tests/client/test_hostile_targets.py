@@ -3,7 +3,6 @@
 import struct
 import tracemalloc
 from collections import deque
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,7 +52,7 @@ def test_a_target_that_sends_no_context_back_is_asked_one_by_one(
     def answer(frame: Frame, request: bytes) -> bytes:
         number = int(request[4 : 4 + request[3]].strip(b"\0T"))
         value = SEVEN[:6] + struct.pack("<i", number)
-        return wrapped(replace(frame, context=bytes(8)), value)
+        return wrapped(frame._replace(context=bytes(8)), value)
 
     with hostile_target(answer, echoes=echoes) as address:
         assert read(shell, address, "T1", "T2", "T3", depth=depth) == [[1], [2], [3]]

@@ -23,11 +23,14 @@ def peer_closed(sock: Any) -> bool:
     Takes a socket, or what an asyncio transport gives as one; None is a transport that is gone.
     """
     number = -1 if sock is None else sock.fileno()
-    if number < 0:
-        return True
+    return number < 0 or bool(closing_of(number).poll(0))
+
+
+def closing_of(number: int) -> "select.poll":
+    """What `poll(0)` of gives something once the peer of this file number has closed or reset."""
     poll = select.poll()
     poll.register(number, _PEER_CLOSED)
-    return bool(poll.poll(0))
+    return poll
 
 
 def words(error: BaseException) -> str:

@@ -22,7 +22,7 @@ import enum
 import struct
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cpppod.protocols.cip.message_router import REPLY, UNCONNECTED_SEND, MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus
@@ -65,8 +65,7 @@ class RequestFailure(enum.Enum):
     CLOSED = "connection closed"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of one request.
 
     Attributes:
