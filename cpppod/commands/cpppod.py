@@ -1,6 +1,6 @@
 """`cpppod`: the gateway daemon.
 
-cpppod                       /etc/cpppod/cpppod.toml and conf.d/*.toml
+cpppod [FILE ...]            /etc/cpppod/cpppod.toml and conf.d/*.toml
 cpppod --check [FILE ...]    only say whether the configuration is well
 cpppod --demo                the demo plant, with simulated devices
 cpppod tags COMMAND ...      tag lists: `cpppod.commands.tags`
@@ -10,8 +10,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ EPILOG = """\
 examples:
   cpppod --demo                              a simulated plant, until Ctrl-C
   cpppod --check plant.toml                  what is wrong with it, or what it amounts to
-  cpppod --config plant.toml                 run it
+  cpppod plant.toml                          run it
+  cpppod tags --help                         tag lists, brought in and given out
   cpppod --schema > cpppod.schema.json       for editors
   cpppod tags --help                         bring tag lists in, browse devices
 
@@ -31,6 +33,7 @@ cpppoctl asks and steers what runs.
 exit status: 0 done, 1 refused or failed, 2 wrong usage
 """
 DONE, REFUSED = 0, 1
+VERBS = {"tags": "cpppod.commands.tags"}  # first words that are no file; `./tags` is one
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,13 +44,14 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
     )
     add = options.add_argument
+    add("files", nargs="*", metavar="FILE", help=f"the configuration to run ({DEFAULT_FILE})")
     add(
         "-c",
         "--config",
         action="append",
         default=[],
         metavar="FILE",
-        help=f"configuration, with conf.d/*.toml beside it; may be repeated ({DEFAULT_FILE})",
+        help="the same as FILE, with conf.d/*.toml beside it; may be repeated",
     )
     add(
         "--check",
@@ -82,17 +86,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        if words[:1] == ["tags"]:
-            from cpppod.commands import tags
-
-            return tags.main(words[1:])
-        return _obey(parser().parse_args(words))
+        if words and (verb := VERBS.get(words[0])) is not None:
+            main_of_verb: Callable[[Sequence[str]], int] = import_module(verb).main
+            return main_of_verb(words[1:])
+        options = parser().parse_args(words)
+        for file in options.files:
+            if not os.path.lexists(file):
+                known = ", ".join(VERBS)
+                parser().error(f"{file!r} is neither a configuration file nor a command ({known})")
+        return _obey(options)
     except BrokenPipeError:  # the reader of our output has seen enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED
 
 
 def _obey(options: argparse.Namespace) -> int:
+    options.config = options.files + options.config
     if options.schema:
         from cpppod import configuration
 

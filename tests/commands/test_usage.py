@@ -23,7 +23,13 @@ def scripts() -> dict[str, str]:
 
 # of each script: what lacks an argument, and values that cannot be
 WRONG: dict[str, list[list[str]]] = {
-    "cpppod": [["--config"], ["tags"], ["tags", "import"], ["tags", "browse", "x", "--unit", "y"]],
+    "cpppod": [
+        ["plnt"],
+        ["--config"],
+        ["tags"],
+        ["tags", "import"],
+        ["tags", "browse", "x", "--unit", "y"],
+    ],
     "cpppoctl": [
         [],
         ["history"],
@@ -155,6 +161,20 @@ def test_what_fails_while_it_runs_is_exit_status_1(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(scripts()[script], GONE[script], tmp_path, monkeypatch) == 1
+
+
+@pytest.mark.parametrize("form", [["{0}"], ["{0}", "--check"], ["--config", "{0}"]])
+def test_a_first_argument_that_is_a_file_is_the_configuration(
+    form: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plant = tmp_path / "tags"  # also called as a command is, where its path says that it is a file
+    plant.write_text("[gateway]\nnome = 1\n")
+    arguments = [text.format(plant) for text in form]
+    assert run(scripts()["cpppod"], arguments, tmp_path, monkeypatch) == 1
+    assert f"{plant}: gateway.nome: 1: expected no such key" in capsys.readouterr().err
 
 
 def test_the_table_has_every_script() -> None:
