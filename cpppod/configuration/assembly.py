@@ -12,7 +12,8 @@ from cpppod.configuration.computed import computed_devices
 from cpppod.configuration.devices import DeviceTables
 from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, named, names_of, present, sound_part, validate
-from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.lines import KeyPath
+from cpppod.configuration.problems import Findings
 from cpppod.cpppo_cfg import Settings
 from cpppod.protocols.enip.discovery import PORT
 from cpppod.protocols.model import plant

@@ -7,7 +7,8 @@ from typing import Any
 from cpppod.configuration import sections
 from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, validate
-from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.lines import KeyPath
+from cpppod.configuration.problems import Findings
 from cpppod.protocols.computed.engine import Definition, Key, plan
 from cpppod.protocols.computed.sources import add_definitions, device_of, known_names
 from cpppod.protocols.model.plant import NAME_PATTERN, Device, Listener, Tag

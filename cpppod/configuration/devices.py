@@ -10,7 +10,8 @@ from cpppod.configuration import checks, device_models, sections, templates
 from cpppod.configuration.driver_keys import divide, owners
 from cpppod.configuration.files import Tables
 from cpppod.configuration.items import Names, named, names_of, present, sound_part, validate
-from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.lines import KeyPath
+from cpppod.configuration.problems import Findings
 from cpppod.configuration.sections import drivers
 from cpppod.protocols.model import plant
 from cpppod.workers.devices.spec import DriverSpec, Place

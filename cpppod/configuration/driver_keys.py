@@ -8,7 +8,8 @@ from typing import Any
 
 from cpppod.configuration import sections
 from cpppod.configuration.items import validate
-from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.lines import KeyPath
+from cpppod.configuration.problems import Findings
 from cpppod.workers.devices.spec import DriverSpec
 
 

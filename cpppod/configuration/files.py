@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.lines import KeyPath
+from cpppod.configuration.problems import Findings
 from cpppod.configuration.sections import kinds
 from cpppod.workers.outlets.spec import OUTLETS
 
@@ -30,11 +31,13 @@ def read(path: Path, findings: Findings, instead: Mapping[Path, str]) -> Tables:
     findings.origins[(str(path),)] = (str(path), ())
     try:
         if path in instead:
+            findings.texts[str(path)] = instead[path]
             return tomllib.loads(instead[path])
         if path.stat().st_size > LARGEST_FILE:
             findings.add((str(path),), None, f"a file of at most {LARGEST_FILE} bytes")
             return {}
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = findings.texts[str(path)] = path.read_text(encoding="utf-8-sig")
+        return tomllib.loads(text)
     except OSError as error:
         findings.add((str(path),), None, f"a readable file ({error.strerror})")
     except UnicodeDecodeError as error:

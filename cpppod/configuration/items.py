@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.lines import KeyPath
+from cpppod.configuration.problems import Findings
 from cpppod.workers.settings import Section
 
 _Section = TypeVar("_Section", bound=Section)

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-KeyPath = tuple[str | int, ...]
+from cpppod.configuration.lines import KeyPath, lines_of
+
 SHOWN = 60  # characters of a wrong value that are shown: enough to find it in the file
 
 
@@ -28,15 +29,18 @@ class Problem:
         path: key path within that file (list items count from 0).
         value: what stands there, None where something is missing.
         expected: what should stand there.
+        line: where in the file its key stands, or the table that lacks it; 0 where nobody knows.
     """
 
     file: str
     path: KeyPath
     value: Any
     expected: str
+    line: int = 0
 
     def __str__(self) -> str:
-        place = ": ".join(part for part in (self.file, spell(self.path)) if part)
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        place = ": ".join(part for part in (where, spell(self.path)) if part)
         found = "" if self.value is None else f" {_shown(self.value)}:"
         return f"{place}:{found} expected {self.expected}"
 
@@ -44,6 +48,7 @@ class Problem:
         """The problem as JSON says it."""
         return {
             "file": self.file,
+            "line": self.line or None,
             "path": spell(self.path),
             "value": None if self.value is None else _shown(self.value),
             "expected": self.expected,
@@ -69,17 +74,27 @@ class Findings:
     Attributes:
         origins: key path in the merged configuration -> (file, key path there), for the tables and
             list items that files brought in.
+        texts: file -> what stands in it.
     """
 
     origins: dict[KeyPath, tuple[str, KeyPath]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    _lines: dict[str, dict[KeyPath, int]] = field(default_factory=dict)
 
     def add(self, path: KeyPath, value: Any, expected: str) -> None:
         """Note that `value` at `path` (of the merged configuration) is not what was expected."""
         file, own = self.locate(path)
-        problem = Problem(file, own, value, expected)
+        problem = Problem(file, own, value, expected, self._line(file, own))
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def _line(self, file: str, path: KeyPath) -> int:
+        if file not in self._lines:
+            self._lines[file] = lines_of(self.texts.get(file, ""))
+        lines = self._lines[file]
+        ends = range(len(path), 0, -1)
+        return next((lines[path[:end]] for end in ends if path[:end] in lines), 0)
 
     def locate(self, path: KeyPath) -> tuple[str, KeyPath]:
         """The file that `path` came from, and the key path within it."""

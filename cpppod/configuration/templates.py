@@ -15,7 +15,8 @@ template's; groups are matched by name and merged, tags of a group of the same n
 import re
 from typing import Any
 
-from cpppod.configuration.problems import Findings, KeyPath
+from cpppod.configuration.lines import KeyPath
+from cpppod.configuration.problems import Findings
 
 PARAMETER = re.compile(r"\$\{\s*([A-Za-z_]\w*)\s*(?:([+-])\s*(\d+)\s*)?\}")
 MATCHED_BY_NAME = ("group", "tags")

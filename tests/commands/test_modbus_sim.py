@@ -98,7 +98,7 @@ def test_sigint_and_sigterm_end_it_with_0() -> None:
         (["-a", "127.0.0.1:0", "40001", "--fault", "nonsense"], 2, "one of"),
         (["-a", "127.0.0.1:0", "40001", "--move", "40001=jump"], 2, "motion"),
         (["-a", "127.0.0.1:x", "40001"], 2, "port"),
-        (["-a", "/dev/nowhere", "40001"], 1, "No such file"),
+        (["-a", "/dev/nowhere", "40001"], 1, "o such file"),
         (["-c", "{", "40001"], 2, "JSON"),
         (
             ["--nonsense"],

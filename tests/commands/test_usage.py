@@ -174,7 +174,7 @@ def test_a_first_argument_that_is_a_file_is_the_configuration(
     plant.write_text("[gateway]\nnome = 1\n")
     arguments = [text.format(plant) for text in form]
     assert run(scripts()["cpppod"], arguments, tmp_path, monkeypatch) == 1
-    assert f"{plant}: gateway.nome: 1: expected no such key" in capsys.readouterr().err
+    assert f"{plant}:2: gateway.nome: 1: expected no such key" in capsys.readouterr().err
 
 
 def test_the_table_has_every_script() -> None:

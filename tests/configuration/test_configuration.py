@@ -91,15 +91,15 @@ baudrate = "fast"
 """
     )
     assert problems(tmp_path, text) == [
-        "cpppod.toml: line.hall.baudrate: 'fast': expected a whole number",
-        "cpppod.toml: device.boiler.group[0].tags[0].type: 'FLOAT': expected a type: BOOL, SINT, "
+        "cpppod.toml:17: line.hall.baudrate: 'fast': expected a whole number",
+        "cpppod.toml:8: device.boiler.group[0].tags[0].type: 'FLOAT': expected a type: BOOL, SINT, "
         "INT, DINT, LINT, USINT, UINT, UDINT, ULINT, REAL, LREAL, STRING, SSTRING, BYTE, WORD, "
         "DWORD, LWORD",
-        "cpppod.toml: device.boiler.group[0].period: 'soon': expected a duration: seconds, or text "
-        'such as "500ms", "1s", "10min", "1h30m", "30d"',
-        "cpppod.toml: listener[0].adress: '127.0.0.1:44818': expected no such key; did you mean "
+        "cpppod.toml:7: device.boiler.group[0].period: 'soon': expected a duration: seconds, or "
+        'text such as "500ms", "1s", "10min", "1h30m", "30d"',
+        "cpppod.toml:14: listener[0].adress: '127.0.0.1:44818': expected no such key; did you mean "
         "address?",
-        "cpppod.toml: route[0].device: 'press': expected the name of a device: boiler",
+        "cpppod.toml:12: route[0].device: 'press': expected the name of a device: boiler",
     ]
 
 
@@ -168,14 +168,16 @@ def test_files_of_conf_d_add_to_the_configuration(tmp_path: Path) -> None:
 def test_a_mistake_in_conf_d_is_reported_with_its_own_place(tmp_path: Path) -> None:
     first = '[[tag]]\nname = "a"\ntype = "INT"\n'
     assert problems(tmp_path, first, more='[[tag]]\nname = "b"\ntype = "ANT"') == [
-        "conf.d/more.toml: tag[0].type: 'ANT': expected a CIP type or a structure, with "
+        "conf.d/more.toml:3: tag[0].type: 'ANT': expected a CIP type or a structure, with "
         "dimensions: DINT[10]"
     ]
 
 
 def test_a_table_in_two_files_is_refused(tmp_path: Path) -> None:
     found = problems(tmp_path, DEVICE, more='[device.boiler]\ndriver = "enip"')
-    assert found == ["conf.d/more.toml: device.boiler: expected it once: it is also in cpppod.toml"]
+    assert found == [
+        "conf.d/more.toml:1: device.boiler: expected it once: it is also in cpppod.toml"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -444,8 +446,8 @@ def test_check_names_every_mistake_and_fails(
     assert command.main(["--check", str(path)]) == 1
     written = capsys.readouterr()
     assert written.out == ""
-    assert f"{path}: feed.replay_size: 'big': expected a size" in written.err
-    assert f"{path}: web.enabled: 1: expected true or false" in written.err
+    assert f"{path}:2: feed.replay_size: 'big': expected a size" in written.err
+    assert f"{path}:4: web.enabled: 1: expected true or false" in written.err
     assert "2 mistakes" in written.err
     assert command.main(["--check", str(path), "--json"]) == 1
     assert len(json.loads(capsys.readouterr().out)["problems"]) == 2

@@ -137,7 +137,7 @@ def test_mistakes_in_it_are_reported_like_all_others(tmp_path: Path) -> None:
     assert [str(problem) for problem in caught.value.problems] == [
         f'{old}: [UCMM] Route: \'[\': expected JSON such as {{"1/1-15": "host:port"}}',
         f"{old}: [Identity] Vendor Number: '0x10': expected a whole number",
-        f"{path}: web.enabled: 1: expected true or false",
+        f"{path}:2: web.enabled: 1: expected true or false",
     ]
 
 

@@ -96,7 +96,7 @@ def test_a_store_whose_package_is_not_installed_is_refused_with_what_to_install(
     ran = subprocess.run(words, capture_output=True, text=True)
     assert ran.returncode == 1
     wanted = "expected psycopg installed: pip install 'cpppod[postgresql]'"
-    assert ran.stderr.splitlines()[0] == f"{path}: history.store: 'postgresql': {wanted}"
+    assert ran.stderr.splitlines()[0] == f"{path}:2: history.store: 'postgresql': {wanted}"
     path.write_text(f"{path.read_text()}enabled = false\n")
     assert subprocess.run(words, capture_output=True).returncode == 0
 

@@ -36,7 +36,8 @@ def problems(folder: Path, text: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         devices(folder, text)
     return [
-        str(problem).removeprefix(f"{folder}/cpppod.toml: ") for problem in caught.value.problems
+        str(problem).removeprefix(f"{folder}/cpppod.toml:{problem.line or ''}").lstrip(": ")
+        for problem in caught.value.problems
     ]
 
 
@@ -92,7 +93,7 @@ def test_a_mistake_in_a_template_is_reported_once_and_there(tmp_path: Path) -> N
     with pytest.raises(ConfigurationError) as caught:
         configuration.load([path], old_files=[])
     assert [str(problem) for problem in caught.value.problems] == [
-        f"{path}: template.meter.group[0].tags[0].tipe: 'REAL': expected no such key; "
+        f"{path}:13: template.meter.group[0].tags[0].tipe: 'REAL': expected no such key; "
         "did you mean type?"
     ]
 
