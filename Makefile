@@ -2,7 +2,7 @@
 #   make run    sets up, then runs the gateway on its demo plant
 #   make test   sets up, then passes the tests
 .DEFAULT_GOAL := help
-.PHONY: help setup peers run test flaky matrix coverage setup-check unlocked campaign count web-audit fuzz bench lint format lock wheel docker clean
+.PHONY: sbom help setup peers run test flaky matrix coverage setup-check unlocked campaign count web-audit fuzz bench lint format lock wheel docker clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -142,6 +142,7 @@ lock:  ## pin the newest of what setup.cfg, pyproject.toml, the peers and the ex
 	$(LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
 	$(LOCK) --group flaky --no-deps -o tests/flaky.lock
 	$(LOCK) --group web-audit -o tests/web-audit.lock
+	$(LOCK) --group sbom -o requirements-sbom.lock
 	$(LOCK) --group fuzz -c requirements-dev.lock -o requirements-fuzz.lock
 	$(LOCK) -o tests/peers-cpppo.lock tests/peers-cpppo.txt
 	@rm -rf $(VENV)-lock
@@ -150,6 +151,15 @@ lock:  ## pin the newest of what setup.cfg, pyproject.toml, the peers and the ex
 
 wheel: $(VENV)/.dev  ## the wheel, in dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w dist .
+
+sbom: $(PEERS)/sbom/.installed  ## what runs, package by package with versions and hashes: dist/cpppod.cdx.json
+	@mkdir -p dist
+	$(PEERS)/sbom/bin/cyclonedx-py requirements requirements.lock --output-format JSON --output-file dist/cpppod.cdx.json
+
+$(PEERS)/sbom/.installed: requirements-sbom.lock
+	$(RUNNING_PYTHON)
+	$(SET_UP) $(PEERS)/sbom requirements-sbom.lock
+	@touch $@
 
 docker: wheel  ## the container image
 	docker build -t cpppod .
