@@ -47,7 +47,7 @@ def candidates(given: str = "", environment: Mapping[str, str] = os.environ) -> 
     paths = []
     if environment.get("CPPPOD_SOCKET"):
         paths.append(_socket_in(Path(environment["CPPPOD_SOCKET"])))
-    paths.append(Path("/run/cpppod") / SOCKET_NAME)
+    paths.append(_in_directory(Path("/run/cpppod")))
     if environment.get("XDG_RUNTIME_DIR"):
         paths.append(Path(environment["XDG_RUNTIME_DIR"]) / "cpppod" / SOCKET_NAME)
     paths.append(Path(tempfile.gettempdir()) / f"cpppod-{os.getuid()}" / SOCKET_NAME)
@@ -56,7 +56,13 @@ def candidates(given: str = "", environment: Mapping[str, str] = os.environ) -> 
 
 def _socket_in(path: Path) -> Path:
     """`path` itself, or the socket in it where it is a runtime directory."""
-    return path / SOCKET_NAME if path.is_dir() else path
+    return _in_directory(path) if path.is_dir() else path
+
+
+def _in_directory(runtime: Path) -> Path:
+    """The socket of a runtime directory, or of our own in it where that is for everybody."""
+    own = runtime / f"cpppod-{os.getuid()}" / SOCKET_NAME
+    return own if own.exists() else runtime / SOCKET_NAME
 
 
 def find_socket(given: str = "", environment: Mapping[str, str] = os.environ) -> Path:

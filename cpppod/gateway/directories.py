@@ -5,6 +5,9 @@
     state      --state, [gateway] state_directory, $STATE_DIRECTORY (systemd), /var/lib/cpppod
                (root), $XDG_STATE_HOME/cpppod, ~/.local/state/cpppod
 
+A runtime directory that everybody may write to and somebody else owns, as a container's tmpfs is,
+gets a directory `cpppod-<uid>` of the gateway's own in it.
+
 The runtime directory has mode 0755, for the control socket decides for itself who may do what;
 `bus/` and `settings/` in it are 0700.
 """
@@ -52,9 +55,21 @@ def choose(
     """The directories to use; the first of each list above that is given."""
     uid = os.getuid() if uid is None else uid
     return Directories(
-        Path(runtime or _default_runtime(environment, uid)).absolute(),
+        _own(Path(runtime or _default_runtime(environment, uid)).absolute(), uid),
         Path(state or configured_state or _default_state(environment, uid)).absolute(),
     )
+
+
+def _own(runtime: Path, uid: int) -> Path:
+    """The directory, or one of our own in it where it is for everybody, as /tmp is."""
+    try:
+        status = runtime.lstat()
+    except OSError:
+        return runtime  # it is made, or refused, by `Claim`
+    for_all = stat.S_ISVTX | stat.S_IWOTH
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid == uid:
+        return runtime
+    return runtime / f"cpppod-{uid}" if status.st_mode & for_all == for_all else runtime
 
 
 def _default_runtime(environment: Mapping[str, str], uid: int) -> str:

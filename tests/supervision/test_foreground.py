@@ -16,7 +16,9 @@ from typing import IO
 
 import pytest
 
+from cpppod import control_client
 from cpppod.control_client import ControlClient
+from cpppod.gateway import directories
 from tests.patience import PATIENCE_S, within
 from tests.ports import free_port
 from tests.supervision.supervised import is_alive, until
@@ -213,3 +215,19 @@ def test_a_stop_from_outside_is_a_good_end(process: "subprocess.Popen[str]", run
     lines_until(process.stdout, "cpppod: stopped")
     assert process.wait(PATIENCE_S) == 0
     assert not runtime.exists()
+
+
+def test_a_runtime_directory_for_everybody_gets_one_of_our_own_in_it(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    theirs = os.getuid() + 1
+    chosen = directories.choose(str(shared), str(tmp_path / "s"), uid=theirs)
+    assert chosen.runtime == shared / f"cpppod-{theirs}"
+    assert directories.choose(str(shared), uid=os.getuid()).runtime == shared
+    shared.chmod(0o755)
+    assert directories.choose(str(shared), uid=theirs).runtime == shared  # and is refused
+    own = shared / f"cpppod-{os.getuid()}"
+    own.mkdir()
+    (own / "control.sock").touch()
+    assert control_client.candidates(str(shared)) == [own / "control.sock"]
