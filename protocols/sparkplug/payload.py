@@ -6,7 +6,8 @@
     Property  of a set: 1 keys  2 values; a value: 1 type  3 int  8 string
 
 What decoders on the market agree on decides how a value is said: integers of 8 and 16 bits with a
-sign go as Int32, text as String, and the datatype stands beside the alias in every message.
+sign go as Int32, UInt32 in the long field, text as String, and the datatype stands beside the alias
+in every message.
 Datasets, templates and metadata are neither sent nor read; unknown fields are passed over.
 """
 
@@ -175,8 +176,8 @@ def _value(datatype: int, value: Any) -> bytes:
             bits, signed = _INTEGERS[datatype]
             if not -(signed << bits - 1) <= value < 1 << bits - signed:
                 raise EncodeError(f"{value} is no {DataType(datatype).name}", status=0)
-            wide = 64 if bits == 64 else 32
-            return _unsigned(11 if bits == 64 else 10, int(value) & (1 << wide) - 1)
+            long = bits == 64 or datatype == DataType.UINT32
+            return _unsigned(11 if long else 10, int(value) & (1 << (64 if long else 32)) - 1)
         if datatype == DataType.FLOAT:
             return bytes((12 << 3 | _FIXED32,)) + struct.pack("<f", value)
         if datatype == DataType.DOUBLE:

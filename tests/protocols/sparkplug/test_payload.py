@@ -33,7 +33,7 @@ def test_a_metric_is_what_protobuf_makes_of_it() -> None:
         (DataType.INT8, -5, "50 fb ff ff ff 0f"),
         (DataType.INT64, -1, "58 ff ff ff ff ff ff ff ff ff 01"),
         (DataType.UINT64, 2**64 - 1, "58 ff ff ff ff ff ff ff ff ff 01"),
-        (DataType.UINT32, 2**32 - 1, "50 ff ff ff ff 0f"),
+        (DataType.UINT32, 2**32 - 1, "58 ff ff ff ff 0f"),
         (DataType.FLOAT, 1.5, "65 00 00 c0 3f"),
         (DataType.DOUBLE, 1.5, "69 00 00 00 00 00 00 f8 3f"),
         (DataType.BOOLEAN, True, "70 01"),
