@@ -49,11 +49,16 @@ $(VENV)/.%: requirements-%.lock $(VENV)/.dev
 	$(SET_UP) $(VENV) requirements-$*.lock
 	@touch $@
 
-peers: $(PEERS)/cpppo/.installed $(PEERS)/node/.installed  ## programs that the tests talk to and that need environments of their own
+peers: $(PEERS)/cpppo/.installed $(PEERS)/sparkplug/.installed $(PEERS)/node/.installed  ## programs that the tests talk to and that need environments of their own
 
 $(PEERS)/cpppo/.installed: tests/peers-cpppo.lock
 	$(RUNNING_PYTHON)
 	$(SET_UP) $(PEERS)/cpppo tests/peers-cpppo.lock --build greenery
+	@touch $@
+
+$(PEERS)/sparkplug/.installed: tests/peers-sparkplug.lock
+	$(RUNNING_PYTHON)
+	$(SET_UP) $(PEERS)/sparkplug tests/peers-sparkplug.lock --build paho-mqtt
 	@touch $@
 
 $(PEERS)/node/.installed: examples/package.json examples/package-lock.json
@@ -145,6 +150,7 @@ lock:  ## pin the newest of what setup.cfg, pyproject.toml, the peers and the ex
 	$(LOCK) --group sbom -o requirements-sbom.lock
 	$(LOCK) --group fuzz -c requirements-dev.lock -o requirements-fuzz.lock
 	$(LOCK) -o tests/peers-cpppo.lock tests/peers-cpppo.txt
+	$(LOCK) -o tests/peers-sparkplug.lock tests/peers-sparkplug.txt
 	@rm -rf $(VENV)-lock
 	cd examples && npm update --package-lock-only --omit-lockfile-registry-resolved --silent
 	cd tests/web-audit && npm update --package-lock-only --omit-lockfile-registry-resolved --silent

@@ -47,6 +47,14 @@ def cpppo_python() -> str:
     return str(python)
 
 
+def sparkplug_python() -> str:
+    """The Python of the environment that has pysparkplug."""
+    python = PEERS / "sparkplug" / "bin" / "python"
+    if not python.exists():
+        missing("pysparkplug", "make peers")
+    return str(python)
+
+
 def node_modules() -> pathlib.Path:
     """The folder of Node.js packages that the examples in JavaScript need."""
     program("node", package="nodejs")
