@@ -38,6 +38,7 @@ def export_history(
     compress: str = "",
     precision: int = 6,
     gateway: str | None = None,
+    seen: set[str] | None = None,
 ) -> int:
     """Write a recording as a history file; how many records.
 
@@ -46,14 +47,17 @@ def export_history(
         path: the file; it is appended to.
         compress: `gz`, `bz2` or `xz`: the file gets that suffix, behind `.0`.
         gateway: whose tags, where several gateways fill the store.
+        seen: gets the names of the tags that were there.
 
     Raises:
         RecordingError: there is nothing at `source`.
         OSError: the file cannot be written.
     """
     count = 0
+    names = set() if seen is None else seen
     with logger(path, precision=precision, compress=compress) as out:
         for moment in moments(source, patterns, since_us, until_us, gateway=gateway):
+            names.update(moment.samples)
             qualities = {tag: quality for tag, (_, quality) in moment.samples.items() if quality}
             data = {tag: _plain(value) for tag, (value, _) in moment.samples.items()}
             if not out.write(data, now=timestamp(moment.time_us / 1e6), serial=qualities or None):

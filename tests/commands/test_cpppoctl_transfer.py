@@ -66,3 +66,47 @@ def test_long_device_names_that_begin_alike_keep_their_readings(tmp_path: Path) 
     assert main(["import", str(tmp_path / "plant.hst"), str(tmp_path / "store")]) == 0
     with history(str(tmp_path / "store")) as past:
         assert past.tags() == [f"{long}1.level", f"{long}2.level"]
+
+
+LONG = """\
+time,tag,value,quality
+2023-11-14T22:13:20.000000+00:00,boiler.level,0,0
+2023-11-14T22:13:20.000000+00:00,40001,0,0
+2023-11-14T22:13:21.000000+00:00,boiler.level,1,0
+2023-11-14T22:13:21.000000+00:00,40001,1,0
+2023-11-14T22:13:22.000000+00:00,boiler.level,2,0
+2023-11-14T22:13:22.000000+00:00,40001,2,0
+"""
+WIDE = """\
+time,40001,boiler.level
+2023-11-14T22:13:20.000000+00:00,0,0
+2023-11-14T22:13:21.000000+00:00,1,1
+2023-11-14T22:13:22.000000+00:00,2,2
+"""
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], LONG), (["--wide"], WIDE)])
+def test_many_tags_are_one_table_of_csv(
+    plant: Path,
+    tmp_path: Path,
+    options: list[str],
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out.csv"
+    assert main(["export", str(plant), str(out), *options]) == 0
+    assert capsys.readouterr().out == f"{expected.count(chr(10)) - 1} records written\n"
+    assert out.read_text() == expected
+    assert main(["export", str(plant), "-", *options]) == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_a_pattern_that_matches_nothing_is_said(
+    plant: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("out.csv", "out.hst"):
+        out = str(tmp_path / name)
+        assert main(["export", str(plant), out, "--tags", "boiler.*", "--tags", "press.*"]) == 1
+        assert capsys.readouterr().err == (
+            "cpppoctl: export: no tag matches 'press.*' in that time; try --tags '*'\n"
+        )

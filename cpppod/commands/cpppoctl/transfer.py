@@ -1,14 +1,18 @@
 """The commands of `cpppoctl` that move recordings; they need a store, not the daemon.
 
 cpppoctl export /var/lib/cpppod/history plant.hst --tags 'boiler.*' --from '2026-11-22 12:00:00'
+cpppoctl export /var/lib/cpppod/history plant.csv --wide --tags 'boiler.*'
 cpppoctl import plant.hst /tmp/history --device boiler
 """
 
 import argparse
+import fnmatch
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
+from cpppod.history.csv_export import STDOUT, export_csv
 from cpppod.history.files import COMPRESSIONS
 from cpppod.history.playback import moment_us
 from cpppod.history.recording import END_US, RecordingError
@@ -25,11 +29,15 @@ def add_commands(add: Add) -> None:
     command = add(
         "export",
         None,
-        "write stored values as a history file",
+        "write stored values as a history file, or as CSV where its name ends in .csv",
         example="cpppoctl export /var/lib/cpppod/history plant.hst --tags 'boiler.*'",
     )
     command.add_argument("source", metavar="SOURCE", help=store_examples())
-    command.add_argument("file", metavar="FILE", help="the history file (.hst); appended to")
+    command.add_argument("file", metavar="FILE", help="the history file (.hst), appended to; "
+        "or .csv, written anew; - is CSV on standard output")  # fmt: skip
+    command.add_argument(
+        "--wide", action="store_true", help="CSV with a column for each tag, not a line each"
+    )
     command.add_argument(
         "--gateway", default=None, metavar="ID", help="whose, where several fill the store"
     )
@@ -55,20 +63,23 @@ def _add_choice(command: argparse.ArgumentParser) -> None:
 
 
 def export(given: argparse.Namespace) -> int:
-    """`cpppoctl export`: the exit status."""
-    return _done(
+    """`cpppoctl export`: the exit status, 1 also where a pattern matched nothing."""
+    seen: set[str] = set()
+    choice = (given.source, given.file, given.tags, given.begin, given.end)
+    how: dict[str, Any] = {"gateway": given.gateway, "seen": seen}
+    status = _done(
         given,
-        lambda: export_history(
-            given.source,
-            given.file,
-            given.tags,
-            given.begin,
-            given.end,
-            compress=given.compress,
-            gateway=given.gateway,
-        ),
+        (lambda: export_csv(*choice, wide=given.wide, **how))
+        if given.file == STDOUT or given.file.endswith(".csv")
+        else (lambda: export_history(*choice, compress=given.compress, **how)),
         "records written",
+        quiet=given.file == STDOUT,
     )
+    missing = [] if status else [each for each in given.tags if not fnmatch.filter(seen, each)]
+    for pattern in missing:
+        text = f"no tag matches {pattern!r} in that time; try --tags '*'"
+        print(f"cpppoctl: export: {text}", file=sys.stderr)
+    return status or int(bool(missing))
 
 
 def bring_in(given: argparse.Namespace) -> int:
@@ -95,11 +106,15 @@ def bring_in(given: argparse.Namespace) -> int:
     return status or int(bool(left_out))
 
 
-def _done(given: argparse.Namespace, work: Callable[[], int], what: str) -> int:
+def _done(
+    given: argparse.Namespace, work: Callable[[], int], what: str, *, quiet: bool = False
+) -> int:
     try:
         count = work()
     except (RecordingError, StoreError, OSError) as error:
         print(f"cpppoctl: {given.command}: {error}", file=sys.stderr)
         return 1
+    if quiet:
+        return 0
     print(json.dumps({"count": count}) if given.json else f"{count} {what}")
     return 0
