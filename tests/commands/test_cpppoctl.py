@@ -12,6 +12,8 @@ from typing import Any, cast
 import pytest
 
 from cpppod.commands.cpppoctl import command as cpppoctl
+from cpppod.commands.cpppoctl import output
+from cpppod.commands.cpppoctl.queries import DEVICE_TITLES
 from cpppod.protocols.bus.messages import WriteReply
 from cpppod.workers.control.actions import Actions
 from cpppod.workers.control.queries import Queries
@@ -369,3 +371,31 @@ def test_page_of_documentation_names_every_command_and_verb(gateway: KnownGatewa
             if line.startswith(f"| {row.right.name.lower()} |")
         )
         assert f"`{verb}`" in rights, verb
+
+
+def test_thirteen_devices_fit_a_terminal_of_80_by_24_and_no_name_is_folded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = [f"extruder_zone_{number}" for number in range(13)]
+    rows = [
+        (name, "offline", "0.5/s", "1.2 s", 120, 7, "modbus-tcp", "10.20.30.40:502", "x" * 90)
+        for name in names
+    ]
+    output.print_table(DEVICE_TITLES, rows, width=80)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 14
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[1:]] == names
+
+
+@pytest.mark.parametrize(
+    ("widths", "room", "expected"),
+    [
+        ([10, 5, 20], 60, [10, 5, 20]),
+        ([10, 5, 20], 30, [10, 5, 11]),
+        ([10, 20, 20], 30, [10, 8, 8]),
+        ([10, 20, 20], 24, [8, 8, 4]),
+    ],
+)
+def test_columns_give_way_from_the_right(widths: list[int], room: int, expected: list[int]) -> None:
+    assert output.fitted(widths, room) == expected

@@ -1,6 +1,7 @@
 """How `cpppoctl` prints: JSON for programs, tables for people.
 
-A table that goes to a terminal fits it; one that goes to a file or a pipe is as wide as it needs.
+A table that goes to a terminal fits it, a row a line: what is too long is cut from the right, the
+first column last. One that goes to a file or a pipe is as wide as it needs.
 """
 
 import json
@@ -11,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 WIDE = 240  # columns where nobody's terminal sets a limit
+GAP = 2  # columns between two
+NARROW = 8  # columns that one of a table keeps as long as others have more
 
 
 def print_json(answer: Any) -> None:
@@ -18,21 +21,48 @@ def print_json(answer: Any) -> None:
     print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 
-def print_table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table of `rows`; titles that begin with `>` are right-aligned."""
+def fitted(widths: Sequence[int], room: int) -> list[int]:
+    """Widths of columns that fit `room` with their gaps: the last gives way first, to `NARROW`."""
+    found = list(widths)
+    over = sum(found) + GAP * (len(found) - 1) - room
+    for least in (NARROW, 1):
+        for column in reversed(range(len(found))):
+            cut = min(max(over, 0), max(found[column] - least, 0))
+            found[column] -= cut
+            over -= cut
+    return found
+
+
+def print_table(
+    titles: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int | None = None
+) -> None:
+    """A table of `rows`; titles that begin with `>` are right-aligned.
+
+    Args:
+        width: columns of a terminal that is not asked for its own.
+    """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title in titles:
+    console = Console(width=width or (None if sys.stdout.isatty() else WIDE), highlight=False)
+    cells = [[str(cell).replace("\n", " ") for cell in row] for row in rows]
+    columns = zip([title.removeprefix(">") for title in titles], *cells, strict=True)
+    widths = [max(map(cell_len, column)) for column in columns]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for title, columns_wide in zip(titles, fitted(widths, console.width), strict=True):
         right = title.startswith(">")
         table.add_column(
-            title.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+            title.removeprefix(">"),
+            justify="right" if right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            width=columns_wide,
         )
-    for row in rows:
-        table.add_row(*(Text(str(cell), style=style_of(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
+    for row in cells:
+        table.add_row(*(Text(cell, style=style_of(cell)) for cell in row))
+    console.print(table)
 
 
 _STYLES = {
