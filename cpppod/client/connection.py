@@ -30,7 +30,9 @@ from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.workers.transport.sockets import closing_of, words
 
-RECEIVE_BYTES = 262_144
+RECEIVE_BYTES = (
+    65_536  # of one read: a larger buffer is mapped and unmapped by the system each time
+)
 MAX_HARVEST = 65_536  # replies kept for a caller that does not take them
 BROADCAST = "255.255.255.255"
 Address = tuple[str, int]

@@ -87,10 +87,12 @@ class SessionClient(Client, ConnectorCore):
             CommunicationCeased, ReplyTimeout, EnipStatusError, ForwardOpenRefused: no way in; the
                 connection is of no further use.
         """
-        if self.udp or self.sharing.inherited:
+        if self.udp:
             return False
         with self.sharing.lock:
             if self.closed or self.protocol.outstanding or not self._closing.poll(0):
+                return False
+            if self.sharing.inherited:
                 return False
             try:
                 self._reconnect()

@@ -181,7 +181,7 @@ class OriginatorSession:
         """When `expire` has something to do, None while nothing is outstanding."""
         if not self._outstanding:
             return None
-        return min(entry.deadline for entry in self._outstanding.values())
+        return min([entry.deadline for entry in self._outstanding.values()])
 
     def expire(self, now: float) -> None:
         """Give up every request whose deadline is not after `now`."""
