@@ -38,6 +38,7 @@ from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.bus.zeromq import libzmq_version
 from cpppod.workers.control.access import GROUPS, NameService
 from cpppod.workers.control.actions import Actions
+from cpppod.workers.control.audit_heads import AuditHeads
 from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.queries import Queries
 from cpppod.workers.control.socket import ControlSocket
@@ -92,6 +93,7 @@ class Control:
             process.worker.options.get("audit"),
         )
         self._writes = Writes(self.gateway, self._audit)
+        self._heads: AuditHeads | None = None
         self._name_service = NameService(process.io.call, self._groups)
         self._metrics: MetricsServer | None = None
         self._metrics_address = ""
@@ -131,6 +133,7 @@ class Control:
         control_socket = ControlSocket(str(path), verbs, self._name_service.look_up)
         gateway.socket_counts = control_socket.counts
         await control_socket.start()
+        self._heads = AuditHeads(self._process, await self._process.new_epoch())
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watchdog.run())
@@ -160,7 +163,10 @@ class Control:
             ["cpppod_control_unknown_beats_total", {}, self.gateway.table.unknown_beats],
             *self._audit.metrics(),
         ]
-        extra: dict[str, Any] = {"audit": self._audit.told()}
+        told = self._audit.told()
+        if self._heads is not None:
+            self._heads.tell(self.gateway.table, (self.gateway.settings.name, told))
+        extra: dict[str, Any] = {"audit": told}
         if self._metrics:
             extra["metrics"] = list(self._metrics.address)
         return Report(overdue=overdue, metrics=metrics, extra=extra)
