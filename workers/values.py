@@ -21,6 +21,7 @@ from cpppod.protocols.bus.topics import LOCAL, topic
 from cpppod.protocols.model.freshness import BlockOrder, Freshness
 from cpppod.protocols.model.plant import COMPUTED, Worker
 from cpppod.protocols.model.values import Quality, explain, is_bad
+from cpppod.workers.devices.spec import status_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class TagInfo:
     minimum: float | None = None
     maximum: float | None = None
     inputs: tuple[str, ...] = ()  # of a computed tag
+    driver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Reading:
     def plain(self) -> dict[str, Any]:
         """The reading as the control socket says it."""
         code = self.quality & 0xFF
-        return {
+        plain = {
             "tag": self.tag.name,
             "value": self.value,
             "good": code == Quality.GOOD,
@@ -69,6 +71,9 @@ class Reading:
             "type": self.tag.type,
             "unit": self.tag.unit,
         }
+        if words := status_words(self.quality, self.tag.driver):
+            plain["status_text"] = words
+        return plain
 
 
 class CachedGroup(Freshness):
@@ -214,6 +219,7 @@ def _tags_of(worker: Worker) -> Iterable[TagInfo]:
                     minimum=tag.minimum,
                     maximum=tag.maximum,
                     inputs=tuple(inputs.get(tag.name, ())),
+                    driver=device.driver,
                 )
     for listener in worker.listeners:
         for local in listener.tags:

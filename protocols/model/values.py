@@ -12,7 +12,7 @@ every store, so that every language can say it:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -34,6 +34,9 @@ REAL_TYPES = frozenset({"REAL", "LREAL"})
 NUMBERS = frozenset({*INTEGER_RANGES, *REAL_TYPES, "BOOL"})
 STRING_TYPES = frozenset({"STRING", "SSTRING", "STRING2", "STRINGI", "SHORT_STRING"})
 REAL_LIMIT = 3.4028235677973366e38  # beyond it a 32-bit float would be infinite
+
+
+StatusText = Callable[[int, int], str]
 
 
 class Quality(IntEnum):
@@ -92,19 +95,22 @@ def judged(value: Any, quality: int) -> tuple[Any, int]:
     return value, quality
 
 
-def explain(quality: int, inputs: Sequence[str] = ()) -> str:
+def explain(quality: int, inputs: Sequence[str] = (), status_text: StatusText | None = None) -> str:
     """The quality in words, with the device's status where there is one.
 
     Args:
         inputs: of a computed tag, whose quality has the number of the one to blame.
+        status_text: (status, extended status or 0) -> the device's status in words.
     """
     text = REASONS.get(Quality(quality & 0xFF), "bad") if quality & 0xFF in _KNOWN else "bad"
     status, extended = quality >> 8 & 0xFF, quality >> 16 & 0xFFFF
     if 0 < extended <= len(inputs):
         return f"{explain(quality & 0xFFFF)}: {inputs[extended - 1]}"
-    if extended:
-        return f"{text} (status 0x{status:02x}, extended 0x{extended:04x})"
-    return f"{text} (status 0x{status:02x})" if status else text
+    if not status and not extended:
+        return text
+    numbers = f", extended 0x{extended:04x}" if extended else ""
+    words = status_text(status, extended) if status_text is not None else ""
+    return f"{text} (status 0x{status:02x}{numbers}){': ' if words else ''}{words}"
 
 
 _KNOWN = frozenset(int(code) for code in Quality)

@@ -98,10 +98,12 @@ def test_tags_list_value_quality_and_access(gateway: KnownGateway, capsys: Captu
     ]
     assert tags["boiler.pressure"]["value"] == 4.25
     assert tags["boiler.recipe"]["reason"] == "device refused (status 0x02)"
+    assert tags["boiler.recipe"]["status_text"] == "illegal data address"
     assert tags["pump.speed"]["reason"] == "not yet known"
     text = run_text(capsys, "tags", "boiler.*")
     assert "4.25" in text
     assert "INT[4]" in text
+    assert "device refused (status 0x02): illegal data address" in text
     assert "pump" not in text
 
 

@@ -27,7 +27,8 @@ def verdict(answer: dict[str, Any]) -> str:
     """One sentence on how a device is and, where it is not well, why."""
     told, name, state = answer["told"], answer["name"], answer["state"]
     since = f", last good {duration(answer['age_s'])} ago" if answer["age_s"] is not None else ""
-    error = f": {answer['last_error']}" if answer["last_error"] else ""
+    why = answer["last_error"] or _of_table(told)
+    error = f": {why}" if why else ""
     if state == "disabled":
         return f"{name} is paused or not enabled; cpppoctl resume {name}"
     if state == "unknown":
@@ -43,5 +44,15 @@ def verdict(answer: dict[str, Any]) -> str:
     if told.get("failures"):
         return f"{name} is {state}: {told['failures']} failures in a row{error}{since}"
     if answer["tags_bad"]:
-        return f"{name} is {state}, but {answer['tags_bad']} of {answer['tags']} tags are bad"
+        why = _of_table(told)
+        some = f"{name} is {state}, but {answer['tags_bad']} of {answer['tags']} tags are bad"
+        return f"{some}: {why}" if why else some
     return f"{name} is {state}: {rate(answer['rate_hz'])}{since}"
+
+
+def _of_table(told: dict[str, Any]) -> str:
+    """The first reason that the table of groups shows, "" where it shows none."""
+    for group in told.get("groups", {}).values():
+        for tag, why in group.get("bad", ()):
+            return f"{tag}: {why}"
+    return ""

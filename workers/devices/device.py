@@ -15,7 +15,7 @@ from typing import Any
 
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
-from cpppod.protocols.model.values import Quality, explain, is_bad
+from cpppod.protocols.model.values import Quality, is_bad
 from cpppod.protocols.model.write_values import raw_write
 from cpppod.protocols.model.writing import RateLimit, WriteRefused
 from cpppod.workers.devices.counters import TRANSACTIONS_KEPT, DeviceCounters, Row
@@ -24,6 +24,7 @@ from cpppod.workers.devices.health import STATES, Change, Health
 from cpppod.workers.devices.queue import Job, Urgency
 from cpppod.workers.devices.samples import GroupImage
 from cpppod.workers.devices.schedule import Schedule
+from cpppod.workers.devices.spec import reason
 
 OVERDUE_PERIODS = 5  # a group without any finished poll for so long is named in the beat ...
 OVERDUE_AT_LEAST_S = 10.0  # ... but not before: a slow device's retries are not a stuck worker
@@ -411,9 +412,9 @@ class PolledDevice:
             "period_s": self._groups[name].period_s,
             "tags": len(image.last),
             "age_s": age_s,
-            "quality": explain(worst),
+            "quality": reason(worst, self.device.driver),
             "bad": [
-                [tag, explain(quality)]
+                [tag, reason(quality, self.device.driver)]
                 for tag, (_, quality) in image.last.items()
                 if is_bad(quality)
             ][:BAD_NAMED],

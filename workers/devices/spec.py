@@ -18,9 +18,11 @@ check or to make is imported when that is done.
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from cpppod.protocols.model.plant import Device, Tag
+from cpppod.protocols.model.values import StatusText, explain
 from cpppod.workers.devices.driver import DeviceFrame, Driver, Link
 from cpppod.workers.registry import Registry
 
@@ -101,6 +103,7 @@ class DriverSpec:
             they are of no use; and every mistake in them.
         check_tag: (tag, settings) -> every mistake in it.
         bit_of: (a tag's address) -> the bit that it names itself, None for none.
+        status_text: (status, extended status or 0) of a value's quality -> what the device means.
         relay: its devices understand CIP: its drivers have a `cip`.
         metrics: names of what `Driver.describe` counts, on the page `cpppod_NAME_total`.
         simulator: a device to try it with.
@@ -123,6 +126,7 @@ class DriverSpec:
     check: Callable[[Device], tuple[Any, list[Mistake]]] = _anything_goes
     check_tag: Callable[[Tag, Any], Iterable[Mistake]] = _any_tag
     bit_of: Callable[[str], int | None] = _no_bit
+    status_text: StatusText | None = None
     relay: bool = False
     metrics: tuple[str, ...] = ()
     simulator: SimulatedDevice | None = None
@@ -152,3 +156,18 @@ def relays(driver: str) -> bool:
     """Whether devices of that driver understand CIP."""
     spec = DRIVERS.find(driver)
     return spec is not None and spec.relay
+
+
+@lru_cache(maxsize=1_000)  # thousands of tags have the same few qualities
+def reason(quality: int, driver: str) -> str:
+    """A quality in words, those of a device's status as its driver has them."""
+    spec = DRIVERS.find(driver) if quality >> 8 and driver else None
+    return explain(quality, (), spec.status_text if spec is not None else None)
+
+
+@lru_cache(maxsize=1_000)
+def status_words(quality: int, driver: str) -> str:
+    """The device's status within a quality in words, "" where there is none."""
+    status, extended = quality >> 8 & 0xFF, quality >> 16 & 0xFFFF
+    spec = DRIVERS.find(driver) if status and driver else None
+    return spec.status_text(status, extended) if spec is not None and spec.status_text else ""

@@ -257,7 +257,9 @@ def tags(gateway: ControlClient, given: argparse.Namespace) -> int:
 
 
 def _reading(each: dict[str, Any]) -> tuple[Any, ...]:
-    return each["tag"], value(each["value"]), each["unit"], each["reason"], duration(each["age_s"])
+    words = each.get("status_text", "")
+    reason = f"{each['reason']}: {words}" if words else each["reason"]
+    return each["tag"], value(each["value"]), each["unit"], reason, duration(each["age_s"])
 
 
 def read(gateway: ControlClient, given: argparse.Namespace) -> int:

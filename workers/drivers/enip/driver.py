@@ -22,6 +22,7 @@ from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.discovery import PORT, decode_identities
 from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.errors import (
+    ENCAPSULATION_TEXTS,
     EnipStatusError,
     OriginatorError,
     ReplyTimeout,
@@ -499,7 +500,8 @@ class EnipDriver:
             return True
         if not relayed.status:
             return self.ends.replied(relayed.number, relayed.place, relayed.replies)
-        text = f"encapsulation status 0x{relayed.status:02x}"
+        words = ENCAPSULATION_TEXTS.get(relayed.status, "unknown status")
+        text = f"encapsulation status 0x{relayed.status:02x}: {words}"
         error = DeviceError(Failure.EXCEPTION, text, codes=(relayed.status,), connected=True)
         self.ends.refused(relayed.number, relayed.place, error)
         return True

@@ -52,11 +52,18 @@ def _check_tag(tag: Tag, settings: Any) -> Iterator[Mistake]:
         yield "address", tag.address, f"a tag or attribute of a controller ({error})"
 
 
+def _status_text(status: int, extended: int) -> str:
+    from cpppod.protocols.cip.status import words_of
+
+    return words_of(status, [extended] if extended else [])
+
+
 SPEC = DriverSpec(
     name="enip",
     title="EtherNet/IP controllers and devices",
     place=Place.ADDRESS,
     make=_make,
+    status_text=_status_text,
     default_port=44818,
     settings="cpppod.workers.drivers.enip.settings:EnipSettings",
     from_model=frozenset({"in_flight"}),

@@ -112,6 +112,12 @@ def _bit_of(address: str) -> int | None:
         return None
 
 
+def _status_text(status: int, extended: int) -> str:
+    from cpppod.protocols.modbus.pdu import EXCEPTION_TEXTS
+
+    return EXCEPTION_TEXTS.get(status, "unknown exception")
+
+
 TCP = DriverSpec(
     name="modbus-tcp",
     title="Modbus TCP devices, and units behind a Modbus gateway",
@@ -124,6 +130,7 @@ TCP = DriverSpec(
     check=_check,
     check_tag=_check_tag,
     bit_of=_bit_of,
+    status_text=_status_text,
     metrics=("stale_replies", "bad_replies", "crc_errors", "noise_bytes", "echoes"),
     simulator=SimulatedDevice(
         "cpppod.commands.modbus_sim",
