@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pycomm3 import LogixDriver
+from pylogix import PLC
 
 from tests.gateway.running import RunningGateway, eventually
 from tests.patience import PATIENCE_S
@@ -48,6 +50,30 @@ def test_cpppo_s_client_reaches_the_controller_behind(gateway: RunningGateway) -
         check=True,
     )
     assert re.search(r"Recipe.*== \[\d+(, \d+){9}\]: 'OK'", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("size", [250, 504, 512, 4000, 4002])
+def test_pylogix_reaches_the_controller_behind_with_any_connection_size(
+    gateway: RunningGateway, size: int
+) -> None:
+    host, port = gateway.address(44818)
+    with PLC(host, port=port) as plc:
+        plc.ProcessorSlot = 1
+        plc.ConnectionSize = size
+        written = plc.Write("Recipe[2]", size)
+        read = plc.Read("Recipe", 10)
+    assert (written.Status, read.Status) == ("Success", "Success")
+    assert read.Value[2] == size
+
+
+def test_pycomm3_reaches_the_controller_behind_over_a_large_connection(
+    gateway: RunningGateway,
+) -> None:
+    host, port = gateway.address(44818)
+    with LogixDriver(f"{host}:{port}/bp/1") as plc:
+        assert plc.connection_size == 4000
+        assert plc.write(("Recipe[3]", 77)).error is None
+        assert plc.read("Recipe{10}").value[3] == 77
 
 
 def test_gateway_itself_is_at_its_own_route_path(gateway: RunningGateway) -> None:

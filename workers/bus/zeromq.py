@@ -52,6 +52,10 @@ DOOR_QUEUE = 4  # subscriptions that libzmq takes in before we can refuse the ne
 DOOR_BUFFER = 4_096  # ... and bytes before that
 BACKLOG = 512  # connections waiting at bind: every worker connects at once after a start
 
+# As numbers: pyzmq's enumerations cost microseconds at each use
+_NO_WAIT, _SEND_MORE = int(zmq.DONTWAIT), int(zmq.DONTWAIT | zmq.SNDMORE)
+_EVENTS, _POLLIN, _RECEIVE_MORE = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.RCVMORE)
+
 OnFrames = Callable[[list[bytes]], None]
 
 
@@ -138,7 +142,7 @@ class Socket:
         last = len(frames) - 1
         try:
             for index, frame in enumerate(frames):
-                send(frame, zmq.DONTWAIT | zmq.SNDMORE if index < last else zmq.DONTWAIT)
+                send(frame, _SEND_MORE if index < last else _NO_WAIT)
         except zmq.Again:
             self.counters.unsent += 1
             return False
@@ -148,9 +152,14 @@ class Socket:
             self.counters.unroutable += 1
             return False
         finally:
-            self._schedule()
+            if not (self._scheduled or self._closed) and self._has_come():
+                self._schedule()
         self.counters.sent += 1
         return True
+
+    def _has_come(self) -> bool:
+        """Whether there is something to receive; the descriptor tells of what comes from now on."""
+        return bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
 
     def subscribe(self, prefix: bytes) -> None:
         """Let messages whose topic begins with `prefix` through (SUB only)."""
@@ -222,14 +231,14 @@ class Socket:
     def _receive(self) -> list[bytes] | None:
         """The next well-formed message, or None when there is none for now."""
         receive = self._socket.recv
-        while True:
+        while self._has_come():
             try:
-                frames = [receive(zmq.DONTWAIT)]
+                frames = [receive(_NO_WAIT)]
             except zmq.Again:
                 return None
             count = 1
-            while self._socket.getsockopt(zmq.RCVMORE):
-                frame = receive(zmq.DONTWAIT)
+            while self._socket.getsockopt(_RECEIVE_MORE):
+                frame = receive(_NO_WAIT)
                 count += 1
                 if count <= MAX_FRAMES:
                     frames.append(frame)
@@ -237,6 +246,7 @@ class Socket:
                 self.counters.received += 1
                 return frames
             self.counters.malformed += 1
+        return None
 
 
 class Bus:
