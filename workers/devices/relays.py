@@ -28,7 +28,7 @@ SMALL_WINDOW = 16  # up to it the credit is 1.5 windows, so that those who wait 
 CREDIT_WINDOWS = 4  # ... beyond it 4, so that the device never waits for us
 JUDGED_WINDOWS = 8  # replies that a rate is measured over, in windows ...
 JUDGED_S = 0.05  # ... and for at least so long
-WORTH = 1.2  # twice the window is worth it where it brings so many times the replies a second
+WORTH = 1.1  # twice the window is worth it where it brings so many times the replies a second
 HOLD_S, LONGEST_HOLD_S = 0.25, 64.0  # until another size is tried again; doubles each time in vain
 MAX_WAITING = 4_096  # requests, of all askers: the routers' limits are much lower
 

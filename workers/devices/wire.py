@@ -283,7 +283,8 @@ class Wire:
         """How the connection is, in plain types."""
         now = self._now()
         waits = None if self._open else max(0.0, self._open_at_s - now.mono_s)
-        return {
+        windows = [relays.window.size for relays in self._relays.values()]
+        return ({"window": max(windows)} if windows else {}) | {
             "state": "open" if self._open else "closed",
             "wire": self.name,
             "address": self._address,
