@@ -288,11 +288,13 @@ class EnipDriver:
             samples = {tag.name: unusable for tag in polled.group.tags}
         number = 0
         portion = 0
-        for packet in polled.plan.packets:
+        # A read-back of the same group may run over its packets meanwhile
+        packets = [(list(each.outcomes), list(each.types)) for each in polled.plan.packets]
+        for outcomes, kinds in packets:
             if number - portion >= PORTION:
                 portion = number
                 await asyncio.sleep(0)
-            for outcome, kind in zip(packet.outcomes, packet.types, strict=True):
+            for outcome, kind in zip(outcomes, kinds, strict=True):
                 access, value = polled.accesses[number], values[number]
                 number += 1
                 learnt |= self._learn_packing(access, outcome, kind)
