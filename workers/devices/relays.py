@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from cpppod.protocols.bus.groups import MAX_CREDIT, Marks, RouteGroup
 from cpppod.protocols.cip.failures import unanswered
+from cpppod.protocols.cip.route_table import AllowList
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.enip.originator.relay import MAX_NUMBER, answers
 from cpppod.protocols.model.failures import Failure
@@ -110,7 +111,7 @@ class Window:
 
 @dataclass(slots=True)
 class _Group:
-    """One group: `sent` of its requests have left, the last of them at `sent_s`."""
+    """One group: `sent` of its requests have left; `again` says that it is the second time."""
 
     group: RouteGroup
     answer: Answer
@@ -118,6 +119,7 @@ class _Group:
     messages: list[bytes]  # the same, as Message Router requests
     marks: Marks
     taken_s: float
+    again: bool = False
     sent: int = 0
     parts: list[tuple[int, float]] = field(default_factory=list)  # (end, when) of what was sent
 
@@ -157,15 +159,23 @@ class Relays:
 
     def take(self, group: RouteGroup, answer: Answer, now_s: float) -> None:
         """Relay a group; `answer` is called for each of its requests once."""
+        if self.waits + group.count > MAX_WAITING:
+            answer(0, refusals(group, group.messages(), Failure.UNDELIVERED), self.window.credit)
+            return
+        self._queue(group, answer, now_s)
+
+    def _queue(
+        self, group: RouteGroup, answer: Answer, now_s: float, *, first: bool = False
+    ) -> None:
         requests = group.split()
         messages = group.messages() if group.carriage else requests
-        if self.waits + len(requests) > MAX_WAITING:
-            answer(0, refusals(group, messages, Failure.UNDELIVERED), self.window.credit)
-            return
         self._last = self._last % MAX_NUMBER + 1
-        marks = Marks(len(requests))
-        self._groups[self._last] = _Group(group, answer, requests, messages, marks, now_s)
-        self._waiting.append(self._last)
+        entry = _Group(group, answer, requests, messages, Marks(len(requests)), now_s, again=first)
+        self._groups[self._last] = entry
+        if first:
+            self._waiting.appendleft(self._last)
+        else:
+            self._waiting.append(self._last)
         self.waits += len(requests)
 
     def waiting_since(self) -> float | None:
@@ -234,12 +244,29 @@ class Relays:
         self._observe(1, now_s - entry.taken_s, error)
 
     def lost(self, error: DeviceError, now_s: float) -> None:
-        """The connection is gone: what has been sent is not answered any more."""
+        """The connection is gone: what has been sent over it is not answered any more.
+
+        Reads are sent once more over the next: a device that closes silent connections does so
+        while the first request after the silence is on its way.
+        """
         for number, entry in list(self._groups.items()):
-            if entry.sent:
-                count = self._fail(number, entry, 0, entry.sent, error.failure)
-                if count:
-                    self._observe(count, now_s - entry.taken_s, error)
+            if not entry.sent:
+                continue
+            if not entry.again:
+                self._send_again(entry, now_s)
+            count = self._fail(number, entry, 0, entry.sent, error.failure)
+            if count:
+                self._observe(count, now_s - entry.taken_s, error)
+
+    def _send_again(self, entry: _Group, now_s: float) -> None:
+        """Queue what changes nothing at the device before all that waits."""
+        for first, count in reversed(entry.marks.open(0, entry.sent)):
+            if not all(map(_READS.may_pass, entry.messages[first : first + count])):
+                continue
+            entry.marks.take(first, count)
+            self.out -= count
+            part = entry.group.part(first, count)
+            self._queue(part, _later(entry.answer, first), now_s, first=True)
 
     def drop(self, failure: Failure) -> None:
         """What has not been sent never will be."""
@@ -285,6 +312,14 @@ class Relays:
         self.out -= count
         if not entry.marks.left:
             del self._groups[number]
+
+
+_READS = AllowList(read_only=True)
+
+
+def _later(answer: Answer, base: int) -> Answer:
+    """Who hears the replies to the requests from `base` on as if they began there."""
+    return lambda first, replies, credit: answer(base + first, replies, credit)
 
 
 def refusals(group: RouteGroup, requests: Sequence[bytes], failure: Failure) -> list[bytes]:

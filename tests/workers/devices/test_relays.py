@@ -45,8 +45,15 @@ class Wire:
             self.sent.append((number, first, list(requests), timeout_s))
         return self.takes
 
-    def ask(self, count: int, *, deadline_s: float = 5.0, now_s: float = 0.0) -> None:
-        requests = [b"\x4c\0" + bytes([place]) for place in range(count)]
+    def ask(
+        self,
+        count: int,
+        *,
+        deadline_s: float = 5.0,
+        now_s: float = 0.0,
+        request: bytes = b"\x4c\2\x91\1X\0",
+    ) -> None:
+        requests = [request + bytes([place]) for place in range(count)]
         sizes, bodies = sizes_of(requests), b"".join(requests)
         group = RouteGroup(1, "", int(deadline_s * 1e6), 5, 157, b"", sizes, bodies)
         self.relays.take(group, self._answer, now_s)
@@ -132,22 +139,42 @@ def test_group_that_only_waited_says_nothing_of_the_device() -> None:
     assert not wire.seen
 
 
-def test_lost_connection_answers_what_was_out_and_keeps_what_waits() -> None:
-    wire = Wire(floor=2)
-    wire.ask(3)
-    wire.reply(0, OK)
+def test_reads_that_were_out_as_the_connection_was_lost_are_sent_once_more() -> None:
+    wire = Wire(floor=4)
+    wire.ask(6)
+    wire.reply(1, OK)
     wire.takes = False
     wire.relays.lost(LOST, 0.5)
-    assert wire.statuses == {0: (0, ()), 1: (1, (0x0204,)), 2: (1, (0x0204,))}
-    wire = Wire(floor=2)
-    wire.ask(3)
-    wire.takes = False
-    wire.relays.lost(LOST, 0.5)
-    assert sorted(wire.answers) == [0, 1]
+    assert list(wire.answers) == [1]
+    assert (wire.relays.out, wire.relays.waits) == (0, 5)
     wire.takes = True
+    wire.sent.clear()
     wire.relays.pump(0.6)
-    wire.reply(2, OK)
-    assert wire.answers[2] == OK
+    assert [requests[0][-1] for _, _, requests, _ in wire.sent] == [0, 2]
+    for number, _, requests, _ in wire.sent:
+        wire.reply(0 if requests[0][-1] < 5 else 5, *[OK] * len(requests), number=number)
+    wire.relays.lost(LOST, 0.7)
+    assert sorted(wire.answers) == list(range(6))
+    assert set(wire.answers.values()) == {OK}
+
+
+def test_reads_are_not_sent_a_third_time() -> None:
+    wire = Wire()
+    wire.ask(2)
+    wire.relays.lost(LOST, 0.5)
+    wire.relays.pump(0.6)
+    wire.relays.lost(LOST, 0.7)
+    assert wire.statuses == {0: (1, (0x0204,)), 1: (1, (0x0204,))}
+    assert (wire.relays.out, wire.relays.waits) == (0, 0)
+
+
+def test_what_may_have_changed_something_is_never_sent_twice() -> None:
+    for request in (b"\x4d\2\x91\1X\0", b"\x52\2\x20\6\x24\1", b"\x0a\2\x20\2\x24\1"):
+        wire = Wire()
+        wire.ask(2, request=request)
+        wire.relays.lost(LOST, 0.5)
+        assert {status for status, _ in wire.statuses.values()} == {1}
+        assert (wire.relays.out, wire.relays.waits) == (0, 0)
 
 
 def test_device_that_is_away_answers_what_waits_at_once() -> None:
