@@ -360,8 +360,6 @@ class Wire:
         """Tell whoever waits, and disconnect."""
         for name in self.devices:
             self._drop(self.queue.remove(name), "the gateway is stopping")
-        for relays in self._relays.values():
-            relays.drop(Failure.NOT_SENT)
         if self._relay_timer is not None:
             self._relay_timer.cancel()
             self._relay_timer = None
@@ -369,6 +367,8 @@ class Wire:
             await asyncio.wait(self._tasks, timeout=1.0)
         self._open = False
         await self._connection.close()
+        for relays in self._relays.values():  # and the reads that were out with the connection
+            relays.drop(Failure.NOT_SENT)
 
     def _wanted(self, now: Timestamp) -> bool:
         """Whether the connection is of use to anybody now."""

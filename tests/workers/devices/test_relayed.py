@@ -160,6 +160,23 @@ def test_device_that_is_removed_answers_what_is_out_and_what_waits() -> None:
     asyncio.run(scenario())
 
 
+def test_wire_that_is_closed_answers_what_is_out_and_what_waits() -> None:
+    async def scenario() -> None:
+        plc = await started()
+        async with asked(plc.address) as asker:
+            await asker.ask([1])
+            plc.delay = (PATIENCE_S, PATIENCE_S)
+            asking = asyncio.create_task(asker.ask(range(30)))
+            async with asyncio.timeout(PATIENCE_S):
+                while not asker._wire._relayed:
+                    await asyncio.sleep(0.005)
+        await asking
+        assert asker.statuses() == {(0, ()), (1, (0x0204,))}
+        await plc.stop()
+
+    asyncio.run(scenario())
+
+
 def test_deadline_is_kept_where_the_device_does_not_answer() -> None:
     async def scenario() -> None:
         plc = await started()
