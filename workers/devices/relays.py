@@ -134,6 +134,7 @@ class Relays:
     Args:
         cip: the driver's way to it.
         floor: requests that it surely takes at once.
+        silent_s: for so long a device may answer nothing that lives.
         observe: told of replies (how many, after so many seconds, the failure or None).
         waited: told how long what is sent now has waited.
     """
@@ -143,10 +144,12 @@ class Relays:
         cip: CipRelay,
         *,
         floor: int,
+        silent_s: float,
         observe: Callable[[int, float, DeviceError | None], None],
         waited: Callable[[float, int], None],
     ) -> None:
         self._cip = cip
+        self._silent_s = silent_s
         self._observe = observe
         self._waited = waited
         self._groups: dict[int, _Group] = {}
@@ -276,14 +279,17 @@ class Relays:
         self._waiting.clear()
 
     def expire(self, now_s: float) -> bool:
-        """Answer what is past its deadline; whether any of it had been sent."""
+        """Answer what is past its deadline; whether it says that the device is silent.
+
+        A request that was sent shortly before its time ran out says nothing of the device.
+        """
         silent = False
         for number, entry in list(self._groups.items()):
             if entry.deadline_s > now_s:
                 continue
             count = self._fail(number, entry, 0, entry.sent, Failure.TIMEOUT)
             if count:
-                silent = True
+                silent |= now_s - entry.parts[-1][1] >= self._silent_s
                 error = DeviceError(Failure.TIMEOUT, "no reply in time")
                 self._observe(count, now_s - entry.taken_s, error)
             if entry.sent < len(entry.requests):

@@ -145,6 +145,7 @@ class Wire:
         relays = Relays(
             cip,
             floor=self._concurrency,
+            silent_s=device.device.timeout_s,
             observe=lambda count, lasted_s, error: self._jobs.relayed(
                 device, count, lasted_s, error
             ),

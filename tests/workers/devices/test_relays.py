@@ -29,6 +29,7 @@ class Wire:
         self.relays = Relays(
             self,
             floor=floor,
+            silent_s=0.5,
             observe=lambda count, lasted_s, error: self.seen.append((count, lasted_s, error)),
             waited=lambda waited_s, count: None,
         )
@@ -128,6 +129,13 @@ def test_deadline_answers_what_was_sent_and_what_was_not_each_in_its_way() -> No
     }
     assert (wire.relays.out, wire.relays.waits) == (0, 0)
     assert wire.relays.waiting_since() is None
+
+
+def test_request_that_was_sent_just_before_its_time_ran_out_says_nothing_of_the_device() -> None:
+    wire = Wire()
+    wire.ask(2, deadline_s=1.0, now_s=0.6)
+    assert not wire.relays.expire(1.0)
+    assert wire.statuses == {0: (1, (0x0204,)), 1: (1, (0x0204,))}
 
 
 def test_group_that_only_waited_says_nothing_of_the_device() -> None:
