@@ -10,9 +10,12 @@ The modules lie in `tree/cpppo/` and carry cpppo's names only; `install` puts th
 folder `cpppo/` (tests, for example) are found beside ours. `docs/migration.md` tells what is there.
 """
 
+import importlib
 import os
 import pathlib
 import sys
+from collections.abc import Callable
+from typing import Any
 
 TREE = pathlib.Path(__file__).with_name("tree")
 
@@ -64,6 +67,22 @@ def install(*, children: bool = False) -> None:
         others = os.environ.get("PYTHONPATH", "")
         if str(TREE) not in others.split(os.pathsep):
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TREE), others)))
+
+
+def submodules(package: str) -> Callable[[str], Any]:
+    """A package's `__getattr__` that imports its modules where they are first named."""
+
+    def find(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return importlib.import_module(f"{package}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{package}.{name}":
+                raise
+            raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
+
+    return find
 
 
 def write_package(folder: str | os.PathLike[str]) -> pathlib.Path:

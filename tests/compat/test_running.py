@@ -78,6 +78,18 @@ def test_modules_beside_a_written_package_belong_to_it(tmp_path: pathlib.Path) -
     assert done.stdout == "b'1:7#'\n", done.stderr
 
 
+def test_modules_are_there_where_their_package_is_asked_for_them() -> None:
+    source = (
+        "import cpppod.compat; cpppod.compat.install()\n"
+        "from cpppo import tools\n"
+        "from cpppo.server import enip\n"
+        "print(enip.client.connector.__name__, tools.waits.existence.__name__)\n"
+        "print(hasattr(enip, 'nothing'))\n"
+    )
+    done = run("-c", source)
+    assert done.stdout == "connector existence\nFalse\n", done.stderr
+
+
 def test_another_package_is_not_written_over(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

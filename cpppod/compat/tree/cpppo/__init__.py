@@ -2,7 +2,10 @@
 
 from pkgutil import extend_path
 
+from cpppod.compat import submodules
+
 __path__ = extend_path(__path__, __name__)
+__getattr__ = submodules(__name__)
 
 from .automata import *
 from .dotdict import *
