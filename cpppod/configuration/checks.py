@@ -21,6 +21,8 @@ WIDTHS = {  # bits of the types that a bit can be taken from
 }
 STRINGS = ("STRING", "SSTRING")
 NUMBERS = (*INTEGER_TYPES, "REAL", "LREAL")
+NUMBER = re.compile(r"-?\d+|0x[0-9a-fA-F]+")
+LONGEST_TOLD = 35  # characters of a name that `_text` is put behind
 LOCAL_TYPE = re.compile(r"([A-Za-z_]\w*)(?:\[\s*(\d+(?:\s*,\s*\d+)*)\s*\])?")
 MAX_DIMENSIONS = 3
 MAX_TAG_ELEMENTS = 1_000_000  # a larger local tag is a typing mistake
@@ -43,8 +45,32 @@ def tag(keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
     for key in ("minimum", "maximum", "write_rate"):
         if keys[key] not in (None, "") and not keys["writable"]:
             yield key, keys[key], "writable = true beside a limit of writes"
+    yield from _forms(keys)
     if keys["deadband"] and (kind in STRINGS or kind == "BOOL" or bit is not None):
         yield "deadband", keys["deadband"], "no deadband: the value is not a number"
+
+
+def _forms(keys: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Mistakes in what a tag says of the form of its registers."""
+    kind = keys["type"] or "INT"
+    for key in ("texts", "flags"):
+        given = keys[key]
+        if given and (kind not in WIDTHS or keys["length"] != 1 or keys["bit"] is not None):
+            yield key, given, f"none: a text is of one whole number, and {kind} is no such"
+        for text in given if isinstance(given, tuple) else ():
+            number = text.partition("=")[0]
+            if not NUMBER.fullmatch(number):
+                yield key, number, "a whole number before each text"
+        if given and len(keys["name"]) > LONGEST_TOLD:
+            yield key, keys["name"], f"a name of at most {LONGEST_TOLD} characters: _text follows"
+    if keys["texts"] and keys["flags"]:
+        yield "flags", keys["flags"], "texts or flags"
+    if keys["scale_from"] and (kind not in NUMBERS or keys["bit"] is not None):
+        yield "scale_from", keys["scale_from"], "no factor: the value is not a number"
+    if keys["zone"] and not keys["encoding"].startswith("date-"):
+        yield "zone", keys["zone"], "the encoding of a date beside a zone"
+    if keys["write_only"] and not keys["writable"]:
+        yield "write_only", True, "writable = true beside it"
 
 
 def first_segments(path: str) -> list[str]:

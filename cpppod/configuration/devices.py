@@ -25,6 +25,15 @@ MODEL_DEFAULTS = (  # what a model may say in a device's stead
     "word_order",
     "byte_order",
 )
+OF_REGISTERS = (
+    "encoding",
+    "zone",
+    "unavailable",
+    "scale_from",
+    "texts",
+    "flags",
+    "write_only",
+)
 TAG_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(plant.Tag)}
 Tags = list[tuple[str, KeyPath]]
 
@@ -168,7 +177,8 @@ class DeviceTables:
                 self._findings.add(place, table, "a table")
                 continue
             groups.add(table.get("name"), (*place, "name"))
-            members = self._tags(table.get("tags"), kind, (*place, "tags"), tags)
+            repeated = _repeated(table, kind, place, self._findings)
+            members = self._tags(repeated, kind, (*place, "tags"), tags)
             found = tuple(members)
             shell = {**table, "tags": [{"name": "t", "address": "0"}]} if "tags" in table else table
             group = validate(sections.Group, shell, place, self._findings)
@@ -206,12 +216,16 @@ class DeviceTables:
                 names.add(table.get("name"), (*place, "name"))
             tag = validate(sections.Tag, table, place, self._findings)
             if tag is not None:
-                yield self._tag(tag, kind, place)
+                made = self._tag(tag, kind, place)
+                yield made
+                if told := text_of(made):
+                    names.add(told.name, (*place, "texts" if tag.texts else "flags"))
+                    yield told
             elif rest := sound_part(sections.Tag, named(table), "type", "size", "length"):
                 self._tag(rest, kind, place)
 
     def _tag(self, tag: sections.Tag, kind: Kind, path: KeyPath) -> plant.Tag:
-        keys = tag.model_dump(exclude={"notes"})
+        keys = record_keys(tag)
         if kind.spec is not None and tag.bit is None and tag.type != "BOOL":
             keys["bit"] = kind.spec.bit_of(tag.address)
         mistakes = list(checks.tag(keys))
@@ -229,9 +243,63 @@ class DeviceTables:
             sound = replace(made, **{key: TAG_DEFAULTS[key] for key in wrong})
             more = kind.spec.check_tag(sound, kind.settings)
             mistakes += [mistake for mistake in more if mistake[0] not in wrong]
+        if kind.spec is not None and kind.spec.shift is None:
+            wanted = f"no such key: {kind.spec.name} has no registers"
+            mistakes += [(key, keys[key], wanted) for key in OF_REGISTERS if keys[key]]
         for key, value, wanted in mistakes:
             self._findings.add((*path, key), value, wanted)
         return made
+
+
+def record_keys(tag: sections.Tag) -> dict[str, Any]:
+    """The keys of a tag as its record has them."""
+    keys = tag.model_dump(exclude={"notes"})
+    keys["unavailable"] = tuple(tag.unavailable)
+    for key in ("texts", "flags"):
+        keys[key] = tuple(f"{number}={text}" for number, text in keys[key].items())
+    return keys
+
+
+def text_of(tag: plant.Tag) -> plant.Tag | None:
+    """The further tag that has the text of a number: `state_text` beside `state`."""
+    if not tag.texts and not tag.flags:
+        return None
+    return replace(
+        tag,
+        name=f"{tag.name}_text",
+        type="STRING",
+        holds=tag.type,
+        writable=False,
+        minimum=None,
+        maximum=None,
+        flat_name="",
+        deadband=0.0,
+        scale=1.0,
+        offset=0.0,
+        scale_from="",
+        value_type="",
+    )
+
+
+def _repeated(table: dict[str, Any], kind: Kind, path: KeyPath, findings: Findings) -> Any:
+    """The group's tags, one set after the other where they are repeated."""
+    tags, repeat = table.get("tags"), table.get("repeat")
+    shift = kind.spec.shift if kind.spec is not None else None
+    if not isinstance(repeat, dict) or not isinstance(tags, list):
+        return tags
+    if shift is None:
+        findings.add((*path, "repeat"), repeat, "no such key without registers")
+        return tags
+    count, step = repeat.get("count"), repeat.get("step")
+    if not isinstance(count, int) or not isinstance(step, int) or not 1 <= count <= 1000:
+        return tags  # which the group's own check says
+    return [
+        {**tag, "name": f"{tag.get('name')}_{number + 1}"}
+        | ({"address": shift(str(tag["address"]), number * step)} if "address" in tag else {})
+        for number in range(count)
+        for tag in tags
+        if isinstance(tag, dict)
+    ]
 
 
 def _record(

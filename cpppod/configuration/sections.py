@@ -231,6 +231,26 @@ class Tag(Section):
     flat_name: Annotated[str, Field(max_length=40)] = ""
     description: Text = ""
     notes: dict[str, str] = Field(default={}, description="kept for others; nothing reads it here")
+    encoding: Annotated[str, Field(max_length=40)] = Field(
+        default="", description="of registers that hold no plain number: bcd, 24-bit, date-bcd ..."
+    )
+    zone: Text = Field(default="", description="of a date: Europe/Berlin; default UTC")
+    unavailable: list[int | float] = Field(
+        default=[], description="raw values by which the device says that it has none"
+    )
+    scale_from: Annotated[str, Field(max_length=200)] = Field(
+        default="", description="address of the register with the power of ten to scale with"
+    )
+    texts: dict[str, Text] = Field(default={}, description="what its numbers mean")
+    flags: dict[str, Text] = Field(default={}, description="what its bits mean")
+    write_only: bool = Field(default=False, description="the device does not tell it")
+
+
+class Repeat(Section):
+    """A block of registers that is there several times."""
+
+    count: int = Field(ge=1, le=1000)
+    step: int = Field(ge=1, le=10_000, description="registers from one to the next")
 
 
 class Group(Section):
@@ -247,6 +267,9 @@ class Group(Section):
     phase: Duration | None = None
     prometheus: bool = Field(
         default=False, description="the metrics page has its values, with quality and age"
+    )
+    repeat: Repeat | None = Field(
+        default=None, description="its tags are there so often: name_1, name_2 ..."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cpppod.configuration import checks, sections
+from cpppod.configuration.devices import record_keys
 from cpppod.protocols.model.naming import Names, name_of
 from cpppod.protocols.model.plant import Tag
 from cpppod.tags.report import Report
@@ -49,7 +50,7 @@ def mistake(driver: str, table: Table) -> str:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     spec = DRIVERS.find(driver)
-    keys = tag.model_dump(exclude={"notes"})
+    keys = record_keys(tag)
     if spec is not None and tag.bit is None and tag.type != "BOOL":
         keys["bit"] = spec.bit_of(tag.address)
     for key, value, expected in checks.tag(keys):

@@ -71,6 +71,7 @@ _RANGES = (
     (400_001, 465_536, Table.HOLDING_REGISTERS),
 )
 FORMS = "40001, 400001 or HR:0 (also CO, DI, IR), with .0 to .15 for a bit"
+IDENTITY = "ID"  # objects that a device says of itself: they lie in no table
 
 
 def parse_address(text: str, *, zero_based: bool = False) -> Address:
@@ -101,6 +102,14 @@ def parse_address(text: str, *, zero_based: bool = False) -> Address:
     if bit is not None and found.table.has_bits:
         raise _refusal(text, "no bit behind a coil or an input")
     return found
+
+
+def identity_object(text: str) -> int | None:
+    """The object of function 43/14 that `ID:0` to `ID:255` name; None for all else."""
+    prefix, _, number = text.strip().upper().partition(":")
+    if prefix != IDENTITY or not number.isdecimal() or int(number) > 0xFF:
+        return None
+    return int(number)
 
 
 def from_number(number: int) -> Address:

@@ -77,7 +77,7 @@ def codec(tag: Tag, bit: int | None = None) -> Codec:
     if tag.type in _STRINGS:
         return _string_codec(tag)
     if tag.type == "BOOL":
-        return _elements(tag, 1, lambda raw: raw != b"\0\0", lambda value: bytes((0, bool(value))))
+        return elements(tag, 1, lambda raw: raw != b"\0\0", lambda value: bytes((0, bool(value))))
     letter = _LETTERS.get(tag.type)
     if letter is None:
         raise EncodeError(f"{tag.name}: {tag.type} does not lie in registers", status=3)
@@ -173,13 +173,11 @@ def _number_codec(tag: Tag, letter: str) -> Codec:
         return Codec(
             words * tag.length, words, lambda data, offset: list(many(data, offset)), raw_of
         )
-    return _elements(tag, words, number, raw_of)
+    return elements(tag, words, number, raw_of)
 
 
-def _elements(
-    tag: Tag, words: int, number: Callable[[bytes], Any], raw_of: Callable[[Any], bytes]
-) -> Codec:
-    """Elements one by one, with their orders put right."""
+def arranger(tag: Tag, words: int) -> Callable[[bytes], bytes]:
+    """Puts the orders of an element of so many registers right; its own inverse."""
     swap, reverse = tag.byte_order == "little", tag.word_order == "little" and words > 1
     size = 2 * words
 
@@ -187,6 +185,15 @@ def _elements(
         if reverse:
             raw = b"".join(raw[at : at + 2] for at in range(size - 2, -2, -2))
         return _swap_bytes(raw) if swap else raw
+
+    return arrange
+
+
+def elements(
+    tag: Tag, words: int, number: Callable[[bytes], Any], raw_of: Callable[[Any], bytes]
+) -> Codec:
+    """Elements one by one, with their orders put right."""
+    size, arrange = 2 * words, arranger(tag, words)
 
     def decode(data: bytes, offset: int) -> Any:
         return number(arrange(data[offset : offset + size]))

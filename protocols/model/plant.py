@@ -44,6 +44,13 @@ class Tag:
         minimum, maximum: limits of a write, in the value's unit.
         write_rate: how often it may be written (`protocols.model.writing.RateLimit`), "" for any.
         flat_name: a further, flat CIP tag name, or "".
+        encoding: of a value in registers that is no plain number (`protocols.modbus.encodings`),
+            and the `zone` of a date.
+        unavailable: raw values by which the device says that it has none.
+        scale_from: address of the register that holds the power of ten to scale with.
+        texts, flags: `7=fault`: what a number, or each of its bits, means; of a text that is made
+            of a number, `holds` is the number's type.
+        write_only: the device does not tell it: the value is the one last written.
     """
 
     name: str
@@ -65,6 +72,14 @@ class Tag:
     write_rate: str = ""
     flat_name: str = ""
     description: str = ""
+    encoding: str = ""
+    zone: str = ""
+    unavailable: tuple[float, ...] = ()
+    scale_from: str = ""
+    texts: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    holds: str = ""
+    write_only: bool = False
 
     @property
     def cip_type(self) -> str:
@@ -73,7 +88,7 @@ class Tag:
             return self.value_type
         if self.bit is not None:
             return "BOOL"
-        if self.scale == 1.0 and self.offset == 0.0:
+        if self.scale == 1.0 and self.offset == 0.0 and not self.scale_from:
             return self.type
         return "LREAL" if self.type in WIDE_TYPES else "REAL"
 

@@ -45,6 +45,7 @@ class Quality(IntEnum):
     GOOD = 0
     UNCERTAIN = 1  # the last known value: a write's outcome is unknown, or its device is silent
     STALE = 2  # the last known value, older than its group's limit
+    AS_WRITTEN = 3  # what was written last: the device does not tell it
     BAD = 16  # no value, and no better reason
     NOT_YET_KNOWN = 17  # configured, but never read since the start
     TIMEOUT = 18  # the device did not answer in time
@@ -56,6 +57,7 @@ class Quality(IntEnum):
     DISABLED = 24  # the device is paused by an operator
     NOT_A_NUMBER = 25  # the device sent NaN
     INFINITE = 26  # the device sent an infinity, or scaling made one
+    NOT_IMPLEMENTED = 27  # the device says that it does not have this value
 
 
 REASONS = {
@@ -73,6 +75,8 @@ REASONS = {
     Quality.DISABLED: "device paused",
     Quality.NOT_A_NUMBER: "not a number",
     Quality.INFINITE: "infinite",
+    Quality.AS_WRITTEN: "as last written: the device does not tell it",
+    Quality.NOT_IMPLEMENTED: "not implemented by the device",
 }
 
 

@@ -48,6 +48,8 @@ def _number(tag: Tag, value: float) -> int | float:
     scaled = tag.scale != 1.0 or tag.offset != 0.0
     raw = (value - tag.offset) / tag.scale if scaled else value
     limits = INTEGER_RANGES.get(tag.type)
+    if tag.scale_from:  # the driver knows the power of ten, and rounds
+        return float(raw)
     if limits is None:
         if tag.type == "REAL" and abs(raw) > REAL_LIMIT:
             raise WriteRefused(Failure.BAD_VALUE, f"{tag.name}: {value:g} does not fit REAL")

@@ -438,6 +438,7 @@ _QUALITY_LABELS = {
     int(Quality.GOOD): "good",
     int(Quality.UNCERTAIN): "uncertain",
     int(Quality.STALE): "stale",
+    int(Quality.AS_WRITTEN): "uncertain",
 }
 
 

@@ -104,6 +104,8 @@ class DriverSpec:
         check_tag: (tag, settings) -> every mistake in it.
         bit_of: (a tag's address) -> the bit that it names itself, None for none.
         status_text: (status, extended status or 0) of a value's quality -> what the device means.
+        shift: (address, n) -> the address n cells further on; its tags can have what registers
+            have: an encoding, sentinels, a power of ten, texts, repeats. None: they cannot.
         relay: its devices understand CIP: its drivers have a `cip`.
         metrics: names of what `Driver.describe` counts, on the page `cpppod_NAME_total`.
         simulator: a device to try it with.
@@ -127,6 +129,7 @@ class DriverSpec:
     check_tag: Callable[[Tag, Any], Iterable[Mistake]] = _any_tag
     bit_of: Callable[[str], int | None] = _no_bit
     status_text: StatusText | None = None
+    shift: Callable[[str, int], str] | None = None
     relay: bool = False
     metrics: tuple[str, ...] = ()
     simulator: SimulatedDevice | None = None

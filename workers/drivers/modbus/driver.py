@@ -15,13 +15,16 @@ from typing import Any
 
 from cpppod.protocols.modbus import pdu
 from cpppod.protocols.modbus.address import Table
+from cpppod.protocols.modbus.encodings import INVERTED, Malformed
+from cpppod.protocols.modbus.forms import Unavailable, factored
 from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.pdu import ModbusException, Request
 from cpppod.protocols.modbus.plan import Block
 from cpppod.protocols.modbus.registers import bit_place
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.failures import Failure
-from cpppod.protocols.model.plant import Device, Group
+from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.protocols.model.values import REAL_TYPES, Quality
 from cpppod.workers.devices.driver import (
     DeviceError,
     DeviceFrame,
@@ -32,9 +35,12 @@ from cpppod.workers.devices.driver import (
     WriteOutcome,
 )
 from cpppod.workers.drivers.modbus.exchange import Exchange, RtuExchange, TcpExchange, is_busy
+from cpppod.workers.drivers.modbus.identity import IdentityReader
 from cpppod.workers.drivers.modbus.reading import UnitReader
-from cpppod.workers.drivers.modbus.register_map import DeviceCells, RegisterMapEntry
+from cpppod.workers.drivers.modbus.register_map import FACTOR, DeviceCells, RegisterMapEntry
 from cpppod.workers.transport.port import TcpPort
+
+NEVER_WRITTEN: Sample = (None, int(Quality.NOT_YET_KNOWN))
 
 
 def make_driver(
@@ -91,6 +97,8 @@ class ModbusDriver:
         self._counts: Counter[str] = Counter()
         self._cells = DeviceCells(device, model)
         self._reader = UnitReader(self._cells, self._read, self._between, self._counts)
+        self._identity = IdentityReader(self._transact)
+        self._written: dict[str, Sample] = {}
         self._answers_at_loss = 0
         self._masks = model.mask_write
         self._pause_s = max(device.delay_s, model.pause_s)
@@ -103,6 +111,7 @@ class ModbusDriver:
 
     async def open(self) -> None:
         """Connect, where the connection is not the wire's."""
+        self._identity.forget()
         if self._own is not None:
             await self._own.open()
 
@@ -119,7 +128,29 @@ class ModbusDriver:
         Raises:
             DeviceError: no answer at all, or the connection is lost.
         """
-        return await self._reader.poll(group)
+        samples = await self._reader.poll(group)
+        for tag in group.tags:
+            if tag.scale_from:
+                samples[tag.name] = self._factored(tag, samples)
+            elif tag.write_only:
+                samples[tag.name] = self._written.get(tag.name, NEVER_WRITTEN)
+        await self._identity.add(group, samples)
+        for key in [key for key in samples if key.startswith(FACTOR)]:
+            del samples[key]
+        return samples
+
+    def _factored(self, tag: Tag, samples: dict[str, Sample]) -> Sample:
+        """A value times the power of ten that its other register holds."""
+        factor = self._cells.factor_of(tag.name)
+        assert factor is not None
+        value, worth = samples.get(tag.name, (None, int(Quality.BAD)))
+        power, of_power = samples.get(factor.item.key, (None, int(Quality.BAD)))
+        if value is None or power is None:
+            return None, worth if value is None else of_power
+        try:
+            return factored(value, power), worth
+        except Malformed:
+            return None, int(Quality.OUT_OF_RANGE)
 
     async def _read(self, block: Block) -> bytes:
         """The block's data; asked for once more where a device closed after the reply before."""
@@ -137,12 +168,15 @@ class ModbusDriver:
     async def write(self, writes: list[Write]) -> WriteOutcome:
         """One tag after the other, up to the first that fails."""
         for tag, first, values in writes:
-            cell = self._cells[tag.name]
+            cell = self._cells[tag.name]  # what is written lies in a table
             if not cell.address.table.writable:
                 text = f"{tag.name}: {cell.address.table.name.lower()} cannot be written"
                 return WriteOutcome(Failure.NOT_WRITABLE, text)
             try:
-                await self._write_cell(cell, first, values)
+                await self._write_cell(cell, first, await self._unfactored(cell, values))
+                if tag.write_only:
+                    whole = values if tag.length > 1 else values[0]
+                    self._written[tag.name] = whole, int(Quality.AS_WRITTEN)
             except EncodeError as error:
                 return WriteOutcome(Failure.BAD_VALUE, str(error))
             except ModbusException as error:
@@ -151,15 +185,37 @@ class ModbusDriver:
                 return WriteOutcome.of(error)
         return WriteOutcome()
 
+    async def _unfactored(self, cell: RegisterMapEntry, values: list[Any]) -> list[Any]:
+        """Values without the power of ten, which is read now: it may have changed.
+
+        Raises:
+            EncodeError: there is none.
+        """
+        factor = self._cells.factor_of(cell.tag.name)
+        if factor is None or factor.codec is None:
+            return values
+        item = factor.item
+        data = await self._read(Block(item.table, item.address, item.count, (item,)))
+        try:
+            power = factor.codec.decode(data, 0)
+            scaled = factored(values, -power)
+        except (Unavailable, Malformed) as error:
+            text = f"{cell.tag.name}: no power of ten at {factor.address} {error}"
+            raise EncodeError(text, status=3) from None
+        whole = cell.tag.type not in REAL_TYPES
+        return [round(value) if whole else float(value) for value in scaled]
+
     async def _write_cell(self, cell: RegisterMapEntry, first: int, values: list[Any]) -> None:
         offset = cell.address.offset
         if cell.codec is None:
-            await self._write_coils(offset + first, [bool(value) for value in values])
+            turned = cell.tag.encoding == INVERTED
+            await self._write_coils(offset + first, [bool(value) != turned for value in values])
         elif cell.codec.encode is None:
             bit = cell.address.bit if cell.tag.bit is None else cell.tag.bit
             assert bit is not None
             register, bit = bit_place(cell.tag, bit)
-            await self._write_bit(offset + register, bit, bool(values[0]))
+            value = bool(values[0]) != (cell.tag.encoding == INVERTED)
+            await self._write_bit(offset + register, bit, value)
         else:
             data = b"".join(cell.codec.encode(value) for value in values)
             start = offset + first * cell.codec.element_registers

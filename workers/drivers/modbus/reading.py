@@ -14,8 +14,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from cpppod.protocols.modbus import pdu
+from cpppod.protocols.modbus.encodings import INVERTED, Malformed
+from cpppod.protocols.modbus.forms import Unavailable
 from cpppod.protocols.modbus.pdu import ModbusException
 from cpppod.protocols.modbus.plan import Block, Item, halves
+from cpppod.protocols.modbus.registers import Codec
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Group
 from cpppod.protocols.model.values import Quality, quality
@@ -263,12 +266,11 @@ class UnitReader:
                 return
             data, offset = bytes(part), 0
         if cell.codec is not None:
-            reading.samples[item.key] = cell.codec.decode(data, offset), GOOD
-        elif item.count == 1:
-            reading.samples[item.key] = bool(data[offset]), GOOD
-        else:
-            bits = data[offset : offset + item.count]
-            reading.samples[item.key] = [bool(bit) for bit in bits], GOOD
+            reading.samples[item.key] = _decoded(cell.codec, data, offset)
+            return
+        turned = cell.tag.encoding == INVERTED
+        bits = [bool(bit) != turned for bit in data[offset : offset + item.count]]
+        reading.samples[item.key] = bits[0] if item.count == 1 else bits, GOOD
 
     # -- quarantine -------------------------------------------------------------------------------
 
@@ -291,6 +293,15 @@ class UnitReader:
                 raise
             return False
         return True
+
+
+def _decoded(codec: Codec, data: bytes, offset: int) -> Sample:
+    try:
+        return codec.decode(data, offset), GOOD
+    except Unavailable:
+        return None, int(Quality.NOT_IMPLEMENTED)
+    except Malformed:
+        return None, int(Quality.OUT_OF_RANGE)
 
 
 def refusal(error: ModbusException) -> int:

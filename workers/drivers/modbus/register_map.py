@@ -12,14 +12,17 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cpppod.protocols.modbus.address import Address, Table, parse_address
+from cpppod.protocols.modbus.address import Address, Table, identity_object, parse_address
+from cpppod.protocols.modbus.forms import codec_of
 from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.pdu import ModbusException
 from cpppod.protocols.modbus.plan import Block, Item, Limits, plan
-from cpppod.protocols.modbus.registers import Codec, codec
+from cpppod.protocols.modbus.registers import Codec
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Group, Tag
+from cpppod.workers.drivers.modbus.spec import zone_of
 
+FACTOR = "="  # before the address of a power of ten: its cell's key, which no tag's name is
 PLANS_KEPT = 256  # groups, and parts of them that were asked again
 SUSPECTS_KEPT = 1024  # blocks that were refused or not answered once
 PROMPT_RETRIES = 10  # of a refused tag, one a period: a device that starts is back so soon
@@ -113,9 +116,23 @@ class DeviceCells:
         self._groups = device.groups
         self._model = model
         self._limits = model.limits()
-        self._cells = {tag.name: _cell(tag, model) for group in device.groups for tag in group.tags}
+        tags = [tag for group in device.groups for tag in group.tags]
+        self._cells = {
+            tag.name: _cell(tag, model) for tag in tags if identity_object(tag.address) is None
+        }
+        self._factors: dict[str, str] = {}  # tag -> key of the cell with its power of ten
+        for tag in tags:
+            if tag.scale_from:
+                factor = Tag(f"{FACTOR}{tag.scale_from}", tag.scale_from, unavailable=(0x8000,))
+                self._cells[factor.name] = _cell(factor, model)
+                self._factors[tag.name] = factor.name
         self._plans: dict[int, GroupPlan] = {}
-        self._periods = {tag.name: group.period_s for group in device.groups for tag in group.tags}
+        self._periods = {
+            key: group.period_s
+            for group in device.groups
+            for tag in group.tags
+            for key in (tag.name, self._factors.get(tag.name, tag.name))
+        }
         self._quarantine: dict[str, Quarantined] = {}
         self._tries: Counter[str] = Counter()
         self._suspects: dict[tuple[Table, int, int], tuple[int, int]] = {}
@@ -127,13 +144,24 @@ class DeviceCells:
     def __getitem__(self, tag: str) -> RegisterMapEntry:
         return self._cells[tag]
 
+    def factor_of(self, tag: str) -> RegisterMapEntry | None:
+        """The cell that holds a tag's power of ten, None for a tag without."""
+        key = self._factors.get(tag)
+        return None if key is None else self._cells[key]
+
+    def _keys(self, group: Group) -> list[str]:
+        """The cells that a group is read from."""
+        found = [tag.name for tag in group.tags if tag.name in self._cells and not tag.write_only]
+        factors = (self._factors[name] for name in found if name in self._factors)
+        return [*found, *dict.fromkeys(factors)]
+
     def blocks(self, group: Group) -> list[Block]:
         """The requests that read the group, without what is quarantined."""
         known, learnt = self._plans.get(id(group.tags)), self._learnt
         if known is None or known.tags is not group.tags or known.learnt != learnt.version:
             if len(self._plans) >= PLANS_KEPT:
                 self._plans.clear()
-            wanted = [self._cells[tag.name].item for tag in group.tags]
+            wanted = [self._cells[key].item for key in self._keys(group)]
             blocks = plan(
                 [item for item in wanted if item.key not in self._quarantine],
                 self._limits_now(),
@@ -230,7 +258,7 @@ class DeviceCells:
         """The quarantined tags of the group."""
         if not self._quarantine:
             return []
-        found = (self._quarantine.get(tag.name) for tag in group.tags)
+        found = (self._quarantine.get(key) for key in self._keys(group))
         return [entry for entry in found if entry is not None]
 
     def due(self, group: Group, most: int) -> list[Quarantined]:
@@ -256,7 +284,8 @@ class DeviceCells:
         plans = [self._plans.get(id(group.tags)) for group in self._groups]
         made = [known for known in plans if known is not None]
         cells = sum(known.cells for known in made)
-        wanted = sum(self._cells[tag.name].item.count for known in made for tag in known.tags)
+        tags = [tag.name for known in made for tag in known.tags if tag.name in self._cells]
+        wanted = sum(self._cells[name].item.count for name in tags)
         wasted = max(0.0, 1 - wanted / cells) if cells else 0.0
         return {
             "gauges": {"coalesce_registers_wasted_ratio": wasted},
@@ -283,7 +312,7 @@ def _cell(tag: Tag, model: Model) -> RegisterMapEntry:
         item = Item(tag.name, table, address.offset, tag.length)
         made = None
     else:
-        made = codec(tag, address.bit)
+        made = codec_of(tag, address.bit, zone_of(tag.zone))
         item = Item(tag.name, table, address.offset, made.registers)
     if item.end > 65_536:
         raise EncodeError(f"{tag.name}: beyond the last address", status=2)

@@ -76,10 +76,15 @@ def _check_rtu(device: Device) -> tuple[bool, list[Mistake]]:
 
 
 def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
-    from cpppod.protocols.modbus.address import FORMS, parse_address
-    from cpppod.protocols.modbus.registers import BITS, codec
+    from cpppod.protocols.modbus.address import FORMS, identity_object, parse_address
+    from cpppod.protocols.modbus.forms import codec_of
+    from cpppod.protocols.modbus.registers import BITS
 
-    if tag.type in STRINGS and not tag.size:
+    if identity_object(tag.address) is not None:
+        yield from _check_identity(tag)
+        return
+    told = bool(tag.holds or tag.encoding)
+    if tag.type in STRINGS and not tag.size and not told:
         yield "size", None, f"the bytes that the {tag.type} takes on the device"
         return
     try:
@@ -92,14 +97,55 @@ def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
     if address.table.has_bits:
         if tag.type != "BOOL":
             yield "type", tag.type, f"BOOL: {tag.address} holds bits"
+        for key in ("encoding", "unavailable", "scale_from"):
+            if getattr(tag, key) not in ("", (), "inverted"):
+                yield key, getattr(tag, key), f"none: {tag.address} holds bits"
         return
     if address.bit is not None and BITS.get(tag.type, 0) > 16:
         yield "type", tag.type, f"none: {tag.address} is a bit of one register; or bit = N"
         return
     try:
-        codec(tag, address.bit)
+        codec_of(tag, address.bit, zone_of(tag.zone))
+        if tag.encoding.startswith("date-") and tag.writable:
+            yield "writable", True, f"false: {tag.encoding} is not written"
+        if tag.scale_from and parse_address(tag.scale_from, zero_based=zero_based).table.has_bits:
+            yield "scale_from", tag.scale_from, "the address of a register"
     except EncodeError as error:
-        yield "type", tag.type, f"what lies in registers ({error})"
+        key = "encoding" if tag.encoding else "scale_from" if tag.scale_from else "type"
+        yield key, getattr(tag, key), f"what lies in registers ({error})"
+    except LookupError:
+        yield "zone", tag.zone, "the name of a zone, such as Europe/Berlin"
+
+
+def zone_of(name: str) -> Any:
+    """The zone of that name; None for "".
+
+    Raises:
+        LookupError: there is none.
+    """
+    if not name:
+        return None
+    import pytz
+
+    return pytz.timezone(name)
+
+
+def _check_identity(tag: Tag) -> Iterator[Mistake]:
+    if tag.type not in STRINGS:
+        yield "type", tag.type, "STRING: what a device says of itself is text"
+    if tag.writable:
+        yield "writable", True, f"false: {tag.address} can only be read"
+
+
+def _shift(address: str, cells: int) -> str:
+    """`40001` and 10 is HR:10; what is no address stays as it is, and is a mistake later."""
+    from cpppod.protocols.modbus.address import Address, parse_address
+
+    try:
+        at = parse_address(address)
+        return str(Address(at.table, at.offset + cells, at.bit)) if cells else address
+    except EncodeError:
+        return address
 
 
 def _bit_of(address: str) -> int | None:
@@ -131,6 +177,7 @@ TCP = DriverSpec(
     check_tag=_check_tag,
     bit_of=_bit_of,
     status_text=_status_text,
+    shift=_shift,
     metrics=("stale_replies", "bad_replies", "crc_errors", "noise_bytes", "echoes"),
     simulator=SimulatedDevice(
         "cpppod.commands.modbus_sim",
