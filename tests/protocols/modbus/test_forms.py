@@ -183,13 +183,13 @@ def test_a_sentinel_is_seen_before_the_encoding_and_in_any_element() -> None:
 
 
 def test_numbers_and_bits_have_texts() -> None:
-    state = {"holds": "UINT", "texts": ("1=off", "0x4=running")}
+    state: dict[str, Any] = {"holds": "UINT", "texts": ("1=off", "0x4=running")}
     assert decoded(words(4), "STRING", **state) == "running"
     assert decoded(words(9), "STRING", **state) == "9"
-    events = {"holds": "UDINT", "flags": ("0=ground fault", "31=test")}
+    events: dict[str, Any] = {"holds": "UDINT", "flags": ("0=ground fault", "31=test")}
     assert decoded(words(0x8000, 3), "STRING", **events) == "ground fault, bit 1, test"
     assert decoded(words(0, 0), "STRING", **events) == ""
-    assert codec_of(Tag("t", "HR:0", "STRING", **state)).encode is None  # type: ignore[arg-type]
+    assert codec_of(Tag("t", "HR:0", "STRING", **state)).encode is None
 
 
 def test_an_inverted_bit_is_true_when_it_is_0() -> None:
