@@ -176,6 +176,7 @@ class DeviceTables:
             if not isinstance(table, dict):
                 self._findings.add(place, table, "a table")
                 continue
+            table = _with_points(table, kind, place, self._findings)
             groups.add(table.get("name"), (*place, "name"))
             repeated = _repeated(table, kind, place, self._findings)
             members = self._tags(repeated, kind, (*place, "tags"), tags)
@@ -279,6 +280,24 @@ def text_of(tag: plant.Tag) -> plant.Tag | None:
         scale_from="",
         value_type="",
     )
+
+
+def _with_points(
+    table: dict[str, Any], kind: Kind, path: KeyPath, findings: Findings
+) -> dict[str, Any]:
+    """A group's table with the tags of the SunSpec models that it names."""
+    models = table.get("sunspec")
+    if not isinstance(models, list) or not all(type(each) is int for each in models):
+        return table  # which the group's own check says
+    if kind.spec is None or kind.spec.points is None:
+        findings.add((*path, "sunspec"), models, "no such key: the driver has no such models")
+        return table
+    try:
+        points = kind.spec.points(models)
+    except ValueError as error:
+        findings.add((*path, "sunspec"), models, f"models that are known ({error})")
+        return {**table, "tags": table.get("tags", [{"name": "t", "address": "HR:0"}])}
+    return {**table, "tags": [*table.get("tags", []), *points]}
 
 
 def _repeated(table: dict[str, Any], kind: Kind, path: KeyPath, findings: Findings) -> Any:

@@ -259,6 +259,9 @@ class Group(Section):
     name: Name
     period: Duration
     tags: list[Tag] = Field(min_length=1)
+    sunspec: list[UnsignedWord] = Field(
+        default=[], description="models whose points are its tags, beside those of `tags`"
+    )
     history: bool = False
     write_rate: WriteRate = Field(
         default="", description='writes that each of its tags takes: "10/min"; default no limit'

@@ -29,8 +29,17 @@ def tag_table(tag: Tag) -> Table:
     return {
         name: value
         for name in _DEFAULTS
-        if (value := getattr(tag, name)) != _DEFAULTS[name] or name in always
+        if (value := _plain(getattr(tag, name))) != _plain(_DEFAULTS[name]) or name in always
     }
+
+
+def _plain(value: Any) -> Any:
+    """A key's value as a table has it: texts by their numbers."""
+    if not isinstance(value, tuple):
+        return value
+    if value and all(isinstance(each, str) for each in value):
+        return dict(each.partition("=")[::2] for each in value)
+    return list(value)
 
 
 def device_table(

@@ -106,6 +106,8 @@ class DriverSpec:
         status_text: (status, extended status or 0) of a value's quality -> what the device means.
         shift: (address, n) -> the address n cells further on; its tags can have what registers
             have: an encoding, sentinels, a power of ten, texts, repeats. None: they cannot.
+        points: (numbers of SunSpec's models) -> tables of their tags; `ValueError` says why there
+            are none. None where its devices have no such models.
         relay: its devices understand CIP: its drivers have a `cip`.
         metrics: names of what `Driver.describe` counts, on the page `cpppod_NAME_total`.
         simulator: a device to try it with.
@@ -130,6 +132,7 @@ class DriverSpec:
     bit_of: Callable[[str], int | None] = _no_bit
     status_text: StatusText | None = None
     shift: Callable[[str, int], str] | None = None
+    points: Callable[[list[int]], list[dict[str, Any]]] | None = None
     relay: bool = False
     metrics: tuple[str, ...] = ()
     simulator: SimulatedDevice | None = None

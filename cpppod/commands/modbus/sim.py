@@ -18,10 +18,12 @@ from typing import Any
 
 from cpppod.commands.arguments import whole
 from cpppod.commands.parser import CommandParser
+from cpppod import __version__
+from cpppod.protocols.modbus.address import Address, Table
 from cpppod.protocols.modbus.faults import Fault, parse_fault
 from cpppod.protocols.modbus.motion import parse_motion
 from cpppod.protocols.modbus.rtu import character_s
-from cpppod.protocols.modbus.specs import parse_range
+from cpppod.protocols.modbus.specs import RegisterRange, parse_range
 from cpppod.protocols.model.addresses import AddressError, socket_address
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Line
@@ -85,6 +87,8 @@ def make_parser() -> argparse.ArgumentParser:
         default=1,
         help="so many ports to try, from the given one on",
     )
+    add("--sunspec", metavar="MODELS", help="such as 1,103,160: a SunSpec device from 40000 on")
+    add("-r", "--range", type=int, default=1, help="so many ports to try, from the given one on")
     add("-e", "--evil", action="append", default=[], help="truncate, delay[:S[-S]] or "
         "corrupt[:transaction|protocol|unit|function|registers]")  # fmt: skip
     add("-f", "--fault", action="append", default=[], help="KIND[:ARGUMENT][,unit=N][,rate=R]")
@@ -145,6 +149,8 @@ def make_plant(options: argparse.Namespace) -> Plant:
         plant.log = log.debug
     for text in options.registers:
         plant.define(parse_range(text))
+    if options.sunspec:
+        _add_models(plant, options.sunspec)
     for text in options.move:
         motion = parse_motion(text, chance=random.random)
         if motion.kind == "replay":
@@ -165,6 +171,23 @@ def make_plant(options: argparse.Namespace) -> Plant:
             plant.units.setdefault(int(slave), plant.default)
         plant.default = None
     return plant
+
+
+def _add_models(plant: Plant, text: str) -> None:
+    """The SunSpec models of `1,103`, where such a device has them.
+
+    Raises:
+        EncodeError: one that is not known here.
+    """
+    from cpppod.modbus.sunspec import BASE, registers
+    from cpppod.workers.drivers.modbus.sunspec import NoDefinition
+
+    try:
+        words = tuple(registers([int(each) for each in text.split(",")]))
+    except (ValueError, NoDefinition) as error:
+        raise EncodeError(f"--sunspec {text!r}: {error}", status=3) from None
+    first = Address(Table.HOLDING_REGISTERS, BASE)
+    plant.define(RegisterRange(first, len(words), words))
 
 
 def evil_fault(text: str) -> Fault:

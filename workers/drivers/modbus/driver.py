@@ -11,6 +11,7 @@ boundary of the plan.
 import asyncio
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from cpppod.protocols.modbus import pdu
@@ -36,6 +37,7 @@ from cpppod.workers.devices.driver import (
 )
 from cpppod.workers.drivers.modbus.exchange import Exchange, RtuExchange, TcpExchange, is_busy
 from cpppod.workers.drivers.modbus.identity import IdentityReader
+from cpppod.workers.drivers.modbus.placed import Placed, needs_places
 from cpppod.workers.drivers.modbus.reading import UnitReader
 from cpppod.workers.drivers.modbus.register_map import FACTOR, DeviceCells, RegisterMapEntry
 from cpppod.workers.transport.port import TcpPort
@@ -95,7 +97,8 @@ class ModbusDriver:
         self._exchange = exchange
         self._own = own
         self._counts: Counter[str] = Counter()
-        self._cells = DeviceCells(device, model)
+        self._placed = Placed(device) if needs_places(device) else None
+        self._cells = DeviceCells(replace(device, groups=()) if self._placed else device, model)
         self._reader = UnitReader(self._cells, self._read, self._between, self._counts)
         self._identity = IdentityReader(self._transact)
         self._written: dict[str, Sample] = {}
@@ -112,6 +115,8 @@ class ModbusDriver:
     async def open(self) -> None:
         """Connect, where the connection is not the wire's."""
         self._identity.forget()
+        if self._placed is not None:
+            self._placed.forget()
         if self._own is not None:
             await self._own.open()
 
@@ -128,6 +133,28 @@ class ModbusDriver:
         Raises:
             DeviceError: no answer at all, or the connection is lost.
         """
+        if self._placed is not None:
+            return await self._poll_placed(self._placed, group)
+        return await self._poll(group)
+
+    async def _poll_placed(self, placed: Placed, group: Group) -> dict[str, Sample]:
+        """A group whose tags lie where the device says; those that it has not are said."""
+        if not placed.known:
+            self._cells = DeviceCells(await placed.find(self._read_words), self._model)
+            self._reader = UnitReader(self._cells, self._read, self._between, self._counts)
+        found = placed.group(group)
+        samples = await self._poll(found) if found.tags else {}
+        if len(found.tags) < len(group.tags):
+            absent: Sample = (None, int(Quality.NOT_CONFIGURED))
+            samples |= {tag.name: absent for tag in group.tags if tag.name not in samples}
+        return samples
+
+    async def _read_words(self, at: int, count: int) -> list[int]:
+        """Holding registers as they are."""
+        request = pdu.read(Table.HOLDING_REGISTERS, at, count)
+        return pdu.unpack_registers(await self._transact("read", request, count))
+
+    async def _poll(self, group: Group) -> dict[str, Sample]:
         samples = await self._reader.poll(group)
         for tag in group.tags:
             if tag.scale_from:
@@ -168,7 +195,10 @@ class ModbusDriver:
     async def write(self, writes: list[Write]) -> WriteOutcome:
         """One tag after the other, up to the first that fails."""
         for tag, first, values in writes:
-            cell = self._cells[tag.name]  # what is written lies in a table
+            if tag.name not in self._cells:
+                text = f"{tag.name}: the device has no {tag.address}, or has not said where"
+                return WriteOutcome(Failure.NOT_CONNECTED, text)
+            cell = self._cells[tag.name]
             if not cell.address.table.writable:
                 text = f"{tag.name}: {cell.address.table.name.lower()} cannot be written"
                 return WriteOutcome(Failure.NOT_WRITABLE, text)
@@ -301,4 +331,8 @@ class ModbusDriver:
 
     def describe(self) -> dict[str, Any]:
         """Counters of the wire, quarantined tags, what a cycle costs."""
-        return {"counters": dict(self._counts), **self._cells.describe()}
+        described = {"counters": dict(self._counts), **self._cells.describe()}
+        if self._placed is not None:
+            models = self._placed.models
+            described["models"] = [f"{each.model} at {each.start}" for each in models]
+        return described

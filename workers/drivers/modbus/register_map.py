@@ -141,6 +141,9 @@ class DeviceCells:
         self.answers = 0
         self.sweep = 0
 
+    def __contains__(self, tag: str) -> bool:
+        return tag in self._cells
+
     def __getitem__(self, tag: str) -> RegisterMapEntry:
         return self._cells[tag]
 

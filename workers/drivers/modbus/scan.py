@@ -12,6 +12,7 @@ It only reads, one request at a time, and never more than `MOST_REQUESTS`.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from cpppod.protocols.modbus import pdu
 from cpppod.protocols.modbus.address import Address, Table, parse_address
@@ -23,8 +24,10 @@ from cpppod.protocols.model.plant import Device, Line, Tag
 from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.spec import Browsed, Progress
 from cpppod.workers.drivers.modbus.exchange import Exchange, RtuExchange, TcpExchange
+from cpppod.workers.drivers.modbus.sunspec import browsed
 from cpppod.workers.transport.port import SerialPort, TcpPort, make_port
 
+SUNSPEC = "sunspec"  # a place of `where`: the models that the unit tells
 FIRST_CELLS = 1000  # of each table, where nothing is said
 BLOCK_CELLS = 100  # what most devices give at once, and what halves well
 SHORT_CELLS = 8
@@ -83,6 +86,8 @@ async def scan_registers(
     Raises:
         DeviceError: it is not there; BAD_VALUE where `where` names no cells.
     """
+    if where.strip().lower() == SUNSPEC:
+        return await _scan_models(device, rtu=rtu)
     model = Model.from_tables(device.model)
     try:
         spans = list(spans_of(where, zero_based=model.zero_based))
@@ -96,6 +101,34 @@ async def scan_registers(
     finally:
         await port.close()
     return scan.found.browsed()
+
+
+async def _scan_models(device: Device, *, rtu: bool) -> Browsed:
+    """A tag for each point of the SunSpec models that the unit says it has."""
+    port, exchange = _connect(device, rtu=rtu)
+    counts: Counter[str] = Counter()
+
+    async def read(at: int, count: int) -> list[int]:
+        request = pdu.read(Table.HOLDING_REGISTERS, at, count)
+        data = await exchange.transact(device.unit, request, device.timeout_s, counts=counts)
+        return pdu.unpack_registers(data)
+
+    await port.open()
+    try:
+        tables, left_out = await browsed(read)
+    finally:
+        await port.close()
+    return Browsed(tuple(_tag_of(table) for table in tables), tuple(left_out))
+
+
+def _tag_of(table: dict[str, Any]) -> Tag:
+    """A tag of a table whose texts are by number."""
+    keys = dict(table)
+    for key in ("texts", "flags"):
+        if key in keys:
+            keys[key] = tuple(f"{number}={text}" for number, text in keys[key].items())
+    keys["unavailable"] = tuple(keys.get("unavailable", ()))
+    return Tag(**keys)
 
 
 def spans_of(where: str, *, zero_based: bool = False) -> Iterator[Span]:

@@ -83,6 +83,7 @@ def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
     if identity_object(tag.address) is not None:
         yield from _check_identity(tag)
         return
+    tag = _at_any_place(tag)
     told = bool(tag.holds or tag.encoding)
     if tag.type in STRINGS and not tag.size and not told:
         yield "size", None, f"the bytes that the {tag.type} takes on the device"
@@ -115,6 +116,27 @@ def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
         yield key, getattr(tag, key), f"what lies in registers ({error})"
     except LookupError:
         yield "zone", tag.zone, "the name of a zone, such as Europe/Berlin"
+
+
+def _at_any_place(tag: Tag) -> Tag:
+    """A point of a model as if it lay where its offset says: all else of it can be checked."""
+    from cpppod.protocols.modbus.sunspec import in_registers
+
+    return in_registers(tag, lambda model, instance: 0) or tag
+
+
+def _points_of(models: list[int]) -> list[dict[str, Any]]:
+    """Tables of the tags of SunSpec's models.
+
+    Raises:
+        ValueError: one has no definition here.
+    """
+    from cpppod.workers.drivers.modbus.sunspec import NoDefinition, tables
+
+    try:
+        return list(tables(models))
+    except NoDefinition as error:
+        raise ValueError(str(error)) from None
 
 
 def zone_of(name: str) -> Any:
@@ -178,6 +200,7 @@ TCP = DriverSpec(
     bit_of=_bit_of,
     status_text=_status_text,
     shift=_shift,
+    points=_points_of,
     metrics=("stale_replies", "bad_replies", "crc_errors", "noise_bytes", "echoes"),
     simulator=SimulatedDevice(
         "cpppod.commands.modbus_sim",
@@ -185,7 +208,8 @@ TCP = DriverSpec(
         f'[device.unit]\ndriver = "modbus-tcp"\naddress = "{{address}}"{GROUP}',
     ),
     browse=_scan_tcp,
-    browse_where="addresses: 40001-40100,30001-30020 (default: the first 1000 of each kind)",
+    browse_where="addresses: 40001-40100,30001-30020 (default: the first 1000 of each kind), "
+    "or sunspec: the models that the device says it has",
 )
 
 RTU = replace(
