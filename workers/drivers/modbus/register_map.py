@@ -20,7 +20,7 @@ from cpppod.protocols.modbus.plan import Block, Item, Limits, plan
 from cpppod.protocols.modbus.registers import Codec
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Group, Tag
-from cpppod.workers.drivers.modbus.spec import zone_of
+from cpppod.workers.drivers.modbus.zones import zone_of
 
 FACTOR = "="  # before the address of a power of ten: its cell's key, which no tag's name is
 PLANS_KEPT = 256  # groups, and parts of them that were asked again

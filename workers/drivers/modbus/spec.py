@@ -79,6 +79,7 @@ def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
     from cpppod.protocols.modbus.address import FORMS, identity_object, parse_address
     from cpppod.protocols.modbus.forms import codec_of
     from cpppod.protocols.modbus.registers import BITS
+    from cpppod.workers.drivers.modbus.zones import zone_of
 
     if identity_object(tag.address) is not None:
         yield from _check_identity(tag)
@@ -137,19 +138,6 @@ def _points_of(models: list[int]) -> list[dict[str, Any]]:
         return list(tables(models))
     except NoDefinition as error:
         raise ValueError(str(error)) from None
-
-
-def zone_of(name: str) -> Any:
-    """The zone of that name; None for "".
-
-    Raises:
-        LookupError: there is none.
-    """
-    if not name:
-        return None
-    import pytz
-
-    return pytz.timezone(name)
 
 
 def _check_identity(tag: Tag) -> Iterator[Mistake]:
