@@ -91,6 +91,7 @@ COLUMNS = {  # of the CSV -> of the project
     "Clamp High": "servermain.TAG_SCALING_CLAMP_HIGH",
     "Negate Value": "servermain.TAG_SCALING_NEGATE_VALUE",
     "Eng Units": "servermain.TAG_SCALING_UNITS",
+    "Engineering Units": "servermain.TAG_SCALING_UNITS",
     "Description": "common.ALLTYPES_DESCRIPTION",
 }
 YES = ("1", "true", "yes")

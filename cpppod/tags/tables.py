@@ -15,10 +15,11 @@ from cpppod.configuration.devices import record_keys
 from cpppod.protocols.model.naming import Names, name_of
 from cpppod.protocols.model.plant import Tag
 from cpppod.tags.report import Report
-from cpppod.workers.devices.spec import DRIVERS
+from cpppod.tags.source import ImportRefused
+from cpppod.workers.devices.spec import DRIVERS, Place
 
 Table = dict[str, Any]
-NOWHERE = {"modbus-tcp": "192.0.2.1:502", "enip": "192.0.2.1:44818"}  # addresses of nobody
+NOWHERE = "192.0.2.1"  # an address of nobody
 MOST_MS = 86_400_000
 _DEFAULTS = {field.name: field.default for field in fields(Tag)}
 
@@ -136,8 +137,17 @@ class Imported:
 
 
 def place_of(driver: str, address: str) -> Table:
-    """The address of a device; where the source has none, one of nobody, and it is not polled."""
-    return {"address": address} if address else {"address": NOWHERE[driver], "enabled": False}
+    """The address of a device; where the source has none, one of nobody, and it is not polled.
+
+    Raises:
+        ImportRefused: devices of that driver are on a line, which the source must name.
+    """
+    spec = DRIVERS.find(driver)
+    if spec is None or spec.place is Place.LINE:
+        why = "are on a line: name it in a column device.line" if spec else "are not known here"
+        raise ImportRefused(f"devices of driver {driver} {why}")
+    nowhere = {"address": f"{NOWHERE}:{spec.default_port or 1}", "enabled": False}
+    return {"address": address} if address else nowhere
 
 
 def device_name(*parts: str) -> str:

@@ -160,6 +160,21 @@ def test_a_list_that_is_none_is_one_line_on_stderr(
     assert len(lines) == 2 and all(line.startswith("cpppod tags import: ") for line in lines)
 
 
+def test_an_address_or_a_driver_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text(LIST)
+    words = ["tags", "import", "csv", str(source)]
+    assert cpppod.main([*words, "--address", "10.0.0.7"]) == 1
+    assert cpppod.main([*words, "--driver", "nonsense"]) == 1
+    assert cpppod.main([*words, "--driver", "modbus-rtu"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "--address" in said[0]
+    assert said[1].endswith("devices of driver nonsense are not known here")
+    assert "name it in a column device.line" in said[2]
+
+
 def test_without_an_output_the_configuration_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

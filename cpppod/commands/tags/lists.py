@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.naming import name_of
 from cpppod.tags import kepware, l5x, merge, sheet, toml
 from cpppod.tags.report import Report
@@ -65,6 +66,11 @@ def bring_in(options: argparse.Namespace) -> int:
     Raises:
         Failed: the list cannot be read, or the place not be written.
     """
+    if options.address:
+        try:
+            socket_address(options.address)
+        except ValueError as error:
+            raise Failed(f"--address {error}") from None
     raw = _read(options.file)
     try:
         tables, report, comment = _READERS[options.kind](raw, options)
