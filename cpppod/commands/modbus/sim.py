@@ -18,7 +18,6 @@ from typing import Any
 
 from cpppod.commands.arguments import whole
 from cpppod.commands.parser import CommandParser
-from cpppod import __version__
 from cpppod.protocols.modbus.address import Address, Table
 from cpppod.protocols.modbus.faults import Fault, parse_fault
 from cpppod.protocols.modbus.motion import parse_motion
@@ -88,7 +87,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="so many ports to try, from the given one on",
     )
     add("--sunspec", metavar="MODELS", help="such as 1,103,160: a SunSpec device from 40000 on")
-    add("-r", "--range", type=int, default=1, help="so many ports to try, from the given one on")
     add("-e", "--evil", action="append", default=[], help="truncate, delay[:S[-S]] or "
         "corrupt[:transaction|protocol|unit|function|registers]")  # fmt: skip
     add("-f", "--fault", action="append", default=[], help="KIND[:ARGUMENT][,unit=N][,rate=R]")
