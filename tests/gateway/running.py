@@ -122,7 +122,7 @@ class RunningGateway:
             shipped = int(match[1])
             return f"127.0.0.1:{self.ports.setdefault(shipped, free_port())}"
 
-        text = text.replace("{demo}/line", str(self.folder / "line"))
+        text = text.replace("{demo}", str(self.folder))
         text = text.replace('"demo/line"', f'"{self.folder / "line"}"')
         text = text.replace(
             'timeout = "300ms"', 'timeout = "1s"'
@@ -138,8 +138,6 @@ class RunningGateway:
         plant = tomllib.loads(self.here((ETC / "demo-plant.toml").read_text("utf-8")))
         for simulator in plant["simulator"]:
             name, words = simulator["name"], list(map(str, simulator["command"]))
-            if words[0] == "modbus_sim":
-                words += ["--control", str(self.folder / f"{name}.control")]
             self.simulators[name] = Simulator(name, words, self.folder / f"{name}.log")
         for each in self.simulators.values():
             eventually(lambda each=each: self._is_there(each), within_s=START_S)  # type: ignore[misc]

@@ -519,3 +519,31 @@ def test_a_websocket_tells_the_same_as_a_stream_and_changes_its_tags(
         assert told("whole")["topic"] == "press/state"
         say('{"tags": 1}')
         assert told("error")["status"] == 422
+
+
+def test_a_simulator_is_given_a_fault_and_is_well_again(
+    gateway: RunningGateway, web: httpx.Client, engineer: httpx.Client
+) -> None:
+    assert get(web, "simulators") == {"simulators": []}
+    folder = gateway.runtime / "demo"
+    folder.mkdir()
+    try:
+        (folder / "hall.control").symlink_to(gateway.folder / "hall.control")
+        (folder / "gone.control").symlink_to(gateway.folder / "nobody.control")
+        (found,) = get(web, "simulators")["simulators"]
+        assert found["name"] == "hall" and found["faults"] == []
+        path = "/api/v1/simulators/hall"
+        order = {"order": "fault silent,unit=2"}
+        assert web.post(path, json=order).status_code == 401
+        assert engineer.post(path, json=order).status_code == 200
+        assert get(web, "simulators")["simulators"][0]["faults"]
+        for wrong in ("status", "fault", "fault pigeons", "fault silent\nclear", ""):
+            assert engineer.post(path, json={"order": wrong}).status_code == 409
+        assert engineer.post("/api/v1/simulators/boiler", json=order).status_code == 404
+        assert engineer.post(path, json={"order": "clear"}).status_code == 200
+        assert get(web, "simulators")["simulators"][0]["faults"] == []
+    finally:
+        for each in folder.iterdir():
+            each.unlink()
+        folder.rmdir()
+    gateway.wait_until_well()

@@ -16,6 +16,7 @@ from cpppod.workers.web.legacy import Legacy
 from cpppod.workers.web.programs import Programs
 from cpppod.workers.web.reading import Reading
 from cpppod.workers.web.sessions import Sessions
+from cpppod.workers.web.simulators import Simulators
 from cpppod.workers.web.site import Site
 from cpppod.workers.web.streams import Streams
 
@@ -29,7 +30,7 @@ class Application:
     def __init__(self, site: Site, orders: WriteOrders) -> None:
         self.reading = Reading(site)
         sessions, streams, changes = Sessions(site), Streams(site), Changes(site, orders)
-        programs = Programs()
+        programs, simulators = Programs(), Simulators(site)
         configuring, finding = Configuring(site, programs), Finding(site, programs)
         files = load()
         reading = self.reading
@@ -53,6 +54,8 @@ class Application:
                 Route(f"{V1}/configuration/check", configuring.check, methods=["POST"]),
                 Route(f"{V1}/configuration/files/{{name}}", configuring.save, methods=["PUT"]),
                 Route(f"{V1}/configuration/reload", configuring.reload, methods=["POST"]),
+                Route(f"{V1}/simulators", simulators.show),
+                Route(f"{V1}/simulators/{{name}}", simulators.order, methods=["POST"]),
                 Route(f"{V1}/discover", finding.discover, methods=["POST"]),
                 Route(f"{V1}/scan", finding.scan, methods=["POST"]),
                 Route(f"{V1}/browse", finding.browse, methods=["POST"]),

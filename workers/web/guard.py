@@ -1,7 +1,7 @@
 """What a request must be before anything looks at it: ours, small, quick and not one too many.
 
     421 Host is none of ours      DNS rebinding
-    403 Origin is another site    cross-site writing, and WebSockets of other pages
+    403 Origin is another site    cross-site writing and reading, and WebSockets of other pages
     400 lengths that contradict   request smuggling
     413 body over `MAX_BODY`      408 body slower than `BODY_S`
     431 head over `MAX_HEAD`      429 over `RATE` a second of one address
@@ -131,7 +131,7 @@ class Guard:
             return Problem(421, "host", f"{host[:60]!r} is not this gateway", advice)
         origin = headers.get(b"origin", "")
         unsafe = scope["type"] == "websocket" or scope["method"] not in SAFE
-        if unsafe and origin and not self._is_same(origin, headers[b"host"]):
+        if origin and not self._is_same(origin, headers[b"host"]):
             return Problem(403, "origin", "another site's page may change nothing here", "the page")
         if headers.get(b"sec-fetch-site", "none") == "cross-site" and unsafe:
             return Problem(403, "origin", "another site's page may change nothing here", "the page")

@@ -31,6 +31,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._make_room()
         self._head_timer = self.loop.call_later(HEAD_S, self._too_slow)
         self.app_state = {"abort": transport.abort}
 
@@ -47,6 +48,18 @@ class _Protocol(H11Protocol):
             self._head_timer = None
         elif self._head_timer is None and waiting:
             self._head_timer = self.loop.call_later(HEAD_S, self._too_slow)
+
+    def _make_room(self) -> None:
+        """Have the one that has waited longest for its first request leave, where they are many."""
+        if len(self.connections) < MAX_CONNECTIONS // 2:
+            return
+        waiting = [
+            (each._head_timer.when(), each)
+            for each in self.connections
+            if isinstance(each, _Protocol) and each._head_timer is not None
+        ]
+        if waiting:
+            min(waiting, key=lambda pair: pair[0])[1]._too_slow()
 
     def _too_slow(self) -> None:
         self._head_timer = None

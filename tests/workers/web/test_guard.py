@@ -93,7 +93,7 @@ def test_only_our_own_page_may_change_something(origin: str, status: int) -> Non
     headers = [LOCAL, (b"origin", origin.encode())]
     assert ask(headers, method="POST")[0] == status
     assert ask(headers, method="DELETE")[0] == status
-    assert ask(headers)[0] == 200  # what is read, the browser keeps from the other page itself
+    assert ask(headers)[0] == status  # nor read it, where the browser asks for it
 
 
 def test_a_websocket_of_another_site_is_refused() -> None:

@@ -119,3 +119,17 @@ def test_a_key_of_another_certificate_is_an_error(tmp_path: Path) -> None:
         tls_context(first[0], second[1])
     with pytest.raises(OSError):
         tls_context(str(tmp_path / "none.crt"), first[1])
+
+
+def test_idle_connections_make_room_for_who_asks() -> None:
+    async def talk(web: WebServer) -> None:
+        idle = [
+            await asyncio.open_connection(*web.address) for _ in range(server.MAX_CONNECTIONS + 20)
+        ]
+        reader, writer = await asyncio.open_connection(*web.address)
+        writer.write(REQUEST)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        for _reader, each in (*idle, (reader, writer)):
+            each.close()
+
+    serving(talk)

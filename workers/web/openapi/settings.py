@@ -293,6 +293,25 @@ class Found(Model):
     devices: list[dict[str, Any]]
 
 
+class Simulators(Model):
+    """The demo's simulated devices."""
+
+    simulators: list[dict[str, Any]]
+
+
+class Order(Model):
+    """What a simulator is to do: `fault silent`, `die 10`, `clear`."""
+
+    order: str
+
+
+class Obeyed(Model):
+    """What came of it."""
+
+    name: str
+    result: Any
+
+
 class Browse(Place):
     """Which device to ask for its tags."""
 
@@ -373,6 +392,8 @@ OPERATIONS = (
               Save),
     Operation("post", "/configuration/reload", "reload", "Plan a reload, or do it", Reloaded,
               "engineer", Reload),
+    Operation("get", "/simulators", "simulators", "The demo's simulators", Simulators),
+    Operation("post", "/simulators/{name}", "order", "Faults of one", Obeyed, "engineer", Order),
     Operation("post", "/discover", "discover", "Who answers List Identity", Found, "engineer",
               Place, refusals=(504,)),
     Operation("post", "/scan", "scan", "Which Modbus units answer", None, "engineer", Place,

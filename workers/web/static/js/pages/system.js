@@ -1,14 +1,14 @@
 // The gateway's own processes: workers, the feed, the stores.
 
-import { ask, every } from "../api.js";
-import { h, pairs, put, set, table } from "../dom.js";
+import { ask, every, may } from "../api.js";
+import { h, pairs, put, say, set, table } from "../dom.js";
 import { age, bytes, time } from "../format.js";
 
 export function show(main) {
   const about = h("div", { class: "panel" });
   const store = h("div", { class: "panel" });
-  const workers = h("div", null);
-  put(main, h("h1", null, "System"), about, h("h2", null, "Feed and stores"), store, h("h2", null, "Workers"), workers);
+  const workers = h("div", null), simulators = h("div", null);
+  put(main, h("h1", null, "System"), about, h("h2", null, "Feed and stores"), store, h("h2", null, "Workers"), workers, simulators);
   return every(1000, async () => {
     const status = await ask("status");
     set(about, pairs([["Gateway", status.name], ["Id", status.gateway], ["Version", status.version], ["Up", age(status.up_s)],
@@ -23,5 +23,22 @@ export function show(main) {
     set(workers, table(["Worker", "State", ">pid", ">Up", ">Beat", ">Restarts", "Waits for"], status.workers.map((each) => [
       each.name, h("span", { class: each.state === "running" ? "good" : "bad" }, each.state), each.pid || "–", age(each.up_s), age(each.beat_age_s), each.restarts,
       [...each.overdue, each.restart_storm && "restarts again and again"].filter(Boolean).join("; ")]), "Workers"));
+    if (simulators.contains(document.activeElement)) return;
+    const { simulators: found } = await ask("simulators");
+    set(simulators, found.length ? [h("h2", null, "Simulators"), table(["Simulator", "Requests", "Faults", "Do"], found.map((each) => [
+      each.name, Object.entries(each.requests).map(([unit, count]) => `unit ${unit}: ${count}`).join(", "),
+      h("span", { class: each.faults.length && "bad" }, each.faults.join(", ") || "none"),
+      may("engineer") && FAULTS.map(([title, order]) => [h("button", { type: "button", "aria-label": `${each.name}: ${title}`, onclick: () => tell(each.name, order) }, title), " "])]),
+    "Simulators")] : "");
   });
+}
+
+const FAULTS = [["Silent", "fault silent"], ["Late", "fault late:0.5"], ["Gone for 10 s", "die 10"], ["Well", "clear"]];
+
+async function tell(name, order) {
+  try {
+    await ask(`simulators/${encodeURIComponent(name)}`, { order });
+    say(`${name}: ${order}`);
+  } catch (error) { say(error); }
+  document.activeElement.blur();
 }
