@@ -233,11 +233,6 @@ class Access:
         if self._sessions.pop(session, None) is not None:
             self._keep()
 
-    def end_all_of(self, user: str) -> None:
-        """Log a user out wherever he is."""
-        self._sessions = {k: each for k, each in self._sessions.items() if each["user"] != user}
-        self._keep()
-
     def _keep(self) -> None:
         told = {"tokens": dict(self._tokens), "sessions": dict(self._sessions)}
         self._save(lambda: write_privately(self._path, told))

@@ -7,7 +7,6 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -192,6 +191,3 @@ def listed(request: Request, name: str, most: int) -> list[str]:
     if len(found) > most:
         raise Problem(422, name, f"{len(found)} of them", f"up to {most}")
     return found
-
-
-Finish = Callable[[Request], Response]

@@ -150,9 +150,8 @@ class Guard:
             parts = urlsplit(origin)
         except ValueError:
             return False
-        return parts.scheme == ("https" if self.tls else "http") and (
-            parts.netloc.lower() == host.lower()
-        )
+        schemes = ("https",) if self.tls else ("http", "https")  # a proxy may speak TLS for us
+        return parts.scheme in schemes and parts.netloc.lower() == host.lower()
 
 
 class _Body:

@@ -83,7 +83,8 @@ def test_two_hosts_are_none() -> None:
     [
         ("http://127.0.0.1:8880", 200),
         ("http://127.0.0.1:9", 403),
-        ("https://127.0.0.1:8880", 403),
+        ("https://127.0.0.1:8880", 200),  # a proxy speaks TLS for us
+        ("ftp://127.0.0.1:8880", 403),
         ("http://evil.example", 403),
         ("null", 403),
         ("http://[", 403),
@@ -94,6 +95,11 @@ def test_only_our_own_page_may_change_something(origin: str, status: int) -> Non
     assert ask(headers, method="POST")[0] == status
     assert ask(headers, method="DELETE")[0] == status
     assert ask(headers)[0] == status  # nor read it, where the browser asks for it
+
+
+def test_with_tls_a_page_without_is_another_site() -> None:
+    headers = [LOCAL, (b"origin", b"http://127.0.0.1:8880")]
+    assert ask(headers, method="POST", tls=True)[0] == 403
 
 
 def test_a_websocket_of_another_site_is_refused() -> None:
