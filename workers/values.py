@@ -168,9 +168,14 @@ class ValueCache:
         """The tags that match any of `patterns` (`*`, `?`, `[...]`); a device means all of its."""
         if "*" in patterns:
             return list(self.tags.values())
-        wanted = [_expression(pattern) for pattern in patterns]
+        plain = {each.lower() for each in patterns if not GLOB.search(each)}
+        wanted = [_expression(pattern) for pattern in patterns if GLOB.search(pattern)]
         return [
-            info for name, info in self.tags.items() if any(each.match(name) for each in wanted)
+            info
+            for name, info in self.tags.items()
+            if name in plain
+            or name.partition(".")[0] in plain
+            or any(each.match(name) for each in wanted)
         ]
 
     def watch(self, watcher: Callable[[list[TagInfo]], None]) -> Callable[[], None]:
@@ -178,6 +183,8 @@ class ValueCache:
         self._watchers.add(watcher)
         return lambda: self._watchers.discard(watcher)
 
+
+GLOB = re.compile(r"[*?\[]")
 
 _reason = lru_cache(maxsize=1_000)(explain)  # thousands of tags have the same few qualities
 

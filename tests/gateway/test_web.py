@@ -88,7 +88,16 @@ def test_only_the_fields_asked_for_are_told_and_without_live_ones_not_twice(
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=1001", "limit=x", "offset=-1", "fields=secret", "limit=" + "9" * 99]
+    "query",
+    [
+        "limit=0",
+        "filter=" + "a+" * 60,
+        "limit=1001",
+        "limit=x",
+        "offset=-1",
+        "fields=secret",
+        "limit=" + "9" * 99,
+    ],
 )
 def test_a_query_out_of_its_limits_is_refused_and_says_them(web: httpx.Client, query: str) -> None:
     answer = web.get(f"/api/v1/tags?{query}")

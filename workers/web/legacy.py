@@ -17,7 +17,9 @@ from cpppod.protocols.model.writing import Writer
 from cpppod.workers.bus.requests import RequestFailed
 from cpppod.workers.bus.write_orders import WriteOrders
 from cpppod.workers.values import TagInfo
-from cpppod.workers.web.simulator_api import Entity, Refused, WebApi
+from cpppod.workers.web.answers import Problem
+from cpppod.workers.web.reading import MAX_FILTER, MAX_PAGE
+from cpppod.workers.web.simulator_api import Entity, Refused, WebApi, asked_of
 from cpppod.workers.web.site import Site
 
 ATTRIBUTE = "attribute"
@@ -33,6 +35,10 @@ class Legacy:
     async def api(self, request: Request) -> Response:
         """What cpppo's web API answers, with the rights of who asks."""
         visitor = self._site.admit(request)
+        match = asked_of(request.path_params["rest"].removesuffix(".json"), request)["match"] or "*"
+        count = len(self._site.values.matching([match[:MAX_FILTER]]))
+        if count > MAX_PAGE:
+            raise Problem(409, match[:60], f"{count} tags", f"a pattern of at most {MAX_PAGE}")
         writer = self._site.writer(request, visitor)
         legacy = bool(self._site.options["legacy"]) and not visitor.session
         api = WebApi(_Tags(self._site, self._orders, writer), legacy=legacy, loopback=False)

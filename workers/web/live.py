@@ -23,12 +23,13 @@ from cpppod.protocols.bus.feed import Kind, ValueMessage
 from cpppod.protocols.bus.feed_events import Event, Lost, PublisherChanged, Updated
 from cpppod.protocols.model.values import explain
 from cpppod.workers.plain_json import encode
-from cpppod.workers.values import ValueCache
+from cpppod.workers.values import GLOB, ValueCache
 from cpppod.workers.web.answers import Problem
 
 MAX_STREAMS = 64
 MAX_UNREAD = 262_144  # bytes that wait for a client
 MAX_PATTERNS = 1_000
+MAX_GLOBS = 20  # each is tried on every tag, on the loop
 
 
 class Stream:
@@ -90,6 +91,8 @@ class Hub:
             raise Problem(503, "live", f"{MAX_STREAMS} streams are open", "closing another page")
         if not 1 <= len(patterns) <= MAX_PATTERNS:
             raise Problem(422, "tags", f"{len(patterns)} patterns", f"1 to {MAX_PATTERNS}")
+        if sum(bool(GLOB.search(each)) for each in patterns) > MAX_GLOBS:
+            raise Problem(422, "tags", "too many patterns", f"names, and {MAX_GLOBS} patterns")
         topics = frozenset(info.topic for info in self._values.matching(patterns))
         if not topics:
             raise Problem(404, ", ".join(patterns)[:80], "no such tag", "/api/v1/tags")

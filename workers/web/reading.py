@@ -11,10 +11,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cpppod.workers.values import TagInfo
+from cpppod.workers.values import GLOB, TagInfo
 from cpppod.workers.web.answers import Problem, answer, asked, listed, number
 from cpppod.workers.web.site import Site
 
+MAX_FILTER = 100  # characters: each word is looked for in every tag, on the loop
 MAX_PAGE = 1_000  # tags in one answer, and tags read at once
 FIELDS = (
     "tag value good quality reason time_us age_s type unit device group length writable"
@@ -91,10 +92,12 @@ class Reading:
 
     def _matching(self, text: str) -> list[TagInfo]:
         """Tags by patterns, or by words that all are in their names, descriptions or units."""
-        words = text.lower().split()
+        if len(text) > MAX_FILTER:
+            raise Problem(422, "filter", f"{len(text)} characters", f"up to {MAX_FILTER}")
+        words = list(dict.fromkeys(text.lower().split()))
         if not words:
             return list(self._site.values.tags.values())
-        if any(mark in text for mark in "*?["):
+        if GLOB.search(text):
             return self._site.values.matching(words)
         found = self._searched
         for word in sorted(words, key=len, reverse=True):

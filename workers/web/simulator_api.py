@@ -110,7 +110,7 @@ class WebApi:
         if not media:
             wanted = ", ".join(MEDIA)
             return PlainTextResponse(f"406: this API answers with {wanted}\n", 406)
-        asked = _asked(path, request)
+        asked = asked_of(path, request)
         changes = asked["command"] is not None and asked["value"] is not None
         if request.method == "GET" and changes and not self._legacy:
             text = (
@@ -171,7 +171,7 @@ async def _do(where: str, entity: Entity, command: str, value: str | None) -> tu
         return f"{where}.{command}{given} failed: {error}", False
 
 
-def _asked(path: str, request: Request) -> dict[str, str | None]:
+def asked_of(path: str, request: Request) -> dict[str, str | None]:
     """What the URL's path and query ask for."""
     parts = [part for part in path.split("/") if part]
     asked: dict[str, str | None] = dict.fromkeys(PARAMETERS)

@@ -132,3 +132,11 @@ def test_waiting_ends_where_nothing_comes() -> None:
         return nothing, await stream.wait(0.001)
 
     assert asyncio.run(wait()) == (False, True)
+
+
+def test_patterns_that_cost_much_are_few() -> None:
+    plant = Plant()
+    plant.hub.close(plant.hub.open(["boiler", *(f"boiler.x{number}" for number in range(900))]))
+    with pytest.raises(Problem) as refused:
+        plant.hub.open([f"b*{number}" for number in range(21)])
+    assert refused.value.status == 422

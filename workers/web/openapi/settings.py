@@ -348,7 +348,11 @@ class Operation:
 
 LIMIT: Parameter = ("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "how many")
 PAGE: tuple[Parameter, ...] = (
-    ("filter", {"type": "string"}, "words that all occur, or patterns with *, ? and [...]"),
+    (
+        "filter",
+        {"type": "string", "maxLength": 100},
+        "words that all occur, or patterns with *, ? and [...]",
+    ),
     ("fields", {"type": "array", "items": {"enum": FIELD}, "minItems": 1}, "only these"),
     ("offset", MICROSECONDS, "how many to leave out"),
     LIMIT,
