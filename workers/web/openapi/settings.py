@@ -351,7 +351,7 @@ PAGE: tuple[Parameter, ...] = (
     (
         "filter",
         {"type": "string", "maxLength": 100},
-        "words that all occur, or patterns with *, ? and [...]",
+        "words that all occur, or patterns",
     ),
     ("fields", {"type": "array", "items": {"enum": FIELD}, "minItems": 1}, "only these"),
     ("offset", MICROSECONDS, "how many to leave out"),
