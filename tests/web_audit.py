@@ -49,7 +49,8 @@ SHOTS = (  # name's end, size, colours, pages
 
 def run(*words: str, **environment: str) -> int:
     print("$", *words, flush=True)
-    return subprocess.run(words, env={**os.environ, **environment}, check=False).returncode
+    told = {**os.environ, **environment}
+    return subprocess.run(words, env=told, cwd=TOOLS, check=False).returncode
 
 
 def base_of(gateway: RunningGateway) -> str:

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -556,3 +558,46 @@ def test_a_simulator_is_given_a_fault_and_is_well_again(
             each.unlink()
         folder.rmdir()
     gateway.wait_until_well()
+
+
+def cpppoctl(gateway: RunningGateway, *words: str, given: str = "") -> tuple[int, str, str]:
+    """(exit status, output, errors) of the command."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "cpppod.commands.cpppoctl",
+            "--socket",
+            str(gateway.runtime),
+            *words,
+        ],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_cpppoctl_gives_tokens_and_keeps_users(
+    gateway: RunningGateway, with_users: httpx.Client
+) -> None:
+    status, token, page = cpppoctl(gateway, "web", "token", "--role", "operator")
+    assert status == 0 and "#token=" in page
+    bearer = {"Authorization": f"Bearer {token.strip()}"}
+    assert with_users.get("/api/v1/session", headers=bearer).json()["role"] == "operator"
+    added = cpppoctl(gateway, "users", "add", "otto", "--role", "engineer", given="long enough\n")
+    assert added[0] == 0 and "otto" in added[1]
+    assert "long enough" not in (gateway.folder / "users.json").read_text()
+    assert "operator" in cpppoctl(gateway, "users", "role", "otto", "operator")[1]
+    for words, given, why in (
+        (("users", "add", "otto"), "long enough\n", "there is one already"),
+        (("users", "add", "kurt"), "short\n", "8 to 200"),
+        (("users", "role", "otto"), "", "lacks a role"),
+        (("users", "remove"), "", "lacks a name"),
+        (("users", "remove", "kurt"), "", "no such user"),
+    ):
+        status, _, told = cpppoctl(gateway, *words, given=given)
+        assert status == 1 and why in told, told
+    assert cpppoctl(gateway, "users", "remove", "otto")[0] == 0

@@ -19,7 +19,7 @@ GZIP_FROM = 1_400  # bytes: what fits a packet gains nothing
 MAX_LISTED = 4_000  # characters of a query parameter: 200 names
 MAX_BODY_WRITES = 1_000  # tags in one request, as on the control socket
 MAX_DEPTH = 32  # of what a client sends: a list of pairs has three
-MAX_DIGITS = 32  # of a number: 2**64 has 20; a longer one costs time to read and fits no tag
+MAX_DIGITS = 1_000  # of a whole number: 2**64 has 20; far longer ones cost time to read
 
 
 class Problem(Exception):

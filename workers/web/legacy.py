@@ -33,7 +33,11 @@ class Legacy:
         self._orders = orders
 
     async def api(self, request: Request) -> Response:
-        """What cpppo's web API answers, with the rights of who asks."""
+        """What cpppo's web API answers, with the rights of who asks.
+
+        Raises:
+            Problem: it is refused; who asks is told why.
+        """
         visitor = self._site.admit(request)
         match = asked_of(request.path_params["rest"].removesuffix(".json"), request)["match"] or "*"
         count = len(self._site.values.matching([match[:MAX_FILTER]]))

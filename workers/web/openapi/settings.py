@@ -346,6 +346,7 @@ class Operation:
     kind: str = "application/json"
 
 
+SOME_FIELDS = {"type": "array", "items": {"enum": FIELD}, "minItems": 1, "maxItems": len(FIELD)}
 LIMIT: Parameter = ("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "how many")
 PAGE: tuple[Parameter, ...] = (
     (
@@ -353,7 +354,11 @@ PAGE: tuple[Parameter, ...] = (
         {"type": "string", "maxLength": 100},
         "words that all occur, or patterns",
     ),
-    ("fields", {"type": "array", "items": {"enum": FIELD}, "minItems": 1}, "only these"),
+    (
+        "fields",
+        {"type": "array", "items": {"enum": FIELD}, "minItems": 1, "maxItems": 17},
+        "only these",
+    ),
     ("offset", MICROSECONDS, "how many to leave out"),
     LIMIT,
 )
