@@ -158,7 +158,9 @@ class Verifier:
             self._note("other key", where, f"record {number} was sealed with another key")
         else:
             self._note("changed", where, f"record {number} is not as it was written")
-        if isinstance(number, int) and self.newest and number == self.newest.number + 1:
+        oldest = self.head.oldest if self.head else 1
+        expected = self.newest.number + 1 if self.newest else oldest
+        if isinstance(number, int) and number == expected:
             self.newest = Record(number, "", {})  # which of the chain it was is beyond doubt
 
     def _record(self, where: str, found: Record) -> None:

@@ -44,6 +44,10 @@ def change(lines: list[bytes]) -> list[bytes]:
     return [*lines[:2], lines[2].replace(b'"new":[3]', b'"new":[9]'), *lines[3:]]
 
 
+def change_first(lines: list[bytes]) -> list[bytes]:
+    return [lines[0].replace(b'"new":[1]', b'"new":[9]'), *lines[1:]]
+
+
 def swap(lines: list[bytes]) -> list[bytes]:
     return [lines[0], lines[2], lines[1], *lines[3:]]
 
@@ -52,6 +56,7 @@ def swap(lines: list[bytes]) -> list[bytes]:
     ("spoil", "expected"),
     [
         (change, [("changed", "3", "record 3 is not as it was written")]),
+        (change_first, [("changed", "1", "record 1 is not as it was written")]),
         (swap, [("reordered", "3", "record 2 stands behind record 3")]),
         (
             lambda lines: lines[:1] + lines[3:],
