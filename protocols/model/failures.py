@@ -5,6 +5,7 @@
                        UNSUPPORTED  PAUSED  NO_ROOM  UNDELIVERED  NOT_SENT
     no connection      NOT_CONNECTED  REFUSED  NO_SUCH_HOST
     no answer          TIMEOUT  LOST  GARBLED  BAD_REPLY       what became of it is not known
+    another's no       ABSENT                                  a gateway's, who does not reach it
     the device's no    EXCEPTION  CIP_STATUS                   with the device's own codes
 
 Drivers and the frame of a device speak of these alone: `QUALITY` is what they mean for values, and
@@ -39,6 +40,7 @@ class Failure(StrEnum):
     LOST = "connection lost"  # with the request on its way
     GARBLED = "garbled"  # bytes came, damaged: a wrong CRC, a reply cut short
     BAD_REPLY = "bad reply"  # a whole reply that does not answer the request
+    ABSENT = "absent"  # says the gateway before it; codes: how that says so
     EXCEPTION = "exception"  # codes: a Modbus exception, a text device's refusal
     CIP_STATUS = "CIP status"  # codes: general status, extended words
     INTERNAL = "internal error"  # a defect of ours
@@ -57,6 +59,7 @@ QUALITY: dict[Failure, Quality] = {
     Failure.TIMEOUT: Quality.TIMEOUT,
     Failure.GARBLED: Quality.BAD_REPLY,
     Failure.BAD_REPLY: Quality.BAD_REPLY,
+    Failure.ABSENT: Quality.DEVICE_STATUS,
     Failure.EXCEPTION: Quality.DEVICE_STATUS,
     Failure.CIP_STATUS: Quality.DEVICE_STATUS,
 }  # all others: BAD

@@ -91,7 +91,12 @@ def is_bad(quality: int) -> bool:
 
 
 def judged(value: Any, quality: int) -> tuple[Any, int]:
-    """The sample, or the bad one that says so where a value, or an element of it, is not finite."""
+    """The sample, or the bad one that says so where a value, or an element of it, is not finite.
+
+    None is no value either, whatever is said of it.
+    """
+    if value is None:
+        return None, quality if is_bad(quality) else int(Quality.BAD_REPLY)
     for number in value if isinstance(value, list) else (value,):
         if isinstance(number, float) and not math.isfinite(number):
             code = Quality.NOT_A_NUMBER if math.isnan(number) else Quality.INFINITE

@@ -106,3 +106,42 @@ def test_damaged_files_of_the_state_are_put_aside_and_shown_until_they_are_delet
             for path in site.state.rglob("*.damaged-*"):
                 path.rmdir() if path.is_dir() else path.unlink()
             eventually(lambda: site.gateway.ask("status")["damaged"] == [])
+
+
+HISTORY: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "index cut": ("index.sqlite", lambda path: os.truncate(path, path.stat().st_size // 2)),
+    "index lost": ("index.sqlite", lambda path: path.unlink()),
+    "day empty": ("readings-*.sqlite", lambda path: path.write_bytes(b"")),
+    "day malformed": ("readings-*.sqlite", lambda path: os.truncate(path, 5_000)),
+    "day lost": ("readings-*.sqlite", lambda path: path.unlink()),
+    "no folder": ("", lambda path: (path.rename(f"{path}.old"), path.write_text("in the way"))),
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ("index cut", "day empty") else pytest.mark.campaign)
+        for kind in HISTORY
+    ],
+)
+def test_damaged_history_is_declared_and_recorded_into_again_within_seconds(kind: str) -> None:
+    """Killed while it records, its files damaged: every number is stored, or within a gap."""
+    name, damage = HISTORY[kind]
+    with counting_devices(2) as counters:
+        site = Site(counters, "", "", gateway="press-7")
+        site.url = str(site.state / "history")
+        with closing_all(site):
+            site.start()
+            eventually(lambda: site.gateway.stored("counter_0.c0"))
+            site.kill()
+            (path,) = (site.state / "history").glob(name) if name else [site.state / "history"]
+            damage(path)
+            site.start()
+            since_us = site.counters.served[-1].time_us
+            eventually(lambda: site.gateway.stored("counter_0.c0", since_us=since_us))
+            site.settle()
+            verdict = site.verdict("press-7")
+            assert verdict.undeclared == 0, verdict
+            if "lost" not in kind:
+                eventually(lambda: len(site.gateway.ask("status")["damaged"]) >= 1)

@@ -217,8 +217,10 @@ def _trouble(record: WorkerRecord, now: float) -> str:
 
 
 def _state_of(told: dict[str, Any]) -> str:
-    """A device's state with its connection taken into account."""
+    """A device's state, its connection and what a gateway before it says taken into account."""
     state, connection = str(told.get("state", "unknown")), told.get("connection", {})
+    if told.get("absent") and state != "disabled":
+        return "offline"
     if state not in ("online", "degraded") or connection.get("state", "open") == "open":
         return state
     return "offline" if connection.get("attempts_failed") else "connecting"

@@ -34,8 +34,10 @@ def verdict(answer: dict[str, Any]) -> str:
     if state == "unknown":
         return f"{name} is unknown{error or ': its worker has not told of it yet'}"
     if state in ("offline", "connecting"):
-        next_s = told.get("connection", {}).get("next_attempt_s")
-        when = f"; next attempt in {duration(next_s)}" if next_s is not None else ""
+        next_s, what = told.get("connection", {}).get("next_attempt_s"), "attempt"
+        if told.get("absent"):
+            next_s, what = told.get("next_probe_s"), "probe"
+        when = f"; next {what} in {duration(next_s)}" if next_s is not None else ""
         return f"{name} is {state}{error}{since}{when}"
     if state == "demoted":
         probe = told.get("next_probe_s")

@@ -231,9 +231,11 @@ class PolledDevice:
             self._schedule.poll_at_once(now.mono_s)
         return change
 
-    def silent(self, now: Timestamp, *, garbled: bool = False) -> Change | None:
-        """The device did not answer, or (`garbled`) not to the point."""
-        return self.health.timed_out(now.mono_s, garbled=garbled)
+    def silent(self, now: Timestamp, failure: Failure = Failure.TIMEOUT) -> Change | None:
+        """The device did not answer, or not to the point."""
+        garbled = failure in (Failure.GARBLED, Failure.BAD_REPLY)
+        absent = failure is Failure.ABSENT
+        return self.health.timed_out(now.mono_s, garbled=garbled, absent=absent)
 
     def wrote(self, writes: list[Write], now: Timestamp) -> None:
         """A write has ended: what a poll that began before may bring of these tags is older."""
@@ -318,6 +320,7 @@ class PolledDevice:
         described = self.driver.describe()
         return {
             "state": health.state,
+            "absent": health.absent,
             "driver": self.device.driver,
             "address": self.device.address,
             "unit": self.device.unit,

@@ -38,10 +38,11 @@ class DeviceError(Exception):
     What concerns single tags only is no error: it is their quality in what `poll` returns.
 
     Attributes:
-        failure: `TIMEOUT` leaves the connection as it is and counts towards demotion; those in
-            `BROKEN` have the frame close the connection and open it again after a back-off.
+        failure: `TIMEOUT` leaves the connection as it is and counts towards demotion; so does
+            `ABSENT`, with which the device is offline at once; those in `BROKEN` have the frame
+            close the connection and open it again after a back-off.
         text: one line for people, peer text escaped and bounded.
-        codes: the device's own status with `EXCEPTION` and `CIP_STATUS`.
+        codes: the device's own status with `EXCEPTION` and `CIP_STATUS`, a gateway's with `ABSENT`.
         connected: False where the frame must close and open again; by default as `failure` says.
         sent: False where the request surely never left, so that its outcome is known: nothing.
     """
@@ -78,6 +79,7 @@ class DeviceError(Exception):
 _RESULTS = {
     Failure.TIMEOUT: "timeout",
     Failure.GARBLED: "crc",
+    Failure.ABSENT: "exception",
     Failure.EXCEPTION: "exception",
     Failure.CIP_STATUS: "exception",
     **dict.fromkeys(GONE, "closed"),

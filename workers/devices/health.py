@@ -81,7 +81,11 @@ class Change:
 
 
 class Health:
-    """Whether one device answers, and when to ask it again where it does not."""
+    """Whether one device answers, and when to ask it again where it does not.
+
+    Attributes:
+        absent: a gateway before it said last that it is not there.
+    """
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class Health:
         self._backoff = Backoff(PROBE_FIRST_S, cap_s, chance=chance)
         self.state = "online" if enabled else "disabled"
         self.failures = 0
+        self.absent = False
         self._weight = 0.0
         self.probe_s: float | None = None
         self.demotions = 0
@@ -107,17 +112,23 @@ class Health:
 
     def answered(self) -> Change | None:
         """The device answered something, be it a refusal."""
-        self.failures, self._weight = 0, 0.0
+        self.failures, self._weight, self.absent = 0, 0.0, False
         self.probe_s = None
         self._backoff.reset()
         return self._become("online") if self.state != "disabled" else None
 
-    def timed_out(self, now: float, *, garbled: bool = False) -> Change | None:
+    def timed_out(
+        self, now: float, *, garbled: bool = False, absent: bool = False
+    ) -> Change | None:
         """A request to it went unanswered, or the answer could not be understood.
 
         The latter says that the device is there: it takes `GARBLED_PER_SILENT` of them to weigh as
         much as one silence.
+
+        Args:
+            absent: a gateway answered in its place that it is not there.
         """
+        self.absent = absent
         self.failures += 1
         self._weight += 1.0 / GARBLED_PER_SILENT if garbled else 1.0
         if self.state == "disabled":
@@ -153,7 +164,7 @@ class Health:
         """Polled again, and trusted again."""
         if self.state != "disabled":
             return None
-        self.failures, self._weight = 0, 0.0
+        self.failures, self._weight, self.absent = 0, 0.0, False
         self._backoff.reset()
         return self._become("online")
 

@@ -26,6 +26,9 @@ from cpppod.workers.devices.health import Change
 from cpppod.workers.devices.queue import Job
 
 SILENCES_IN_A_ROW = 5  # of all devices on the wire: the connection may be half-open, make it anew
+ANSWERED = frozenset(
+    (Failure.ABSENT, Failure.EXCEPTION, Failure.CIP_STATUS)
+)  # by somebody on the wire, which is open then
 
 log = logging.getLogger("cpppod")
 
@@ -141,10 +144,13 @@ class JobRunner:
         if outcome.error:
             device.counters.error(outcome.error, now.wall_us)
         topic, payload = b"", b""
+        absent = outcome.failure is Failure.ABSENT
+        if outcome.unknown or absent:
+            failure = Failure.ABSENT if absent else Failure.TIMEOUT
+            self._log_change(device, device.silent(now, failure))
         if outcome.unknown:
-            self._log_change(device, device.silent(now))
             topic, payload = self.publish_all(device.doubt(work.writes, now))
-        elif outcome.connected:
+        elif outcome.connected and not absent:
             self._answered(device, now)
             topic, payload = await self._read_back(device, work.writes)
         device.wrote(work.writes, self._now())
@@ -205,13 +211,12 @@ class JobRunner:
 
     def note(self, device: PolledDevice, error: DeviceError) -> None:
         """What a failed call says of the device and of the connection."""
-        self._silences += 1
+        self._silences = 0 if error.failure in ANSWERED else self._silences + 1
         if self._silences >= SILENCES_IN_A_ROW:
             self._silences = 0
             self._lost(DeviceError(Failure.NOT_CONNECTED, f"nobody answers: {error.text}"))
         if error.failure not in GONE:
-            garbled = error.failure in (Failure.GARBLED, Failure.BAD_REPLY)
-            self._log_change(device, device.silent(self._now(), garbled=garbled))
+            self._log_change(device, device.silent(self._now(), error.failure))
         elif device.health.state == "demoted":
             device.silent(self._now())
         if not error.connected:

@@ -119,9 +119,7 @@ class GroupImage:
     def _scale(self, name: str, sample: Sample) -> Sample:
         scale = self._scalers[name]
         value, quality = sample
-        if value is None:
-            return sample
-        if name in self._floats:
+        if value is None or name in self._floats:
             value, quality = judged(value, quality)
         if scale is None or value is None:
             return value, quality

@@ -297,7 +297,7 @@ class Wire:
 
     def is_up(self, device: PolledDevice) -> bool:
         """Whether the device is connected and answers."""
-        return self._open and device.health.polled
+        return self._open and device.health.polled and not device.health.absent
 
     def metrics(self) -> list[Row]:
         """Rows for the beat: the wire's own."""

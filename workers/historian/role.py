@@ -24,8 +24,8 @@ from cpppod.workers.historian.stores.opening import (
     store_at,
     store_url,
 )
-from cpppod.workers.historian.stores.spec import GivesUp
-from cpppod.workers.historian.stores.store import StoreError
+from cpppod.workers.historian.stores.spec import GivesUp, Mends
+from cpppod.workers.historian.stores.store import DamagedError, StoreError
 from cpppod.workers.process.io_thread import IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
 from cpppod.workers.state import make_folder
@@ -139,6 +139,7 @@ class Historian:
             "stored_us": collector.stored_us,
             "store_bytes": state.bytes,
             "oldest_us": state.oldest_us,
+            "damaged": list(state.damaged),
         }
         return Report("running", overdue, None, _metrics(collector), extra)
 
@@ -148,7 +149,17 @@ class Historian:
         if verb != "history":
             raise CommandError(f"{verb}: a historian knows history, gateways and adopt")
         gateway = self._worker.gateway if self._worker else ""
-        return await self._questions.ask(self._url, gateway or None, arguments)
+        return await self._questions.ask(self._url, gateway or None, arguments, mend=self._mend)
+
+    async def _mend(self, error: DamagedError) -> None:
+        """Have what a question met put aside by the store.
+
+        Raises:
+            StoreError: it is not to be had.
+        """
+        if self._collector is None or not store_at(self._url).mends:
+            raise error
+        await self._process.io.call(cast(Mends, self._collector.store).mend, error)
 
     async def _gateways(self, adopted: str) -> dict[str, Any]:
         """Join a gateway's history to this one's, if one is named; whose are in the store."""

@@ -176,6 +176,9 @@ class JournalReader:
         self._pending = [gap for gap in self._pending if gap not in lost]
         if self.cursor[2:4] != passed[2:4]:  # else it ends with the last one that is stored
             batch.gaps += lost
+            self._stopped = 0  # lives came after this one: another begins behind a gap
+            last_us = max(self.cursor.gateway_us, passed.gateway_us)
+            self.cursor = self.cursor._replace(gateway_us=last_us)
         if lost and not self._pending:
             batch.cursors[self.publisher] = self.cursor
 

@@ -63,7 +63,8 @@ class Pipeline:
     Attributes:
         failure: the answer without a reply that ended it, None while all is well.
         error: what was wrong with an operation; raised by the shell after all earlier results.
-        root: the pipeline that this one is a part of, or itself: whom a shell wakes.
+        root: the pipeline that this one is a part of, or itself: whom a shell wakes, and who has
+            failed where a part of it has.
         refuses_batches: the target has no Multiple Service Packets: each request went alone.
         sent, requests: messages sent, operations taken.
     """
@@ -164,6 +165,7 @@ class Pipeline:
         self._in_flight -= 1
         if answer.reply is None:
             self.failure = self.failure or answer
+            self.root.failure = self.root.failure or answer
             self.stop()
             return
         if message.batch:

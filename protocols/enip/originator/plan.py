@@ -212,7 +212,9 @@ class PlanRun(Pipeline):
         return self.sent - self._in_flight, self.sent
 
     def next_result(self) -> Exchange | None:
-        """Never an exchange: the results are `values`."""
+        """Never an exchange: the results are `values`, with what came of the second stage."""
+        if self._rest is not None:
+            self._take_rest()
         return None
 
     def issue(self, now: float) -> None:

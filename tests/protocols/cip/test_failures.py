@@ -27,6 +27,7 @@ from cpppod.protocols.model.values import Quality, is_bad
         (Failure.REFUSED, (), 0x01, [0x0312]),
         (Failure.NO_SUCH_HOST, (), 0x01, [0x0312]),
         (Failure.TIMEOUT, (), 0x01, [0x0204]),
+        (Failure.ABSENT, (11,), 0x01, [0x0204]),
         (Failure.LOST, (), 0x01, [0x0204]),
         (Failure.GARBLED, (), 0x01, [0x0204]),
         (Failure.BAD_REPLY, (), 0x01, [0x0204]),

@@ -53,6 +53,13 @@ def test_number_that_is_not_finite_is_no_value_and_says_which(value: Any, code: 
     assert is_bad(int(code))
 
 
-@pytest.mark.parametrize("value", [1.5, 7, True, None, "nan", [1.0, 2.0], []])
+def test_none_is_no_value_whatever_is_said_of_it() -> None:
+    for said in (Quality.GOOD, Quality.UNCERTAIN):
+        assert judged(None, int(said)) == (None, int(Quality.BAD_REPLY))
+    refused = quality(Quality.DEVICE_STATUS, status=2)
+    assert judged(None, refused) == (None, refused)
+
+
+@pytest.mark.parametrize("value", [1.5, 7, True, "nan", [1.0, 2.0], []])
 def test_every_other_value_keeps_its_quality(value: Any) -> None:
     assert judged(value, int(Quality.UNCERTAIN)) == (value, int(Quality.UNCERTAIN))

@@ -20,7 +20,7 @@ from cpppod.protocols.bus.journal import VERSION
 from cpppod.workers.historian.collector import Collector
 from cpppod.workers.historian.stores.opening import open_reader, open_store
 from cpppod.workers.historian.stores.questions import ask_range
-from cpppod.workers.historian.stores.sqlite import day, index
+from cpppod.workers.historian.stores.sqlite.damage import SCHEMA
 from cpppod.workers.listener.state import ListenerState
 from cpppod.workers.state import StateDirectory
 from tests import peers
@@ -169,5 +169,5 @@ def test_an_older_version_is_told_so_before_it_changes_anything(old: Old) -> Non
     for path in (old.state / "history").glob("*.sqlite"):
         with closing(sqlite3.connect(path)) as database:
             assert database.execute("PRAGMA user_version").fetchone() == (2,)
-    assert (day.SCHEMA, index.SCHEMA) == (2, 2)
+    assert SCHEMA == 2
     assert VERSION == 1  # its journals can be read by it: what it does not know it passes over

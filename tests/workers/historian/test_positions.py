@@ -2,6 +2,7 @@
 declared."""
 
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -183,8 +184,8 @@ def test_readings_without_a_cursor_are_gone_on_from(tmp_path: Path, lost: bool) 
     state, history = tmp_path / "state", tmp_path / "history"
     life = Life(state, 100).publish(1, 2, 3)
     collect(state, str(history))
-    for path in history.glob("index.sqlite*"):
-        path.unlink()
+    with closing(sqlite3.connect(history / "index.sqlite", isolation_level=None)) as index:
+        index.execute("DELETE FROM cursors")
     if lost:
         shutil.rmtree(state)
         Life(state, 200).publish(5, 6).kill()
@@ -393,3 +394,28 @@ def test_a_life_that_recorded_nothing_and_was_killed_is_no_stop(tmp_path: Path, 
     Life(state, 300).publish(2).kill()
     collect(state, url)
     assert "publisher restarted" in [gap.reason for gap in gaps(url)]
+
+
+def test_what_is_lost_behind_an_old_copy_lasts_until_the_next_reading(
+    tmp_path: Path, url: str
+) -> None:
+    """The historian has read the old journal, which ended in good order, before anything new."""
+    state, old = tmp_path / "state", tmp_path / "old"
+    Life(state, 100).publish(1, 2).stop()
+    shutil.copytree(state, old)
+    Life(state, 200).publish(3, 4).kill()
+    collect(state, url)
+    shutil.rmtree(state)
+    shutil.copytree(old, state)
+    store = open_store(url, {"free_bytes": 1}, "gw-a", instance="gw-a")
+    collector = Collector(
+        state / "journal", store, monotonic=Clock(), gateway="gw-a", since_us=SECOND
+    )
+    with closing(collector):
+        for _ in range(20):
+            collector.turn(0)
+        Life(state, 400).publish(8, 9).kill()
+        for _ in range(20):
+            collector.turn(0)
+    assert stored(url) == [1, 2, 3, 4, 8, 9]
+    assert ("publisher restarted", 4, 8) in spans(url)

@@ -59,8 +59,10 @@ from cpppod.workers.drivers.enip.tags import (
     may_be_packed,
     packed_sample,
     refused,
+    route_failure,
     same_type,
     tag_access,
+    unreached,
 )
 from cpppod.workers.transport.enip_connection import OriginatorConnection
 from cpppod.workers.transport.port import failure_of
@@ -231,6 +233,7 @@ class EnipDriver:
         if connection.opening is not None and polled.lost:
             text = "the device dropped the class 3 connection"
             raise DeviceError(Failure.LOST, text)
+        self._check_reached(polled)
         samples, learnt = await self._samples(polled, run.values)
         if learnt:  # at most twice a tag
             self._plans.clear()
@@ -255,6 +258,21 @@ class EnipDriver:
             raise DeviceError(connection.failure, shown(error)) from None
         finally:
             self._counters["messages"] += run.sent
+
+    def _check_reached(self, polled: "PolledGroup") -> None:
+        """Whether the end of the route answered, and not only who stands before it.
+
+        Raises:
+            DeviceError: it did not.
+        """
+        if not self._route:
+            return
+        outcomes = [outcome for packet in polled.plan.packets for outcome in packet.outcomes]
+        outcome = unreached(outcomes)
+        if outcome is not None:
+            text, _ = route_failure(outcome)
+            codes = (outcome[0], *outcome[1])
+            raise DeviceError(Failure.ABSENT, text, codes=codes)
 
     def _prepared(self, group: Group, connection: OriginatorConnection) -> "PolledGroup":
         """The group's plan; made when it is first read over this connection."""
@@ -378,6 +396,9 @@ class EnipDriver:
         self._counters["write_requests"] += 1
         if exchange.status:
             codes = (exchange.status, *exchange.extended)
+            text, known = route_failure((exchange.status, exchange.extended))
+            if self._route and text:
+                return WriteOutcome(Failure.ABSENT, text, codes, unknown=not known)
             return WriteOutcome(Failure.CIP_STATUS, exchange.text, codes)
         return WriteOutcome()
 

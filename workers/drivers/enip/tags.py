@@ -4,12 +4,12 @@ A tag's configured type must be what the device holds, or an integer type that t
 changed type is a bad quality, never another number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.cip import types
-from cpppod.protocols.cip.status import GeneralStatus
+from cpppod.protocols.cip.status import ConnectionStatus, GeneralStatus, describe
 from cpppod.protocols.enip.originator.bool_arrays import (
     WORD,
     bit_of_array,
@@ -26,6 +26,11 @@ from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import Sample
 
 GOOD = int(Quality.GOOD)
+ROUTE = range(0x0200, 0x0400)  # extended status of who passes requests on (table 3-5.29)
+TIMED_OUT = (
+    ConnectionStatus.CONNECTION_TIMED_OUT,
+    ConnectionStatus.UNCONNECTED_REQUEST_TIMED_OUT,
+)
 TYPE_MISMATCH = quality(Quality.DEVICE_STATUS, status=0xFF, extended=0x2107)
 NO_SUCH_ADDRESS = (
     GeneralStatus.PATH_SEGMENT_ERROR,
@@ -120,6 +125,31 @@ def refused(outcome: Outcome) -> int:
     status, extended = outcome
     code = Quality.NOT_CONFIGURED if status in NO_SUCH_ADDRESS else Quality.DEVICE_STATUS
     return quality(code, status=status, extended=extended[0] if extended else 0)
+
+
+def unreached(outcomes: Iterable[Outcome]) -> Outcome | None:
+    """What the Connection Manager on a route says where none of the reads reached its end."""
+    found = None
+    for outcome in outcomes:
+        if not _is_of_the_route(outcome):
+            return None
+        found = found or outcome
+    return found
+
+
+def _is_of_the_route(outcome: Outcome) -> bool:
+    status, extended = outcome
+    return status == GeneralStatus.CONNECTION_FAILURE and bool(extended) and extended[0] in ROUTE
+
+
+def route_failure(outcome: Outcome) -> tuple[str, bool]:
+    """What a request along a route came to, in words, and whether its outcome is known; "" where
+    the end of the route answered itself."""
+    if not _is_of_the_route(outcome):
+        return "", True
+    status, extended = outcome
+    text = f"the gateway says {describe(*outcome)} (0x{status:02X}/0x{extended[0]:04X})"
+    return text, extended[0] not in TIMED_OUT
 
 
 def same_type(kind: types.DataType | None, code: int, handle: int, values: Sequence[Any]) -> bool:

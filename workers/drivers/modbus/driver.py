@@ -43,6 +43,12 @@ from cpppod.workers.drivers.modbus.register_map import FACTOR, DeviceCells, Regi
 from cpppod.workers.transport.port import TcpPort
 
 NEVER_WRITTEN: Sample = (None, int(Quality.NOT_YET_KNOWN))
+NO_PATH, NO_UNIT = 0x0A, 0x0B
+ABSENT = {  # exceptions of a gateway in the place of the unit
+    NO_PATH: "the gateway has no path to the unit (0x0A)",
+    NO_UNIT: "the gateway says no such unit (0x0B)",
+}
+ACKNOWLEDGED = 5  # it will be done, or not: nobody says
 
 
 def make_driver(
@@ -210,7 +216,8 @@ class ModbusDriver:
             except EncodeError as error:
                 return WriteOutcome(Failure.BAD_VALUE, str(error))
             except ModbusException as error:
-                return WriteOutcome(Failure.EXCEPTION, f"{tag.name}: {error}", (error.code,))
+                text, unknown = f"{tag.name}: {error}", error.code == ACKNOWLEDGED
+                return WriteOutcome(Failure.EXCEPTION, text, (error.code,), unknown=unknown)
             except DeviceError as error:
                 return WriteOutcome.of(error)
         return WriteOutcome()
@@ -316,6 +323,10 @@ class ModbusDriver:
             )
         except ModbusException as error:
             result, detail, code = "exception", str(error), error.code
+            if code in ABSENT:
+                detail, sent = ABSENT[code], code == NO_UNIT
+                failure = Failure.ABSENT
+                raise DeviceError(failure, detail, codes=(code,), sent=sent) from None
             raise
         except DeviceError as error:
             result, detail = error.result, error.text

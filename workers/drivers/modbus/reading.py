@@ -23,6 +23,7 @@ from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Group
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import DeviceError, Sample
+from cpppod.workers.drivers.modbus.exchange import is_busy
 from cpppod.workers.drivers.modbus.register_map import DeviceCells, Quarantined
 
 GOOD = int(Quality.GOOD)
@@ -30,6 +31,8 @@ SAMPLES = 3  # tags asked alone where a unit refuses all: one that is good tells
 RETRIES = 2  # quarantined tags asked again in one poll
 SILENT_IN_A_ROW = 2  # reads: then the unit itself is silent
 SILENT_AT_MOST = 4  # reads of one poll: what else is suspected waits for the next
+
+UNANSWERED = (Failure.TIMEOUT, Failure.ABSENT)  # the latter: by the unit, says its gateway
 
 ReadBlock = Callable[[Block], Awaitable[bytes]]
 
@@ -43,6 +46,7 @@ class Reading:
         good: reads that brought values; answered: replies, refusals too.
         refused: blocks that were refused, and how, while nothing was good yet.
         silent: reads without an answer, in a row; silences in all; silence: the last one.
+        busy: the unit, or a gateway before it, said so: no answer of the unit's own.
     """
 
     samples: dict[str, Sample] = field(default_factory=dict)
@@ -54,6 +58,7 @@ class Reading:
     silent: int = 0
     silences: int = 0
     silence: DeviceError | None = None
+    busy: ModbusException | None = None
 
     def mark(self, block: Block, worth: int) -> None:
         """All tags of a block are bad for one reason."""
@@ -100,11 +105,15 @@ class UnitReader:
             try:
                 await self._take_block(block, reading)
             except DeviceError as error:
-                if error.failure is not Failure.TIMEOUT or not error.connected:
+                if error.failure not in UNANSWERED or not error.connected:
                     raise
                 pending.extend(self._silent(block, error, reading))
-        if reading.silence is not None and not reading.answered:
-            raise reading.silence
+        if not reading.answered:
+            if reading.silence is not None:
+                raise reading.silence
+            if reading.busy is not None:
+                code = reading.busy.code
+                raise DeviceError(Failure.EXCEPTION, str(reading.busy), codes=(code,))
         await self._judge(reading)
         for entry in self._cells.isolated(group):
             reading.samples.setdefault(entry.item.key, (None, entry.quality))
@@ -117,8 +126,11 @@ class UnitReader:
         reading.begun = True
         try:
             data = await self._read(block)
-        except ModbusException:
-            self._answered(reading)
+        except ModbusException as error:
+            if is_busy(error):
+                reading.busy = error
+            else:
+                self._answered(reading)
             raise
         self._answered(reading)
         reading.good += 1
@@ -276,7 +288,8 @@ class UnitReader:
 
     async def _retry(self, group: Group, reading: Reading) -> None:
         """Ask a few quarantined tags again; one that is back takes those of its time along."""
-        for entry in self._cells.due(group, RETRIES):
+        one = not self._cells.blocks(group)
+        for entry in self._cells.due(group, RETRIES, one=one):
             if await self._is_back(entry, reading):
                 self._cells.release(entry)
                 return
@@ -289,8 +302,9 @@ class UnitReader:
         except ModbusException:
             return False
         except DeviceError as error:
-            if error.failure is not Failure.TIMEOUT or not error.connected:
+            if error.failure not in UNANSWERED or not error.connected:
                 raise
+            reading.silence = error
             return False
         return True
 

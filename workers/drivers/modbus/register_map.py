@@ -264,11 +264,17 @@ class DeviceCells:
         found = (self._quarantine.get(key) for key in self._keys(group))
         return [entry for entry in found if entry is not None]
 
-    def due(self, group: Group, most: int) -> list[Quarantined]:
-        """The quarantined tags of the group that are to be tried now; the next time is later."""
+    def due(self, group: Group, most: int, *, one: bool = False) -> list[Quarantined]:
+        """The quarantined tags of the group that are to be tried now; the next time is later.
+
+        Args:
+            one: at least one of them: nothing else is asked of the device, and what it refused
+                once is no sign that it is there.
+        """
         now_s = time.monotonic()
-        found = [entry for entry in self.isolated(group) if entry.retry_s <= now_s]
-        found = sorted(found, key=lambda entry: entry.retry_s)[:most]
+        waiting = sorted(self.isolated(group), key=lambda entry: entry.retry_s)
+        found = [entry for entry in waiting if entry.retry_s <= now_s][:most]
+        found = found or waiting[: int(one)]
         for entry in found:
             self._tries[entry.item.key] += 1
             self._put_off(entry)

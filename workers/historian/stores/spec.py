@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cpppod.workers.historian.stores.store import Store, StoreReader, Writer
+from cpppod.workers.historian.stores.store import DamagedError, Store, StoreReader, Writer
 from cpppod.workers.registry import Registry
 
 Options = Mapping[str, Any]
@@ -23,6 +23,17 @@ class GivesUp(Store, Protocol):
 
     def give_up(self) -> None:
         """Make the call that another thread waits in fail now."""
+
+
+class Mends(Store, Protocol):
+    """A store that can put aside what is damaged of it."""
+
+    def mend(self, error: DamagedError) -> None:
+        """Put aside what a reader found damaged, if it is, and declare what that costs.
+
+        Raises:
+            StoreError: not now, or it is not damaged.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class StoreSpec:
         open: (URL, its options, who writes) -> the store, not yet opened.
         read: (URL, the gateway that asks, or None for nobody) -> a reader.
         chosen_by: a key that means this store, whatever `history.store` says; "" for none.
-        gives_up: the store has `give_up` (`GivesUp`).
+        gives_up: the store has `give_up` (`GivesUp`); mends: it has `mend` (`Mends`).
         needs: modules that must be installed besides, and `install`: how they are.
     """
 
@@ -51,6 +62,7 @@ class StoreSpec:
     read: Callable[[str, str | None], StoreReader]
     chosen_by: str = ""
     gives_up: bool = False
+    mends: bool = False
     needs: tuple[str, ...] = ()
     install: str = ""
 

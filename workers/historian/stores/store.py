@@ -10,6 +10,7 @@ in a command.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from cpppod.workers.journal.batch import ALL as ALL
@@ -46,6 +47,18 @@ class PoisonError(StoreError):
         self.indices = tuple(indices)
 
 
+class DamagedError(StoreError):
+    """A file of the store does not hold what it should.
+
+    Attributes:
+        path: which; `reason`: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: damaged: {reason}")
+        self.path, self.reason = path, reason
+
+
 class SchemaError(StoreError):
     """The store was written by a newer version of this program; it is not touched."""
 
@@ -75,12 +88,17 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """What a beat says of a store; -1 where it cannot be told cheaply."""
+    """What a beat says of a store; -1 where it cannot be told cheaply.
+
+    Attributes:
+        damaged: paths of what was put aside.
+    """
 
     bytes: int = -1
     oldest_us: int = -1
     free_bytes: int = -1
     removed_days: int = 0
+    damaged: tuple[str, ...] = ()
 
 
 def family(gateway: str, adoptions: Iterable[tuple[str, str]]) -> frozenset[str]:

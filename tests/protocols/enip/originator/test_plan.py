@@ -289,3 +289,51 @@ def test_a_plan_asks_alone_for_what_does_not_fit_its_packet_s_reply() -> None:
 
     assert run(session, plan, respond).values == [[0] * 300] * 2
     assert run(session, plan, respond).values == [[5], [0] * 300]
+
+
+PARTLY = batch_reply([b"\xcc\0\6\0\xc3\0\1\0", b"\xcc\0\0\0\xc3\0\7\0"])
+
+
+def second_stage() -> tuple[OriginatorSession, PlanRun]:
+    """A plan whose array did not fit, and is asked for again."""
+    session = registered()
+    made = PlanRun(session, plan_of("A*3", "T0"), timeout_s=5.0)
+    made.issue(0.0)
+    (frame,) = requests(session)
+    session.receive_data(rr_reply(frame, PARTLY))
+    take(session)
+    made.issue(0.0)
+    return session, made
+
+
+def take(session: OriginatorSession) -> None:
+    while (answer := session.next_answer()) is not None:
+        answer.owner.receive(answer)
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_second_stage_that_is_not_answered_fails_the_plan_without_another_issue(
+    closes: bool,
+) -> None:
+    session, made = second_stage()
+    if closes:
+        session.close("the peer closed")
+    else:
+        session.expire(5.0)
+    take(session)
+    assert made.done
+    assert made.failure is not None
+
+
+def test_an_answer_to_the_second_stage_counts_also_where_nothing_is_issued_after_it() -> None:
+    for reply, value, outcome in (
+        (b"\xcc\0\0\0\xc3\0" + struct.pack("<3h", 1, 2, 3), [1, 2, 3], (0, ())),
+        (b"\xcc\0\5\1\0\0", None, (5, (0,))),
+    ):
+        session, made = second_stage()
+        (frame,) = requests(session)
+        session.receive_data(rr_reply(frame, reply))
+        take(session)
+        assert made.next_result() is None
+        assert made.values == [value, 7]
+        assert made.plan.packets[0].outcomes == [outcome, (0, ())]

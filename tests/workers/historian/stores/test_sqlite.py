@@ -10,9 +10,10 @@ import pytest
 
 from cpppod.workers.historian.stores.buckets import Bucket
 from cpppod.workers.historian.stores.questions import ask_buckets
+from cpppod.workers.historian.stores.sqlite.damage import DAY_US
 from cpppod.workers.historian.stores.sqlite.minutes import decode_minutes, encode_minutes
 from cpppod.workers.historian.stores.sqlite.reader import SqliteReader, day_files, is_open_day
-from cpppod.workers.historian.stores.sqlite.store import DAY_US, SqliteLimits, SqliteStore, day_of
+from cpppod.workers.historian.stores.sqlite.store import SqliteLimits, SqliteStore, day_of
 from cpppod.workers.historian.stores.store import (
     Batch,
     Cursor,

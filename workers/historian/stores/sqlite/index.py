@@ -2,14 +2,14 @@
 gaps, quarantined records; in one small file."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cpppod.workers.historian.stores.sqlite.damage import SCHEMA
 from cpppod.workers.historian.stores.sqlite.day import connect
 from cpppod.workers.historian.stores.store import Batch, Cursor, Gap
 
-SCHEMA = 2
 NAME = "index.sqlite"
 MAX_QUARANTINED = 10_000  # records kept to look at; what is beyond is declared a gap all the same
 
@@ -37,6 +37,9 @@ CREATE TABLE IF NOT EXISTS adoptions (
     gateway TEXT NOT NULL, adopted TEXT NOT NULL, at_us INTEGER NOT NULL,
     PRIMARY KEY (gateway, adopted)) WITHOUT ROWID;
 """
+_DAYS = """
+CREATE TABLE IF NOT EXISTS days (day TEXT PRIMARY KEY, readings INTEGER NOT NULL) WITHOUT ROWID
+"""  # which files of schema 2 made by older versions lack, and do without
 _FROM_1 = (
     """
 ALTER TABLE cursors RENAME TO cursors_1;
@@ -62,6 +65,7 @@ class IndexFile:
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._database = connect(self._path, tables=_TABLES, schema=SCHEMA, from_1=_FROM_1)
+        self._database.execute(_DAYS)
         self._inode = self._path.stat().st_ino
 
     @property
@@ -94,9 +98,11 @@ class IndexFile:
         """Who adopted whom."""
         return adoptions(self._database)
 
-    def commit(self, batch: Batch, gateway: str = "") -> None:
-        """Store everything of a batch but its readings."""
-        if not (batch.gaps or batch.quarantined or batch.cursors):
+    def commit(
+        self, batch: Batch, gateway: str = "", added: Mapping[str, int] | None = None
+    ) -> None:
+        """Store everything of a batch but its readings, of which each day's file was given some."""
+        if not (batch.gaps or batch.quarantined or batch.cursors or added):
             return
         database = self._database
         database.execute("BEGIN IMMEDIATE")
@@ -112,11 +118,32 @@ class IndexFile:
                 f"INSERT OR REPLACE INTO cursors VALUES ({'?, ' * 8}?)",
                 ((publisher, *cursor, gateway) for publisher, cursor in batch.cursors.items()),
             )
+            database.executemany(
+                "INSERT INTO days VALUES (?, ?)"
+                " ON CONFLICT (day) DO UPDATE SET readings = readings + excluded.readings",
+                (added or {}).items(),
+            )
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
+
+    def has_gap(self, reason: str, since_us: int, until_us: int) -> bool:
+        """Whether a gap of that reason begins within that time."""
+        query = "SELECT 1 FROM gaps WHERE reason = ? AND from_us BETWEEN ? AND ? LIMIT 1"
+        return self._database.execute(query, (reason, since_us, until_us)).fetchone() is not None
+
+    def days(self) -> dict[str, int]:
+        """How many readings each day's file was given at least."""
+        return dict(self._database.execute("SELECT day, readings FROM days"))
+
+    def set_day(self, day: str, readings: int) -> None:
+        """Note how many readings a day's file has; a negative number: there is none any more."""
+        if readings < 0:
+            self._database.execute("DELETE FROM days WHERE day = ?", (day,))
+        else:
+            self._database.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", (day, readings))
 
     def forget_gaps(self, until_us: int) -> None:
         """Drop gaps of days that are gone themselves."""

@@ -7,14 +7,16 @@ gateway's clock, and asked for by their source time.
 import heapq
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from cpppod.workers.historian.stores.encoding import keyframe_sample, sample_of, unpack
-from cpppod.workers.historian.stores.sqlite.day import SCHEMA, Topic, topic_worth
+from cpppod.workers.historian.stores.sqlite.damage import DAY_US, SCHEMA, naming
+from cpppod.workers.historian.stores.sqlite.day import Topic, topic_worth
 from cpppod.workers.historian.stores.sqlite.index import NAME, adoptions, known_gateways, read_gaps
 from cpppod.workers.historian.stores.sqlite.minutes import NO_GATEWAY, read_minutes
 from cpppod.workers.historian.stores.store import (
@@ -30,7 +32,8 @@ from cpppod.workers.historian.stores.store import (
 )
 
 READINGS, MINUTES = "readings-", "minutes-"
-DAY_US = 86_400_000_000
+
+_Result = TypeVar("_Result")
 END_US = 2**52  # the year 2112
 _WAL_FORMAT = 2  # bytes 18 and 19 of a database that has a log (SQLite file format, 1.3.3)
 
@@ -110,6 +113,15 @@ class DayReader:
             " FROM tags JOIN topics ON topics.id = tags.topic"
         )
         return [row for row in self._database.execute(query) if self._knows(row[0])]
+
+    def publishers(self) -> list[str]:
+        """Whose readings there are, by gateway."""
+        query = f"SELECT DISTINCT {self._gateway} FROM publishers"
+        return [gateway for (gateway,) in self._database.execute(query)]
+
+    def count(self) -> int:
+        """How many readings there are."""
+        return int(self._database.execute("SELECT count(*) FROM blocks").fetchone()[0])
 
     def _places(self, device: str, tag: str) -> list[tuple[int, int]]:
         """Topic and number of a tag: in several groups where it was moved from one to another."""
@@ -227,18 +239,20 @@ class SqliteReader:
         if gateway is not None:
             self._family = frozenset((gateway,)) if alone else family(gateway, self._links()[1])
 
-    def _links(self) -> tuple[list[str], list[tuple[str, str]]]:
-        """The gateways that the index knows, and who adopted whom."""
+    def _index(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
+        """What the index answers; None where there is none."""
         path = self.folder / NAME
         if not path.exists():
-            return [], []
-        database = connect_to_read(path)
+            return None
         try:
-            return known_gateways(database), adoptions(database)
+            with naming(path), closing(connect_to_read(path)) as database:
+                return ask(database)
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {error}") from error
-        finally:
-            database.close()
+
+    def _links(self) -> tuple[list[str], list[tuple[str, str]]]:
+        """The gateways that the index knows, and who adopted whom."""
+        return self._index(lambda found: (known_gateways(found), adoptions(found))) or ([], [])
 
     def gateways(self) -> list[str]:
         return heirs(*self._links())
@@ -259,9 +273,8 @@ class SqliteReader:
         if len(self.gateways()) < 2:
             return {}
         found: dict[str, set[str]] = {}
-        for reader in self._over(list(day_files(self.folder).values())):
-            for gateway, tag in reader.tags():
-                found.setdefault(tag.lower(), set()).add(gateway)
+        for gateway, tag in self._each(day_files(self.folder).values(), DayReader.tags):
+            found.setdefault(tag.lower(), set()).add(gateway)
         return shared_tags(found, self._links()[1])
 
     def close(self) -> None:
@@ -275,65 +288,51 @@ class SqliteReader:
                 found.append(path)
         return found
 
-    def _over(self, paths: list[Path]) -> Iterator[DayReader]:
-        """Each day's reader, closed after its turn; a day removed meanwhile is passed over."""
+    def _each(
+        self, paths: Iterable[Path], ask: Callable[[DayReader], Iterable[_Result]]
+    ) -> Iterator[_Result]:
+        """What each day answers, one after the other; one removed meanwhile is passed over."""
         for path in paths:
             try:
-                reader = DayReader(path, self._family)
-            except sqlite3.OperationalError as error:
+                with naming(path), closing(DayReader(path, self._family)) as reader:
+                    yield from ask(reader)
+            except sqlite3.Error as error:
                 if path.exists():
                     raise StoreError(f"{path}: {error}") from error
-                continue
-            try:
-                yield reader
-            except sqlite3.Error as error:
-                raise StoreError(f"{path}: {error}") from error
-            finally:
-                reader.close()
 
     def tags(self) -> list[str]:
-        found: set[str] = set()
-        for reader in self._over(list(day_files(self.folder).values())):
-            found.update(name for _, name in reader.tags())
-        return sorted(found)
+        found = self._each(day_files(self.folder).values(), DayReader.tags)
+        return sorted({name for _, name in found})
 
     def samples(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Sample]:
-        last_us = -1
-        for reader in self._over(self._days(since_us, until_us)):
-            for sample in reader.samples(device, tag, max(since_us, last_us), until_us):
-                last_us = sample.time_us
-                yield sample
+        last_us = since_us
+
+        def ask(reader: DayReader) -> Iterator[Sample]:
+            return reader.samples(device, tag, last_us, until_us)
+
+        for sample in self._each(self._days(since_us, until_us), ask):
+            last_us = max(last_us, sample.time_us)
+            yield sample
 
     def last(self, device: str, tag: str, until_us: int) -> Sample | None:
-        for reader in self._over(self._days(0, until_us)[::-1]):
+        def ask(reader: DayReader) -> list[Sample]:
             sample = reader.last(device, tag, until_us)
-            if sample is not None:
-                return sample
-        return None
+            return [] if sample is None else [sample]
+
+        return next(self._each(self._days(0, until_us)[::-1], ask), None)
 
     def gaps(self, device: str, since_us: int, until_us: int) -> list[Gap]:
-        path = self.folder / NAME
-        if not path.exists():
-            return []
-        database = connect_to_read(path)
-        try:
-            found = read_gaps(database, device, since_us, until_us)
-            known = None if self._family is None else self._family | {""}
-            return [gap for gap in found if known is None or gap.gateway in known]
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from error
-        finally:
-            database.close()
+        found = self._index(lambda index: read_gaps(index, device, since_us, until_us)) or []
+        known = None if self._family is None else self._family | {""}
+        return [gap for gap in found if known is None or gap.gateway in known]
 
     def minutes(self, device: str, tag: str, since_us: int, until_us: int) -> Iterator[Minute]:
         for path in self._days(since_us, until_us, MINUTES):
-            database = connect_to_read(path)
             try:
-                yield from read_minutes(database, device, tag, since_us, until_us, self._family)
+                with naming(path), closing(connect_to_read(path)) as database:
+                    yield from read_minutes(database, device, tag, since_us, until_us, self._family)
             except sqlite3.Error as error:
                 raise StoreError(f"{path}: {error}") from error
-            finally:
-                database.close()
 
     def rolled_up(self, since_us: int, until_us: int, *, gone_only: bool) -> list[tuple[int, int]]:
         with_samples = day_files(self.folder) if gone_only else {}
@@ -345,8 +344,8 @@ class SqliteReader:
         return found
 
     def readings(self, since_us: int, until_us: int) -> Iterator[Reading]:
-        for reader in self._over(self._days(since_us, until_us)):
-            yield from reader.readings(since_us, until_us)
+        days = self._days(since_us, until_us)
+        yield from self._each(days, lambda reader: reader.readings(since_us, until_us))
 
 
 def _day_number(time_us: int) -> int:

@@ -37,4 +37,5 @@ SPEC = StoreSpec(
     url=_url,
     open=_open,
     read=_read,
+    mends=True,
 )

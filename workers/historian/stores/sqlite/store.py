@@ -5,6 +5,7 @@
     minutes-2026-11-21.sqlite     a closed day by the minute
     writer-<id>.lock              held by the living gateway of that id; upkeep.lock by whoever
                                   closes and removes days
+    *.damaged-*                   what could not be used (`stores.sqlite.damage`)
 
 A commit makes the readings durable first, the cursors after: what a crash in between leaves to be
 read again is there already, and stored once. Days go oldest first: beyond `retention_s`, beyond
@@ -17,16 +18,29 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.workers.historian.stores.encoding import pack
 from cpppod.workers.historian.stores.sqlite import writer
+from cpppod.workers.historian.stores.sqlite.damage import (
+    DAY_US,
+    FILE_DAMAGED,
+    INDEX_LOST,
+    day_gap,
+    day_us,
+    gaps_of,
+    naming,
+    now_us,
+    problem_of,
+    put_file_aside,
+    whole_gap,
+)
 from cpppod.workers.historian.stores.sqlite.day import DayFile, Opening, Topic
 from cpppod.workers.historian.stores.sqlite.index import NAME, IndexFile
 from cpppod.workers.historian.stores.sqlite.minutes import minutes_path, roll_up
@@ -39,10 +53,9 @@ from cpppod.workers.historian.stores.sqlite.reader import (
     is_open_day,
 )
 from cpppod.workers.historian.stores.store import (
-    ALL,
     Batch,
     Cursor,
-    Gap,
+    DamagedError,
     PoisonError,
     Reading,
     Stored,
@@ -50,10 +63,12 @@ from cpppod.workers.historian.stores.store import (
     StoreState,
     check_adoption,
 )
+from cpppod.workers.state import put_aside_below
 
 logger = logging.getLogger(__name__)
 
-DAY_US = 86_400_000_000
+_Result = TypeVar("_Result")
+
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 MAX_OPEN_DAYS = 4  # yesterday's late readings, today's, and a clock that is set to and fro
 FREE_SHARE = 0.05  # of the file system stays free by default ...
@@ -62,6 +77,8 @@ SIZE_SHARE = 0.5  # of the file system is what a store takes by default
 UPKEEP_S = 10.0  # between looks at sizes
 CLOSING_S = 60.0  # between looks for days to close
 UNPLACED_DAYS = 3  # the newest, in which readings without a cursor are looked for
+CHECKED_BYTES = 64_000_000  # of the newest day, every row of which is read first: about a second
+MAX_DAMAGED = 100  # files put aside in one go
 CLOSED_AFTER_S = 3_600.0  # without a reading, and with a later day there, a day is over
 
 
@@ -113,16 +130,48 @@ class SqliteStore:
         self._upkept = -CLOSING_S
         self._removed = 0
         self._written: dict[str, float] = {}  # day -> when this process last wrote to it
-        self._work: Iterator[None] | None = None
-        self._damaged: list[Gap] = []
+        self._work: Iterator[bool] | None = None
+        self._damaged: tuple[str, ...] = ()  # files put aside, as of the last look
+        self._aside: set[str] = set()  # names of those that this process put aside
+
+    def _doing(self, work: Callable[[], _Result]) -> _Result:
+        """What `work` gives; what turns out to be damaged is put aside, then it is done again."""
+        for _ in range(MAX_DAMAGED):
+            try:
+                return work()
+            except DamagedError as error:
+                self._put_aside(error)
+            except (OSError, sqlite3.Error) as error:
+                self._let_go()
+                raise _store_error(self.folder, error) from error
+        raise StoreError(f"{self.folder}: more than {MAX_DAMAGED} damaged files at once")
+
+    def _put_aside(self, error: DamagedError) -> None:
+        began_anew = self._index is not None and error.path.name == NAME
+        self._let_go()
+        try:
+            if not os.path.lexists(error.path):
+                return  # somebody else did
+            why = problem_of(error.path)
+            if not why:
+                raise StoreError(f"{error}, yet it can be read")
+            put_file_aside(error.path, why)
+            self._aside.add(error.path.name)
+        except (OSError, sqlite3.Error) as trouble:
+            raise _store_error(self.folder, trouble) from trouble
+        if began_anew:
+            raise StoreError(f"{error}; put aside, it is opened anew")
+
+    def mend(self, error: DamagedError) -> None:
+        self._put_aside(error)
+        self._doing(self._opened)
 
     def open(self) -> dict[str, Cursor]:
-        try:
-            found = self._opened().cursors(self.gateway)
+        def cursors() -> dict[str, Cursor]:
+            found = self._of_index(lambda index: index.cursors(self.gateway))
             return self._unplaced(found) | found
-        except (OSError, sqlite3.Error) as error:
-            self._let_go()
-            raise _store_error(self.folder, error) from error
+
+        return self._doing(cursors)
 
     def _unplaced(self, placed: dict[str, Cursor]) -> dict[str, Cursor]:
         """Publishers that have readings and no cursor: a crash, or a copy, came in between.
@@ -131,11 +180,8 @@ class SqliteStore:
         """
         found: dict[str, Cursor] = {}
         for _, path in sorted(day_files(self.folder).items())[-UNPLACED_DAYS:]:
-            try:
-                with closing(DayReader(path)) as reader:
-                    last = reader.last_places(self.gateway)
-            except sqlite3.Error:
-                continue  # damaged: put aside and declared when it is written to
+            with naming(path), closing(DayReader(path)) as reader:
+                last = reader.last_places(self.gateway)
             for publisher, (epoch, sequence, gateway_us) in last.items():
                 if publisher not in placed:
                     found[publisher] = Cursor(0, 0, epoch, sequence, gateway_us)
@@ -151,41 +197,86 @@ class SqliteStore:
                 self._lock = writer.lock(self.folder, self.gateway)
             if self._keeper < 0:
                 self._keeper = writer.lock_upkeep(self.folder)
-            self._index = _mended(self.folder / NAME, lambda: IndexFile(self.folder))
-            known = self._index.learn(self.gateway, time.time_ns() // 1000)
+            index = self._checked()
+            self._index = index
+            with naming(self.folder / NAME):
+                known = index.learn(self.gateway, time.time_ns() // 1000)
             logger.info("store opened folder=%s gateways=%s", self.folder, ",".join(known))
         return self._index
 
+    def _checked(self) -> IndexFile:
+        """The index; all files looked at, and what is lost declared.
+
+        Raises:
+            DamagedError: the first that cannot be used.
+        """
+        days, path = day_files(self.folder), self.folder / NAME
+        is_lost = bool(days) and not os.path.lexists(path) and NAME not in self._aside
+        if os.path.lexists(path) and (why := problem_of(path)):
+            raise DamagedError(path, why)
+        newest = days[max(days)] if days else None
+        for file in (*days.values(), *day_files(self.folder, MINUTES).values()):
+            _check(file, quick=file != newest or _is_large(file))
+        with naming(path):
+            index = IndexFile(self.folder)
+            try:
+                self._declare(index, days, is_lost)
+            except BaseException:
+                index.close()
+                raise
+        self._damaged = tuple(put_aside_below(self.folder))
+        return index
+
+    def _declare(self, index: IndexFile, days: dict[str, Path], is_lost: bool) -> None:
+        """Store as gaps what is not there any more; whose readings are is learnt from them."""
+        index.commit(Batch(gaps=gaps_of(self.folder, set(days))))
+        if days and not index.learn("", 0):
+            for gateway in sorted(_gateways(days.values())):
+                index.learn(gateway, time.time_ns() // 1000)
+                is_lost = is_lost or NAME not in self._aside
+        if is_lost:
+            logger.error("store has readings and no index folder=%s", self.folder)
+            index.commit(Batch(gaps=[whole_gap(INDEX_LOST, set(days), now_us())]))
+        counted = index.days()
+        for day in counted.keys() - days.keys():
+            if index.has_gap(FILE_DAMAGED, day_us(day), day_us(day)):
+                index.set_day(day, -1)  # it was put aside
+            else:
+                self._declare_lost(index, day, -1)
+        for day in sorted(days)[-UNPLACED_DAYS:]:
+            if day in counted:
+                with naming(days[day]), closing(DayReader(days[day])) as reader:
+                    held = reader.count()
+                if held < counted[day]:
+                    self._declare_lost(index, day, held)
+
+    def _declare_lost(self, index: IndexFile, day: str, held: int) -> None:
+        """A day has fewer readings than it was given."""
+        logger.error("readings are gone folder=%s day=%s left=%d", self.folder, day, max(held, 0))
+        index.commit(Batch(gaps=[day_gap(day, now_us())]))
+        index.set_day(day, held)
+
+    def _of_index(self, ask: Callable[[IndexFile], _Result]) -> _Result:
+        index = self._opened()
+        with naming(self.folder / NAME):
+            return ask(index)
+
     def cursors(self, gateway: str) -> dict[str, Cursor]:
-        try:
-            return self._opened().cursors(gateway)
-        except (OSError, sqlite3.Error) as error:
-            self._let_go()
-            raise _store_error(self.folder, error) from error
+        return self._doing(lambda: self._of_index(lambda index: index.cursors(gateway)))
 
     def gateways(self) -> list[str]:
-        try:
-            return self._opened().learn("", 0)
-        except (OSError, sqlite3.Error) as error:
-            self._let_go()
-            raise _store_error(self.folder, error) from error
+        return self._doing(lambda: self._of_index(lambda index: index.learn("", 0)))
 
     def adoptions(self) -> list[tuple[str, str]]:
-        try:
-            return self._opened().adoptions()
-        except (OSError, sqlite3.Error) as error:
-            self._let_go()
-            raise _store_error(self.folder, error) from error
+        return self._doing(lambda: self._of_index(lambda index: index.adoptions()))
 
     def adopt(self, adopted: str, now_us: int) -> None:
-        try:
-            index = self._opened()
+        def join(index: IndexFile) -> None:
             alive = writer.is_alive(self.folder, adopted)
             check_adoption(self.gateway, adopted, index.learn("", 0), index.adoptions(), alive)
             index.adopt(self.gateway, adopted, now_us)
-        except (OSError, sqlite3.Error) as error:
-            self._let_go()
-            raise _store_error(self.folder, error) from error
+
+        self._doing(lambda: self._of_index(join))
 
     def close(self) -> None:
         self._let_go()
@@ -206,31 +297,32 @@ class SqliteStore:
         if self._index is not None and not self._index.in_place:
             raise StoreError(f"{self.folder}: another copy was put there; it is opened anew")
         try:
-            index = self._opened()
-            self._keep_free(self._monotonic())
-            added = 0
-            for day, readings in _by_day(batch.readings).items():
-                added += self._commit_day(day, readings)
-            batch.gaps.extend(self._damaged)
-            index.commit(batch, self.gateway)
-            self._damaged.clear()
+            return self._doing(lambda: self._commit(batch))
         except EncodeError as error:
             self._close_days()  # they remember names that were rolled back
             raise PoisonError(str(error), _unsayable(batch.readings)) from error
-        except (OSError, sqlite3.Error) as error:
-            self._let_go()
-            raise _store_error(self.folder, error) from error
-        return Stored(added, len(batch.readings) - added)
+
+    def _commit(self, batch: Batch) -> Stored:
+        self._opened()
+        self._keep_free(self._monotonic())
+        added = {
+            day: self._commit_day(day, readings)
+            for day, readings in _by_day(batch.readings).items()
+        }
+        self._of_index(lambda index: index.commit(batch, self.gateway, added))
+        stored = sum(added.values())
+        return Stored(stored, len(batch.readings) - stored)
 
     def _commit_day(self, day: str, readings: list[Reading]) -> int:
         file = self._day(day)
-        file.begin()
-        try:
-            added = file.add(readings, self._opening(day))
-            file.commit()
-        except BaseException:
-            file.rollback()
-            raise
+        with naming(file.path):
+            file.begin()
+            try:
+                added = file.add(readings, self._opening(day))
+                file.commit()
+            except BaseException:
+                file.rollback()
+                raise
         self._written[day] = self._monotonic()
         return added
 
@@ -242,29 +334,38 @@ class SqliteStore:
         if file is None:
             while len(self._days) >= MAX_OPEN_DAYS:
                 self._days.pop(next(iter(self._days))).close()
-            path = self.folder / f"{READINGS}{day}.sqlite"
-            file = _mended(path, lambda: DayFile(path), lambda: self._declare_damaged(day))
-            minutes_path(self.folder, day).unlink(missing_ok=True)  # made anew when it is over
+            file = self._open_day(day)
         self._days[day] = file  # the latest used last
         return file
 
-    def _declare_damaged(self, day: str) -> None:
-        begin = _day_us(day)
-        reason = "store file damaged"
-        self._damaged.append(Gap("", 0, ALL, ALL, 0, 0, -1, -1, reason, begin, begin + DAY_US - 1))
+    def _open_day(self, day: str) -> DayFile:
+        path = self.folder / f"{READINGS}{day}.sqlite"
+        if os.path.lexists(path):
+            _check(path, quick=True)
+        minutes_path(self.folder, day).unlink(missing_ok=True)  # made anew when it is over
+        with naming(path):
+            file = DayFile(path)
+            try:
+                given, held = self._of_index(IndexFile.days).get(day, 0), file.count()
+                if held < given:  # another copy was put there
+                    self._of_index(lambda index: self._declare_lost(index, day, held))
+            except BaseException:
+                file.close()
+                raise
+        return file
 
     def _opening(self, day: str) -> Opening:
         def worth(key: Topic) -> dict[str, tuple[Any, int, int]]:
-            earlier = [found for found in sorted(day_files(self.folder)) if found < day]
-            if not earlier:
-                return {}
-            if earlier[-1] in self._days:
-                return self._days[earlier[-1]].last_values(key)
-            reader = DayReader(day_files(self.folder)[earlier[-1]])
-            try:
+            files = day_files(self.folder)
+            before = max((found for found in files if found < day), default="")
+            if not before or self._of_index(
+                lambda index: index.has_gap(FILE_DAMAGED, day_us(before) + 1, day_us(day))
+            ):
+                return {}  # what was known before what is lost is not known after it
+            if before in self._days:
+                return self._days[before].last_values(key)
+            with naming(files[before]), closing(DayReader(files[before])) as reader:
                 return reader.last_values(key)
-            finally:
-                reader.close()
 
         return worth
 
@@ -278,12 +379,13 @@ class SqliteStore:
         self._days.clear()
 
     def state(self) -> StoreState:
-        return self._state
+        return replace(self._state, damaged=self._damaged)
 
     def _keep_free(self, now: float) -> None:
         """Make room before a commit; refuse it while there is none to be made."""
         if now - self._looked >= UPKEEP_S or self._free() < self._floor():
             self._looked = now
+            self._damaged = tuple(put_aside_below(self.folder))
             if self._keeper < 0:
                 self._keeper = writer.lock_upkeep(self.folder)
             if self._keeper >= 0:
@@ -311,15 +413,17 @@ class SqliteStore:
         """Unlink the oldest days that are beyond the limits."""
         days = sorted(day_files(self.folder).items())
         minutes = sorted(day_files(self.folder, MINUTES).items())
+        removed = self._removed
         self._remove_old(days, self.limits.retention_s)
         self._remove_old(minutes, self.limits.minutes_retention_s)
         bound, floor = self._bound(), self._floor()
         for line in (days, minutes):  # the minutes of a day outlive its samples
             while len(line) > 1 and (self._size() > bound or self._free() < floor):
                 self._remove(*line.pop(0))
-        if days and self._index is not None:
-            self._index.forget_gaps(_day_us(min(line[0][0] for line in (days, minutes) if line)))
-        oldest = _day_us(days[0][0]) if days else -1
+        if days and self._removed > removed:
+            left_us = day_us(min(line[0][0] for line in (days, minutes) if line))
+            self._of_index(lambda index: index.forget_gaps(left_us))
+        oldest = day_us(days[0][0]) if days else -1
         self._state = StoreState(self._size(), oldest, self._free(), self._removed)
 
     def _remove_old(self, line: list[tuple[str, Path]], retention_s: float) -> None:
@@ -331,6 +435,8 @@ class SqliteStore:
         open_day = self._days.pop(day, None) if path.name.startswith(READINGS) else None
         if open_day is not None:
             open_day.close()
+        if path.name.startswith(READINGS):
+            self._of_index(lambda index: index.set_day(day, -1))
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         self._removed += 1
@@ -343,24 +449,23 @@ class SqliteStore:
         return total
 
     def maintain(self, now_us: int) -> bool:
-        try:
-            if self._work is None:
-                now = self._monotonic()
-                if now - self._upkept < CLOSING_S:
-                    return False
-                self._upkept = now
-                self._opened()
-                self._work = self._upkeep()
-            next(self._work)
-        except StopIteration:
-            self._work = None
-            return False
-        except (OSError, sqlite3.Error) as error:
-            self._work = None
-            raise _store_error(self.folder, error) from error
-        return True
+        return self._doing(self._step)
 
-    def _upkeep(self) -> Iterator[None]:
+    def _step(self) -> bool:
+        """A slice of upkeep; whether there is more."""
+        if self._work is None:
+            now = self._monotonic()
+            if now - self._upkept < CLOSING_S:
+                return False
+            self._upkept = now
+            self._opened()
+            self._work = self._upkeep()
+        work, self._work = self._work, None  # what fails begins anew
+        more = next(work, False)
+        self._work = work if more else None
+        return more
+
+    def _upkeep(self) -> Iterator[bool]:
         """Roll up and close each day that is over, a slice at a time."""
         files = day_files(self.folder)
         for day, path in sorted(files.items())[:-1]:
@@ -372,14 +477,15 @@ class SqliteStore:
                     self._days.pop(day).close()
                 continue
             if is_open_day(path):
-                file = self._days.pop(day, None) or DayFile(path)
-                file.close(for_good=True)
-                yield
+                with naming(path):
+                    file = self._days.pop(day, None) or DayFile(path)
+                    file.close(for_good=True)
+                yield True
             if self.limits.roll_up and not minutes_path(self.folder, day).exists():
-                reader = DayReader(path)
-                tags = sorted(reader.tags())
-                reader.close()
-                yield from roll_up(self.folder, day, tags, self._reader_of)
+                with naming(path), closing(DayReader(path)) as reader:
+                    tags = sorted(reader.tags())
+                for _ in roll_up(self.folder, day, tags, self._reader_of):
+                    yield True
 
     def _is_shared(self) -> bool:
         """Whether another gateway is alive that may write to any day: none is closed then."""
@@ -414,25 +520,23 @@ def _by_day(readings: list[Reading]) -> dict[str, list[Reading]]:
     return found
 
 
-def _day_us(day: str) -> int:
-    return int(datetime.strptime(f"{day} +0000", "%Y-%m-%d %z").timestamp()) * 1_000_000
+def _check(path: Path, *, quick: bool) -> None:
+    """Raises DamagedError where a file cannot be used."""
+    if why := problem_of(path, quick=quick):
+        raise DamagedError(path, why)
 
 
-def _mended(path: Path, make: Callable[[], Any], declare: Callable[[], None] | None = None) -> Any:
-    """What `make` opens; a file that is no database any more is put aside, and made anew."""
-    try:
-        return make()
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
-        logger.error("store file damaged, put aside path=%s aside=%s error=%s", path, aside, error)
-        path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        if declare is not None:
-            declare()
-        return make()
+def _is_large(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > CHECKED_BYTES
+
+
+def _gateways(paths: Iterable[Path]) -> set[str]:
+    """Whose readings are in files of days."""
+    found: set[str] = set()
+    for path in paths:
+        with naming(path), closing(DayReader(path)) as reader:
+            found.update(reader.publishers())
+    return found - {""}
 
 
 def _store_error(folder: Path, error: Exception) -> StoreError:
