@@ -33,9 +33,10 @@ class Reply:
             the sequence count of a connected reply.
         lasts: whether what was rendered last is right until a source changes; a refusal that tells
             an age is not.
+        parts: how many replies it is made of.
     """
 
-    __slots__ = ("cost", "head", "lasts", "lead", "render", "sources", "tail")
+    __slots__ = ("cost", "head", "lasts", "lead", "parts", "render", "sources", "tail")
 
     def __init__(self, render: Callable[[], bytes], sources: Sequence["Source"], cost: int) -> None:
         self.head = b""
@@ -45,6 +46,7 @@ class Reply:
         self.render = render
         self.sources = tuple(sources)
         self.cost = cost
+        self.parts = 1
 
 
 class Source:

@@ -38,7 +38,7 @@ from cpppod.protocols.cip.objects.identity import Identity
 from cpppod.protocols.cip.objects.message_router import ASSEMBLY_CLASS, MESSAGE_ROUTER_CLASS
 from cpppod.protocols.cip.objects.spec import Controller, object_specs
 from cpppod.protocols.cip.personality import PERSONALITIES, Personality
-from cpppod.protocols.cip.reply_cache import ReplyCache
+from cpppod.protocols.cip.reply_cache import MAX_CONNECTIONS_COST, Budget, ReplyCache
 from cpppod.protocols.cip.request import (
     ForwardNeeded,
     Origin,
@@ -114,6 +114,7 @@ class Target:
         self.may_record: Callable[[], bool] = _always
         self.remember = True
         self.replies = ReplyCache()
+        self.connection_replies = Budget(MAX_CONNECTIONS_COST)
         self.now = 0.0
         self.classes: dict[int, CipClass] = {}
         controller = Controller(

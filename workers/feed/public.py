@@ -74,6 +74,7 @@ class PublicFeed:
     ) -> None:
         self.settings = settings
         self.trouble = "not open yet"
+        self._said = ""
         self.publish_door = FeedDoor(settings.secret_key, dict(settings.clients))
         self.request_door = FeedDoor(settings.secret_key, dict(settings.clients))
         self._bus = bus
@@ -137,11 +138,12 @@ class PublicFeed:
                 queue=REQUEST_QUEUE,
             )
         except BusError as error:
-            if str(error) != self.trouble:
+            if str(error) == self.trouble != self._said:  # one closed just now holds it for a turn
+                self._said = self.trouble
                 log.error("feed not on TCP: %s", error)
             self.trouble = str(error)
             return
-        self.trouble = ""
+        self.trouble = self._said = ""
         curve = "with CURVE" if self.settings.secret_key else "without CURVE"
         log.info("feed on TCP %s publish=%s request=%s", curve, *self.endpoints())
 

@@ -499,6 +499,8 @@ class Endpoint:
         self._per_address[address] -= 1
         if self._per_address[address] <= 0:
             del self._per_address[address]
+        if not self.connections:
+            self.target.forget_replies()  # nobody is there who would repeat himself
 
     def _tick(self) -> None:
         self._ticker = self.loop.call_later(TICK_S, self._tick)

@@ -150,6 +150,7 @@ def _finish(members: Sequence[bytes], done: Sequence[bytes | Reply]) -> bytes | 
         return _packet(rendered)
 
     packet = Reply(render, tuple(sources.values()), cost)
+    packet.parts = len(replies)
     return packet
 
 

@@ -18,6 +18,7 @@ from cpppod.protocols.cip.objects.connection_manager import Connection
 from cpppod.protocols.enip.target.reply_frames import CONTEXT, MESSAGE, OPTIONS, SEQUENCE
 
 MAX_REQUESTS = 64  # of one batch: more are hardly ever in flight
+MAX_REPLIES = 65_536  # bytes of the replies to it, held twice for each session
 _CONTEXT_BYTES = tuple(range(CONTEXT, OPTIONS))
 _SEQUENCE_BYTES = (SEQUENCE, SEQUENCE + 1)
 _COUNTING = bytes(range(256)) * 2  # low bytes of sequence counts that go up by one

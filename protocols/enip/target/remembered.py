@@ -23,13 +23,14 @@ from cpppod.protocols.cip.image import Image, Reply
 from cpppod.protocols.cip.objects.connection_manager import Connection
 from cpppod.protocols.cip.reply_cache import (
     MAX_CONNECTION_COST,
+    Budget,
     ReplyCache,
     hold,
     refresh,
 )
 from cpppod.protocols.cip.request import ForwardNeeded
 from cpppod.protocols.enip.hops import hops_of
-from cpppod.protocols.enip.target.batch import MAX_REQUESTS, Batch
+from cpppod.protocols.enip.target.batch import MAX_REPLIES, MAX_REQUESTS, Batch
 from cpppod.protocols.enip.target.departures import Departures, Way
 from cpppod.protocols.enip.target.reply_frames import (
     CONTEXT,
@@ -92,12 +93,15 @@ class RememberedReplies:
         batch: requests known as a whole, None while there are none.
     """
 
-    def __init__(self, image: Image, replies: ReplyCache, departures: Departures) -> None:
+    def __init__(
+        self, image: Image, replies: ReplyCache, connected: Budget, departures: Departures
+    ) -> None:
         self.handle = 0
         self._departures = departures
         self._lanes: dict[bytes, Lane] = {}
         self._image = image
         self._cache = replies
+        self._connected = connected
         self._replies = replies.entries
         self._ours = bytes(8)  # session and status in our replies
         self._lengths: dict[bytes, int] = {}
@@ -139,7 +143,7 @@ class RememberedReplies:
         if frame[DATA_ITEM:DATA_LENGTH] != CONNECTED_ITEM:
             return
         if connection.cache is None:
-            connection.cache = ReplyCache(MAX_CONNECTION_COST)
+            connection.cache = ReplyCache(MAX_CONNECTION_COST, self._connected)
             connection.replies = connection.cache.entries
         if connection.cache.put(frame[MESSAGE:], reply):
             _set_connected(reply, message, connection)
@@ -297,7 +301,8 @@ class RememberedReplies:
         each = 4 if connection is None else 6
         lengths = {sum(map(len, out[at : at + each])) for at in range(0, len(out), each)}
         total = abs(total)
-        if len(lengths) != 1 or len(data) > MAX_REQUESTS * total:
+        large = len(data) > MAX_REQUESTS * total or sum(map(len, out)) > MAX_REPLIES
+        if len(lengths) != 1 or large:
             return
         known, key = self._replies, OPTIONS
         if connection is not None:

@@ -123,7 +123,9 @@ class Session:
         self.has_more = False
         self._spent = 0  # requests of this turn
         self.shell: Any = None
-        self._remembered = RememberedReplies(target.image, target.replies, self.departures)
+        self._remembered = RememberedReplies(
+            target.image, target.replies, target.connection_replies, self.departures
+        )
         self._buffer = bytearray()
         self._slots = Slots()
         self._waits: tuple[Way, ForwardNeeded] | None = None  # for room; and what of its own waits

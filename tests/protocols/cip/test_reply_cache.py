@@ -5,7 +5,10 @@ from cpppod.protocols.cip.image import Image, Reply, Variable
 from cpppod.protocols.cip.reply_cache import (
     ENTRY,
     MAX_KEY,
+    PART,
+    Budget,
     ReplyCache,
+    hold,
     refresh,
 )
 
@@ -60,3 +63,37 @@ def test_reply_of_a_variable_in_no_image_is_forgotten_too() -> None:
     refresh(reply)
     cache.drop(b"a")
     assert not variable.readers
+
+
+def test_packet_costs_as_much_as_the_replies_that_it_is_made_of() -> None:
+    packet = made(Variable("N", types.DINT))
+    packet.parts = 20
+    cache = ReplyCache()
+    cache.put(b"a", packet)
+    assert cache.cost == 100 + 1 + ENTRY + 19 * PART
+
+
+def test_caches_that_share_a_budget_never_pass_it_together() -> None:
+    variable = Image().add(Variable("N", types.DINT))
+    shared = Budget(3 * (ENTRY + 101))
+    caches = [ReplyCache(10**6, shared) for _ in range(4)]
+    for number in range(3):
+        assert caches[0].put(bytes((number,)), made(variable))
+    assert not caches[1].put(b"a", made(variable))  # no room, and none of its own to make
+    assert caches[0].put(b"\3", made(variable))  # its oldest goes
+    assert list(caches[0].entries) == [b"\1", b"\2", b"\3"]
+    assert shared.cost == shared.limit
+    caches[0].clear()
+    assert shared.cost == 0
+    assert caches[1].put(b"a", made(variable))
+
+
+def test_what_is_forgotten_leaves_nothing_with_its_sources() -> None:
+    variable = Image().add(Variable("N", types.DINT))
+    cache = ReplyCache()
+    for number in range(1_000):
+        reply = made(variable)
+        cache.put(number.to_bytes(2, "big"), reply)
+        hold(reply)
+    cache.clear()
+    assert variable.readers is None
