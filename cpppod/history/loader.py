@@ -25,6 +25,9 @@ from cpppod.history.timestamp import timestamp
 Event = dict[str, Any]
 
 
+MAX_DIGITS = 18  # of a register's number; int() refuses 4,301
+
+
 class State(IntEnum):
     """Where a loader is; from COMPLETE on it is done."""
 
@@ -238,4 +241,4 @@ def _values(when: timestamp | None, text: str | None) -> dict[str, Any] | None:
 def _register(name: Any) -> Any:
     """A register's number, or a tag's name."""
     text = str(name)
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else text

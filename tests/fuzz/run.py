@@ -16,7 +16,10 @@ sys.path.insert(0, str(FOLDER.parents[1]))
 
 from tests.fuzz import seeds  # noqa: E402
 
-NAMES = ("encapsulation", "cpf", "epath", "services", "pccc", "session")
+NAMES = (
+    *("encapsulation", "cpf", "epath", "services", "pccc", "session"),
+    *("journal", "feed", "history"),
+)
 LONGEST = 4_096  # bytes of an input
 
 
@@ -24,7 +27,7 @@ def fuzz(name: str, arguments: list[str]) -> None:
     """Run atheris on one target; does not return."""
     import atheris
 
-    with atheris.instrument_imports(include=["cpppod.protocols"]):
+    with atheris.instrument_imports(include=["cpppod.protocols", "cpppod.history"]):
         from tests.fuzz import targets
 
     def one(data: bytes) -> None:

@@ -1,13 +1,29 @@
-"""What is fuzzed: every decoder of the EtherNet/IP target, and a session as a whole.
+"""What is fuzzed: every decoder of the EtherNet/IP target, a session as a whole, what is read back
+from disks (journals, history files), and what subscribers ask the feed.
 
 A target takes any bytes. It may refuse them by a `ProtocolError`; anything else that it raises, a
 reply that does not decode, or more than `BUDGET_S` of processor time for one input is a finding.
 """
 
+import io
 import time
 from collections.abc import Callable
 
+from cpppod.history.files import DataError, lines, parse_record
+from cpppod.history.loader import _register as register
+from cpppod.history.loader import _values as registers
+from cpppod.protocols.bus import feed
+from cpppod.protocols.bus.feed_requests import decode_reply, decode_request
 from cpppod.protocols.bus.groups import ReplyGroup
+from cpppod.protocols.bus.journal import (
+    Kind,
+    Record,
+    decode_hole,
+    decode_segment,
+    decode_stop,
+    scan,
+)
+from cpppod.protocols.bus.replay import ReplayRing
 from cpppod.protocols.cip import connection_manager, epath, structures, types
 from cpppod.protocols.cip.image import Reply, Variable
 from cpppod.protocols.cip.message_router import MessageRouterReply, MessageRouterRequest
@@ -22,6 +38,9 @@ from cpppod.protocols.enip.encapsulation import HEADER, FrameReader
 from cpppod.protocols.enip.target.list_commands import answer_datagram
 from cpppod.protocols.enip.target.session import Session
 from cpppod.protocols.model.errors import ProtocolError
+from cpppod.workers.feed.exchange import Exchange
+from cpppod.workers.historian.stores.sqlite.store import day_of
+from cpppod.workers.journal.reader import reading_of
 
 BUDGET_S = 0.05
 HANDLE = 7
@@ -152,6 +171,52 @@ def session(data: bytes) -> None:
     peer.close()
 
 
+def journal(data: bytes) -> None:
+    """A journal segment: its head, then its records, each as its kind is read."""
+    try:
+        decode_segment(data)
+    except ProtocolError:
+        pass
+    records, end, _ = scan(data)
+    assert 0 <= end <= len(data)
+    for record in records or (Record(Kind.BLOCK, 1, 1, b"boiler/fast/", data),):
+        for decode in (decode_hole, decode_stop):
+            try:
+                decode(record.body)
+            except ProtocolError:
+                pass
+        try:
+            feed.decode(record.body)
+            feed.gateway_of(record.body)
+            reading = reading_of("p", record)
+        except ProtocolError:
+            continue
+        days = {day_of(reading.gateway_us): [reading]}
+        assert len(reading.tags) == len(reading.values) and days
+
+
+def feed_requests(data: bytes) -> None:
+    """What a subscriber asks, answered by a feed, and a page as a subscriber reads it."""
+    decode_reply(_EXCHANGE.answer(data))
+    try:
+        decode_reply(data)
+    except ProtocolError:
+        pass
+    decode_request(data)
+
+
+def history(data: bytes) -> None:
+    """Lines of a history file, and the registers in them."""
+    for line in lines(io.BytesIO(data)):
+        try:
+            record = parse_record(line)
+            if record is not None:
+                for name in registers(record.time, record.text) or {}:
+                    register(name)
+        except DataError:
+            continue
+
+
 def _result(command: object) -> object:
     if isinstance(command, ForwardNeeded):
         return b"\xcc\0\0\0"
@@ -162,6 +227,7 @@ def _result(command: object) -> object:
 
 _TARGET = make_target()
 _NOBODY = object()
+_EXCHANGE = Exchange(5, ReplayRing(max_bytes=10_000, max_age_s=60.0), "gw-a")
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "encapsulation": encapsulation,
     "cpf": common_packet_format,
@@ -169,6 +235,9 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "services": services,
     "pccc": pccc,
     "session": session,
+    "journal": journal,
+    "feed": feed_requests,
+    "history": history,
 }
 
 

@@ -23,6 +23,7 @@ from cpppod.history import (
     timestamp,
 )
 from cpppod.history.files import Record, history_files, lines, parse_record
+from cpppod.history.loader import _register
 from cpppod.history.recording import moments
 from tests import peers
 from tests.patience import PATIENCE_S
@@ -422,3 +423,8 @@ def test_files_of_ours_play_in_cpppo(tmp_path: Path, compress: str) -> None:
         [T0 + 2, {"40001": 1, "40002": 3}],
         [T0 + 3, {"40001": 4}],
     ]
+
+
+def test_a_register_of_5000_digits_is_a_name_and_nothing_stops_at_it() -> None:
+    assert _register("40001") == 40001
+    assert _register("4" * 5_000) == "4" * 5_000
