@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -145,3 +146,40 @@ def test_damaged_history_is_declared_and_recorded_into_again_within_seconds(kind
             assert verdict.undeclared == 0, verdict
             if "lost" not in kind:
                 eventually(lambda: len(site.gateway.ask("status")["damaged"]) >= 1)
+
+
+def copy_live(source: Path, target: Path) -> None:
+    """A copy of a folder that is being written to: files come and go meanwhile."""
+    subprocess.run(["cp", "-a", str(source), str(target)], capture_output=True)
+
+
+def put_back(copy: Path, target: Path) -> None:
+    shutil.rmtree(target)
+    subprocess.run(["cp", "-a", str(copy), str(target)], check=True)
+
+
+@pytest.mark.parametrize("first", ["state", "history"])
+def test_a_backup_of_a_running_gateway_put_back_is_never_silence(
+    first: str, tmp_path: Path
+) -> None:
+    """State and store copied while it records, one after the other; both put back after a stop."""
+    history = tmp_path / "history"
+    with counting_devices(2) as counters:
+        site = Site(counters, f'path = "{history}"', str(history), gateway="press-7")
+        with closing_all(site):
+            folders = {"state": site.state, "history": history}
+            order = [first, *(folders.keys() - {first})]
+            site.start()
+            for name in order:
+                site.wait_for_readings(20)
+                copy_live(folders[name], tmp_path / f"copy-{name}")
+            site.wait_for_readings(20)
+            site.stop()
+            for name in order:
+                put_back(tmp_path / f"copy-{name}", folders[name])
+            site.start()
+            site.wait_for_readings(20)
+            site.settle()
+            verdict = site.verdict("press-7")
+    assert verdict.undeclared == 0, verdict
+    assert verdict.stored > 0
