@@ -85,7 +85,7 @@ def feed_requests() -> list[bytes]:
         SnapshotRequest(2, (b"boiler/", b"x"), b"boiler/fast/"),
         ReplayRequest(3, "p", 7, 1, 100),
         Refused(4, "too many requests"),
-        SnapshotPage(5, 9, {"p": (7, 3, True)}, page, b""),
+        SnapshotPage(5, 9, {"p": [7, 3, True]}, page, b""),
         ReplayPage(6, 9, "p", 7, 1, 3, page, 0),
     )
     return [each.encode() for each in asked]
