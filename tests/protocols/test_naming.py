@@ -21,6 +21,13 @@ def test_long_texts_that_begin_alike_keep_apart() -> None:
     assert one != two and len(one) == LONGEST
 
 
+def test_a_long_name_that_is_taken_is_numbered_within_its_length() -> None:
+    names = Names()
+    first, second = names.give("x" * LONGEST), names.give("x" * LONGEST)
+    assert first == "x" * LONGEST
+    assert second == "x" * (LONGEST - 2) + "_2"
+
+
 @given(st.lists(st.text(max_size=60), max_size=40))
 def test_every_text_has_a_name_of_its_own(texts: list[str]) -> None:
     names = Names()
