@@ -73,10 +73,6 @@ def test_groups_are_there_as_often_as_a_point_or_the_length_says() -> None:
     found = [each.path for each in points(MODEL, words.__getitem__, whole - 2)]
     said = [name for name in found if name.startswith("said")]
     assert said == ["said_1_B", "said_2_B", "said_3_B"]
-        "said_1_B",
-        "said_2_B",
-        "said_3_B",
-    ]
     assert [name for name in found if name.startswith("fill")] == ["fill_1_C", "fill_2_C"]
     words[n] = 0
     assert not [each for each in points(MODEL, words.__getitem__, 0) if "said" in each.path]
