@@ -15,7 +15,7 @@ from typing import Any
 from cpppod import cpppo_cfg
 from cpppod.configuration import device_models, files
 from cpppod.configuration.assembly import assemble
-from cpppod.configuration.driver_keys import describe
+from cpppod.configuration.driver_keys import describe, describe_tables
 from cpppod.configuration.problems import ConfigurationError, Findings, Problem
 from cpppod.configuration.sections import whole_file
 from cpppod.protocols.model.plant import Plant
@@ -96,6 +96,7 @@ def schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file, for editors."""
     plain = whole_file().model_json_schema()
     describe(plain)
+    describe_tables(plain)
     device, template = plain["$defs"]["Device"], plain["$defs"]["Template"]
     del device["required"]
     device["anyOf"] = [{"required": ["driver"]}, {"required": ["template"]}]

@@ -3,6 +3,8 @@
 A driver's own are the fields of its settings (`DriverSpec.settings`) that the frame does not have.
 """
 
+import json
+import re
 from functools import cache
 from typing import Any
 
@@ -71,3 +73,12 @@ def describe(plain: dict[str, Any]) -> None:
             said = f"{names}: {described.get('description', model.__doc__)}"
             for properties in tables:
                 properties.setdefault(key, described | {"description": said})
+
+
+def describe_tables(plain: dict[str, Any]) -> None:
+    """Describe each key that holds tables as the tables of it are described."""
+    for model in [plain, *plain["$defs"].values()]:
+        for described in model.get("properties", {}).values():
+            names = re.findall(r"#/\$defs/(\w+)", json.dumps(described))
+            if names and "description" not in described:
+                described["description"] = plain["$defs"][names[0]].get("description", "")

@@ -56,7 +56,7 @@ class Gateway(Section):
         description="told apart by it from all other gateways in stores and on the feed; "
         "without it one is made and kept in the state directory",
     )
-    log_level: Level = "INFO"
+    log_level: Level = Field(default="INFO", description="of every worker's log")
     state_directory: Text = Field(default="", description="durable state; default /var/lib/cpppod")
     devices_per_worker: int = Field(
         default=16,
@@ -72,8 +72,10 @@ class Gateway(Section):
 class Limits(Section):
     """What a listener lets its clients take."""
 
-    max_clients: int | None = Field(default=None, ge=1, le=4096)
-    max_clients_per_address: int | None = Field(default=None, ge=1, le=4096)
+    max_clients: int | None = Field(default=None, ge=1, le=4096, description="connections in all")
+    max_clients_per_address: int | None = Field(
+        default=None, ge=1, le=4096, description="connections of one address"
+    )
     idle: Duration | None = Field(
         default=None, description="a registered session silent so long is closed"
     )
@@ -82,17 +84,19 @@ class Limits(Section):
 class _Listener(Section):
     """One EtherNet/IP address that the gateway serves."""
 
-    name: Name = "main"
-    address: ListenAddress = "127.0.0.1:44818"
+    name: Name = Field(default="main", description="told apart by it from other listeners")
+    address: ListenAddress = Field(default="127.0.0.1:44818", description="where it listens, IPv4")
     udp: bool = Field(
         default=True, description="answer discovery (List Identity ...) on the same port"
     )
-    personality: Personality = "controllogix"
+    personality: Personality = Field(
+        default="controllogix", description="which controller it passes for"
+    )
     route_path: OptionalRoutePath = Field(
         default="", description='local route path such as "1/0"; without: 1/0 and bare requests'
     )
     write_sources: list[Network] = Field(default=[], description="client networks that may write")
-    limits: Limits = Limits()
+    limits: Limits = Field(default=Limits(), description="what its clients may take")
     lenient_types: bool = Field(
         default=False,
         description="take writes of another type too, where no value changes by it; without, they "
@@ -107,6 +111,10 @@ def _kind(setting: Setting) -> Any:
     return Annotated[str, Field(max_length=setting.longest)] if setting.longest else Text
 
 
+def _described(key: str) -> Any:
+    return Field(default=None, description=f"its {key.replace('_', ' ')}, as clients read it")
+
+
 @cache
 def object_tables() -> dict[str, type[Section]]:
     """Table of `[[listener]]` -> model of the settings of the CIP object that has it."""
@@ -114,7 +122,8 @@ def object_tables() -> dict[str, type[Section]]:
     for spec in object_specs():
         if spec.table:
             keys: Any = {
-                key: (_kind(setting) | None, None) for key, setting in spec.settings.items()
+                key: (_kind(setting) | None, _described(key))
+                for key, setting in spec.settings.items()
             }
             words = f"Attributes of the {spec.title} object that the listener shows."
             found[spec.table] = create_model(
@@ -133,36 +142,36 @@ def listener() -> type[_Listener]:
 class LocalTag(Section):
     """A tag that lives in the listener."""
 
-    name: Name
+    name: Name = Field(description="its name for clients")
     type: Text = Field(description='a CIP type or a structure; an array as "DINT[10]"')
     value: Any = Field(default=None, description="first value, a list for an array; zero without")
     address: Annotated[str, Field(pattern=r"^(@\d+/\d+/\d+)?$")] = Field(
         default="", description='a CIP address of its own: "@class/instance/attribute"'
     )
     retain: bool = Field(default=False, description="keep the value over a restart")
-    writable: bool = True
+    writable: bool = Field(default=True, description="clients may write it")
     write_rate: WriteRate = Field(
         default="", description='writes that it takes: "10/min"; default no limit'
     )
     listener: Annotated[str, Field(max_length=40)] = Field(
         default="", description="whose; default all"
     )
-    description: Text = ""
+    description: Text = Field(default="", description="free text")
 
 
 class Member(Section):
     """One member of a structure."""
 
-    name: Name
+    name: Name = Field(description="its name")
     type: Text = Field(description="a CIP type, or another structure")
-    length: int = Field(default=1, ge=1, le=MAX_ELEMENTS)
+    length: int = Field(default=1, ge=1, le=MAX_ELEMENTS, description="elements; 1 is a scalar")
 
 
 class Structure(Section):
     """A structure type for local tags."""
 
-    name: Name
-    members: list[Member] = Field(min_length=1, max_length=500)
+    name: Name = Field(description="its name as a type")
+    members: list[Member] = Field(min_length=1, max_length=500, description="in their order")
 
 
 class Route(Section):
@@ -173,7 +182,7 @@ class Route(Section):
     address: OptionalHostPort = Field(
         default="", description="or host:port of an EtherNet/IP device"
     )
-    read_only: bool = False
+    read_only: bool = Field(default=False, description="nothing that writes is passed on")
     classes: list[UnsignedWord] = Field(default=[], description="CIP classes that may be addressed")
     sources: list[Network] = Field(default=[], description="client networks that may use it")
     limit: int = Field(default=64, ge=1, le=1024, description="requests outstanding at once")
@@ -182,54 +191,72 @@ class Route(Section):
 class Rs485(Section):
     """The kernel's RS-485 mode of a port."""
 
-    rts_level_for_tx: bool = True
-    rts_level_for_rx: bool = False
-    delay_before_tx: Duration | None = None
-    delay_before_rx: Duration | None = None
+    rts_level_for_tx: bool = Field(default=True, description="RTS while sending")
+    rts_level_for_rx: bool = Field(default=False, description="RTS while receiving")
+    delay_before_tx: Duration | None = Field(default=None, description="pause before sending")
+    delay_before_rx: Duration | None = Field(default=None, description="pause after sending")
 
 
 class Line(Section):
     """One serial line."""
 
     port: Text = Field(description="path of the port, or rtu-over-tcp://host:port")
-    baudrate: int = Field(default=19_200, ge=50, le=4_000_000)
-    bytesize: Literal[7, 8] = 8
-    parity: Literal["N", "E", "O", "M", "S"] = "E"
-    stopbits: Annotated[float, AfterValidator(stop_bits)] = 1
-    rs485: Rs485 | None = None
+    baudrate: int = Field(default=19_200, ge=50, le=4_000_000, description="bits per second")
+    bytesize: Literal[7, 8] = Field(default=8, description="data bits")
+    parity: Literal["N", "E", "O", "M", "S"] = Field(
+        default="E", description="none, even, odd, mark or space"
+    )
+    stopbits: Annotated[float, AfterValidator(stop_bits)] = Field(
+        default=1, description="1, 1.5 or 2"
+    )
+    rs485: Rs485 | None = Field(default=None, description="the kernel's RS-485 mode")
     strip_echo: bool = Field(default=False, description="the adapter hears what it sends")
     late_window: Duration | None = Field(
         default=None, description="how long a late reply is waited for after a time-out"
     )
-    description: Text = ""
+    description: Text = Field(default="", description="free text")
 
 
 class Tag(Section):
     """One value of a device."""
 
-    name: Name
-    address: TagAddress
+    name: Name = Field(description="its name below the device")
+    address: TagAddress = Field(description="where the device has it")
     type: OptionalCipType = Field(default="", description="as the device holds it; default INT")
     length: int = Field(default=1, ge=1, le=MAX_ELEMENTS, description="elements; 1 is a scalar")
     size: int = Field(default=0, ge=0, le=1024, description="a string's bytes on the device")
-    word_order: Order | None = None
-    byte_order: Order | None = None
-    bit: int | None = Field(default=None, ge=0, le=63)
-    scale: float = Field(default=1.0, allow_inf_nan=False)
-    offset: float = Field(default=0.0, allow_inf_nan=False)
+    word_order: Order | None = Field(default=None, description="of values of several registers")
+    byte_order: Order | None = Field(default=None, description="within a register")
+    bit: int | None = Field(
+        default=None, ge=0, le=63, description="the tag is this bit of the word"
+    )
+    scale: float = Field(
+        default=1.0, allow_inf_nan=False, description="the value is raw x scale + offset"
+    )
+    offset: float = Field(
+        default=0.0, allow_inf_nan=False, description="the value is raw x scale + offset"
+    )
     value_type: OptionalCipType = Field(
         default="", description="what clients see; REAL where scaled"
     )
-    unit: Text = ""
-    deadband: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    writable: bool = False
-    minimum: float | None = Field(default=None, allow_inf_nan=False)
-    maximum: float | None = Field(default=None, allow_inf_nan=False)
+    unit: Text = Field(default="", description="of measurement, for people")
+    deadband: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="a smaller change is no change"
+    )
+    writable: bool = Field(default=False, description="clients may write it")
+    minimum: float | None = Field(
+        default=None, allow_inf_nan=False, description="least value that may be written"
+    )
+    maximum: float | None = Field(
+        default=None, allow_inf_nan=False, description="greatest value that may be written"
+    )
     write_rate: WriteRate = Field(
         default="", description='writes that it takes: "10/min"; default that of its group'
     )
-    flat_name: Annotated[str, Field(max_length=40)] = ""
-    description: Text = ""
+    flat_name: Annotated[str, Field(max_length=40)] = Field(
+        default="", description="a further name without a dot"
+    )
+    description: Text = Field(default="", description="free text")
     notes: dict[str, str] = Field(default={}, description="kept for others; nothing reads it here")
     encoding: Annotated[str, Field(max_length=40)] = Field(
         default="", description="of registers that hold no plain number: bcd, 24-bit, date-bcd ..."
@@ -249,25 +276,27 @@ class Tag(Section):
 class Repeat(Section):
     """A block of registers that is there several times."""
 
-    count: int = Field(ge=1, le=1000)
+    count: int = Field(ge=1, le=1000, description="how often it is there")
     step: int = Field(ge=1, le=10_000, description="registers from one to the next")
 
 
 class Group(Section):
     """Tags that are read together."""
 
-    name: Name
-    period: Duration
-    tags: list[Tag] = Field(min_length=1)
+    name: Name = Field(description="told apart by it from the device's others")
+    period: Duration = Field(description="from one reading to the next")
+    tags: list[Tag] = Field(min_length=1, description="what is read")
     sunspec: list[UnsignedWord] = Field(
         default=[], description="models whose points are its tags, beside those of `tags`"
     )
-    history: bool = False
+    history: bool = Field(default=False, description="its values are stored")
     write_rate: WriteRate = Field(
         default="", description='writes that each of its tags takes: "10/min"; default no limit'
     )
     max_age: Duration = Field(default=0.0, description="stale from this age on; default 3 periods")
-    phase: Duration | None = None
+    phase: Duration | None = Field(
+        default=None, description="shift of its readings within the period"
+    )
     prometheus: bool = Field(
         default=False, description="the metrics page has its values, with quality and age"
     )
@@ -300,32 +329,36 @@ class _DeviceKeys(Section):
     line: Annotated[str, Field(max_length=40)] = Field(
         default="", description="name of its serial line"
     )
-    timeout: Duration = 1.0
-    retries: int = Field(default=1, ge=0, le=10)
+    timeout: Duration = Field(default=1.0, description="how long a reply is waited for")
+    retries: int = Field(default=1, ge=0, le=10, description="of a request without a reply")
     delay: Duration = Field(default=0.0, description="pause between two requests")
     demote_after: int = Field(default=3, ge=1, le=1000, description="time-outs in a row")
     word_order: Order | None = Field(default=None, description="of its tags, where they do not say")
-    byte_order: Order | None = None
+    byte_order: Order | None = Field(default=None, description="of its tags, where they do not say")
     model: Text = Field(default="", description="a device model: a file of etc/models, by name")
     options: dict[str, Any] = Field(default={}, description="what only its driver knows")
-    description: Text = ""
-    enabled: bool = True
+    description: Text = Field(default="", description="free text")
+    enabled: bool = Field(default=True, description="false: it is left alone")
     isolate: bool = Field(default=False, description="a worker of its own")
-    group: list[Group] = Field(default=[])
+    group: list[Group] = Field(default=[], description="what is read together")
 
 
 class Device(_DeviceKeys):
     """One device, whole or made from a template."""
 
-    driver: Driver
-    template: Annotated[str, Field(max_length=40)] = ""
-    parameters: dict[str, str | int | float | bool] = Field(default={})
+    driver: Driver = Field(description="how it is spoken to")
+    template: Annotated[str, Field(max_length=40)] = Field(
+        default="", description="name of the template that it is made from"
+    )
+    parameters: dict[str, str | int | float | bool] = Field(
+        default={}, description="values for the template's ${...}"
+    )
 
 
 class Template(_DeviceKeys):
     """What devices of one kind have in common; `${parameter}` stands for what differs."""
 
-    driver: Driver | None = None
+    driver: Driver | None = Field(default=None, description="how its devices are spoken to")
     parameters: dict[str, str | int | float | bool] = Field(
         default={}, description="default values"
     )
@@ -334,25 +367,29 @@ class Template(_DeviceKeys):
 class Control(Section):
     """Who may do what over the control socket: Unix groups."""
 
-    viewer_group: Text = "cpppod-viewer"
-    operator_group: Text = "cpppod-operator"
-    engineer_group: Text = "cpppod-engineer"
+    viewer_group: Text = Field(default="cpppod-viewer", description="may look")
+    operator_group: Text = Field(default="cpppod-operator", description="may write tags as well")
+    engineer_group: Text = Field(default="cpppod-engineer", description="may do all")
 
 
 class Computed(Section):
     """A tag that is computed from others, whenever one of them is read."""
 
-    name: Name
+    name: Name = Field(description="its name below the device")
     expression: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
         description="such as `boiler.flow * 3.6 / max(boiler.speed, 1)`"
     )
     device: Name = Field(default="computed", description="the device that it is a tag of")
     type: OptionalCipType = Field(default="", description="of the result; default LREAL")
-    unit: Text = ""
-    deadband: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    history: bool = False
-    flat_name: Annotated[str, Field(max_length=40)] = ""
-    description: Text = ""
+    unit: Text = Field(default="", description="of measurement, for people")
+    deadband: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="a smaller change is no change"
+    )
+    history: bool = Field(default=False, description="its values are stored")
+    flat_name: Annotated[str, Field(max_length=40)] = Field(
+        default="", description="a further name without a dot"
+    )
+    description: Text = Field(default="", description="free text")
 
 
 class Audit(Section):

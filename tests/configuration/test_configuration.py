@@ -571,3 +571,15 @@ def test_comma_paths_and_names_of_ports_become_route_paths(tmp_path: Path) -> No
 def test_a_duration_is_written_as_on_a_command_line(tmp_path: Path, text: str) -> None:
     (device,) = load(tmp_path, DEVICE.replace("500ms", text)).plant.devices
     assert device.groups[0].period_s == parse_seconds(text)
+
+
+def test_every_key_has_a_description_for_editors() -> None:
+    schema = configuration.schema()
+    tables = {"the file": schema, **schema["$defs"]}
+    silent = [
+        f"{table}.{key}"
+        for table, model in tables.items()
+        for key, described in model.get("properties", {}).items()
+        if not described.get("description")
+    ]
+    assert not silent

@@ -22,8 +22,10 @@ class Feed(OutletSection):
 
     publish: OptionalListenAddress = Field(default="", description="TCP beside the ipc socket")
     snapshot: OptionalListenAddress = Field(default="", description="snapshots and replay over TCP")
-    replay_size: Size = 8_000_000  # with it the feed stays within 30 MB; 30 s of 20,000 values/s
-    replay_age: Duration = 120.0
+    replay_size: Size = Field(
+        default=8_000_000, description="memory for what latecomers can ask for"
+    )  # with it the feed stays within 30 MB; 30 s of 20,000 values/s
+    replay_age: Duration = Field(default=120.0, description="how long it is kept for latecomers")
     secret_key_file: Text = Field(default="", description="CURVE: the feed's own key")
     client_keys_file: Text = Field(
         default="", description="CURVE: public keys of the clients allowed"

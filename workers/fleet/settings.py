@@ -14,7 +14,7 @@ from cpppod.workers.settings import Duration, Mistake, Name, Size, Text
 class Fleet(NatsServers):
     """The uplink: history to the site's stream, live values, and answers."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="send to the servers")
     site: Name = Field(description="the site that this gateway is of; its stream is H_SITE")
     groups: list[Text] = Field(
         default=["*"], description="patterns of device/group to send; they are journalled for it"

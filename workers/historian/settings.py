@@ -21,8 +21,10 @@ class _History(OutletSection):
     enabled: bool | None = Field(default=None, description="default: when a group has history")
     store: str = "sqlite"
     retention: Duration = Field(default=0.0, description="older days are removed; 0 keeps all")
-    journal_size: Size = 2_000_000_000
-    journal_age: Duration = 259_200.0
+    journal_size: Size = Field(default=2_000_000_000, description="journals on disk, at most")
+    journal_age: Duration = Field(
+        default=259_200.0, description="journals are kept at most so long"
+    )
 
     def mistakes(self, devices: tuple[Device, ...]) -> Iterable[Mistake]:
         spec = chosen_store(dict(self))
@@ -56,5 +58,8 @@ def _historised(devices: tuple[Device, ...]) -> bool:
 _BASES: tuple[type[Any], ...] = (_History, *_MODELS.values())
 _NAMES: Any = Literal[tuple(_MODELS)]
 History: type[_History] = create_model(
-    "History", __base__=_BASES, __doc__=_History.__doc__, store=(_NAMES, "sqlite")
+    "History",
+    __base__=_BASES,
+    __doc__=_History.__doc__,
+    store=(_NAMES, Field(default="sqlite", description="which kind of store")),
 )

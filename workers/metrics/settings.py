@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from cpppod.protocols.model.plant import Device
 from cpppod.workers.outlets.settings import OutletSection
 from cpppod.workers.settings import ListenAddress
@@ -10,8 +12,8 @@ from cpppod.workers.settings import ListenAddress
 class Metrics(OutletSection):
     """The page for Prometheus."""
 
-    enabled: bool = True
-    address: ListenAddress = "127.0.0.1:9880"
+    enabled: bool = Field(default=True, description="serve the page")
+    address: ListenAddress = Field(default="127.0.0.1:9880", description="where it listens, IPv4")
 
     def options(self, devices: tuple[Device, ...]) -> Any:
         return self.address if self.enabled else None

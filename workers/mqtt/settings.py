@@ -21,7 +21,7 @@ class Mqtt(OutletSection):
     """A broker, and what goes there."""
 
     name: Name = Field(description="of the section: its worker is called mqtt-NAME")
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="send to the broker")
     address: HostPort = Field(description="of the broker, host:port")
     standby: list[HostPort] = Field(default=[], description="further brokers, tried in turn")
     groups: list[Text] = Field(
@@ -32,7 +32,7 @@ class Mqtt(OutletSection):
     )
     protocol: Literal["5", "3.1.1"] = Field(default="5", description="version of MQTT")
     client_id: Text = Field(default="", description="default: the gateway's id and the name")
-    user: Text = ""
+    user: Text = Field(default="", description="name at the broker")
     password_file: Text = Field(default="", description="a file with the password on one line")
     tls: bool = Field(default=False, description="encrypt, and check the broker's certificate")
     ca_file: Text = Field(default="", description="who signed the broker's; default: the system's")

@@ -40,7 +40,7 @@ class NatsServers(OutletSection):
     servers: list[Text] = Field(
         default=["nats://127.0.0.1:4222"], description="tried in turn: nats://host:port"
     )
-    user: Text = ""
+    user: Text = Field(default="", description="name at the servers")
     password_file: Text = Field(default="", description="a file with the password on one line")
     credentials_file: Text = Field(default="", description="a user's JWT and seed, as nsc makes it")
     inbox: Text = Field(default="", description="where answers may come; default _INBOX")

@@ -18,7 +18,7 @@ _MODELS = {name: model for name, (_, model) in STORES.settings(StoreSection).ite
 class _Collector(NatsServers):
     """The centre of a fleet: what gateways sent, into a store."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="collect from the servers")
     sites: list[Name] = Field(description="whose streams are collected")
     consumer: Name = Field(default="store", description="of each stream: one for each store")
     store: str = "sqlite"
@@ -53,5 +53,8 @@ class _Collector(NatsServers):
 _BASES: tuple[type[Any], ...] = (_Collector, *_MODELS.values())
 _NAMES: Any = Literal[tuple(_MODELS)]
 Collector: type[_Collector] = create_model(
-    "Collector", __base__=_BASES, __doc__=_Collector.__doc__, store=(_NAMES, "sqlite")
+    "Collector",
+    __base__=_BASES,
+    __doc__=_Collector.__doc__,
+    store=(_NAMES, Field(default="sqlite", description="which kind of store")),
 )
