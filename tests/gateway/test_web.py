@@ -412,6 +412,7 @@ def gateway_with_users(gateway: RunningGateway, web: httpx.Client) -> Iterator[h
     """The web with a users file, in which there is `anna`, an operator."""
     before = gateway.configuration.read_text()
     path = gateway.folder / "users.json"
+    path.unlink(missing_ok=True)  # of the test before
     head = "[web]\n"
     gateway.configuration.write_text(before.replace(head, f'{head}users_file = "{path}"\n'))
     try:
