@@ -14,7 +14,8 @@ from cpppod.configuration.lines import KeyPath
 from cpppod.configuration.problems import Findings
 from cpppod.configuration.sections import drivers
 from cpppod.protocols.model import plant
-from cpppod.workers.devices.spec import DriverSpec, Place
+from cpppod.protocols.model.addresses import socket_address
+from cpppod.workers.devices.spec import DriverSpec, Place, has_units
 from cpppod.workers.settings import Section
 
 MODEL_DEFAULTS = (  # what a model may say in a device's stead
@@ -58,6 +59,7 @@ class DeviceTables:
         self._findings = findings
         self._flat_names: Tags = []
         self._drivers_of_lines: dict[str, str] = {}
+        self._units: dict[tuple[str, int], str] = {}
 
     def devices(self) -> tuple[plant.Device, ...]:
         """The devices that are well."""
@@ -73,6 +75,7 @@ class DeviceTables:
                 continue
             table = templates.expand(name, table, self._templates, self._findings)
             if device := self._device(name, table, path):
+                self._check_unit(device, path)
                 found.append(device)
         return tuple(found)
 
@@ -164,6 +167,19 @@ class DeviceTables:
         if other != device.driver:
             wanted = f"a line of its own: {device.line} has {other} devices"
             self._findings.add((*path, "line"), device.line, wanted)
+
+    def _check_unit(self, device: plant.Device, path: KeyPath) -> None:
+        """One unit of a line or an address is one device: two would show each other's values."""
+        spec = drivers()[device.driver][0]
+        if not device.enabled or not has_units(spec) or not device.address:
+            return
+        where = device.address
+        if spec.place is Place.ADDRESS:
+            where = str(socket_address(where.lower(), port=spec.default_port))
+        before = self._units.setdefault((where, device.unit), device.name)
+        if before != device.name:
+            wanted = f"another: unit {device.unit} at {device.address} is {before}"
+            self._findings.add((*path, "unit"), device.unit, wanted)
 
     def _groups(self, tables: Any, kind: Kind, path: KeyPath) -> Iterator[plant.Group]:
         if not isinstance(tables, list):

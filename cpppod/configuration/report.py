@@ -8,7 +8,11 @@ from typing import Any
 from cpppod.configuration import Configuration
 from cpppod.gateway import topology
 from cpppod.protocols.model.addresses import is_loopback, socket_address
+from cpppod.protocols.model.plant import Device
+from cpppod.workers.devices.spec import DRIVERS, has_units
 from cpppod.workers.outlets.spec import OUTLETS, Source
+
+LONG_PERIOD_S = 600.0  # from which on a period is hardly meant in seconds
 
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
@@ -27,6 +31,7 @@ def plain(configuration: Configuration) -> dict[str, Any]:
         "writable_tags": sum(tag.writable for tag in tags),
         "local_tags": sum(len(listener.tags) for listener in plant.listeners),
         "routes": len(plant.routes),
+        "understood": [_understood(device) for device in plant.devices],
         "workers": [worker.name for worker in topology.workers(plant, 0, directories)],
         "cpppo_cfg": [
             {"key": item.key, "value": item.value, "file": item.file, "option": item.option}
@@ -45,6 +50,13 @@ def lines(plain: dict[str, Any]) -> Iterator[str]:
         f" ({plain['writable_tags']} writable),"
         f" {plain['local_tags']} local tags, {plain['routes']} routes"
     )
+    for device in plain["understood"]:
+        for group in device["groups"]:
+            cost = f", {group['cost']}" if group["cost"] else ""
+            yield (
+                f"{device['name']} ({device['where']}): {group['name']} every"
+                f" {group['period_s']:g} s, {group['tags']} tags{cost}"
+            )
     yield f"workers: {', '.join(plain['workers'])}"
     for item in plain["cpppo_cfg"]:
         value = json.dumps(item["value"])
@@ -68,8 +80,48 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     for what, address in addresses:
         if not is_loopback(address):
             yield f"{what}: {address} can be reached from other machines"
+    for device in plant.devices:
+        yield from _unlikely(device)
     yield from _about_journals(configuration)
     yield from _about_writes(configuration)
+
+
+def _understood(device: Device) -> dict[str, Any]:
+    """What a device's table was understood as."""
+    spec = DRIVERS.find(device.driver)
+    where = device.address
+    if spec is not None and has_units(spec):
+        where += f" unit {device.unit}"
+    return {
+        "name": device.name,
+        "driver": device.driver,
+        "where": where,
+        "groups": [
+            {
+                "name": group.name,
+                "period_s": group.period_s,
+                "tags": len(group.tags),
+                "cost": spec.understood(device, group) if spec is not None else "",
+            }
+            for group in device.groups
+        ],
+    }
+
+
+def _unlikely(device: Device) -> Iterator[str]:
+    """What of a device can be, and is hardly meant."""
+    if not device.groups:
+        yield f"device {device.name}: no group: nothing of it is read"
+    for group in device.groups:
+        if group.period_s >= LONG_PERIOD_S:
+            seconds = f"{group.period_s:g}"
+            yield (
+                f"device {device.name}: group {group.name} is read every {seconds} s"
+                f' ({group.period_s / 60:.0f} min); a number is seconds, "{seconds}ms" is not'
+            )
+    spec = DRIVERS.find(device.driver)
+    for text in spec.unlikely(device) if spec is not None else ():
+        yield f"device {device.name}: {text}"
 
 
 def _about_journals(configuration: Configuration) -> Iterator[str]:

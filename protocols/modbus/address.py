@@ -99,6 +99,8 @@ def parse_address(text: str, *, zero_based: bool = False) -> Address:
     else:
         six_digits = len(cell) == 6 and cell.startswith("0")
         found = _numbered(text, number, six_digits=six_digits, zero_based=zero_based, bit=bit)
+        if found.table.has_bits and "x" in cell.lower():
+            raise _refusal(text, f"{SHORT[found.table]}:{cell}, for a coil or input in hexadecimal")
     if bit is not None and found.table.has_bits:
         raise _refusal(text, "no bit behind a coil or an input")
     return found

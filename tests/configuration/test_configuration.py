@@ -153,7 +153,7 @@ def test_a_missing_file_is_a_problem_not_a_traceback(tmp_path: Path) -> None:
 
 
 def test_files_of_conf_d_add_to_the_configuration(tmp_path: Path) -> None:
-    other = DEVICE.replace("boiler", "dryer")
+    other = DEVICE.replace("boiler", "dryer").replace("15020", "15021")
     loaded = load(
         tmp_path,
         DEVICE + '[[tag]]\nname = "a"\ntype = "INT"',
@@ -204,7 +204,7 @@ def test_names_that_could_escape_into_paths_or_files_are_refused(tmp_path: Path,
 def test_names_are_unique_without_regard_to_case(tmp_path: Path) -> None:
     text = (
         DEVICE
-        + DEVICE.replace("boiler", "Boiler")
+        + DEVICE.replace("boiler", "Boiler").replace("15020", "15021")
         + """
 [[tag]]
 name = "BOILER"

@@ -19,6 +19,7 @@ from tests.fuzz import seeds  # noqa: E402
 NAMES = (
     *("encapsulation", "cpf", "epath", "services", "pccc", "session"),
     *("journal", "feed", "history"),
+    *("modbus_replies", "text_frames", "originator"),
 )
 LONGEST = 4_096  # bytes of an input
 

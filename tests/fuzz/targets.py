@@ -1,5 +1,6 @@
 """What is fuzzed: every decoder of the EtherNet/IP target, a session as a whole, what is read back
-from disks (journals, history files), and what subscribers ask the feed.
+from disks (journals, history files), what subscribers ask the feed; and
+the asking sides (`clients`).
 
 A target takes any bytes. It may refuse them by a `ProtocolError`; anything else that it raises, a
 reply that does not decode, or more than `BUDGET_S` of processor time for one input is a finding.
@@ -41,6 +42,7 @@ from cpppod.protocols.model.errors import ProtocolError
 from cpppod.workers.feed.exchange import Exchange
 from cpppod.workers.historian.stores.sqlite.store import day_of
 from cpppod.workers.journal.reader import reading_of
+from tests.fuzz.clients import CLIENTS
 
 BUDGET_S = 0.05
 HANDLE = 7
@@ -238,6 +240,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "journal": journal,
     "feed": feed_requests,
     "history": history,
+    **CLIENTS,
 }
 
 

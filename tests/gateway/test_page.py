@@ -219,7 +219,8 @@ def test_what_devices_and_files_say_is_text_and_never_markup(
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     host, port = gateway.address(15020)
     Path(folder / "evil.toml").write_text(
-        f'[device.evil]\ndriver = "modbus-tcp"\naddress = "{host}:{port}"\ndescription = "{evil}"\n'
+        f'[device.evil]\ndriver = "modbus-tcp"\naddress = "{host}:{port}"\nunit = 2\n'
+        f'description = "{evil}"\n'
         f'[[device.evil.group]]\nname = "a"\nperiod = "1s"\ntags = [{{ name = "t", address = 40001,'
         f' unit = "{evil}", description = "{evil}" }}]\n'
         f'[[tag]]\nname = "said"\ntype = "STRING"\nvalue = "{evil}"\n'

@@ -21,7 +21,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
-from cpppod.protocols.model.plant import Device, Tag
+from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import StatusText, explain
 from cpppod.workers.devices.driver import DeviceFrame, Driver, Link
 from cpppod.workers.registry import Registry
@@ -78,6 +78,14 @@ def _any_tag(tag: Tag, settings: Any) -> Iterable[Mistake]:
     return ()
 
 
+def _nothing_to_say(device: Device, group: Group) -> str:
+    return ""
+
+
+def _nothing_unlikely(device: Device) -> Iterable[str]:
+    return ()
+
+
 def _no_bit(address: str) -> int | None:
     return None
 
@@ -108,6 +116,8 @@ class DriverSpec:
             have: an encoding, sentinels, a power of ten, texts, repeats. None: they cannot.
         points: (numbers of SunSpec's models) -> tables of their tags; `ValueError` says why there
             are none. None where its devices have no such models.
+        understood: what polling a group costs, for people who check a configuration.
+        unlikely: what of a device can be, and is hardly meant.
         relay: its devices understand CIP: its drivers have a `cip`.
         metrics: names of what `Driver.describe` counts, on the page `cpppod_NAME_total`.
         simulator: a device to try it with.
@@ -133,6 +143,8 @@ class DriverSpec:
     status_text: StatusText | None = None
     shift: Callable[[str, int], str] | None = None
     points: Callable[[list[int]], list[dict[str, Any]]] | None = None
+    understood: Callable[[Device, Group], str] = _nothing_to_say
+    unlikely: Callable[[Device], Iterable[str]] = _nothing_unlikely
     relay: bool = False
     metrics: tuple[str, ...] = ()
     simulator: SimulatedDevice | None = None
@@ -177,3 +189,8 @@ def status_words(quality: int, driver: str) -> str:
     status, extended = quality >> 8 & 0xFF, quality >> 16 & 0xFFFF
     spec = DRIVERS.find(driver) if status and driver else None
     return spec.status_text(status, extended) if spec is not None and spec.status_text else ""
+
+
+def has_units(spec: DriverSpec) -> bool:
+    """Whether a unit tells devices of that driver apart, on one line or at one address."""
+    return spec.shares_address or spec.place is Place.LINE

@@ -56,6 +56,7 @@ from cpppod.workers.drivers.enip.tags import (
     as_sample,
     attribute_sample,
     element,
+    file_write,
     may_be_packed,
     packed_sample,
     refused,
@@ -117,6 +118,7 @@ class EnipDriver:
         self._connection: OriginatorConnection | None = None
         self._access: dict[Tag, TagAccess | ProtocolError] = {}
         self._types: dict[Tag, tuple[int, int]] = {}
+        self._dialect: str = device.options.get("dialect", "")
         self._packed: dict[Tag, bool] = {}  # elements of BOOL arrays: bits of DWORDs, or not
         self._plans: dict[int, PolledGroup] = {}
         self._batches = True
@@ -340,7 +342,7 @@ class EnipDriver:
         access = self._access.get(tag)
         if access is None:
             try:
-                access = tag_access(tag, packed=self._packed.get(tag, False))
+                access = tag_access(tag, packed=self._packed.get(tag, False), dialect=self._dialect)
             except ProtocolError as error:
                 access = error
             self._access[tag] = access
@@ -416,6 +418,8 @@ class EnipDriver:
             raise access
         operation = {key: value for key, value in access.operation.items() if key != "elements"}
         code = access.kind.code if access.kind is not None else types.STRUCTURE
+        if "pccc" in operation:
+            return file_write(operation, first, values)
         if access.attribute:
             return operation | {
                 "method": "set_attribute_single",

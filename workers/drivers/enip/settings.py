@@ -1,5 +1,7 @@
 """The keys of `[device.NAME]` that are EtherNet/IP's own."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from cpppod.workers.settings import OptionalRoutePath, Section
@@ -12,5 +14,10 @@ class EnipSettings(Section):
     route_path: OptionalRoutePath = Field(
         default="",
         description='from its own address on, such as `"1/0"` for the processor in slot 0',
+    )
+    dialect: Literal["", "slc", "plc5"] = Field(
+        default="",
+        description='addresses are of data files, such as `N7:0`: `"slc"` (SLC 500, MicroLogix) or '
+        '`"plc5"`',
     )
     connected: bool = Field(default=False, description="talk over a class 3 connection")

@@ -43,11 +43,16 @@ async def _browse(device: Device, where: str, progress: Progress) -> Browsed:
     return await browse_tags(device, where, progress)
 
 
+def _check(device: Device) -> tuple[str, list[Mistake]]:
+    """Its dialect."""
+    return str(device.options.get("dialect", "")), []
+
+
 def _check_tag(tag: Tag, settings: Any) -> Iterator[Mistake]:
     from cpppod.workers.drivers.enip.tags import tag_operation
 
     try:
-        tag_operation(tag)
+        tag_operation(tag, settings)
     except (ProtocolError, ValueError) as error:
         yield "address", tag.address, f"a tag or attribute of a controller ({error})"
 
@@ -68,6 +73,7 @@ SPEC = DriverSpec(
     settings="cpppod.workers.drivers.enip.settings:EnipSettings",
     from_model=frozenset({"in_flight"}),
     elsewhere=frozenset({"in_flight", "route_path", "connected"}),
+    check=_check,
     check_tag=_check_tag,
     relay=True,
     metrics=("polls", "messages", "write_requests", "forwards", "late"),

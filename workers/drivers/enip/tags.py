@@ -5,7 +5,7 @@ changed type is a bad quality, never another number.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cpppod.protocols.cip import types
@@ -60,13 +60,21 @@ class TagAccess:
     packed: bool = False
 
 
-def tag_operation(tag: Tag) -> Operation:
+FILE_VALUES = {"F": "REAL", "L": "DINT", "ST": "STRING"}  # elements of all other files are INTs
+
+
+def tag_operation(tag: Tag, dialect: str = "") -> Operation:
     """What the address of a polled tag names; never an operation of another kind.
+
+    Args:
+        dialect: `slc` or `plc5` for an address of a data file.
 
     Raises:
         EncodeError: it writes, starts within an element, names data files, or other elements than
             the tag has.
     """
+    if dialect:
+        return _file_operation(tag, dialect)
     (operation,) = parse_operations([tag.address])
     text = f"{tag.address!r:.60}"
     if "data" in operation or operation.get("method", "read") != "read":
@@ -79,8 +87,46 @@ def tag_operation(tag: Tag) -> Operation:
         count = operation["elements"]
         raise EncodeError(f"{text} is {count} elements, the tag {tag.length}", status=0x04)
     if _names_data_file(tag.address):
-        raise EncodeError(f"{text} is of a data file, which the gateway does not poll", status=0x04)
+        why = 'is of a data file: the device needs dialect = "slc" or "plc5"'
+        raise EncodeError(f"{text} {why}", status=0x04)
     return operation
+
+
+def _file_operation(tag: Tag, dialect: str) -> Operation:
+    """The read of a data file's elements.
+
+    Raises:
+        EncodeError: no such address, or its values are not of the tag's type.
+    """
+    address = parse_address(tag.address)
+    text = f"{tag.address!r:.60}"
+    holds = "BOOL" if address.bit is not None else FILE_VALUES.get(address.type, "INT")
+    if tag.bit is not None:
+        raise EncodeError(f"{text}: the address names the bit, N7:0/3", status=0x04)
+    if address.size == 6 and address.bit is None:
+        raise EncodeError(f"{text} is a whole element: name .ACC, .PRE or a bit", status=0x04)
+    if tag.type != holds:
+        raise EncodeError(f"{text} holds {holds}, the tag is {tag.type}", status=0x04)
+    if address.count not in (1, tag.length):
+        raise EncodeError(f"{text} is {address.count} elements, the tag {tag.length}", status=0x04)
+    if tag.length > 1 and (address.bit is not None or address.sub is not None):
+        raise EncodeError(f"{text} is one value, the tag {tag.length}", status=0x04)
+    if tag.writable and address.type == "L" and address.bit is not None:
+        raise EncodeError(f"{text}: the bits of a long can only be read", status=0x04)
+    operation: Operation = {
+        "method": "pccc_read",
+        "path": tag.address,
+        "pccc": replace(address, count=tag.length),
+        "plc5": dialect == "plc5",
+    }
+    return operation if tag.length == 1 else operation | {"elements": tag.length}
+
+
+def file_write(operation: Operation, first: int, values: list[Any]) -> Operation:
+    """The write of a data file's elements from the `first` of the tag's on."""
+    address = operation["pccc"]
+    there = replace(address, element=address.element + first, count=len(values))
+    return operation | {"method": "pccc_write", "pccc": there, "data": values}
 
 
 def _names_data_file(address: str) -> bool:
@@ -91,16 +137,19 @@ def _names_data_file(address: str) -> bool:
     return True
 
 
-def tag_access(tag: Tag, *, packed: bool = False) -> TagAccess:
+def tag_access(tag: Tag, *, packed: bool = False, dialect: str = "") -> TagAccess:
     """How `tag` is read.
 
     Args:
         packed: an element of a BOOL array is a bit of the DWORDs that hold the array.
+        dialect: as for `tag_operation`.
 
     Raises:
         EncodeError: its address cannot be understood.
     """
-    operation = tag_operation(tag)
+    operation = tag_operation(tag, dialect)
+    if dialect:
+        return TagAccess(tag, operation, False, types.BY_NAME.get(tag.type))
     attribute = "attribute" in operation["path"][-1]
     if tag.bit is not None and "bit" not in operation and not attribute:
         operation["bit"] = tag.bit

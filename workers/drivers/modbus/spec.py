@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from cpppod.protocols.model.errors import EncodeError
-from cpppod.protocols.model.plant import Device, Tag
+from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.workers.devices.driver import DeviceFrame, Driver, Link
 from cpppod.workers.devices.spec import (
     Browsed,
@@ -158,6 +158,42 @@ def _shift(address: str, cells: int) -> str:
         return address
 
 
+def _understood(device: Device, group: Group) -> str:
+    """How many requests a poll of the group takes, and of how much."""
+    from cpppod.protocols.modbus.model import Model
+    from cpppod.workers.drivers.modbus.register_map import DeviceCells
+
+    cells = DeviceCells(device, Model.of_device(device.model, device.options))
+    blocks = cells.blocks(group)
+    kinds = {False: "registers", True: "coils or inputs"}
+    counts = {
+        kind: sum(block.count for block in blocks if block.table.has_bits is bits)
+        for bits, kind in kinds.items()
+    }
+    told = [f"{count} {kind}" for kind, count in counts.items() if count]
+    plural = "s" * (len(blocks) != 1)
+    return f"{len(blocks)} request{plural} a cycle for {' and '.join(told)}"
+
+
+def _unlikely(device: Device) -> Iterator[str]:
+    """Values that share registers, though none of them is a bit."""
+    from itertools import pairwise
+
+    from cpppod.protocols.modbus.model import Model
+    from cpppod.workers.drivers.modbus.register_map import DeviceCells
+
+    cells = DeviceCells(device, Model.of_device(device.model, device.options))
+    found = [cells[tag.name] for group in device.groups for tag in group.tags]
+    items = sorted(
+        (each.item for each in found if each.codec is not None and each.codec.encode is not None),
+        key=lambda item: (item.table, item.address),
+    )
+    for before, after in pairwise(items):
+        if before.table == after.table and after.address < before.end:
+            where = cells[after.key].address
+            yield f"{before.key} and {after.key} share registers from {where} on"
+
+
 def _bit_of(address: str) -> int | None:
     """The bit of `40020.3`."""
     from cpppod.protocols.modbus.address import parse_address
@@ -189,6 +225,8 @@ TCP = DriverSpec(
     status_text=_status_text,
     shift=_shift,
     points=_points_of,
+    understood=_understood,
+    unlikely=_unlikely,
     metrics=("stale_replies", "bad_replies", "crc_errors", "noise_bytes", "echoes"),
     simulator=SimulatedDevice(
         "cpppod.commands.modbus_sim",
