@@ -172,7 +172,7 @@ def _understood(device: Device, group: Group) -> str:
     }
     told = [f"{count} {kind}" for kind, count in counts.items() if count]
     plural = "s" * (len(blocks) != 1)
-    return f"{len(blocks)} request{plural} a cycle for {' and '.join(told)}"
+    return f"{len(blocks)} request{plural} a cycle for {' and '.join(told) or 'nothing'}"
 
 
 def _unlikely(device: Device) -> Iterator[str]:
@@ -183,7 +183,12 @@ def _unlikely(device: Device) -> Iterator[str]:
     from cpppod.workers.drivers.modbus.register_map import DeviceCells
 
     cells = DeviceCells(device, Model.of_device(device.model, device.options))
-    found = [cells[tag.name] for group in device.groups for tag in group.tags]
+    found = [
+        cells[tag.name]
+        for group in device.groups
+        for tag in group.tags
+        if tag.name in cells and not tag.write_only
+    ]
     items = sorted(
         (each.item for each in found if each.codec is not None and each.codec.encode is not None),
         key=lambda item: (item.table, item.address),
