@@ -158,9 +158,19 @@ def decode_segment(data: bytes) -> Segment:
     return Segment(epoch, created_us, version, gateway)
 
 
-def encode_stop(at_us: int) -> bytes:
-    """The body of a `Kind.STOPPED` record."""
-    return pack([at_us])
+def encode_stop(at_us: int, place: str = "") -> bytes:
+    """The body of a `Kind.STOPPED` record; `place` tells the file that it is in from a copy."""
+    return pack([at_us, place])
+
+
+def stopped_in(body: bytes) -> str:
+    """The place that the end of a life names, "" where it names none."""
+    try:
+        plain = unpack(body)
+    except DecodeError:
+        return ""
+    named = isinstance(plain, list) and len(plain) > 1 and isinstance(plain[1], str)
+    return plain[1] if named else ""
 
 
 def decode_stop(body: bytes) -> int:

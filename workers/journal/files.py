@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 START = Cursor(0, 0, 0, 0, 0)
 
 SUFFIX, TOMBSTONE = ".journal", ".tombstone"
+MOVED_S = 5  # between a file's last record and a change of its inode: a copy has it later
 SMALLEST = 4_096  # bytes of a segment, however little a journal may hold
 
 
@@ -113,6 +114,20 @@ def segment_head(folder: Path, number: int) -> Segment | None:
             if error.status:
                 raise
     return None
+
+
+def place_of(file: int) -> str:
+    """What tells an open file from a copy of it: its inode, and when that was last changed."""
+    status = os.fstat(file)
+    return f"{status.st_ino}:{status.st_ctime_ns // 1_000_000_000}"
+
+
+def is_in_place(file: int, place: str) -> bool:
+    """Whether an open file is the one that `place` was said of by its last record."""
+    inode, _, changed_s = place.partition(":")
+    known = place_of(file).partition(":")
+    late_s = int(known[2]) - int(changed_s) if changed_s.isdecimal() else 0
+    return inode == known[0] and abs(late_s) <= MOVED_S
 
 
 def segment_path(folder: Path, number: int, suffix: str = SUFFIX) -> Path:
@@ -208,7 +223,8 @@ class JournalWriter:
         Raises:
             OSError: it does not say so.
         """
-        body = encode_stop(time.time_ns() // 1000)
+        place = place_of(self._file) if self._file >= 0 else ""
+        body = encode_stop(time.time_ns() // 1000, place)
         record = encode_record(Kind.STOPPED, b"", body, sequence=sequence, samples=0)
         if self._file >= 0:
             _write_all(self._file, record)

@@ -29,6 +29,7 @@ from cpppod.protocols.bus.journal import (
     decode_segment,
     decode_stop,
     scan,
+    stopped_in,
 )
 from cpppod.protocols.bus.topics import split
 from cpppod.protocols.model.errors import DecodeError
@@ -37,6 +38,7 @@ from cpppod.workers.journal.files import (
     START,
     TOMBSTONE,
     fits,
+    is_in_place,
     segment_head,
     segment_path,
     segments,
@@ -319,7 +321,13 @@ class JournalReader:
             )
 
     def _stop(self, record: Record) -> None:
-        """A life ended in good order: nothing is missing until the next one begins."""
+        """A life ended in good order: nothing is missing until the next one begins.
+
+        Not so in a copy that was put back: the life that it is a copy of had others after it.
+        """
+        place = stopped_in(record.body)
+        if place and self._file >= 0 and not is_in_place(self._file, place):
+            return
         self._stopped = self._segment.epoch
         try:
             at_us = decode_stop(record.body)

@@ -19,6 +19,7 @@ from cpppod.protocols.bus.journal import (
     encode_record,
     encode_stop,
     scan,
+    stopped_in,
 )
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 
@@ -122,3 +123,9 @@ def test_end_of_a_life_is_a_time_and_anything_else_is_refused() -> None:
     for frame in (pack([]), pack(5), pack(["5"]), pack([None]), pack({})):
         with pytest.raises(DecodeError):
             decode_stop(frame)
+
+
+def test_the_end_of_a_life_names_its_place_or_none() -> None:
+    assert stopped_in(encode_stop(5, "12:34")) == "12:34"
+    assert decode_stop(encode_stop(5, "12:34")) == 5
+    assert stopped_in(encode_stop(5)) == stopped_in(b"\x91\x05") == stopped_in(b"\xc1") == ""

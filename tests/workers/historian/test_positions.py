@@ -419,3 +419,19 @@ def test_what_is_lost_behind_an_old_copy_lasts_until_the_next_reading(
             collector.turn(0)
     assert stored(url) == [1, 2, 3, 4, 8, 9]
     assert ("publisher restarted", 4, 8) in spans(url)
+
+
+def test_a_copy_of_a_stopped_gateway_that_is_put_back_may_have_had_other_lives(
+    tmp_path: Path, url: str
+) -> None:
+    """State and store of one moment, so that nothing else tells what was lost since."""
+    state, old = tmp_path / "state", tmp_path / "old"
+    Life(state, 100).publish(1, 2).stop()
+    collect(state, url)
+    shutil.copytree(state, old)
+    state.rename(tmp_path / "lost")  # with all that later lives have published
+    shutil.copytree(old, state)
+    Life(state, 400).publish(8, 9).kill()
+    collect(state, url)
+    assert stored(url) == [1, 2, 8, 9]
+    assert spans(url) == [("publisher restarted", 2, 8)]
