@@ -20,6 +20,9 @@ listener {port} 127.0.0.1
 max_queued_messages 0
 max_inflight_messages 0
 sys_interval 1
+user root
+persistence true
+persistence_location {folder}/
 """
 
 
@@ -34,7 +37,7 @@ class Broker:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._file = folder / f"mosquitto-{self.port}.conf"
-        self._file.write_text(SETTINGS.format(port=self.port) + settings)
+        self._file.write_text(SETTINGS.format(port=self.port, folder=folder) + settings)
         self._program = peers.program("mosquitto")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -59,14 +62,20 @@ class Broker:
 
 
 class Ear:
-    """A client that keeps every message: (topic, payload, retained)."""
+    """A client that keeps every message: (topic, payload, retained).
 
-    def __init__(self, address: str, *topics: str) -> None:
+    Args:
+        name: of a session that the broker keeps while this client is away.
+    """
+
+    def __init__(self, address: str, *topics: str, name: str = "") -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
         self._news = threading.Condition()
         self._subscribed = threading.Event()
         self._topics = [(topic, 1) for topic in topics]
-        self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=name, clean_session=not name
+        )
         self._client.reconnect_delay_set(0.05, 0.05)  # type: ignore[arg-type]
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._subscribed.set()

@@ -7,9 +7,11 @@ Every way in that is neither a CIP listener nor the control socket writes throug
 
 from typing import Any
 
+from cpppod.protocols.bus.codec import unpack
 from cpppod.protocols.bus.messages import WriteOrder, WriteOutcomes
+from cpppod.protocols.model.errors import ProtocolError
 from cpppod.protocols.model.writing import Writer
-from cpppod.workers.bus.requests import Requests
+from cpppod.workers.bus.requests import RequestFailed, Requests
 from cpppod.workers.process.worker import Process, decode_or_count
 
 ORDER_S = 15.0  # a device may take 12 s, behind a poll of a slow line
@@ -51,6 +53,10 @@ class WriteOrders:
             writer.role,
             expires_us,
         )
+        try:
+            unpack(order.encode())  # what control would not read is refused here, at once
+        except ProtocolError as error:
+            raise RequestFailed(f"a value that cannot be passed on: {error}", sent=False) from None
         reply = await self._requests.ask(order, timeout_s)
         assert isinstance(reply, WriteOutcomes)
         return reply
