@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cpppod.protocols.modbus.model import FOREIGN_KEYS, Model
+from cpppod.protocols.model.errors import EncodeError
 
 ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "etc" / "models").glob("*.toml"))
@@ -36,3 +37,19 @@ def test_every_key_is_explained() -> None:
 def test_every_shipped_model_is_listed() -> None:
     text = (ROOT / "docs" / "modbus.md").read_text(encoding="utf-8")
     assert all(f"`{path.stem}`" in text for path in FILES if is_modbus(path))
+
+
+def test_what_a_device_says_itself_stands_before_its_model() -> None:
+    model = Model.of_device(
+        {"max_registers": 100, "mask_write": False},
+        {"max_registers": 20, "address_exceptions": [2, 10], "unit": 7},
+    )
+    assert (model.max_registers, model.mask_write) == (20, False)
+    assert model.address_exceptions == (2, 10)
+    assert model.limits().registers == 20
+
+
+@pytest.mark.parametrize("codes", [[0], [256], ["2"], 2])
+def test_exceptions_that_mean_an_address_are_codes_of_exceptions(codes: object) -> None:
+    with pytest.raises(EncodeError, match="address_exceptions"):
+        Model.of_device({}, {"address_exceptions": codes})
