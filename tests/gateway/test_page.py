@@ -6,14 +6,16 @@ Where Chromium is not there, nothing of this is tested, and says so.
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.gateway.running import RunningGateway, eventually
+from tests.gateway.running import RunningGateway, Simulator, eventually
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -183,10 +185,13 @@ def test_a_trend_joins_what_is_stored_and_what_comes_and_shows_what_was_bad(
 def test_the_assistant_adds_a_modbus_device_that_moves(
     gateway: RunningGateway, engineer: Visit
 ) -> None:
-    host, port = gateway.address(15020)
+    port = free_port()
+    words = ["modbus_sim", "-a", f"127.0.0.1:{port}", "-m", "40001=counter,every=0.2"]
+    meter = Simulator("added", [*words, "40001-40003=1"], gateway.folder / "added.log")
+    eventually(lambda: is_open(port))
     page = engineer.go("#/add")
     try:
-        page.get_by_label("Address").fill(f"{host}:{port}")
+        page.get_by_label("Address").fill(f"127.0.0.1:{port}")
         page.get_by_label("Speaks").select_option("modbus-tcp")
         page.get_by_role("button", name="Look for Modbus units").click()
         page.get_by_role("button", name="unit 1 cpppod", exact=False).click()
@@ -209,6 +214,12 @@ def test_the_assistant_adds_a_modbus_device_that_moves(
         for path in (gateway.configuration.parent / "conf.d").glob("*.toml"):
             path.unlink()
         gateway.ask("reload")
+        meter.stop()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_what_devices_and_files_say_is_text_and_never_markup(
