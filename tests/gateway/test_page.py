@@ -211,6 +211,7 @@ def test_the_assistant_adds_a_modbus_device_that_moves(
         before = value.inner_text()
         eventually(lambda: value.inner_text() not in (before, "–"))
     finally:
+        engineer.go("#/")  # off the page of the device that goes
         for path in (gateway.configuration.parent / "conf.d").glob("*.toml"):
             path.unlink()
         gateway.ask("reload")

@@ -103,6 +103,7 @@ limit = 7
 [device.slow]
 driver = "modbus-tcp"
 address = "127.0.0.1:15020"
+unit = 255  # the simulator is every unit; 1 is the boiler
 
 [[device.slow.group]]
 name = "g"
