@@ -5,6 +5,7 @@
     mod10000    each register holds 0 to 9999           [12, 3456] is 123456
     24-bit      the lower 24 bits of two registers      48-bit   three registers
     half        a 16-bit float                          inverted a bit that is 0 when it is true
+    ascii, latin-1, utf-8, utf-16   of a STRING; utf-16 is one character a register
     date-...    a time of day; a LINT is seconds since 1970 (UTC), a STRING the text of ISO 8601
 
     date-epoch, date-epoch-2000   seconds since 1970, 2000 in two registers
@@ -27,6 +28,15 @@ from cpppod.protocols.model.values import INTEGER_RANGES
 
 class Malformed(Exception):
     """Registers that hold no value of their encoding."""
+
+
+TEXTS = {  # of a STRING -> Python's name; utf-16 is one character a register
+    "": "latin-1",
+    "ascii": "ascii",
+    "latin-1": "latin-1",
+    "utf-8": "utf-8",
+    "utf-16": "utf-16-be",
+}
 
 
 class Zone(Protocol):
@@ -240,7 +250,8 @@ def encoding_of(name: str, kind: str, zone: Zone | None = None) -> Encoding:
     """
     found = date_encoding(name, zone) if name in _MOMENTS else ENCODINGS.get(name)
     if found is None:
-        raise EncodeError(f"no encoding {name!r}; there are {', '.join(NAMES)}", status=3)
+        known = ", ".join((*NAMES, *filter(None, TEXTS)))
+        raise EncodeError(f"no encoding {name!r} of a {kind}; there are {known}", status=3)
     if kind not in found.types:
         raise EncodeError(f"{name} is of {', '.join(sorted(found.types))}", status=3)
     return found

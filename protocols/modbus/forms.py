@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cpppod.protocols.modbus.encodings import INVERTED, WORDS, Malformed, Zone, encoding_of
-from cpppod.protocols.modbus.registers import Codec, arranger, codec, elements
+from cpppod.protocols.modbus.encodings import INVERTED, TEXTS, WORDS, Malformed, Zone, encoding_of
+from cpppod.protocols.modbus.registers import STRINGS, Codec, arranger, codec, elements
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Tag
 
@@ -31,7 +31,8 @@ def codec_of(tag: Tag, bit: int | None = None, zone: Zone | None = None) -> Code
         EncodeError: it cannot lie in registers as the tag says.
     """
     source = replace(tag, type=tag.holds) if tag.holds else tag
-    if tag.encoding and tag.encoding != INVERTED:
+    is_text = source.type in STRINGS and tag.encoding in TEXTS
+    if tag.encoding and tag.encoding != INVERTED and not is_text:
         made = _encoded(source, zone)
     else:
         made = codec(source, bit)

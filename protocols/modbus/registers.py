@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cpppod.protocols.modbus.encodings import TEXTS, Malformed
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Tag
 
@@ -34,8 +35,7 @@ _LETTERS = {
     "REAL": "f",
     "LREAL": "d",
 }
-_STRINGS = frozenset({"STRING", "SSTRING", "SHORT_STRING"})
-_TEXT = "latin-1"
+STRINGS = frozenset({"STRING", "SSTRING", "SHORT_STRING"})
 MAX_STRING = 250  # bytes: what one read holds
 ORDERS = ("big", "little")
 BITS = {  # of the types that a bit can be taken from
@@ -74,7 +74,7 @@ def codec(tag: Tag, bit: int | None = None) -> Codec:
         raise EncodeError(f"{tag.name}: an order is big or little", status=3)
     if bit is not None:
         return _bit_codec(tag, bit)
-    if tag.type in _STRINGS:
+    if tag.type in STRINGS:
         return _string_codec(tag)
     if tag.type == "BOOL":
         return elements(tag, 1, lambda raw: raw != b"\0\0", lambda value: bytes((0, bool(value))))
@@ -115,17 +115,22 @@ def _string_codec(tag: Tag) -> Codec:
         raise EncodeError(f"{tag.name}: a string needs a size, 1 to {MAX_STRING}", status=3)
     if tag.word_order != "big":
         raise EncodeError(f"{tag.name}: a string has no word_order", status=3)
-    size, swap = tag.size, tag.byte_order == "little"
+    size, swap, encoding = tag.size, tag.byte_order == "little", TEXTS[tag.encoding]
     padded = size + (size & 1)
 
     def decode(data: bytes, offset: int) -> str:
         raw = data[offset : offset + padded]
         if swap:
             raw = _swap_bytes(raw)
-        return raw[:size].split(b"\0", 1)[0].decode(_TEXT)
+        if encoding != "utf-16-be":  # whose characters have zeros in them
+            raw = raw[:size].split(b"\0", 1)[0]
+        try:
+            return raw.decode(encoding).partition("\0")[0]
+        except UnicodeDecodeError:
+            raise Malformed(f"0x{raw.hex()[:40]} is no {tag.encoding} text") from None
 
     def encode(value: Any) -> bytes:
-        raw = text_bytes(tag.name, str(value), _TEXT)
+        raw = text_bytes(tag.name, str(value), encoding)
         if len(raw) > size:
             raise EncodeError(f"{tag.name}: longer than {size} bytes", status=3)
         raw = raw.ljust(padded, b"\0")

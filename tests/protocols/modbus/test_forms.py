@@ -208,3 +208,38 @@ def test_a_power_of_ten_is_exact_where_it_can_be() -> None:
     for power in (11, -11, -32768):
         with pytest.raises(Malformed):
             factored(1, power)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "size", "text", "raw"),
+    [
+        ("", 6, "né", "6e e9 00 00 00 00"),
+        ("ascii", 4, "ab", "61 62 00 00"),
+        ("latin-1", 4, "é", "e9 00 00 00"),
+        ("utf-8", 6, "né€", "6e c3 a9 e2 82 ac"),
+        ("utf-16", 8, "né€", "00 6e 00 e9 20 ac 00 00"),
+    ],
+)
+def test_text_is_held_as_its_encoding_says(encoding: str, size: int, text: str, raw: str) -> None:
+    made = codec_of(Tag("t", "40001", "STRING", size=size, encoding=encoding))
+    assert made.encode is not None
+    assert made.encode(text) == bytes.fromhex(raw)
+    assert made.decode(bytes.fromhex(raw), 0) == text and made.registers == size // 2
+
+
+@pytest.mark.parametrize(("encoding", "text"), [("ascii", "é"), ("latin-1", "€"), ("", "Ω")])
+def test_text_that_an_encoding_cannot_say_is_refused_by_its_character(
+    encoding: str, text: str
+) -> None:
+    made = codec_of(Tag("t", "40001", "STRING", size=8, encoding=encoding))
+    assert made.encode is not None
+    with pytest.raises(EncodeError, match="cannot be said"):
+        made.encode(text)
+
+
+def test_bytes_that_are_no_such_text_are_malformed_and_numbers_have_no_text_encoding() -> None:
+    made = codec_of(Tag("t", "40001", "STRING", size=2, encoding="utf-8"))
+    with pytest.raises(Malformed):
+        made.decode(b"\xff\xfe", 0)
+    with pytest.raises(EncodeError, match="no encoding"):
+        codec_of(Tag("t", "40001", "INT", encoding="utf-8"))

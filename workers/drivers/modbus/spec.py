@@ -77,6 +77,7 @@ def _check_rtu(device: Device) -> tuple[bool, list[Mistake]]:
 
 def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
     from cpppod.protocols.modbus.address import FORMS, identity_object, parse_address
+    from cpppod.protocols.modbus.encodings import TEXTS
     from cpppod.protocols.modbus.forms import codec_of
     from cpppod.protocols.modbus.registers import BITS
     from cpppod.workers.drivers.modbus.zones import zone_of
@@ -85,7 +86,7 @@ def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
         yield from _check_identity(tag)
         return
     tag = _at_any_place(tag)
-    told = bool(tag.holds or tag.encoding)
+    told = bool(tag.holds) or tag.encoding not in TEXTS
     if tag.type in STRINGS and not tag.size and not told:
         yield "size", None, f"the bytes that the {tag.type} takes on the device"
         return
