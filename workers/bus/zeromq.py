@@ -152,8 +152,7 @@ class Socket:
             self.counters.unroutable += 1
             return False
         finally:
-            if not (self._scheduled or self._closed) and self._has_come():
-                self._schedule()
+            self._schedule()  # sending can take the edge of what has come
         self.counters.sent += 1
         return True
 
