@@ -57,10 +57,8 @@ def test_status_and_devices_are_what_control_says(
     gateway: RunningGateway, web: httpx.Client
 ) -> None:
     assert get(web, "status")["gateway"] == gateway.ask("status")["gateway"]
-    rows = get(web, "devices")["devices"]
-    assert [row["name"] for row in rows] == [
-        row["name"] for row in gateway.ask("devices")["devices"]
-    ]
+    names = [row["name"] for row in gateway.ask("devices")["devices"]]
+    eventually(lambda: [row["name"] for row in get(web, "devices")["devices"]] == names)
     eventually(lambda: get(web, "devices/boiler")["told"].get("transactions"))  # told by beats
     assert get(web, "devices/boiler")["configured"]["driver"] == "modbus-tcp"
     assert web.get("/api/v1/devices/kettle").status_code == 404
