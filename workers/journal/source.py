@@ -100,7 +100,8 @@ class JournalSource:
         while self._delivered and now - self._delivered[0][0] >= self._hold_s:
             free |= self._delivered.popleft()[1]
         self._held |= free
-        if self._passed.keep(self._cursors, self._held):
+        held = {name: self._held.get(name, START.segment) for name in self._cursors}
+        if self._passed.keep(self._cursors, held):
             self._unkept.clear()
             self._passed.prune(free)
 
