@@ -36,7 +36,8 @@ from cpppod.workers.fleet.batches import Chain, messages_of
 from cpppod.workers.journal.batch import Batch
 from cpppod.workers.journal.source import JournalSource
 from cpppod.workers.outlets.commands import Commands
-from cpppod.workers.outlets.delivery import LOOK_S, Delivery, either, wall_us
+from cpppod.workers.outlets.delivery import LOOK_S, Delivery, wall_us
+from cpppod.workers.outlets.reconfigured import either
 from cpppod.workers.process.worker import Process
 from cpppod.workers.transport.nats_link import (
     KNOWN_ID,

@@ -29,7 +29,8 @@ from cpppod.workers.journal.source import JournalSource
 from cpppod.workers.mqtt.connection import Outgoing
 from cpppod.workers.mqtt.sparkplug import SparkplugPlant, address_of
 from cpppod.workers.outlets.commands import Commands
-from cpppod.workers.outlets.delivery import LOOK_S, Delivery, either, wall_us
+from cpppod.workers.outlets.delivery import LOOK_S, Delivery, wall_us
+from cpppod.workers.outlets.reconfigured import either
 from cpppod.workers.state import StateDirectory
 
 logger = logging.getLogger("cpppod.mqtt")

@@ -13,7 +13,8 @@ from cpppod.workers.journal.source import JournalSource
 from cpppod.workers.mqtt.connection import Outgoing, expiry, publish
 from cpppod.workers.mqtt.plain import PlainForm
 from cpppod.workers.outlets.commands import Commands
-from cpppod.workers.outlets.delivery import LOOK_S, Delivery, either, wall_us
+from cpppod.workers.outlets.delivery import LOOK_S, Delivery, wall_us
+from cpppod.workers.outlets.reconfigured import either
 
 DROPPED = "$SYS/broker/publish/messages/dropped"  # where mosquitto tells what it dropped
 MAX_COMMANDS = 64  # at work at once; more wait in the broker

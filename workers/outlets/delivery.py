@@ -11,13 +11,13 @@ comes meanwhile. A connection that ends soon is no success: a twin is said, not 
 import asyncio
 import logging
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.journal.source import JournalSource
+from cpppod.workers.outlets.reconfigured import Reconfigured
 from cpppod.workers.process.io_thread import IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
 
@@ -44,7 +44,7 @@ class DeliveryCounters:
     dropped_by_broker: int = -1
 
 
-class Delivery(ABC):
+class Delivery(Reconfigured):
     """The role; see the module. An outlet says where to, and what a connection does.
 
     Attributes:
@@ -55,21 +55,14 @@ class Delivery(ABC):
     troubles: tuple[type[Exception], ...] = (OSError,)
 
     def __init__(self, process: Process) -> None:
-        self.process = process
+        super().__init__(process)
         self.counters = DeliveryCounters()
         self.state = "connected"
-        self._prepared: Worker | None = None
-        self._worker = process.worker
-        self._changed = asyncio.Event()
         self._source: JournalSource | None = None
         self._place = ""
         self._connected_us = 0
         self._down_since = time.monotonic()
         self._error = ""
-
-    @abstractmethod
-    def problems(self, worker: Worker) -> list[str]:
-        """What is wrong with these settings on this machine."""
 
     @abstractmethod
     def addresses(self, worker: Worker) -> list[str]:
@@ -90,40 +83,20 @@ class Delivery(ABC):
     def connected(self) -> None:
         """The other side is there."""
         self._connected_us, self._error = wall_us(), ""
-        logger.info("connected outlet=%s address=%s", self._worker.name, self._place)
+        logger.info("connected outlet=%s address=%s", self.worker.name, self._place)
 
-    def prepare(self, worker: Worker) -> list[str]:
-        if not (found := self.problems(worker)):
-            self._prepared = worker
-        return [f"{worker.name}: {each}" for each in found]
-
-    def commit(self) -> None:
-        assert self._prepared is not None  # the frame prepares before it commits
-        self._worker, self._prepared = self._prepared, None
-        self._changed.set()
-
-    def abort(self) -> None:
-        self._prepared = None
-
-    async def run(self) -> None:
-        """Deliver until cancelled; with new settings, begin anew where it was."""
-        while True:
-            self._changed.clear()
-            worker = self._worker
-            groups = frozenset(
-                (device, group)
-                for device, _, group in (each.partition("/") for each in worker.options["groups"])
-            )
-            source = self._source = JournalSource(
-                worker, self.process.state, groups, hold_s=self.hold_s(worker)
-            )
-            try:
-                await either(self._deliver(worker, source), self._settings_changed())
-            finally:
-                await self._close(source)
-
-    async def _settings_changed(self) -> None:
-        await self._changed.wait()
+    async def work(self, worker: Worker) -> None:
+        groups = frozenset(
+            (device, group)
+            for device, _, group in (each.partition("/") for each in worker.options["groups"])
+        )
+        source = self._source = JournalSource(
+            worker, self.process.state, groups, hold_s=self.hold_s(worker)
+        )
+        try:
+            await self._deliver(worker, source)
+        finally:
+            await self._close(source)
 
     async def _close(self, source: JournalSource) -> None:
         try:
@@ -192,19 +165,6 @@ class Delivery(ABC):
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
         raise CommandError(f"{verb}: not a command of an outlet")
-
-
-async def either(*works: Coroutine[Any, Any, None]) -> None:
-    """Run some work until one of it ends; what that raises is raised, the rest is cancelled."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 def wall_us() -> int:

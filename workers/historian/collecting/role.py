@@ -25,7 +25,8 @@ from cpppod.workers.historian.collecting.messages import Received, batch_of
 from cpppod.workers.historian.collector import set_aside
 from cpppod.workers.historian.stores.opening import open_store, store_url
 from cpppod.workers.historian.stores.store import Batch, PoisonError, Store, StoreError
-from cpppod.workers.outlets.delivery import PAUSE_MAX_S, PAUSE_S, either, wall_us
+from cpppod.workers.outlets.delivery import PAUSE_MAX_S, PAUSE_S, wall_us
+from cpppod.workers.outlets.reconfigured import Reconfigured, either
 from cpppod.workers.process.io_thread import IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
 from cpppod.workers.transport.nats_link import LinkError, connect, read_tls, reason
@@ -39,47 +40,26 @@ IN_HAND = 10_000  # messages that wait for their acknowledgement
 MISSING_S = 5.0  # before a stream that is not there is looked for again
 
 
-class Collecting:
+class Collecting(Reconfigured):
     """The role; see the module."""
 
     def __init__(self, process: Process) -> None:
-        self._process = process
+        super().__init__(process)
         self._questions = Questions()
-        self._prepared: Worker | None = None
-        self._worker = process.worker
-        self._changed = asyncio.Event()
         self._connected_us = 0
         self._place = self._error = self._url = ""
         self._stored = self._repeated = self._gaps = self._aside = 0
         self._behind: dict[str, int] = {}
         self._committing = asyncio.Lock()
 
-    def prepare(self, worker: Worker) -> list[str]:
+    def problems(self, worker: Worker) -> list[str]:
         try:
             open_store(store_url(worker.options, worker.state_dir), worker.options)
         except (StoreError, TypeError) as error:
-            return [f"collector: {error}"]
-        self._prepared = worker
+            return [str(error)]
         return []
 
-    def commit(self) -> None:
-        assert self._prepared is not None  # the frame prepares before it commits
-        self._worker, self._prepared = self._prepared, None
-        self._changed.set()
-
-    def abort(self) -> None:
-        self._prepared = None
-
-    async def run(self) -> None:
-        """Collect until cancelled; with new settings, begin anew."""
-        while True:
-            self._changed.clear()
-            await either(self._collect(self._worker), self._settings_changed())
-
-    async def _settings_changed(self) -> None:
-        await self._changed.wait()
-
-    async def _collect(self, worker: Worker) -> None:
+    async def work(self, worker: Worker) -> None:
         servers, tried, pause = worker.options["servers"], 0, PAUSE_S
         while True:
             self._place = servers[tried % len(servers)]
@@ -99,7 +79,7 @@ class Collecting:
         Raises:
             LinkError, StoreError, nats.errors.Error: what it was.
         """
-        options, call = worker.options, self._process.io.call
+        options, call = worker.options, self.process.io.call
         self._url = store_url(options, worker.state_dir)
         instance = identity.instance(worker.state_dir)
         store = open_store(self._url, options, worker.gateway, instance)
@@ -121,12 +101,12 @@ class Collecting:
     async def _upkeep(self, store: Store) -> None:
         while True:
             async with self._committing:
-                more = await self._process.io.call(store.maintain, wall_us())
+                more = await self.process.io.call(store.maintain, wall_us())
             await asyncio.sleep(0 if more else 1.0)
 
     async def _site(self, stream: JetStreamContext, store: Store, site: str) -> None:
         settings = ConsumerConfig(
-            durable_name=self._worker.options["consumer"],
+            durable_name=self.worker.options["consumer"],
             deliver_policy=DeliverPolicy.ALL,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ACK_WAIT_S,
@@ -166,7 +146,7 @@ class Collecting:
         async with self._committing:
             while True:
                 try:
-                    stored = await self._process.io.call(store.commit, batch)
+                    stored = await self.process.io.call(store.commit, batch)
                     break
                 except PoisonError as error:
                     set_aside(batch, error)
