@@ -139,6 +139,11 @@ class ValueCache:
             for watcher in tuple(self._watchers):
                 watcher(infos)
 
+    def inputs(self, name: bytes, member: str) -> tuple[str, ...]:
+        """Of a computed tag, by topic and name in it: what it reads; of others nothing."""
+        info = self._by_member.get(name, {}).get(member)
+        return info.inputs if info is not None else ()
+
     def order_of(self, name: bytes) -> BlockOrder | None:
         """Which block of topic `name` was applied last; None where nothing is known of it."""
         return self._groups.get(name)

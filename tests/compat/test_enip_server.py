@@ -300,3 +300,18 @@ def test_services_have_their_numbers() -> None:
 def test_what_is_not_offered_names_its_replacement(use: Callable[[], Any]) -> None:
     with pytest.raises(Replaced, match=r"add_object|Simulator|service_code"):
         use()
+
+
+class Named(device.Identity):  # type: ignore[misc]
+    """A controller with a name of the user's."""
+
+    def __init__(self, name: str | None = None, **keywords: Any) -> None:
+        super().__init__(name, **keywords)
+        self.attribute["7"] = enip.Attribute("Product Name", enip.SSTRING, default="press 7")
+
+
+def test_an_identity_of_the_user_s_is_made_and_served() -> None:
+    with served("Tag=INT", identity_class=Named) as (host, port):
+        via = proxy_simple(host, port=port, timeout=PATIENCE_S)
+        assert list(via.read([("@1/1/7", "SSTRING")])) == [["press 7"]]
+        assert next(iter(via.read([("@1/1/1", "UINT")])))[0] > 0  # what it does not say is ours

@@ -1,5 +1,6 @@
 """`[[mqtt]]` in the configuration: what is journalled for it, and what is refused by its key."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from cpppod import configuration
 from cpppod.gateway.topology import Directories, workers
 from cpppod.protocols.model.plant import Worker
+from cpppod.workers.journal.batch import Batch, Reading
+from cpppod.workers.mqtt.plain import PlainForm
 
 PLANT = """\
 [device.boiler]
@@ -87,3 +90,16 @@ def test_what_cannot_be_is_refused_by_its_key(
         load(tmp_path, section(**keys))
     (problem,) = refused.value.problems
     assert problem.path[:3] == ("mqtt", 0, key) and expected in problem.expected
+
+
+def test_the_input_that_a_computed_tag_suffers_from_is_named() -> None:
+    worth = 18 | 2 << 16  # a time-out of the second input
+    reading = Reading("computed", 1, 1, "c", "g", 1, 2, 3, 1, ["sum"], [None], worth)
+    form = PlainForm(
+        {"topic": "t/{device}/{tag}", "retain": None},
+        "plant1",
+        "gw",
+        {("c", "sum"): ["boiler.a", "pump.b"]},
+    )
+    (message,) = form.messages(Batch([reading]))
+    assert json.loads(message.payload)["quality"].endswith(": pump.b")

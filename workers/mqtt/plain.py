@@ -15,7 +15,8 @@ the topic stands before `-` too.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from cpppod.protocols.model.values import explain
@@ -28,10 +29,18 @@ class PlainForm:
 
     Args:
         options: of the section.
-        gateway: name, and id.
+        name, gateway: what people call the gateway, and its id.
+        inputs: (device, tag) of computed tags -> what each reads.
     """
 
-    def __init__(self, options: Mapping[str, Any], name: str, gateway: str) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        name: str,
+        gateway: str,
+        inputs: Mapping[tuple[str, str], Sequence[str]] = MappingProxyType({}),
+    ) -> None:
+        self._inputs = inputs
         self._template: str = options["topic"]
         self._names = {"gateway": name, "id": gateway}
         self._gateway = gateway
@@ -64,7 +73,7 @@ class PlainForm:
 
     def _block(self, reading: Reading) -> Outgoing:
         tags = {
-            tag: {"value": value, "quality": explain(reading.quality(at))}
+            tag: {"value": value, "quality": self._worth(reading, at)}
             for at, (tag, value) in enumerate(zip(reading.tags, reading.values, strict=True))
         }
         told = self._key(reading) | {"members": reading.members, "tags": tags}
@@ -73,8 +82,13 @@ class PlainForm:
     def _by_tags(self, reading: Reading) -> Iterator[Outgoing]:
         key = self._key(reading)
         for at, (tag, value) in enumerate(zip(reading.tags, reading.values, strict=True)):
-            told = {"value": value, "quality": explain(reading.quality(at)), **key}
+            told = {"value": value, "quality": self._worth(reading, at), **key}
             yield Outgoing(self._topic(reading, tag), _bytes(told), self._retain)
+
+    def _worth(self, reading: Reading, at: int) -> str:
+        return explain(
+            reading.quality(at), self._inputs.get((reading.device, reading.tags[at]), ())
+        )
 
     def _key(self, reading: Reading) -> dict[str, Any]:
         return {

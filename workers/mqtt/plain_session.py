@@ -30,7 +30,12 @@ class PlainSession:
         self._process = outlet.process
         self._source = source
         self._commands = commands
-        self._form = PlainForm(worker.options, worker.gateway_name, worker.gateway)
+        inputs = {
+            (device.name, tag): read
+            for device in worker.devices
+            for tag, read in device.options.get("inputs", {}).items()
+        }
+        self._form = PlainForm(worker.options, worker.gateway_name, worker.gateway, inputs)
         self._expiry = expiry(worker.options)
         self._writes = self._form.own_topic("write")
         self._at_work = asyncio.Semaphore(MAX_COMMANDS)

@@ -16,7 +16,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from cpppod.protocols.bus.feed import Kind, ValueMessage
@@ -125,7 +125,7 @@ class Hub:
         """What the feed says, after the cache has taken it."""
         if isinstance(event, Updated):
             if followers := self._by_topic.get(event.topic):
-                text = _block(event.topic, event.message)
+                text = self._block(event.topic, event.message)
                 for stream in followers:
                     stream.put(text)
         elif isinstance(event, Lost):
@@ -152,30 +152,34 @@ class Hub:
                 "previous": 0,
                 "time_us": group.source_us,
                 "values": {
-                    name: _sample(value, code) for name, (value, code) in group.samples.items()
+                    name: _sample(value, code, self._values.inputs(topic, name))
+                    for name, (value, code) in group.samples.items()
                 },
             },
         )
 
+    def _block(self, topic: bytes, message: ValueMessage) -> bytes:
+        inputs = self._values.inputs
+        values = {
+            name: _sample(value, code, inputs(topic, name))
+            for name, value, code in message.body.samples()
+        }
+        return _event(
+            "whole" if message.kind == Kind.REPEAT else "block",
+            {
+                "topic": _name(topic),
+                "publisher": message.publisher,
+                "epoch": message.epoch,
+                "sequence": message.sequence,
+                "previous": message.previous,
+                "time_us": message.source_us,
+                "values": values,
+            },
+        )
 
-def _block(topic: bytes, message: ValueMessage) -> bytes:
-    values = {name: _sample(value, code) for name, value, code in message.body.samples()}
-    return _event(
-        "whole" if message.kind == Kind.REPEAT else "block",
-        {
-            "topic": _name(topic),
-            "publisher": message.publisher,
-            "epoch": message.epoch,
-            "sequence": message.sequence,
-            "previous": message.previous,
-            "time_us": message.source_us,
-            "values": values,
-        },
-    )
 
-
-def _sample(value: Any, quality: int) -> list[Any]:
-    return [value, quality] if quality == 0 else [value, quality, explain(quality)]
+def _sample(value: Any, quality: int, inputs: Sequence[str]) -> list[Any]:
+    return [value, quality] if quality == 0 else [value, quality, explain(quality, inputs)]
 
 
 def _name(topic: bytes) -> str:

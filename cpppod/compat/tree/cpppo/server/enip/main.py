@@ -34,8 +34,9 @@ def main(
         attribute_class: answers the tags; made with (name, type, default=, error=) and
             `attribute_kwds`.
         idle_service: called about every `control.latency` seconds.
-        identity_class, tcpip_class, message_router_class, connection_manager_class: registered,
-            if they have attributes of their own; their services are ours.
+        identity_class, tcpip_class, message_router_class, connection_manager_class: made, where
+            there is no first instance yet; their attributes stand before ours, their services are
+            ours.
         UCMM_class: says which routes are served.
         kwds: `server={"control": ...}` (done, disable, latency, address), `tcp=`, `udp=`.
     """
@@ -53,7 +54,12 @@ def main(
         control = {} if control is None else control
         idle_service = _telling(control, idle_service)
 
+    classes = (identity_class, tcpip_class, message_router_class, connection_manager_class)
+
     def prepare(simulator: Simulator) -> None:
+        for kind in classes:
+            if kind is not None and device.lookup(kind.class_id, 1) is None:
+                kind(instance_id=1)
         device.serve(simulator)
         dict.clear(tags)
         for name, variable in simulator.variables.items():
