@@ -206,26 +206,17 @@ def _owners(
     lines = {f"serial-{line.name}": line for line in plant.lines}
     found = []
     for name in sorted(set(owned.values())):
-        if name == COMPUTED:  # which reads everybody's tags
-            listeners = plant.listeners
-            found.append(replace(base, name=name, role=name, devices=devices, listeners=listeners))
-            continue
         theirs = tuple(device for device in devices if owned[device.name] == name)
+        groups = {f"{device.name}/{group.name}" for device in theirs for group in device.groups}
+        own = {"journalled": sorted(groups & journalled)} if groups & journalled else {}
+        owner = replace(base, name=name, options=journal | own)
+        if name == COMPUTED:  # which reads everybody's tags
+            found.append(replace(owner, role=name, devices=devices, listeners=plant.listeners))
+            continue
         line = lines.get(name)
         role = "serial" if line else "poller"
         own_lines = (line,) if line else ()
-        groups = {f"{device.name}/{group.name}" for device in theirs for group in device.groups}
-        own = {"journalled": sorted(groups & journalled)} if groups & journalled else {}
-        found.append(
-            replace(
-                base,
-                name=name,
-                role=role,
-                devices=theirs,
-                lines=own_lines,
-                options=journal | own,
-            )
-        )
+        found.append(replace(owner, role=role, devices=theirs, lines=own_lines))
     return found
 
 

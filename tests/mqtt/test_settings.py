@@ -103,3 +103,14 @@ def test_the_input_that_a_computed_tag_suffers_from_is_named() -> None:
     )
     (message,) = form.messages(Batch([reading]))
     assert json.loads(message.payload)["quality"].endswith(": pump.b")
+
+
+def test_computed_tags_are_journalled_for_it_within_the_same_limits(tmp_path: Path) -> None:
+    computed = '\n[[computed]]\nname = "total"\nexpression = "boiler.level + 1"\n'
+    found = load(tmp_path, computed, section(), history="true")
+    (journalled,) = found["computed"].options["journalled"]
+    assert journalled in found["mqtt-one"].options["groups"]
+    assert (
+        found["computed"].options["journal_bytes"]
+        == found["poller-boiler"].options["journal_bytes"]
+    )

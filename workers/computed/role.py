@@ -175,7 +175,10 @@ class ComputedTags:
     def _is_historised(self, device: str, group: str) -> bool:
         known = self._devices.get(device)
         image = known.images.get(group) if known is not None else None
-        return image is not None and image.group.history
+        if image is None:
+            return False
+        journalled = self._process.worker.options.get("journalled", ())
+        return image.group.history or f"{device}/{group}" in journalled
 
     async def _keep(self) -> None:
         """Store what expressions remember, where it has changed."""
