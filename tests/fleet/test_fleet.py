@@ -18,7 +18,7 @@ import pytest
 from nats.aio.client import Client
 
 from cpppod.protocols.bus import feed
-from tests.gateway.running import RunningGateway, Simulator, eventually
+from tests.gateway.running import RunningGateway, counting_gateway, eventually
 from tests.nats_server import NatsServer
 from tests.ports import free_port
 
@@ -68,19 +68,9 @@ def server() -> Iterator[NatsServer]:
 
 @pytest.fixture(scope="module")
 def plant(server: NatsServer) -> Iterator[RunningGateway]:
-    gateway = RunningGateway()
-    device, listener = free_port(), free_port()
-    gateway.ports |= {port: port for port in (device, listener, server.port)}
-    words = ["modbus_sim", "-a", f"127.0.0.1:{device}", "-m", "40001=counter,every=0.05"]
-    words += ["40001-40020=1", "--control", str(gateway.folder / "boiler.control")]
-    try:
-        gateway.simulators["boiler"] = Simulator("boiler", words, gateway.folder / "boiler.log")
-        text = HEAD.format(name="plant1", listener=listener)
-        text += PLANT.format(device=device, server=server.url)
-        gateway.start(configuration=text)
+    text = (HEAD + PLANT).replace("{name}", "plant1").replace("{server}", server.url)
+    with counting_gateway(text, server.port) as gateway:
         yield gateway
-    finally:
-        gateway.stop()
 
 
 @pytest.fixture(scope="module")

@@ -282,6 +282,27 @@ def running_gateway() -> Iterator[RunningGateway]:
         gateway.stop()
 
 
+@contextlib.contextmanager
+def counting_gateway(configuration: str, *ports: int) -> Iterator[RunningGateway]:
+    """A gateway with one Modbus device, whose register 40001 counts 20 times a second.
+
+    Args:
+        configuration: with `{device}` and `{listener}` for ports that are free.
+        ports: further ones in it that stay as they are.
+    """
+    gateway = RunningGateway()
+    device, listener = free_port(), free_port()
+    gateway.ports |= {port: port for port in (device, listener, *ports)}
+    words = ["modbus_sim", "-a", f"127.0.0.1:{device}", "-m", "40001=counter,every=0.05"]
+    words += ["40001-40020=1", "--control", str(gateway.folder / "boiler.control")]
+    try:
+        gateway.simulators["boiler"] = Simulator("boiler", words, gateway.folder / "boiler.log")
+        gateway.start(configuration=configuration.format(device=device, listener=listener))
+        yield gateway
+    finally:
+        gateway.stop()
+
+
 def children(pid: int) -> list[int]:
     """Processes whose parent is `pid`."""
     with contextlib.suppress(OSError):

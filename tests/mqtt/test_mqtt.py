@@ -15,8 +15,7 @@ import pytest
 
 from cpppod.protocols.sparkplug.payload import DataType, Metric, Payload, decode
 from tests.brokers import Broker, Ear
-from tests.gateway.running import RunningGateway, Simulator, eventually
-from tests.ports import free_port
+from tests.gateway.running import RunningGateway, counting_gateway, eventually
 
 PLANT = """\
 [gateway]
@@ -71,18 +70,8 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture(scope="module")
 def plant(broker: Broker) -> Iterator[RunningGateway]:
-    gateway = RunningGateway()
-    device, listener = free_port(), free_port()
-    gateway.ports |= {port: port for port in (device, listener, broker.port)}
-    words = ["modbus_sim", "-a", f"127.0.0.1:{device}", "-m", "40001=counter,every=0.05"]
-    words += ["40001-40020=1", "--control", str(gateway.folder / "boiler.control")]
-    try:
-        gateway.simulators["boiler"] = Simulator("boiler", words, gateway.folder / "boiler.log")
-        text = PLANT.format(broker=broker.address, device=device, listener=listener)
-        gateway.start(configuration=text)
+    with counting_gateway(PLANT.replace("{broker}", broker.address), broker.port) as gateway:
         yield gateway
-    finally:
-        gateway.stop()
 
 
 @pytest.fixture
