@@ -14,7 +14,6 @@ it: what the journals hold is sent again.
 import asyncio
 import json
 import logging
-from collections import defaultdict
 from importlib import metadata
 
 from nats.aio.msg import Msg
@@ -325,9 +324,4 @@ async def _bucket(stream: JetStreamContext, name: str, ttl_s: int) -> KeyValue:
 
 
 def _publishers(batch: Batch) -> list[str]:
-    found: dict[str, None] = defaultdict()
-    for reading in batch.readings:
-        found[reading.publisher] = None
-    for gap in batch.gaps:
-        found[gap.publisher] = None
-    return list(found)
+    return list(dict.fromkeys(each.publisher for each in (*batch.readings, *batch.gaps)))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cpppod.protocols.model.plant import Worker
-from cpppod.workers.journal.batch import Batch, Cursor
+from cpppod.workers.journal.batch import Batch, Cursor, Gap, Reading
 from cpppod.workers.journal.files import START
 from cpppod.workers.journal.following import Journals, Passed
 from cpppod.workers.state import StateDirectory
@@ -76,8 +76,8 @@ class JournalSource:
         batch.gaps = [each for each in batch.gaps if not each.group or self._is_ours(each)]
         return batch
 
-    def _is_ours(self, item: object) -> bool:
-        return (item.device, item.group) in self.groups  # type: ignore[attr-defined]
+    def _is_ours(self, item: Reading | Gap) -> bool:
+        return (item.device, item.group) in self.groups
 
     def done(self, batch: Batch) -> None:
         """The batch was delivered: never again from here."""
