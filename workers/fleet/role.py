@@ -324,4 +324,5 @@ async def _bucket(stream: JetStreamContext, name: str, ttl_s: int) -> KeyValue:
 
 
 def _publishers(batch: Batch) -> list[str]:
-    return list(dict.fromkeys(each.publisher for each in (*batch.readings, *batch.gaps)))
+    found = [reading.publisher for reading in batch.readings]
+    return list(dict.fromkeys(found + [gap.publisher for gap in batch.gaps]))
