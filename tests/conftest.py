@@ -18,6 +18,13 @@ GROUPS = {
     "tests/client/test_cpppo_peer.py": "cpppo",
     "tests/installation/test_set_up.py": "set-up",
     "tests/installation/test_wheel.py": "wheel",
+    "tests/mqtt/test_mqtt.py": "mqtt",
+    "tests/fleet/test_fleet.py": "fleet",
+    "tests/tags/test_l5x.py": "l5x",
+    "tests/contract/test_stores.py": "stores",
+    "tests/workers/historian/stores/test_postgresql.py": "stores",
+    "tests/workers/historian/test_old_stores.py": "old stores",
+    "tests/workers/historian/test_positions.py": "positions",
 }
 
 

@@ -142,8 +142,8 @@ class Poller:
 
     def read(self, address: int) -> int | float | bool | None:
         """The value last polled; None until then and while offline. Polls `address` from now on."""
-        self.poll(address)
         value: int | float | bool | None = self._values.get(from_number(address))
+        self.poll(address)
         return value
 
     def reason(self, address: int) -> str:
@@ -263,8 +263,8 @@ class Poller:
         try:
             samples = await self.client.use(lambda: driver.poll(group))
         except PlcOffline as error:
-            self.online, self.trouble = False, str(error)
             self._values.clear()
+            self.online, self.trouble = False, str(error)
             self._refused = dict.fromkeys(self._tags, self.trouble)
             return
         good = {name: value for name, (value, quality) in samples.items() if not is_bad(quality)}

@@ -1,4 +1,4 @@
-"""What the bus asks before it lets somebody in from TCP, and what a client shows at such a door."""
+"""What the bus asks before it lets somebody in from TCP, and what a client shows there."""
 
 from dataclasses import dataclass
 from typing import Protocol

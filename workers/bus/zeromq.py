@@ -48,7 +48,7 @@ RECONNECT_MAX_MS = (
 )
 HEARTBEAT_MS = 5_000  # on TCP only: finds the peer that vanished without a word
 # 100,000 subscriptions at once cost 324 MB without these two (1 stalls libzmq 4.3.5 now and then)
-DOOR_QUEUE = 4  # subscriptions that libzmq takes in before we can refuse the next ...
+SUBSCRIPTION_QUEUE = 4  # subscriptions that libzmq takes in before we can refuse the next ...
 DOOR_BUFFER = 4_096  # ... and bytes before that
 BACKLOG = 512  # connections waiting at bind: every worker connects at once after a start
 
@@ -278,12 +278,12 @@ class Bus:
         return self._bind(name, socket, on_frames, self.path(name))
 
     def public_router(
-        self, name: str, on_frames: OnFrames, door: AccessPolicy, *, endpoint: str, queue: int
+        self, name: str, on_frames: OnFrames, access: AccessPolicy, *, endpoint: str, queue: int
     ) -> Socket:
-        """A ROUTER for strangers, bound to a TCP endpoint, with what `door` decides."""
-        socket = self._socket(zmq.ROUTER, send_queue=queue, largest=door.largest)
+        """A ROUTER for strangers, bound to a TCP endpoint, with what `access` decides."""
+        socket = self._socket(zmq.ROUTER, send_queue=queue, largest=access.largest)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        return self._open_door(self._bind(name, socket, on_frames, endpoint, door=door), door)
+        return self._guard(self._bind(name, socket, on_frames, endpoint, access=access), access)
 
     def dealer(
         self,
@@ -317,17 +317,17 @@ class Bus:
         return self._bind(name, socket, on_frames, self.path(name))
 
     def public_publisher(
-        self, name: str, door: AccessPolicy, *, endpoint: str, queue: int
+        self, name: str, access: AccessPolicy, *, endpoint: str, queue: int
     ) -> Socket:
-        """An XPUB for strangers, bound to a TCP endpoint; `door` decides on every subscription."""
+        """An XPUB for strangers, bound to a TCP endpoint; `access` decides on subscriptions."""
         socket = self._socket(
-            zmq.XPUB, send_queue=queue, receive_queue=DOOR_QUEUE, largest=door.largest
+            zmq.XPUB, send_queue=queue, receive_queue=SUBSCRIPTION_QUEUE, largest=access.largest
         )
         socket.setsockopt(zmq.XPUB_MANUAL, 1)
         socket.setsockopt(zmq.RCVBUF, DOOR_BUFFER)
-        added = self._bind(name, socket, _ignore, endpoint, door=door)
-        added.receive = _manual_subscriptions(socket, door)
-        return self._open_door(added, door)
+        added = self._bind(name, socket, _ignore, endpoint, access=access)
+        added.receive = _manual_subscriptions(socket, access)
+        return self._guard(added, access)
 
     def subscriber(
         self,
@@ -407,7 +407,7 @@ class Bus:
         on_frames: OnFrames,
         endpoint: str,
         *,
-        door: AccessPolicy | None = None,
+        access: AccessPolicy | None = None,
     ) -> Socket:
         try:
             if endpoint.startswith("ipc://"):
@@ -415,8 +415,8 @@ class Bus:
             else:
                 _for_tcp(socket)
                 socket.setsockopt(zmq.USE_FD, _listening(socket, endpoint))
-            if door is not None and door.secret_key:
-                socket.setsockopt(zmq.CURVE_SECRETKEY, door.secret_key)
+            if access is not None and access.secret_key:
+                socket.setsockopt(zmq.CURVE_SECRETKEY, access.secret_key)
                 socket.setsockopt(zmq.CURVE_SERVER, 1)
             socket.bind(endpoint)
         except zmq.ZMQError as error:
@@ -430,17 +430,17 @@ class Bus:
             raise
         return self._add(name, socket, on_frames)
 
-    def _open_door(self, socket: Socket, door: AccessPolicy) -> Socket:
-        """Tell `door` of every connection; with CURVE, ask it whose keys may come in."""
-        if door.secret_key:
-            self._keeper = door
+    def _guard(self, socket: Socket, access: AccessPolicy) -> Socket:
+        """Tell `access` of every connection; with CURVE, ask it whose keys may come in."""
+        if access.secret_key:
+            self._keeper = access
             if self._zap is None:
                 zap = self._socket(zmq.ROUTER)
                 zap.bind(ZAP)
                 self._zap = self._add("zap", zap, self._authenticate)
         monitor = socket.monitor()
         watcher = self._add(f"{socket.name} monitor", monitor, _ignore)
-        watcher.on_frames = lambda frames: _connection_event(door, frames)
+        watcher.on_frames = lambda frames: _connection_event(access, frames)
         socket.watcher = watcher
         return socket
 
@@ -531,7 +531,7 @@ def _set_client(socket: "zmq.Socket[bytes]", curve: CurveClient) -> None:
 
 
 def _manual_subscriptions(
-    publisher: "zmq.Socket[bytes]", door: AccessPolicy
+    publisher: "zmq.Socket[bytes]", access: AccessPolicy
 ) -> Callable[[], list[bytes] | None]:
     """How an XPUB with XPUB_MANUAL receives: a subscription counts only once it is confirmed."""
 
@@ -548,12 +548,12 @@ def _manual_subscriptions(
             publisher.setsockopt(zmq.UNSUBSCRIBE, prefix)
             return [message]
         if message[:1] == b"\x01":
-            if door.may_subscribe(peer, prefix):
+            if access.may_subscribe(peer, prefix):
                 publisher.setsockopt(zmq.SUBSCRIBE, prefix)
             else:
                 cut(peer)
         elif message[:1] == b"\x00":
-            door.unsubscribed(peer, prefix)
+            access.unsubscribed(peer, prefix)
             publisher.setsockopt(zmq.UNSUBSCRIBE, prefix)
         else:
             cut(peer)  # a publisher takes nothing but subscriptions
@@ -562,16 +562,16 @@ def _manual_subscriptions(
     return receive
 
 
-def _connection_event(door: AccessPolicy, frames: list[bytes]) -> None:
+def _connection_event(access: AccessPolicy, frames: list[bytes]) -> None:
     """One of libzmq's socket events: UINT16 event, UINT32 value; then the endpoint."""
     event, value = EVENT.unpack(frames[0])
     if event == zmq.EVENT_ACCEPTED:
-        if not door.opened(value):
+        if not access.opened(value):
             cut(value)
     elif event == zmq.EVENT_DISCONNECTED:
-        door.closed(value)
+        access.closed(value)
     elif event in HANDSHAKE_FAILURES:
-        door.refused(HANDSHAKE_FAILURES[event])
+        access.refused(HANDSHAKE_FAILURES[event])
 
 
 def _for_tcp(socket: "zmq.Socket[bytes]") -> None:

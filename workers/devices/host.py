@@ -74,7 +74,7 @@ class DeviceHost:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._strands: dict[str, RunningWire] = {}
+        self._running: dict[str, RunningWire] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._wire_of: dict[str, Wire] = {}
         self._prepared: Prepared | None = None
@@ -93,15 +93,15 @@ class DeviceHost:
         plans, problems = plan_wires(worker)
         prepared = Prepared(worker, plans)
         for key, plan in plans.items():
-            strand = self._kept(plan)
+            running = self._kept(plan)
             try:
-                link = strand.link if strand else self._make_link(plan)
+                link = running.link if running else self._make_link(plan)
             except ValueError as error:
                 problems.append(f"{key}: {error}")
                 continue
             fresh = set(plan.devices)
-            if strand is not None:
-                same = strand.plan.devices
+            if running is not None:
+                same = running.plan.devices
                 fresh = {name for name in fresh if same.get(name) != plan.devices[name]}
             drivers, more = make_drivers(plan, link, fresh)
             problems += more
@@ -123,8 +123,8 @@ class DeviceHost:
 
     def _kept(self, plan: WirePlan) -> RunningWire | None:
         """The running wire that this plan goes on with."""
-        strand = self._strands.get(plan.key)
-        return strand if strand is not None and strand.plan.identity == plan.identity else None
+        running = self._running.get(plan.key)
+        return running if running is not None and running.plan.identity == plan.identity else None
 
     def _apply(self) -> None:
         prepared, self._prepared = self._prepared, None
@@ -137,15 +137,17 @@ class DeviceHost:
             if group.history or f"{device.name}/{group.name}" in journalled
         }
         keep = {key: self._kept(plan) for key, plan in prepared.plans.items()}
-        for key, strand in list(self._strands.items()):
+        for key, running in list(self._running.items()):
             if keep.get(key) is None:
-                self._stopping[key] = self._process.spawn(self._stop(self._strands.pop(key)))
-                self._forget(strand.plan, set(strand.plan.devices))
+                self._stopping[key] = self._process.spawn(self._stop(self._running.pop(key)))
+                self._forget(running.plan, set(running.plan.devices))
         for key, plan in prepared.plans.items():
-            strand = keep[key] or self._start(plan, prepared)
-            self._change(strand, plan, prepared.drivers[key])
+            running = keep[key] or self._start(plan, prepared)
+            self._change(running, plan, prepared.drivers[key])
         self._wire_of = {
-            name: strand.wire for strand in self._strands.values() for name in strand.plan.devices
+            name: running.wire
+            for running in self._running.values()
+            for name in running.plan.devices
         }
         self._report = None
 
@@ -164,22 +166,22 @@ class DeviceHost:
         )
         empty = WirePlan(plan.key, plan.identity, plan.address, plan.line)
         task = self._process.spawn(self._run_wire(wire, self._stopping.pop(plan.key, None)))
-        strand = self._strands[plan.key] = RunningWire(empty, link, owned, wire, task)
-        return strand
+        running = self._running[plan.key] = RunningWire(empty, link, owned, wire, task)
+        return running
 
-    def _change(self, strand: RunningWire, plan: WirePlan, drivers: dict[str, Driver]) -> None:
+    def _change(self, running: RunningWire, plan: WirePlan, drivers: dict[str, Driver]) -> None:
         """Take devices of a running wire out and put others in; the rest does not notice."""
-        before = strand.plan.devices
+        before = running.plan.devices
         gone = {name for name, device in before.items() if plan.devices.get(name) != device}
         for name in gone:
-            strand.wire.remove(name)
-        self._forget(strand.plan, gone)
-        strand.plan = plan
+            running.wire.remove(name)
+        self._forget(running.plan, gone)
+        running.plan = plan
         now = clock()
         for name, driver in drivers.items():
             device = plan.devices[name]
             alone = len(plan.devices) == 1
-            strand.wire.add(PolledDevice(device, driver, alone=alone, now=now))
+            running.wire.add(PolledDevice(device, driver, alone=alone, now=now))
 
     def _forget(self, plan: WirePlan, names: set[str]) -> None:
         """What these devices last published is not repeated to a new feed."""
@@ -194,11 +196,11 @@ class DeviceHost:
             await asyncio.wait((before,))
         await wire.run()
 
-    async def _stop(self, strand: RunningWire) -> None:
-        strand.task.cancel()
-        await asyncio.wait((strand.task,))
-        await strand.wire.close()
-        strand.connection.release()
+    async def _stop(self, running: RunningWire) -> None:
+        running.task.cancel()
+        await asyncio.wait((running.task,))
+        await running.wire.close()
+        running.connection.release()
 
     # Work
 
@@ -224,8 +226,8 @@ class DeviceHost:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            strands = [self._stop(strand) for strand in self._strands.values()]
-            await asyncio.gather(*strands)
+            stops = [self._stop(running) for running in self._running.values()]
+            await asyncio.gather(*stops)
             await self._outlet.flush()
             await self._journal.close(sequence=self._publisher.sequence)
 
@@ -278,13 +280,13 @@ class DeviceHost:
         now = clock()
         if self._report is not None and now.mono_s - self._report[0] < REPORT_S:
             return self._report[1]
-        full = sum(len(strand.wire.devices) for strand in self._strands.values()) <= FULL_UP_TO
+        full = sum(len(running.wire.devices) for running in self._running.values()) <= FULL_UP_TO
         transactions = TRANSACTIONS_KEPT if full else TRANSACTIONS_OF_MANY
         devices: dict[str, Any] = {}
         metrics: list[Any] = []
         overdue: list[str] = []
-        for strand in self._strands.values():
-            wire = strand.wire
+        for running in self._running.values():
+            wire = running.wire
             connection = wire.connection_map()
             metrics += wire.metrics()
             for name, device in wire.devices.items():

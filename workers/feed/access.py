@@ -1,4 +1,4 @@
-"""The feed's door to TCP: whose keys may come in, how many, and what each may ask for.
+"""The feed's access to TCP: whose keys may come in, how many, and what each may ask for.
 
     secret key file    one line: the feed's CURVE secret key, Z85; readable by its owner alone
     client keys file   one client a line: its public key, Z85, and a name; # begins a comment
@@ -68,8 +68,8 @@ def read_client_keys(path: str | os.PathLike[str]) -> dict[str, str]:
     return keys
 
 
-class FeedDoor:
-    """One TCP socket's peers; satisfies `workers.door.AccessPolicy`.
+class FeedAccess:
+    """One TCP socket's peers; satisfies `workers.bus.access.AccessPolicy`.
 
     Attributes:
         clients: public key -> name.

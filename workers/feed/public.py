@@ -16,7 +16,7 @@ from cpppod.protocols.bus.feed_requests import Refused
 from cpppod.protocols.model.addresses import is_loopback
 from cpppod.workers.bus.zeromq import Bus, BusError, Socket
 from cpppod.workers.feed.access import (
-    FeedDoor,
+    FeedAccess,
     KeyFileError,
     RequestRate,
     read_client_keys,
@@ -63,7 +63,7 @@ def read_settings(options: dict[str, Any]) -> PublicSettings | None:
 
 
 class PublicFeed:
-    """The pair of sockets, their doors, and the trouble with opening them.
+    """The pair of sockets, who may use them, and the trouble with opening them.
 
     Attributes:
         trouble: why it is not open, "" if it is.
@@ -75,8 +75,8 @@ class PublicFeed:
         self.settings = settings
         self.trouble = "not open yet"
         self._said = ""
-        self.publish_door = FeedDoor(settings.secret_key, dict(settings.clients))
-        self.request_door = FeedDoor(settings.secret_key, dict(settings.clients))
+        self.publish_access = FeedAccess(settings.secret_key, dict(settings.clients))
+        self.request_access = FeedAccess(settings.secret_key, dict(settings.clients))
         self._bus = bus
         self._answer = answer
         self._rate = RequestRate()
@@ -102,8 +102,8 @@ class PublicFeed:
 
     def turned_away(self) -> dict[str, int]:
         """Reason -> how many peers, or their subscriptions and requests, were refused."""
-        reasons = dict(self.publish_door.turned_away)
-        for reason, count in self.request_door.turned_away.items():
+        reasons = dict(self.publish_access.turned_away)
+        for reason, count in self.request_access.turned_away.items():
             reasons[reason] = reasons.get(reason, 0) + count
         return reasons
 
@@ -126,14 +126,14 @@ class PublicFeed:
             if self._publications is None:
                 self._publications = self._bus.public_publisher(
                     "feed.pub tcp",
-                    self.publish_door,
+                    self.publish_access,
                     endpoint=f"tcp://{self.settings.publish}",
                     queue=PUBLISH_QUEUE,
                 )
             self._requests = self._bus.public_router(
                 "feed.req tcp",
                 self._on_request,
-                self.request_door,
+                self.request_access,
                 endpoint=f"tcp://{self.settings.request}",
                 queue=REQUEST_QUEUE,
             )
@@ -149,11 +149,11 @@ class PublicFeed:
 
     def _on_request(self, frames: list[bytes]) -> None:
         if self._requests is None or len(frames) != 2:
-            self.request_door.refused("request of wrong parts")
+            self.request_access.refused("request of wrong parts")
             return
         identity, request = frames
         if self._rate.allows(identity, self._now):
             self._requests.send(identity, self._answer(request))
         else:
-            self.request_door.refused("too many requests")
+            self.request_access.refused("too many requests")
             self._requests.send(identity, Refused(0, "too many requests").encode())

@@ -113,7 +113,7 @@ class Feed:
         ]
         extra: dict[str, Any] = {}
         if (public := self._public) is not None:
-            metrics.append(["cpppod_feed_subscribers", {}, public.publish_door.peers])
+            metrics.append(["cpppod_feed_subscribers", {}, public.publish_access.peers])
             metrics += [
                 ["cpppod_feed_turned_away_total", {"reason": reason}, count]
                 for reason, count in public.turned_away().items()

@@ -11,7 +11,7 @@ from cpppod.workers.feed.access import (
     MAX_KNOWN,
     MAX_PEERS,
     REQUESTS_A_S,
-    FeedDoor,
+    FeedAccess,
     KeyFileError,
     RequestRate,
     read_client_keys,
@@ -89,38 +89,38 @@ def test_client_keys_have_names_and_comments(tmp_path: pathlib.Path) -> None:
 
 def test_listed_key_has_a_name_and_another_has_none() -> None:
     public, secret = new_curve_keys()
-    door = FeedDoor(secret, {public.decode(): "grafana"})
+    access = FeedAccess(secret, {public.decode(): "grafana"})
     assert curve_public_key(secret) == public
-    assert door.user(public) == "grafana"
-    assert door.user(new_curve_keys()[0]) == ""
+    assert access.user(public) == "grafana"
+    assert access.user(new_curve_keys()[0]) == ""
 
 
 def test_connections_up_to_the_limit_are_welcome_and_one_more_is_not() -> None:
-    door = FeedDoor()
-    assert all(door.opened(peer) for peer in range(MAX_PEERS))
-    assert not door.opened(MAX_PEERS)
-    door.closed(0)
-    assert door.opened(MAX_PEERS)
-    assert door.turned_away == {"too many connections": 1}
+    access = FeedAccess()
+    assert all(access.opened(peer) for peer in range(MAX_PEERS))
+    assert not access.opened(MAX_PEERS)
+    access.closed(0)
+    assert access.opened(MAX_PEERS)
+    assert access.turned_away == {"too many connections": 1}
 
 
 def test_subscriptions_up_to_the_limit_are_taken_and_one_more_is_not() -> None:
-    door = FeedDoor()
-    door.opened(1)
-    assert all(door.may_subscribe(1, b"boiler/") for _ in range(MAX_SUBSCRIPTIONS))
-    assert not door.may_subscribe(1, b"boiler/")
-    door.unsubscribed(1, b"boiler/")
-    assert door.may_subscribe(1, b"boiler/")
-    door.opened(2)
-    assert door.may_subscribe(2, b"boiler/")
+    access = FeedAccess()
+    access.opened(1)
+    assert all(access.may_subscribe(1, b"boiler/") for _ in range(MAX_SUBSCRIPTIONS))
+    assert not access.may_subscribe(1, b"boiler/")
+    access.unsubscribed(1, b"boiler/")
+    assert access.may_subscribe(1, b"boiler/")
+    access.opened(2)
+    assert access.may_subscribe(2, b"boiler/")
 
 
 def test_prefix_that_no_topic_has_is_refused() -> None:
-    door = FeedDoor()
-    door.opened(1)
-    assert not door.may_subscribe(1, b"\xff")
-    assert not door.may_subscribe(1, b"x" * 97)
-    assert door.turned_away == {"prefix that no topic has": 2}
+    access = FeedAccess()
+    access.opened(1)
+    assert not access.may_subscribe(1, b"\xff")
+    assert not access.may_subscribe(1, b"x" * 97)
+    assert access.turned_away == {"prefix that no topic has": 2}
 
 
 def test_requests_beyond_a_burst_wait_for_their_turn() -> None:
