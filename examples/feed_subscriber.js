@@ -145,6 +145,7 @@ class Feed {
       const last = chain ? 0 : sequence - (kind === BLOCK);
       chain = { epoch, last, queue: null };
       chains.set(publisher, chain);
+      if (last > 0) this.snapshot(); // what was before may have gone by before we listened
     }
     if (epoch < chain.epoch) return;
     if (chain.queue) {

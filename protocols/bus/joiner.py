@@ -226,7 +226,7 @@ class Joiner:
             self._queue(stream, topic, message, payload, now, events)
             return
         if stream is None:
-            stream = self._first(key, message)
+            stream = self._first(key, message, now, events)
             if stream is None:
                 self._apply(topic, message, payload, False, events)
                 return
@@ -242,11 +242,14 @@ class Joiner:
             stream = self._begin(key, message.publisher, message.epoch, 0)
         self._follow(stream, topic, message, payload, now, events)
 
-    def _first(self, key: bytes, message: ValueMessage) -> _Stream | None:
+    def _first(
+        self, key: bytes, message: ValueMessage, now: float, events: list[Event]
+    ) -> _Stream | None:
         """The chain that begins here; None: a repeat, which does not say where its chain is.
 
-        A publisher older than the feed that the snapshot did not know yet: what was before is not
-        lost on the way to us. Of a younger one the feed has had everything.
+        Of a publisher that is younger than the feed the feed has had everything. Of an older one
+        the snapshot knew nothing: what was before is not lost, but what the feed has had since may
+        have gone by before this subscription held there: its last values are asked for.
         """
         if message.epoch > self._feed_epoch:
             return self._begin(key, message.publisher, message.epoch, 0)
@@ -255,6 +258,8 @@ class Joiner:
         last = message.sequence
         if message.kind == Kind.BLOCK:
             last = self._predecessor(message)
+        if last > 0:
+            self._have_snapshot(now, events)
         return self._begin(key, message.publisher, message.epoch, last)
 
     def _begin(self, key: bytes, publisher: str, epoch: int, last: int) -> _Stream:
@@ -412,6 +417,10 @@ class Joiner:
         for name, topic in self._topics.items():
             if topic.publisher == stream.publisher and name.startswith(stream.topic):
                 topic.doubtful = True
+        self._have_snapshot(now, events)
+
+    def _have_snapshot(self, now: float, events: list[Event]) -> None:
+        """Ask for one that is made from now on."""
         if self._snapshot is None:
             events += self._ask_snapshot(now)
         else:

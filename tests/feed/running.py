@@ -62,25 +62,26 @@ class RunningFeed:
 class Source:
     """A publisher at the feed's ingest, with its heartbeats; made within a running loop."""
 
-    def __init__(
-        self, bus_dir: pathlib.Path, name: str = "p", *, beating: bool = True, gateway: str = ""
-    ) -> None:
+    def __init__(self, bus_dir: pathlib.Path, name: str = "p", *, gateway: str = "") -> None:
         self.bus = Bus(name, bus_dir)
         self.publisher = Publisher(name, time.time_ns() // 1_000_000, gateway)
         self.resends = 0
         self.socket = self.bus.dealer(
             "ingest", self.on_frames, queue_while_away=True, queue=200_000
         )
-        self.beating = asyncio.create_task(self.beat()) if beating else None
+        self._beating = asyncio.create_task(self._beat())
 
-    async def beat(self) -> None:
+    async def _beat(self) -> None:
         while True:
             await asyncio.sleep(0.5)
             self.heartbeat()
 
+    def stop_beating(self) -> None:
+        """Say nothing more by itself."""
+        self._beating.cancel()
+
     def close(self) -> None:
-        if self.beating is not None:
-            self.beating.cancel()
+        self.stop_beating()
         self.bus.close()
 
     def on_frames(self, frames: list[bytes]) -> None:

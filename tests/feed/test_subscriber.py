@@ -18,10 +18,11 @@ StartFeed = Callable[..., RunningFeed]
 def test_values_of_a_silent_publisher_come_once_more_as_stale(start_feed: StartFeed) -> None:
     async def scenario() -> None:
         feed = start_feed()
-        source = Source(feed.bus_dir, beating=False)
+        source = Source(feed.bus_dir)
         source.block(a=1, b=2)
         async with Subscriber(f"ipc://{feed.bus_dir}") as subscriber:
             await until(lambda: subscriber.last.get("boiler.a") == Sample(1))
+            source.stop_beating()
             await until(lambda: subscriber.silent == {"p"})
             assert subscriber.last["boiler.a"] == Sample(1, Quality.STALE)
             assert not subscriber.last["boiler.a"].good

@@ -216,6 +216,8 @@ class Socket:
             for _ in range(MAX_A_TURN):
                 if self._closed or self._paused:
                     drained = True
+                    if not self._closed:
+                        self._has_come()  # takes the edge, which would wake the loop without end
                     return
                 frames = self.receive()
                 if frames is None:

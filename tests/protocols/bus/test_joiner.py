@@ -356,6 +356,24 @@ def test_who_joins_a_new_feed_is_not_told_of_losses_before_its_time(
 
 
 @both
+def test_what_went_by_while_joining_a_new_feed_is_asked_for(prefixes: tuple[bytes, ...]) -> None:
+    """The snapshot was empty, and the blocks of publishers older than the feed came before us."""
+    plant = Plant(prefixes)
+    plant.publisher("p"), plant.publisher("q")
+    plant.restart_feed()
+    plant.join()
+    plant.losing = 100
+    plant.block("p", a=1)
+    plant.block("q", "pump", a=2)
+    plant.losing = 0
+    plant.beat()
+    assert plant.values[b"boiler/g/", "a"] == 1
+    plant.assert_values_are_right()
+    assert plant.lost() == []
+    assert plant.joiner.counters.snapshots <= 3
+
+
+@both
 def test_lost_reply_is_asked_for_again(prefixes: tuple[bytes, ...]) -> None:
     plant = Plant(prefixes)
     plant.block()
@@ -679,7 +697,7 @@ def test_repeat_before_any_block_of_an_older_publisher_begins_no_chain() -> None
     assert any(isinstance(event, Updated) for event in events)
     block = pack([1, "q", 900, 9, 8, 1, 2, 3, int(Kind.BLOCK), [1, ["a"], [1], 0]])
     events = joiner.receive(b"pump/g/", block, 100.0)
-    assert not any(isinstance(event, Ask) for event in events)
+    assert isinstance(asked(events), SnapshotRequest)
 
 
 def test_kind_from_the_future_is_counted_and_changes_nothing() -> None:

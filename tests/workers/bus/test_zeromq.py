@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pathlib
+import select
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,29 @@ def test_other_work_gets_its_turn_during_a_flood(folder: pathlib.Path) -> None:
         router.resume()
         await until(lambda: len(order) == 1_001)
         assert order.index("other work") <= bus_module.MAX_A_TURN
+        server.close()
+        client.close()
+
+    asyncio.run(scenario())
+
+
+def test_paused_socket_costs_nothing_whatever_comes(folder: pathlib.Path) -> None:
+    async def scenario() -> None:
+        server, client = Bus("a", folder), Bus("b", folder)
+        seen: list[list[bytes]] = []
+        router = server.router("router", seen.append)
+        dealer = client.dealer("router", lambda frames: None, queue_while_away=True)
+        dealer.send(b"1")
+        await until(lambda: len(seen) == 1)
+        router.pause()
+        dealer.send(b"2")
+        await asyncio.sleep(0.2)  # it has come
+        await until(
+            lambda: not select.select([router._socket.fileno()], [], [], 0)[0]
+        )  # nothing wakes the loop
+        assert len(seen) == 1
+        router.resume()
+        await until(lambda: len(seen) == 2)
         server.close()
         client.close()
 
