@@ -26,7 +26,8 @@ def main(words: list[str]) -> int:
             continue
         print(f"\n=== {path.stem} ===", flush=True)
         try:
-            module.main()
+            if module.main():
+                failed.append(path.stem)
         except Exception as error:  # one benchmark's trouble must not hide the others' figures
             print(f"{path.stem}: {type(error).__name__}: {error}", file=sys.stderr)
             failed.append(path.stem)

@@ -79,9 +79,9 @@ class RouteGroup:
         Raises:
             DecodeError: not a group, or sizes that are not those of its bodies.
         """
-        _check(plain, _REQUESTS, 8)
+        plain = _checked(plain, _REQUESTS, 8, 6)
         _check_sizes(plain[6], plain[7])
-        return cls(*plain[: len(_REQUESTS)])
+        return cls(*plain)
 
     def split(self) -> list[bytes]:
         """The requests."""
@@ -90,6 +90,14 @@ class RouteGroup:
     def messages(self) -> list[bytes]:
         """The Message Router requests, without the sequence counts of a connection."""
         return [message_of(self.carriage, body) for body in self.split()]
+
+    def onward(self, number: int, route_path: bytes, target: str) -> "RouteGroup":
+        """The group as the router passes it on."""
+        return RouteGroup(
+            *(number, self.source, self.deadline_us, self.priority_tick, self.timeout_ticks),
+            *(route_path, self.sizes, self.bodies, self.carriage, self.connection),
+            *(self.capacity, target, self.hops),
+        )
 
     def part(self, first: int, count: int) -> "RouteGroup":
         """The group of `count` of its requests, from `first` on."""
@@ -137,9 +145,9 @@ class ReplyGroup:
         Raises:
             DecodeError: as `RouteGroup.decode`.
         """
-        _check(plain, _REPLIES, 4)
+        plain = _checked(plain, _REPLIES, 4, 2)
         _check_sizes(plain[2], plain[3])
-        return cls(*plain[: len(_REPLIES)])
+        return cls(*plain)
 
     def split(self) -> list[bytes]:
         """The replies."""
@@ -288,27 +296,33 @@ def _count(sizes: Sizes, bodies: bytes) -> int:
     return len(bodies) // sizes if isinstance(sizes, int) else len(sizes)
 
 
-_REQUESTS = (int, str, int, int, int, bytes, None, bytes, int, int, int, str, int)
-_REPLIES = (int, int, None, bytes, int)
+_REQUESTS = [int, str, int, int, int, bytes, int, bytes, int, int, int, str, int]
+_REPLIES = [int, int, int, bytes, int]
 
 
-def _check(plain: Any, types: Sequence[type | None], required: int) -> None:
+def _checked(plain: Any, types: list[type], required: int, sizes_at: int) -> list[Any]:
+    """The fields that we know, each of its type; those of `sizes_at` may be a list as well."""
     if type(plain) is not list or len(plain) < required:
         raise DecodeError("not a group", status=0)
-    for value, wanted in zip(plain, types, strict=False):
-        if wanted is not None and type(value) is not wanted:
-            raise DecodeError(f"group: not {wanted.__name__}", status=0)
-        if wanted is int and not 0 <= value < LIMIT:
-            raise DecodeError("group: beyond 2**53", status=0)
+    known = plain[: len(types)]
+    found = list(map(type, known))
+    numbers = [value for value in known if type(value) is int]
+    if found[sizes_at] is list:
+        found[sizes_at] = int
+    if found != types[: len(found)]:
+        raise DecodeError("group: a field of another type", status=0)
+    if min(numbers) < 0 or max(numbers) >= LIMIT:
+        raise DecodeError("group: beyond 2**53", status=0)
+    return known
 
 
 def _check_sizes(sizes: Any, bodies: bytes) -> None:
     if type(sizes) is int:
         whole = sizes > 0 and bool(bodies) and not len(bodies) % sizes
         count = len(bodies) // sizes if whole else 0
-    elif type(sizes) is list and all(type(size) is int and size >= 0 for size in sizes):
-        whole, count = sum(sizes) == len(bodies), len(sizes)
     else:
-        whole, count = False, 0
+        count = len(sizes)
+        numbers = set(map(type, sizes)) == {int} and min(sizes) >= 0
+        whole = numbers and sum(sizes) == len(bodies)
     if not whole or not 0 < count <= MAX_GROUP or len(bodies) > MAX_GROUP_BYTES:
         raise DecodeError("group: sizes are not those of its bodies", status=0)

@@ -22,7 +22,13 @@ Deadlines are absolute, microseconds of the machine's monotonic clock, which all
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, get_origin, get_type_hints
 
-from cpppod.protocols.bus.codec import pack, unpack, unpack_fields
+from cpppod.protocols.bus.codec import (
+    MAX_DEPTH,
+    check_depth,
+    pack,
+    unpack_fields,
+    unpack_unchecked,
+)
 from cpppod.protocols.model.errors import DecodeError
 
 VERSION = 1
@@ -37,7 +43,7 @@ class Message:
 
     def encode(self) -> bytes:
         """The message as its one frame."""
-        return pack([VERSION, self.KIND, *(getattr(self, item.name) for item in fields(self))])
+        return pack([VERSION, self.KIND, *[getattr(self, name) for name in _SHAPES[type(self)][0]]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +228,10 @@ def decode(frame: bytes) -> Message | None:
         DecodeError: not a message of ours, another major version, a field of another type, or
             beyond the limits of `codec`. Count it and drop it.
     """
-    return _message(unpack(frame))
+    plain = unpack_unchecked(frame)
+    if type(plain) is not list or len(plain) < 2 or plain[1] not in _OF_GROUPS:
+        check_depth(plain, MAX_DEPTH)
+    return _message(plain)
 
 
 def decode_but_metrics(frame: bytes) -> Message | None:
@@ -277,3 +286,4 @@ def _plain_type(hint: Any) -> type:
 _SHAPES = {kind: _shape(kind) for kind in KINDS.values()}
 _METRICS_AT = 2 + _SHAPES[Beat][0].index("metrics")
 _METRICS = frozenset({_METRICS_AT})
+_OF_GROUPS = (RouteRequests.KIND, RouteReplies.KIND)  # each group is looked at by its own `decode`

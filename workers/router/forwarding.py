@@ -13,7 +13,7 @@ cut it. What nobody answers by its deadline is answered with 0x0204, what waited
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cpppod.protocols.bus.groups import Gathering, Marks, ReplyGroup, RouteGroup, portions
 from cpppod.protocols.bus.messages import RouteReplies, RouteRequests
@@ -58,7 +58,7 @@ class RouteEntry:
     failures: Counter[str] = field(default_factory=Counter)
     waiting: "deque[_Asked]" = field(default_factory=deque)
     waits: int = 0
-    askers: Counter[bytes] = field(default_factory=Counter)
+    askers: dict[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -218,6 +218,9 @@ class GroupForwarding:
     def _admit(self, asked: _Asked) -> None:
         """Let a group leave, or as much of it as there is room for; the rest waits."""
         way, count = asked.way, asked.marks.left
+        if not way.waiting and count <= way.route.limit - way.outstanding:
+            self._leave(asked, count)
+            return
         if way.waits + count > MAX_WAITING:
             way.failures["limit"] += count
             self._refuse_all(asked, _NO_ROOM)
@@ -245,11 +248,11 @@ class GroupForwarding:
             self._refuse_away(asked)
             return
         self._last_id += 1
-        onward = replace(group, id=self._last_id, route_path=asked.left, target=device)
+        onward = group.onward(self._last_id, asked.left, device)
         self._leaving.setdefault(owner, []).append(onward)
         self._out[onward.id] = asked
         way.outstanding += count
-        way.askers[asked.asker] += count
+        way.askers[asked.asker] = way.askers.get(asked.asker, 0) + count
 
     # Replies
 
@@ -279,12 +282,15 @@ class GroupForwarding:
         way.outstanding -= count
         way.answered += count
         way.micro_s += count * max(now_us - asked.since_us, 0)
-        way.askers[asked.asker] -= count
-        if way.askers[asked.asker] <= 0:
+        out = way.askers[asked.asker] - count
+        if out > 0:
+            way.askers[asked.asker] = out
+        else:
             del way.askers[asked.asker]
         if not asked.marks.left:
             del self._out[number]
-        self._serve(way)
+        if way.waiting:
+            self._serve(way)
 
     def expire(self, now_us: int) -> None:
         """Answer what nobody has answered by its deadline, and what waited in vain."""
@@ -336,10 +342,15 @@ class GroupForwarding:
         self._answers_to(asked.asker).add(asked.group.id, asked.base + first, replies)
 
     def _answers_to(self, asker: bytes) -> Gathering:
-        return self._answers.setdefault(asker, Gathering())
+        found = self._answers.get(asker)
+        if found is None:
+            found = self._answers[asker] = Gathering()
+        return found
 
     def flush(self, now_us: int) -> None:
         """Send what has come up; requests whose owner is away are refused."""
+        if not self._leaving and not self._answers:
+            return
         leaving, self._leaving = self._leaving, {}
         for owner, groups in leaving.items():
             for portion in portions(groups):

@@ -1,6 +1,7 @@
 """Departures: requests of a target's sessions that leave along routes, gathered in groups.
 
     session ─ room ─► leave ─► group of this turn ── take_groups ──► messages to the router
+               │               of its course
                │ none                                                    │
                └► ring of the way ◄── credit comes back ── replied ◄─────┘ ─► runs ─► sessions
 
@@ -36,7 +37,7 @@ SMALL_CREDIT = 24  # 1.5 times a window of 16: up to it sessions take turns requ
 QUANTUM = 16  # requests of one turn beyond that
 GRACE_US = 100_000  # the router answers at the deadline; so much later nobody will
 DEADLINE_SHIFT = 15  # deadlines within 2**15 us may share a group
-MAX_WAYS = 1_024  # route paths that are known at a time
+MAX_WAYS = 1_024  # route paths, and courses, that are known at a time
 
 
 class Waiting(Protocol):
@@ -88,6 +89,22 @@ class Way:
             self._quantum = 0
 
 
+class Course:
+    """What requests have in common that may leave in one group: all of `command` but its request.
+
+    Attributes:
+        groups: those of this turn that are not full, by their deadlines.
+    """
+
+    __slots__ = ("allowed_s", "command", "groups", "way")
+
+    def __init__(self, way: Way, command: ForwardNeeded) -> None:
+        self.way = way
+        self.command = command
+        self.allowed_s = timeout_s(command.priority_tick, command.timeout_ticks)
+        self.groups: dict[int, _Group] = {}
+
+
 @dataclass(slots=True)
 class _Writes:
     """A request that writes, by the attempts in it."""
@@ -100,6 +117,7 @@ class _Writes:
 class _Group:
     """A group that is gathered, then one that is out."""
 
+    course: Course
     way: Way
     template: RouteGroup
     bodies: list[bytes] = field(default_factory=list)
@@ -138,8 +156,8 @@ class Departures:
         """`first_id` numbers the groups: replies to one of a life before are nobody's."""
         self._credit = credit
         self._ways: dict[bytes, Way] = {}
-        self._gathered: dict[tuple[Any, ...], _Group] = {}
-        self._full: list[_Group] = []
+        self._courses: dict[tuple[Any, ...], Course] = {}
+        self._gathered: list[_Group] = []
         self._out: dict[int, _Group] = {}
         self._last_id = first_id - 1
         self.notify: Callable[[], None] | None = None
@@ -168,51 +186,57 @@ class Departures:
             found = self._ways[path] = Way(path, self._credit)
         return found
 
+    def course(self, command: ForwardNeeded) -> Course:
+        """The course of requests that leave as `command` says."""
+        key = (
+            *(command.route_path, command.source, command.priority_tick, command.timeout_ticks),
+            *(command.carriage, command.connection, command.capacity, command.hops),
+        )
+        found = self._courses.get(key)
+        if found is None:
+            if len(self._courses) >= MAX_WAYS:
+                self._courses.clear()
+            found = self._courses[key] = Course(self.way(command.route_path), command)
+        return found
+
     # Leaving
 
-    def leave(
-        self, way: Way, command: ForwardNeeded, bodies: Sequence[bytes], run: Any, since: float
-    ) -> None:
-        """Requests of one run leave along `way`, as `command` says; there is room for them.
+    def leave(self, course: Course, bodies: Sequence[bytes], run: Any, since: float) -> None:
+        """Requests of one run leave on a course; there is room for them.
 
         Args:
             since: the second at which the first of them arrived, which their time is counted from.
         """
-        allowed = timeout_s(command.priority_tick, command.timeout_ticks)
-        deadline_us = int((since + allowed) * 1e6)
-        way.take(len(bodies))
-        key = (
-            *(way.path, command.source, command.priority_tick, command.timeout_ticks),
-            *(command.carriage, command.connection, command.capacity, command.hops),
-            deadline_us >> DEADLINE_SHIFT,
-        )
+        deadline_us = int((since + course.allowed_s) * 1e6)
+        course.way.take(len(bodies))
         size = sum(map(len, bodies))
-        group = self._gathered.get(key)
-        if group is not None and (
-            len(group.bodies) + len(bodies) > MAX_GROUP or group.size + size > MAX_GROUP_BYTES
+        group = course.groups.get(deadline_us >> DEADLINE_SHIFT)
+        if (
+            group is None
+            or len(group.bodies) + len(bodies) > MAX_GROUP
+            or group.size + size > MAX_GROUP_BYTES
         ):
-            self._full.append(group)
-            group = None
-        if group is None:
-            group = self._gathered[key] = _Group(way, _template(command, deadline_us))
-        if self.notify is not None and len(self._gathered) == 1 and not group.bodies:
-            self.notify()
+            group = _Group(course, course.way, _template(course, deadline_us))
+            course.groups[deadline_us >> DEADLINE_SHIFT] = group
+            self._gathered.append(group)
+            if self.notify is not None and len(self._gathered) == 1:
+                self.notify()
         if self.audit is not None and not _MAY_WRITE.isdisjoint([body[:1] for body in bodies]):
-            _note_writes(group, command, bodies, run)
+            _note_writes(group, course.command, bodies, run)
         group.runs.append((len(group.bodies), run))
         group.bodies += bodies
         group.size += size
 
     def ask(self, command: ForwardNeeded, done: Callable[[bytes], None], now: float) -> None:
         """One request leaves at once, whatever is out; `done` gets its reply."""
-        self.leave(self.way(command.route_path), command, (command.request,), _Asked(done), now)
+        self.leave(self.course(command), (command.request,), _Asked(done), now)
 
     def take_groups(self) -> list[RouteGroup]:
         """The groups of this turn; from now on their replies are waited for."""
-        gathered = [*self._full, *self._gathered.values()]
-        self._gathered, self._full = {}, []
+        gathered, self._gathered = self._gathered, []
         found = []
         for group in gathered:
+            group.course.groups.clear()
             self._last_id += 1
             template = group.template
             template.id = self._last_id
@@ -311,8 +335,9 @@ def _note_writes(group: _Group, command: ForwardNeeded, bodies: Sequence[bytes],
             group.writes[place] = _Writes(body, attempts)
 
 
-def _template(command: ForwardNeeded, deadline_us: int) -> RouteGroup:
+def _template(course: Course, deadline_us: int) -> RouteGroup:
     """A group without its requests and its number."""
+    command = course.command
     return RouteGroup(
         *(0, command.source, deadline_us, command.priority_tick, command.timeout_ticks),
         *(command.route_path, 0, b"", int(command.carriage), command.connection),

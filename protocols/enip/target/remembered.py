@@ -3,7 +3,6 @@
     batch     all the bytes of one read from the socket, as they came the last time
     answer    frame by frame: a known head (command, length, our session, status 0), then by
               what follows the sender context, or by the message on a class 3 connection
-    leaving   frames whose Unconnected Send differs in nothing but its request: a run of a group
 
     offset  0        12              20        28       30           40         44        46
             head     sender context  options   timeout  CPF items    data item  sequence  message
@@ -14,9 +13,6 @@ A frame's length is positive for SendRRData, negative for SendUnitData (what sta
 exists there alone). Anything unusual ends the fast way: the session takes over from that frame on.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from cpppod.protocols.cip.image import Image, Reply
@@ -28,10 +24,7 @@ from cpppod.protocols.cip.reply_cache import (
     hold,
     refresh,
 )
-from cpppod.protocols.cip.request import ForwardNeeded
-from cpppod.protocols.enip.hops import hops_of
 from cpppod.protocols.enip.target.batch import MAX_REPLIES, MAX_REQUESTS, Batch
-from cpppod.protocols.enip.target.departures import Departures, Way
 from cpppod.protocols.enip.target.reply_frames import (
     CONTEXT,
     DATA_ITEM,
@@ -42,47 +35,18 @@ from cpppod.protocols.enip.target.reply_frames import (
     SEND_RR_DATA,
     SEQUENCE,
     TIMEOUT,
-    WRAPPED,
-    WRAPPED_LENGTH,
-    WRAPPER,
     rr_head,
-    rr_pieces,
     rr_tail,
     shape,
     unit_head,
     unit_lead,
     unit_shape,
-    wrapped_shape,
 )
-from cpppod.protocols.enip.target.slots import Run, Slots
 
 TURN = 100  # requests that are worked out anew before others have their turn: 1.2 ms
 MAX_LEARNT = 64  # heads and connections that a session remembers
 CONNECTED_ITEM = b"\xb1\0"
 NO_STATUS = bytes(4)
-
-
-# Two items, the null address, data without connection; Unconnected Send to `20 06 24 01`
-RR_ITEMS = b"\2\0\0\0\0\0\xb2\0"
-UNCONNECTED_SEND_HEAD = b"\x52\2\x20\6\x24\1"
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """Frames that leave along one route and differ in sender context and request alone.
-
-    Attributes:
-        total, size: bytes of a frame, of its request; `tail` is what stands behind that.
-        command: as what they leave; its own request is empty.
-        wrap: makes pieces of reply frames of sender contexts and messages.
-    """
-
-    total: int
-    size: int
-    tail: bytes
-    way: Way
-    command: ForwardNeeded
-    wrap: Callable[..., list[bytes]]
 
 
 class RememberedReplies:
@@ -93,12 +57,8 @@ class RememberedReplies:
         batch: requests known as a whole, None while there are none.
     """
 
-    def __init__(
-        self, image: Image, replies: ReplyCache, connected: Budget, departures: Departures
-    ) -> None:
+    def __init__(self, image: Image, replies: ReplyCache, connected: Budget) -> None:
         self.handle = 0
-        self._departures = departures
-        self._lanes: dict[bytes, Lane] = {}
         self._image = image
         self._cache = replies
         self._connected = connected
@@ -152,26 +112,6 @@ class RememberedReplies:
         if len(self._links) >= MAX_LEARNT:
             self._links.clear()
         self._links[frame[OPTIONS:SEQUENCE]] = connection
-
-    def learn_lane(self, frame: bytes, command: ForwardNeeded) -> None:
-        """Remember that a SendRRData frame leaves, if it is laid out as all clients do."""
-        end = WRAPPED + int.from_bytes(frame[WRAPPED_LENGTH:WRAPPED], "little")
-        if (
-            frame[ITEMS : WRAPPER - 2] != RR_ITEMS
-            or not frame[:CONTEXT].endswith(NO_STATUS)
-            or frame[WRAPPER : WRAPPED_LENGTH - 2] != UNCONNECTED_SEND_HEAD
-            or frame[WRAPPED:end] != command.request
-            or WRAPPER + int.from_bytes(frame[WRAPPER - 2 : WRAPPER], "little") != len(frame)
-        ):
-            return
-        if len(self._lanes) >= MAX_LEARNT:
-            self._lanes.clear()
-        timeout = int.from_bytes(frame[TIMEOUT:ITEMS], "little")
-        self._lanes[frame[:CONTEXT] + frame[OPTIONS:WRAPPED]] = Lane(
-            *(len(frame), end - WRAPPED, frame[end:], self._departures.way(command.route_path)),
-            replace(command, request=b"", hops=0),
-            partial(rr_pieces, self._ours, timeout),
-        )
 
     def _know(self, frame: bytes, total: int) -> None:
         head, lengths = frame[:CONTEXT], self._lengths
@@ -317,49 +257,6 @@ class RememberedReplies:
             connection=connection,
             last=out[-1],
         )
-
-    # -- leaving ----------------------------------------------------------------------------------
-
-    def leaving(
-        self, session: Any, data: bytes | bytearray, at: int, slots: Slots, since: float
-    ) -> tuple[int, Lane | None]:
-        """Let known requests leave, as many as there is room for.
-
-        Returns:
-            The offset of the first frame that stays, and the lane of one that waits for room.
-        """
-        lanes = self._lanes
-        while lanes and slots.room > 0:
-            head, before = bytes(data[at : at + CONTEXT]), bytes(data[at + OPTIONS : at + WRAPPED])
-            lane = lanes.get(head + before)
-            if lane is None:
-                break
-            there = (len(data) - at) // lane.total
-            most = min(there, slots.room, lane.way.room)
-            if most <= 0:
-                return at, lane if there else None
-            contexts: list[bytes] = []
-            bodies: list[bytes] = []
-            tail, frames = lane.tail, memoryview(data)[at : at + most * lane.total]
-            cut = wrapped_shape(lane.total, lane.size).iter_unpack(frames)
-            for head_there, context, before_there, body, tail_there in cut:
-                if head_there != head or before_there != before or tail_there != tail:
-                    break
-                if session.relays and contexts and context[6:] != contexts[0][6:]:
-                    break
-                contexts.append(context)
-                bodies.append(body)
-            del frames, cut
-            if not bodies:
-                break
-            command = lane.command
-            if session.relays and (hops := hops_of(contexts[0])) != command.hops:
-                command = replace(command, hops=hops)
-            run = Run(session, contexts, lane.wrap)
-            slots.leave(run)
-            self._departures.leave(lane.way, command, bodies, run, since)
-            at += len(bodies) * lane.total
-        return at, None
 
 
 def _set_connected(reply: Reply, message: bytes, connection: Connection) -> None:

@@ -43,6 +43,7 @@ from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
 from cpppod.protocols.enip.encapsulation import HEADER, MAX_DATA
 from cpppod.protocols.enip.hops import REGISTER_CONTEXT, hops_of
 from cpppod.protocols.enip.target.departures import Departures, Way
+from cpppod.protocols.enip.target.lanes import Lanes
 from cpppod.protocols.enip.target.list_commands import list_reply
 from cpppod.protocols.enip.target.remembered import TURN, RememberedReplies
 from cpppod.protocols.enip.target.reply_frames import (
@@ -124,10 +125,11 @@ class Session:
         self._spent = 0  # requests of this turn
         self.shell: Any = None
         self._remembered = RememberedReplies(
-            target.image, target.replies, target.connection_replies, self.departures
+            target.image, target.replies, target.connection_replies
         )
         self._buffer = bytearray()
         self._slots = Slots()
+        self._lanes = Lanes(self, self._slots, self.departures)
         self._waits: tuple[Way, ForwardNeeded] | None = None  # for room; and what of its own waits
         self._gives_up = False  # what waits is refused
         self._arrivals: deque[tuple[int, float]] = deque()  # (`received` by then, when)
@@ -229,10 +231,10 @@ class Session:
             before = self._slots.requests
             if not self._gives_up:
                 since = self._arrived(at, now)
-                at, lane = self._remembered.leaving(self, buffer, at, self._slots, since)
+                at, course = self._lanes.leaving(buffer, at, since)
                 self.requests += self._slots.requests - before
-                if lane is not None:
-                    self._wait(lane.way, lane.command)
+                if course is not None:
+                    self._wait(course.way, course.command)
                 if not self._goes_on:
                     break
             if len(buffer) - at < HEADER.size:
@@ -364,7 +366,7 @@ class Session:
             if isinstance(command, ForwardNeeded):
                 if self.relays:
                     command = replace(command, hops=hops_of(header[4]))
-                self._remembered.learn_lane(frame, command)
+                self._lanes.learn(frame, command)
                 wrap = partial(rr_pieces, frame[4:8] + bytes(4), item.timeout)
                 return self._leave(command, header[4], wrap, since, out)
         if isinstance(outcome, Pending) and isinstance(outcome.command, ForwardNeeded):
@@ -389,14 +391,14 @@ class Session:
             message = unrouted(command.message, command.route_path, no_room, connected=connected)
             self._emit(b"".join(wrap([mark], [message])), out)
             return True
-        way = self.departures.way(command.route_path)
-        if way.room <= 0:
+        course = self.departures.course(command)
+        if course.way.room <= 0:
             self.requests -= 1  # it will be counted when its turn comes
-            self._wait(way, command)
+            self._wait(course.way, command)
             return False
         run = Run(self, [mark], wrap)
         self._slots.leave(run)
-        self.departures.leave(way, command, (command.request,), run, since)
+        self.departures.leave(course, (command.request,), run, since)
         return True
 
     def _wait(self, way: Way, command: ForwardNeeded) -> None:

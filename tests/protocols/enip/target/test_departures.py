@@ -22,7 +22,7 @@ def along(path: bytes = b"\1\1", **changes: Any) -> ForwardNeeded:
 def leave(departures: Departures, count: int, body: bytes = X, **changes: Any) -> Run:
     run = Run("session", [b"%08d" % at for at in range(count)], lambda marks, replies: replies)
     command = along(**changes)
-    departures.leave(departures.way(command.route_path), command, [body] * count, run, 0.0)
+    departures.leave(departures.course(command), [body] * count, run, 0.0)
     return run
 
 

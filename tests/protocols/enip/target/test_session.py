@@ -483,6 +483,27 @@ def test_alike_requests_of_one_turn_leave_in_one_group_and_are_answered_in_order
     assert client.session.requests == len(contexts) + 1  # RegisterSession
 
 
+def test_requests_of_several_lengths_along_one_route_leave_as_one_run_in_their_order() -> None:
+    client = forwarding()
+    client.session.departures.way(b"\1\1").credit = 1_000
+    tags = ["X", "Longer[300]", "Y[7]", "X", "Longer[301]", "Y[8]"]
+    sent = b"".join(
+        rr(routed(read(tag), "1/1"), client.handle, b"%08d" % place)
+        for place, tag in enumerate(tags)
+    )
+    client.session.receive_data(sent, 0.0)
+    (group,) = client.leaving()
+    replies = [b"\xcc\0\0\0\xc4\0" + bytes(4 + 2 * place) for place in range(len(tags))]
+    first = client.come_back(group, 0, *replies)
+    client.session.receive_data(sent, 0.0)  # their lanes are known by now
+    (group,) = client.leaving()
+    assert group.split() == [read(tag) for tag in tags]
+    assert client.come_back(group, 1, *replies[1:]) == b""
+    assert client.come_back(group, 0, replies[0]) == first
+    assert [each[12:20] for each in frames(first)] == [b"%08d" % at for at in range(len(tags))]
+    assert [each[40:] for each in frames(first)] == replies
+
+
 def test_reply_that_comes_twice_or_to_nobody_changes_nothing() -> None:
     client = forwarding()
     client.send(routed(read("X"), "1/1"))
