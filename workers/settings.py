@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from cpppod.protocols.cip import epath
 from cpppod.protocols.model import durations
-from cpppod.protocols.model.addresses import ipv4_address, socket_address
+from cpppod.protocols.model.addresses import listen_address, socket_address
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import NAME_PATTERN
 from cpppod.protocols.model.writing import RATE_PATTERN, RateLimit
@@ -110,17 +110,15 @@ def host_port(value: Any) -> str:
     raise expected("an address host:port, port 1 to 65535")
 
 
-def ipv4_port(value: Any) -> str:
-    """An address to listen on, as `a.b.c.d:port`; a name is refused, for its meaning can change."""
+def listen_port(value: Any) -> str:
+    """An address to listen on, as `a.b.c.d:port` or `[IPv6]:port`; no name: it may move."""
     if isinstance(value, str):
         try:
             socket_address(value)  # which wants a host
-            ipv4_address(value)
+            return str(listen_address(value))
         except ValueError:
             pass
-        else:
-            return value.replace("localhost", "127.0.0.1")
-    raise expected("an IPv4 address and port such as 127.0.0.1:44818")
+    raise expected("an IP address and port such as 127.0.0.1:44818 or [::1]:44818")
 
 
 def optional(check: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -211,8 +209,8 @@ Text = Annotated[str, *_text(line_of_text, maxLength=1000)]
 HostPort = Annotated[str, *_text(host_port)]
 WriteRate = Annotated[str, *_text(optional(write_rate), pattern=f"^({RATE_PATTERN})?$")]
 OptionalHostPort = Annotated[str, *_text(optional(host_port))]
-ListenAddress = Annotated[str, *_text(ipv4_port)]
-OptionalListenAddress = Annotated[str, *_text(optional(ipv4_port))]
+ListenAddress = Annotated[str, *_text(listen_port)]
+OptionalListenAddress = Annotated[str, *_text(optional(listen_port))]
 Network = Annotated[str, *_text(network)]
 OptionalRoutePath = Annotated[str, *_text(optional(route_path), maxLength=1000)]
 OptionalCipType = Annotated[str, *_text(optional(cip_type), enum=["", *CIP_TYPES])]

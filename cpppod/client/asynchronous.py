@@ -40,6 +40,7 @@ from cpppod.protocols.enip.originator.pipeline import Pipeline
 from cpppod.protocols.enip.originator.plan import ReadPlan
 from cpppod.protocols.enip.originator.route import RoutePath
 from cpppod.protocols.enip.originator.structures import TagTree
+from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.workers.transport.enip_connection import OriginatorConnection
 
 Connect = Callable[[], Awaitable[OriginatorConnection]]
@@ -117,8 +118,7 @@ class AsyncConnector(ConnectorCore):
         await self.close()
 
     def __str__(self) -> str:
-        host, port = self.connection.peer
-        return f"{host}:{port}[{self.session or None}]"
+        return f"{SocketAddress(*self.connection.peer)}[{self.session or None}]"
 
     async def close(self) -> None:
         """Close the class 3 connection, the session and the socket; never raises."""

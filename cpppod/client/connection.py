@@ -26,9 +26,9 @@ from cpppod.protocols.enip.originator.session import (
     SessionViolated,
     State,
 )
-from cpppod.protocols.model.addresses import socket_address
+from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.protocols.model.errors import DecodeError
-from cpppod.workers.transport.sockets import closing_of, words
+from cpppod.workers.transport.sockets import closing_of, family_of, words
 
 RECEIVE_BYTES = (
     65_536  # of one read: a larger buffer is mapped and unmapped by the system each time
@@ -105,7 +105,7 @@ class Client:
     def _open(self, source: Address | None) -> socket.socket:
         if not self.udp:
             return self._open_tcp(source)
-        found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        found = socket.socket(family_of(self.addr[0]), socket.SOCK_DGRAM)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         try:
             if source is not None:
@@ -114,14 +114,14 @@ class Client:
                 found.connect(self.addr)
         except OSError as error:
             found.close()
-            where = f"{self.addr[0]}:{self.addr[1]}"
+            where = str(SocketAddress(*self.addr))
             raise CommunicationCeased(f"{where}: {words(error)}") from error
         found.setblocking(False)
         self.protocol.state = State.REGISTERED  # datagrams have no session
         return found
 
     def _open_tcp(self, source: Address | None) -> socket.socket:
-        where = f"{self.addr[0]}:{self.addr[1]}"
+        where = str(SocketAddress(*self.addr))
         try:
             found = socket.create_connection(self.addr, self.timeout, source)
         except TimeoutError:
@@ -148,7 +148,7 @@ class Client:
         self.sharing.__exit__(kind, error, traceback)
 
     def __str__(self) -> str:
-        return f"{self.addr[0]}:{self.addr[1]}[{self.session or None}]"
+        return f"{SocketAddress(*self.addr)}[{self.session or None}]"
 
     @property
     def session(self) -> int:
@@ -387,7 +387,7 @@ class Client:
             if frame.command in (Command.SEND_RR_DATA, Command.SEND_UNIT_DATA):
                 self.protocol.receive_data(data)
                 return
-            self._harvest.append(Response.of(frame, peer))
+            self._harvest.append(Response.of(frame, peer[:2]))
 
     def _dispatch(self) -> None:
         while (answer := self.protocol.next_answer()) is not None:

@@ -8,6 +8,7 @@ from cpppod.client.connection import BROADCAST, Address, Client, await_response
 from cpppod.client.responses import Response
 from cpppod.protocols.enip.discovery import PORT, IdentityItem, decode_identities
 from cpppod.protocols.enip.encapsulation import Command
+from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.errors import DecodeError
 
 DISCOVERY_S = 2.0  # a target may take two seconds to answer a broadcast (Vol. 2, 2-4.2.2)
@@ -24,7 +25,7 @@ class Found:
         """What a table shows of it."""
         item = self.identity
         return (
-            f"{self.peer[0]}:{item.port}",
+            str(SocketAddress(self.peer[0], item.port)),
             item.product_name[:32],
             str(item.vendor),
             str(item.device_type),

@@ -17,7 +17,7 @@ from cpppod.configuration.problems import Findings
 from cpppod.cpppo_cfg import Settings
 from cpppod.protocols.enip.discovery import PORT
 from cpppod.protocols.model import plant
-from cpppod.protocols.model.addresses import AddressError, is_loopback, socket_address
+from cpppod.protocols.model.addresses import ANY, AddressError, is_loopback, socket_address
 from cpppod.workers.devices.spec import relays
 from cpppod.workers.settings import CIP_TYPES, PREDEFINED_STRUCTURES
 
@@ -264,7 +264,7 @@ def _check_circle(
     except AddressError:
         return  # which is said elsewhere
     for listener, (ours, at) in zip(listeners, own, strict=True):
-        anywhere = ours == "0.0.0.0" and is_loopback(host)
+        anywhere = ours in ANY and is_loopback(host)
         if at == port and (host == ours or anywhere):
             wanted = f"another device: that is the gateway's own listener {listener.name!r}"
             findings.add((*path, "address" if route.address else "device"), address, wanted)

@@ -13,7 +13,7 @@ from typing import Any
 
 from cpppod.configuration.lines import KeyPath
 from cpppod.configuration.problems import Findings
-from cpppod.configuration.sections import kinds
+from cpppod.configuration.sections import kinds, shape_of
 from cpppod.workers.outlets.spec import OUTLETS
 
 Tables = dict[str, Any]
@@ -63,7 +63,7 @@ def _merge_section(merged: Tables, section: str, value: Any, file: str, findings
     if kind is None:
         _refuse(section, value, file, findings)
     elif not isinstance(value, kind):
-        wanted = f"[[{section}]] tables" if kind is list else f"a table [{section}]"
+        wanted = shape_of(section)
         findings.origins[(*place, file)] = (file, place)
         findings.add((*place, file), value, wanted)
     elif isinstance(value, list):

@@ -85,7 +85,7 @@ class _Listener(Section):
     """One EtherNet/IP address that the gateway serves."""
 
     name: Name = Field(default="main", description="told apart by it from other listeners")
-    address: ListenAddress = Field(default="127.0.0.1:44818", description="where it listens, IPv4")
+    address: ListenAddress = Field(default="127.0.0.1:44818", description="where it listens")
     udp: bool = Field(
         default=True, description="answer discovery (List Identity ...) on the same port"
     )
@@ -449,6 +449,14 @@ def whole_file() -> type[Section]:
     return create_model(
         "File", __base__=_File, __doc__=whole_file.__doc__, listener=listeners, **outlets
     )
+
+
+def shape_of(section: str) -> str:
+    """How a section is written: `[[listener]] tables`, `tables [device.NAME]`, `a table [feed]`."""
+    kind = get_origin(whole_file().model_fields[section].annotation)
+    if kind is list:
+        return f"[[{section}]] tables"
+    return f"tables [{section}.NAME]" if kind is dict else f"a table [{section}]"
 
 
 def kinds() -> dict[str, type[list[Any]] | type[dict[str, Any]]]:

@@ -16,6 +16,7 @@ from cpppod.history.recording import PlaybackError, RecordedChange
 from cpppod.protocols.modbus.address import Address, parse_address
 from cpppod.protocols.modbus.pdu import unpack_registers
 from cpppod.protocols.modbus.registers import Codec, codec
+from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Tag
 from cpppod.protocols.model.values import is_bad
@@ -125,7 +126,7 @@ class EnipSink:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._address = f"{host}:{port}"
+        self._address = str(SocketAddress(host, port))
         self._members: dict[str, dict[str, Any]] = {}
         self._simulator: Simulator | None = None
 
@@ -148,7 +149,7 @@ class EnipSink:
             host, port = await self._simulator.start()
         except EncodeError as error:
             raise PlaybackError(f"--enip: {error}") from error
-        return f"enip: {host}:{port}, {', '.join(structures)}"
+        return f"enip: {SocketAddress(host, port)}, {', '.join(structures)}"
 
     async def play(self, moment: RecordedChange) -> None:
         assert self._simulator is not None

@@ -18,6 +18,7 @@ from typing import Any
 from cpppod.history.recording import RecordedChange
 from cpppod.protocols.bus.messages import Resend, decode
 from cpppod.protocols.bus.publisher import Publisher
+from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 from cpppod.protocols.model.plant import Worker, to_plain
 from cpppod.workers.bus.zeromq import Bus, Socket
@@ -49,7 +50,8 @@ class FeedSink:
         for tag in tags:
             device = tag.partition(".")[0]
             self._members[device] = self._members.get(device, 0) + 1
-        publish, request = f"{self._host}:{self._port}", f"{self._host}:{self._port + 1}"
+        publish = str(SocketAddress(self._host, self._port))
+        request = str(SocketAddress(self._host, self._port + 1))
         worker = Worker(
             name="feed",
             role="feed",

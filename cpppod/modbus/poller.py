@@ -29,6 +29,7 @@ from cpppod.protocols.modbus.address import Address, Table, from_number, to_numb
 from cpppod.protocols.modbus.model import Model
 from cpppod.protocols.modbus.pdu import ModbusException, Request
 from cpppod.protocols.modbus.registers import codec
+from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import REAL_TYPES, explain, is_bad
@@ -96,7 +97,7 @@ class Poller:
         if client is None:
             address = host or "127.0.0.1"
             if "/" not in address:
-                address = f"{address}:{port or DEFAULT_PORT}"
+                address = str(SocketAddress(address, port or DEFAULT_PORT))
             client = Client(address, timeout_s=timeout_s, **settings)
         self.client = client
         self.unit = 1 if unit is None else unit

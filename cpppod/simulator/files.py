@@ -18,7 +18,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from cpppod.protocols.cip.structures import Structure
-from cpppod.protocols.model.addresses import socket_address
+from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator.defined import check_structure
 from cpppod.simulator.tags import Declaration, FileError, TagError, parse_declaration
@@ -39,22 +39,22 @@ def addresses(text: str) -> list[str]:
     try:
         if not dash:
             host, number = socket_address(first.replace("*", ""), host="", port=PORT, any_port=True)
-            return [f"{_ipv4(host)}:{number}"]
+            return [str(SocketAddress(_address_of(host), number))]
         last, number = socket_address(rest, port=PORT, any_port=True)
-        low, high = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
+        low, high = ipaddress.ip_address(first.strip("[]")), ipaddress.ip_address(last)
     except ValueError as error:
-        raise TagError(f"address {text!r}: {error}; expected [host][:port], IPv4") from None
-    if not 0 <= int(high) - int(low) < MAX_RANGE:
+        raise TagError(f"address {text!r}: {error}; expected [IP address][:port]") from None
+    if low.version != high.version or not 0 <= int(high) - int(low) < MAX_RANGE:
         raise TagError(f"address {text!r}: not a range of at most {MAX_RANGE}")
-    return [f"{ipaddress.IPv4Address(at)}:{number}" for at in range(int(low), int(high) + 1)]
+    return [str(SocketAddress(str(low + step), number)) for step in range(int(high) - int(low) + 1)]
 
 
-def _ipv4(host: str) -> str:
+def _address_of(host: str) -> str:
     if not host:
         return "0.0.0.0"
     if host.lower() == "localhost":
         return "127.0.0.1"
-    return str(ipaddress.IPv4Address(host))
+    return str(ipaddress.ip_address(host))
 
 
 def read_controllers(path: str, base: Settings) -> list[Simulator]:

@@ -34,7 +34,7 @@ from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.cip.symbols import declare
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.model.addresses import ipv4_address
+from cpppod.protocols.model.addresses import listen_address
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.simulator.attribute import Attribute
 from cpppod.simulator.tags import (
@@ -344,7 +344,7 @@ class Simulator:
             may_write=_may_write(self.settings.write_sources),
         )
         endpoint.connection_type = self.connection_type
-        host, port = ipv4_address(self.settings.address, any_port=True)
+        host, port = listen_address(self.settings.address, any_port=True)
         if self.settings.routes and self._routes is None:
             from cpppod.simulator.routes import Routes
 
@@ -419,7 +419,7 @@ class Simulator:
         """Listen again, on the same address."""
         if self._endpoint is not None and self.disabled:
             self.disabled = False
-            host, _ = ipv4_address(self.settings.address, any_port=True)
+            host, _ = listen_address(self.settings.address, any_port=True)
             await self._listen(self._endpoint, host, self.address[1])
 
     async def __aenter__(self) -> "Simulator":

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.naming import name_of
 from cpppod.tags.source import ImportRefused, Refused, Wishes
 from cpppod.tags.tables import (
@@ -189,12 +190,14 @@ def _place(
     if logix:
         port = _whole(device, "controllogix_ethernet.DEVICE_PORT_NUMBER", 44_818)
         route = "/".join(part.strip() for part in rest) if len(rest) > 1 else ""
-        return driver, {"address": f"{found['host']}:{port}"} | (
+        return driver, {"address": str(SocketAddress(found["host"], port))} | (
             {"route_path": route} if route else {}
         ) | _habits(device)
     port = _whole(device, "modbus_ethernet.DEVICE_ETHERNET_PORT_NUMBER", 502)
     unit = int(rest[0]) if rest[0].isdecimal() and int(rest[0]) < 256 else 1
-    return driver, {"address": f"{found['host']}:{port}", "unit": unit} | _habits(device)
+    return driver, {"address": str(SocketAddress(found["host"], port)), "unit": unit} | _habits(
+        device
+    )
 
 
 def _on_line(made: Imported, channel: Table, device: Table) -> Table:

@@ -27,7 +27,7 @@ _OCTET = re.compile(r"[01]?[0-9]?[0-9]|2[0-4][0-9]|25[0-5]")
 
 
 def _address(text: str) -> bytes:
-    """The four bytes of a dotted IPv4 address; zeros for any other text."""
+    """The four bytes of a dotted IPv4 address; zeros for any other text, IPv6 among it."""
     parts = text.split(".")
     if len(parts) != 4 or not all(_OCTET.fullmatch(part) for part in parts):
         return bytes(4)
@@ -134,8 +134,9 @@ class LegacyItem:
     def encode(self) -> Item:
         """The CPF item."""
         head = struct.pack("<HH", self.version, 0)
-        text = self.address.encode("ascii")[:15]
-        sockaddr = _SOCKADDR.pack(2, self.port, _address(self.address))
+        address = _address(self.address)
+        text = (self.address if any(address) else "0.0.0.0").encode("ascii")
+        sockaddr = _SOCKADDR.pack(2, self.port, address)
         return Item(ItemType.LEGACY_IDENTITY, head + sockaddr + text + bytes(16 - len(text)))
 
     @classmethod

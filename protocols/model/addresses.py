@@ -12,6 +12,7 @@ import re
 from typing import NamedTuple
 
 MAX_PORT = 65_535
+ANY = ("0.0.0.0", "::")  # to listen on: every address of this machine, of IPv4 or of IPv6
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\](?::(.*))?")
 _DIGITS = re.compile(r"[\d.]+")
@@ -57,8 +58,10 @@ def socket_address(
     return SocketAddress(found or host or "", int(number))
 
 
-def ipv4_address(text: str, *, any_port: bool = False) -> SocketAddress:
-    """An address to listen on: IPv4, `localhost`, or no host for all of this machine's.
+def listen_address(text: str, *, any_port: bool = False) -> SocketAddress:
+    """An address to listen on: IPv4 or IPv6, `localhost` (127.0.0.1), or no host for any IPv4.
+
+    A name is none: what it means can change.
 
     Raises:
         AddressError: it is another.
@@ -68,9 +71,9 @@ def ipv4_address(text: str, *, any_port: bool = False) -> SocketAddress:
         return found._replace(host="127.0.0.1")
     try:
         if found.host:
-            ipaddress.IPv4Address(found.host)
+            ipaddress.ip_address(found.host)
     except ValueError:
-        raise AddressError(f"{text!r}: expected host:port, IPv4") from None
+        raise AddressError(f"{text!r}: expected an IP address and a port") from None
     return found
 
 

@@ -217,7 +217,7 @@ class Listener:
     """One EtherNet/IP address that the gateway serves.
 
     Attributes:
-        address: `host:port`, IPv4.
+        address: `host:port`, an IP address.
         route_path: local route path (`1/0`); "" serves bare requests and 1/0.
         objects: settings of further CIP objects, by the table of their manifest
             (`cpppod.protocols.cip.objects.spec`); the two that follow are older than it.

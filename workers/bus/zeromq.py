@@ -19,12 +19,9 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from socket import (
-    AF_INET,
     SHUT_RDWR,
     SO_RCVBUF,
-    SO_REUSEADDR,
     SO_SNDBUF,
-    SOCK_STREAM,
     SOL_SOCKET,
 )
 from socket import socket as TcpSocket
@@ -35,6 +32,7 @@ import zmq.utils.z85
 from cpppod.protocols.bus.codec import MAX_MESSAGE
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.workers.bus.access import AccessPolicy, CurveClient
+from cpppod.workers.transport.sockets import listening
 
 MAX_A_TURN = 256  # messages of one socket per turn of the loop: about 5 ms at 20 us each
 MAX_FRAMES = 10  # of one message: ours have 3 at most, a ZAP request 9
@@ -581,6 +579,7 @@ def _for_tcp(socket: "zmq.Socket[bytes]") -> None:
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2 * HEARTBEAT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, 3 * HEARTBEAT_MS)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.IPV6, 1)  # reaches IPv4 as well
 
 
 def _listening(socket: "zmq.Socket[bytes]", endpoint: str) -> int:
@@ -591,14 +590,12 @@ def _listening(socket: "zmq.Socket[bytes]", endpoint: str) -> int:
     """
     text = endpoint.removeprefix("tcp://").replace("*:", ":").replace(":*", ":0")
     host, port = socket_address(text, host="", any_port=True)
-    with TcpSocket(AF_INET, SOCK_STREAM) as listening:
-        listening.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+    with listening(host, port) as bound:
         for ours, option in ((SO_RCVBUF, zmq.RCVBUF), (SO_SNDBUF, zmq.SNDBUF)):
             if (size := int(socket.getsockopt(option))) >= 0:
-                listening.setsockopt(SOL_SOCKET, ours, size)
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
-        return listening.detach()
+                bound.setsockopt(SOL_SOCKET, ours, size)
+        bound.listen(BACKLOG)
+        return bound.detach()
 
 
 def libzmq_version() -> str:

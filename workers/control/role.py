@@ -28,7 +28,7 @@ from cpppod.protocols.bus.messages import (
     decode_but_metrics,
 )
 from cpppod.protocols.cip.failures import cip_status
-from cpppod.protocols.model.addresses import AddressError, socket_address
+from cpppod.protocols.model.addresses import AddressError, SocketAddress, socket_address
 from cpppod.protocols.model.errors import DecodeError, EncodeError
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Worker
@@ -264,7 +264,7 @@ class Control:
             self._metrics_trouble = trouble
             return
         self._metrics, self._metrics_address, self._metrics_trouble = server, wanted, ""
-        log.info("metrics page address=%s:%d", *server.address)
+        log.info("metrics page address=%s", SocketAddress(*server.address))
 
 
 def without_tags(settings: Worker) -> Worker:

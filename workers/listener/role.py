@@ -27,7 +27,7 @@ from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.cip.request import Command, RecordNeeded, WriteNeeded, WriteResult
 from cpppod.protocols.cip.symbols import Allotment
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.model.addresses import SocketAddress, ipv4_address
+from cpppod.protocols.model.addresses import SocketAddress, listen_address
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.freshness import BlockOrder
@@ -203,7 +203,7 @@ class ListenerRole:
 
     async def _bind(self) -> None:
         assert self._target is not None and self._discovery is not None
-        host, port = ipv4_address(self._listener.address, any_port=True)
+        host, port = listen_address(self._listener.address, any_port=True)
         endpoint = Endpoint(
             self._target,
             self._perform,
@@ -220,17 +220,18 @@ class ListenerRole:
                 if words(error) != self._problem:
                     self._problem = words(error)
                     holder = await self._process.io.call(holder_of, port)
-                    text = "cannot listen address=%s:%d why=%s %s"
-                    log.error(text, host, port, self._problem, holder)
+                    text = "cannot listen address=%s why=%s %s"
+                    log.error(text, SocketAddress(host, port), self._problem, holder)
                 await asyncio.sleep(RETRY_S)
         self._problem = ""
         self._endpoint = endpoint
-        log.info("listening address=%s:%d name=%s", *bound, self._listener.name)
+        where = SocketAddress(*bound)
+        log.info("listening address=%s name=%s", where, self._listener.name)
         if self._listener.udp:
             try:
                 await self._discovery.add(self._target, *bound)
             except OSError as error:
-                log.warning("no discovery address=%s:%d why=%s", *bound, words(error))
+                log.warning("no discovery address=%s why=%s", where, words(error))
 
     async def _begin_anew(self) -> None:
         await self._close()

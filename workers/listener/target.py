@@ -21,7 +21,7 @@ from cpppod.protocols.cip.route_table import RoutePolicy, networks, within
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.cip.symbols import Allotment, ScopedAllotment, declare
 from cpppod.protocols.cip.target import Target
-from cpppod.protocols.model.addresses import ipv4_address
+from cpppod.protocols.model.addresses import listen_address
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 from cpppod.protocols.model.plant import Device, Listener, LocalTag, Tag
 from cpppod.protocols.model.writing import RateLimit
@@ -284,7 +284,7 @@ def problems_of(listener: Listener, devices: Sequence[Device], allotment: Allotm
             clock_us=lambda: 0,
         )
         write_check(listener.write_sources)
-        ipv4_address(listener.address, any_port=True)
+        listen_address(listener.address, any_port=True)
     except (ProtocolError, KeyError, ValueError, TypeError) as error:
         return [f"listener {listener.name}: {error}"]
     return []

@@ -13,7 +13,7 @@ class Metrics(OutletSection):
     """The page for Prometheus."""
 
     enabled: bool = Field(default=True, description="serve the page")
-    address: ListenAddress = Field(default="127.0.0.1:9880", description="where it listens, IPv4")
+    address: ListenAddress = Field(default="127.0.0.1:9880", description="where it listens")
 
     def options(self, devices: tuple[Device, ...]) -> Any:
         return self.address if self.enabled else None

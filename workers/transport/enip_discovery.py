@@ -2,7 +2,9 @@
 
     one socket on 0.0.0.0:port  for every target with that port: hears broadcasts; IP_PKTINFO tells
                                 on which of our addresses, and so which target answers
-    one socket on address:port  for each target bound to an address: gets what is sent there
+    one socket on address:port  for each target bound to an address: gets what is sent there;
+                                IPv6 has this one alone: it knows no broadcast, and the answers
+                                have room for an IPv4 address only
 
 Answers at a bounded rate, per source and in all: a small question with a forged source must not
 make us a flood. Nothing else is ever answered over UDP.
@@ -13,12 +15,11 @@ import logging
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.target.list_commands import answer_datagram
-from cpppod.workers.transport.sockets import words
+from cpppod.workers.transport.sockets import family_of, only_ipv6, words
 
 log = logging.getLogger("cpppod.enip")
 
@@ -82,7 +83,7 @@ class Discovery:
         self._limit = RateLimit(self.loop.time())
         self._sockets: dict[tuple[str, int], socket.socket] = {}
         self._targets: dict[int, dict[str, Target]] = {}
-        self._closers: list[Callable[[], None]] = []
+        self._plain: dict[tuple[str, int], asyncio.DatagramTransport] = {}
 
     async def add(self, target: Target, host: str, port: int) -> tuple[str, int]:
         """Answer for a target bound to `host` ("" or 0.0.0.0: all interfaces); the address bound.
@@ -91,7 +92,7 @@ class Discovery:
             OSError: the address is not to be had.
         """
         host = host or "0.0.0.0"
-        if sys.platform != "linux":
+        if sys.platform != "linux" or ":" in host:
             return await self._add_plain(target, host, port)
         bound = self._open(host, port, target) if host != "0.0.0.0" else ("0.0.0.0", port)
         port = bound[1]
@@ -111,6 +112,8 @@ class Discovery:
         targets = self._targets.get(port, {})
         targets.pop(host, None)
         self._close((host, port))
+        if plain := self._plain.pop((host, port), None):
+            plain.close()
         if not targets:
             self._close(("0.0.0.0", port))
 
@@ -118,9 +121,9 @@ class Discovery:
         """Close all sockets."""
         for key in list(self._sockets):
             self._close(key)
-        for close in self._closers:
-            close()
-        self._closers.clear()
+        for transport in self._plain.values():
+            transport.close()
+        self._plain.clear()
         self._targets.clear()
 
     def _close(self, key: tuple[str, int]) -> None:
@@ -193,17 +196,27 @@ class Discovery:
                 self.transport = transport
 
             def datagram_received(self, data: bytes, source: Any) -> None:
-                reply = answer_datagram(target, data, host, port)
+                reply = answer_datagram(target, data, *bound)
                 now = discovery.loop.time()
                 if reply and self.transport and discovery._limit.allows(source[0], now):
+                    discovery.answered += 1
                     self.transport.sendto(reply, source)
+                else:
+                    discovery.refused += 1
 
-        transport, _ = await self.loop.create_datagram_endpoint(
-            Datagrams, local_addr=(host, port), allow_broadcast=True
-        )
-        self._closers.append(transport.close)
-        bound = transport.get_extra_info("sockname")
-        return bound[0], bound[1]
+        sock = socket.socket(family_of(host), socket.SOCK_DGRAM)
+        try:
+            only_ipv6(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setblocking(False)
+            sock.bind((host, port))
+            bound = (host, sock.getsockname()[1])
+            transport, _ = await self.loop.create_datagram_endpoint(Datagrams, sock=sock)
+        except OSError:
+            sock.close()
+            raise
+        self._plain[bound] = transport
+        return bound
 
 
 def _local_address(ancillary: Any) -> str:

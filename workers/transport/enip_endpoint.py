@@ -26,7 +26,9 @@ from cpppod.protocols.cip.request import Command, ForwardNeeded
 from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.target.departures import FIRST_CREDIT, Departures
 from cpppod.protocols.enip.target.session import Session
+from cpppod.protocols.model.addresses import is_loopback
 from cpppod.workers.process.limited_log import strangers
+from cpppod.workers.transport.sockets import family_of
 from cpppod.workers.transport.turns import TurnProtocol, Turns
 
 log = logging.getLogger("cpppod.enip")
@@ -412,7 +414,7 @@ class Endpoint:
             port,
             backlog=LISTEN_BACKLOG,
             reuse_address=sys.platform != "win32",
-            family=socket.AF_INET,
+            family=family_of(host),
         )
         bound = self._server.sockets[0].getsockname()
         self.address = (bound[0], bound[1])
@@ -455,7 +457,7 @@ class Endpoint:
         """Connections that one address may have."""
         if self.limits.per_address is not None:
             return self.limits.per_address
-        return float("inf") if address.startswith("127.") else PER_ADDRESS
+        return float("inf") if is_loopback(address) else PER_ADDRESS
 
     def _make_room(self) -> bool:
         """The connection that is missed least gives way, where there is such a one."""

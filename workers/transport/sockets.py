@@ -17,6 +17,34 @@ _LOOKUP = {
 _PEER_CLOSED = getattr(select, "POLLRDHUP", select.POLLHUP) | select.POLLHUP | select.POLLERR
 
 
+def family_of(host: str) -> int:
+    """The address family of an IP address; of a name or "" IPv4."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A bound TCP socket, not listening yet; `::` is every IPv6 address, and those alone.
+
+    Raises:
+        OSError: the address is not to be had.
+    """
+    sock = socket.socket(family_of(host), socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        only_ipv6(sock)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def only_ipv6(sock: socket.socket) -> None:
+    """Have a socket bound to `::` leave IPv4 alone: its peers would be ::ffff:10.0.0.1."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
 def peer_closed(sock: Any) -> bool:
     """Whether the peer of a socket has closed or reset: what is sent now would be lost.
 

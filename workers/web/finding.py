@@ -16,13 +16,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.workers.devices.spec import DRIVERS
 from cpppod.workers.rights import Right
 from cpppod.workers.web.answers import Problem, answer, asked
 from cpppod.workers.web.programs import Programs
 from cpppod.workers.web.site import Site
 
-ADDRESS = re.compile(r"(rtu-over-tcp://|/dev/)?[A-Za-z0-9][A-Za-z0-9._/-]{0,80}(:\d{1,5})?")
+ADDRESS = re.compile(
+    r"(rtu-over-tcp://|/dev/)?([A-Za-z0-9][A-Za-z0-9._/-]{0,80}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?"
+)
 WORD = re.compile(r"[A-Za-z0-9_.,:*/ -]{0,200}")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 OPTIONS = {  # key of `browse` -> option of the program, and what it may be
@@ -116,11 +119,13 @@ def _identities(output: str) -> Iterator[dict[str, Any]]:
         if f"{IDENTITY}product_name" in told:
             host, port = told["peer"][0], told[f"{IDENTITY}sin_port"]
             keys = ("product_name", "vendor_id", "device_type", "product_code", "serial_number")
-            yield {"address": f"{host}:{port}", **{key: told[IDENTITY + key] for key in keys}}
+            address = str(SocketAddress(host, port))
+            yield {"address": address, **{key: told[IDENTITY + key] for key in keys}}
 
 
 def _whole(address: str, driver: str) -> str:
     """The address with the port of its driver, where it has none."""
     spec = DRIVERS.find(driver)
-    bare = ":" not in address and not address.startswith("/")
-    return f"{address}:{spec.default_port}" if bare and spec and spec.default_port else address
+    if spec is None or not spec.default_port or address.startswith(("/", "rtu-over-tcp:")):
+        return address
+    return str(socket_address(address, port=spec.default_port))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.protocols.bus.feed_events import Event, Updated
-from cpppod.protocols.model.addresses import is_loopback, socket_address
+from cpppod.protocols.model.addresses import SocketAddress, is_loopback, socket_address
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.bus.write_orders import WriteOrders
@@ -212,7 +212,7 @@ class Web:
             return
         self._server.context, self._stamps = context, _stamps(certificate, key)
         self._trouble, self._bound = "", wanted
-        log.info("web page address=%s:%d tls=%s", *self._server.address, bool(context))
+        log.info("web page address=%s tls=%s", SocketAddress(*self._server.address), bool(context))
 
     def _renew(self, options: dict[str, Any]) -> None:
         """Load the files of TLS again, if they are others: connections from now on have them."""

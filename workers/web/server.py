@@ -8,7 +8,6 @@ connection ── nothing, or half a head for `HEAD_S` ──► closed
 import asyncio
 import contextlib
 import logging
-import socket
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from cpppod.workers.transport.sockets import listening
 
 HEAD_S = 10.0
 MAX_HEAD = 32_768  # bytes of a head that is not whole yet; the guard judges the others
@@ -109,13 +110,7 @@ class WebServer:
         Raises:
             OSError: the address is not to be had.
         """
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((host, port))
-        except OSError:
-            sock.close()
-            raise
+        sock = listening(host, port)
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # peers' faults are no news
         config = uvicorn.Config(
             application,

@@ -15,7 +15,7 @@ class Web(OutletSection):
     """The page for people, and the API behind it."""
 
     enabled: bool = Field(default=False, description="serve the page")
-    address: ListenAddress = Field(default="127.0.0.1:8880", description="where it listens, IPv4")
+    address: ListenAddress = Field(default="127.0.0.1:8880", description="where it listens")
     hosts: list[Text] = Field(default=[], description="further names under which it is reached")
     users_file: Text = Field(default="", description="who may log in; without: viewers, loopback")
     certificate_file: Text = Field(default="", description="TLS: chain of certificates, PEM")

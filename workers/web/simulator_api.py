@@ -15,7 +15,6 @@ import contextlib
 import fnmatch
 import html
 import json
-import socket
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from cpppod.protocols.model.addresses import is_loopback
+from cpppod.workers.transport.sockets import listening
 
 MAX_BODY = 65_536  # bytes of a request: URLs say it all
 HEADERS = {"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"}
@@ -261,13 +261,7 @@ async def serve(
     Raises:
         OSError: the address is not to be had.
     """
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError:
-        sock.close()
-        raise
+    sock = listening(host, port)
     config = uvicorn.Config(
         application,
         log_config=None,

@@ -25,7 +25,7 @@ from cpppod.commands.enip.trace import DETAIL, REQUESTS
 from cpppod.commands.parser import USAGE, CommandParser
 from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.personality import PERSONALITIES
-from cpppod.protocols.model.addresses import AddressError, socket_address
+from cpppod.protocols.model.addresses import ANY, AddressError, SocketAddress, socket_address
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator.attribute import Attribute
@@ -389,10 +389,10 @@ class Steering:
 
 def _announce(arguments: argparse.Namespace, simulator: Simulator) -> None:
     host, port = simulator.address
-    if host == "0.0.0.0":
+    if host in ANY:
         text = "enip_server: listening on every network interface, port %d; -a confines it"
         print(text % port, file=sys.stderr, flush=True)
-    log.info("serving address=%s:%d tags=%d", host, port, len(simulator.tags))
+    log.info("serving address=%s tags=%d", SocketAddress(host, port), len(simulator.tags))
     if arguments.address_output:
         if simulator.settings.tcp:
             print(f"Network TCP Server address = {simulator.address}", flush=True)

@@ -4,6 +4,7 @@ import asyncio
 from typing import ClassVar
 
 from cpppod.commands.enip.trace import BYTES, DETAIL, FRAMES, REQUESTS, Trace, log
+from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.workers.transport.enip_endpoint import EnipConnection
 
 
@@ -15,7 +16,7 @@ class TracedConnection(EnipConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected, or was turned away."""
         super().connection_made(transport)
-        peer = f"{self.peer[0]}:{self.peer[1]}"
+        peer = str(SocketAddress(*self.peer))
         raw = self.verbose >= BYTES
         self._asked = Trace(f"request peer={peer}", reply=False, raw=raw)
         self._answered = Trace(f"reply peer={peer}", reply=True, raw=raw)
@@ -35,7 +36,7 @@ class TracedConnection(EnipConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         if self.session is not None:
-            log.log(DETAIL, "disconnected peer=%s:%d", *self.peer)
+            log.log(DETAIL, "disconnected peer=%s", SocketAddress(*self.peer))
         super().connection_lost(exc)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from cpppod.protocols.cip.image import Variable
+from cpppod.protocols.model.addresses import SocketAddress, is_loopback
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.simulator import Simulator
 from cpppod.simulator.tags import TagError, parse_delay
@@ -178,7 +179,7 @@ class ServerModel:
     def _tags(self) -> dict[str, Entity]:
         found: dict[str, Entity] = {}
         for number, simulator in enumerate(self._simulators):
-            prefix = "{}:{}/".format(*simulator.address) if number else ""
+            prefix = f"{SocketAddress(*simulator.address)}/" if number else ""
             for name, variable in simulator.variables.items():
                 found[prefix + name] = TagEntity(simulator, name, variable)
         return found
@@ -252,8 +253,11 @@ async def start_web(
         OSError: the address is not to be had.
     """
     host, port = address
-    loopback = host.startswith("127.") or host == "localhost"
-    api = WebApi(ServerModel(simulators, stopping), legacy=arguments.web_legacy, loopback=loopback)
+    api = WebApi(
+        ServerModel(simulators, stopping),
+        legacy=arguments.web_legacy,
+        loopback=is_loopback(host),
+    )
     bound, stop = await serve(api.application, host, port)
     if arguments.address_output:
         print(f"Web API address = {(host, bound)}", flush=True)

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from cpppod.commands.arguments import seconds, whole
-from cpppod.protocols.model.addresses import socket_address
+from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.protocols.model.naming import name_of
 from cpppod.protocols.model.plant import Device
 from cpppod.tags import toml
@@ -97,7 +97,7 @@ def _target(options: argparse.Namespace) -> tuple[DriverSpec, str]:
         raise UsageError(f"{address}: {error}") from None
     by_port = {spec.default_port: spec for spec in known.values() if spec.default_port}
     spec = known.get(options.driver) or by_port.get(port) or known["enip"]
-    return spec, f"{host}:{port or spec.default_port}"
+    return spec, str(SocketAddress(host, port or spec.default_port or 0))
 
 
 def _progress(done: int, total: int) -> None:

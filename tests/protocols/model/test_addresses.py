@@ -7,8 +7,8 @@ import pytest
 from cpppod.protocols.model.addresses import (
     AddressError,
     SocketAddress,
-    ipv4_address,
     is_loopback,
+    listen_address,
     socket_address,
 )
 
@@ -69,13 +69,15 @@ def test_address_is_written_as_it_is_read(text: str) -> None:
     assert str(socket_address(text, host="")) == text
 
 
-def test_listener_s_address_is_ipv4() -> None:
-    assert ipv4_address("localhost:44818") == SocketAddress("127.0.0.1", 44818)
-    assert ipv4_address(":44818") == ("", 44818)
-    assert ipv4_address("0.0.0.0:0", any_port=True) == ("0.0.0.0", 0)
-    for text in ("[::1]:44818", "plc:44818", "127.0.0.1"):
+def test_listener_s_address_is_an_ip_address() -> None:
+    assert listen_address("localhost:44818") == SocketAddress("127.0.0.1", 44818)
+    assert listen_address(":44818") == ("", 44818)
+    assert listen_address("0.0.0.0:0", any_port=True) == ("0.0.0.0", 0)
+    assert listen_address("[::1]:44818") == ("::1", 44818)
+    assert listen_address("[::]:44818") == ("::", 44818)
+    for text in ("[::g]:44818", "plc:44818", "127.0.0.1", "::1"):
         with pytest.raises(AddressError):
-            ipv4_address(text)
+            listen_address(text)
 
 
 @pytest.mark.parametrize(

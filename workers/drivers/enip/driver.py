@@ -35,7 +35,7 @@ from cpppod.protocols.enip.originator.pipeline import Pipeline
 from cpppod.protocols.enip.originator.plan import Outcome, PlanRun, ReadPlan
 from cpppod.protocols.enip.originator.relay import Relayed
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, encode_route_path
-from cpppod.protocols.model.addresses import socket_address
+from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.protocols.model.errors import DecodeError, ProtocolError
 from cpppod.protocols.model.failures import UNREACHABLE, Failure
 from cpppod.protocols.model.plant import Device, Group, Tag
@@ -149,7 +149,7 @@ class EnipDriver:
                     await connection.forward_open(request, timeout_s=timeout_s)
         except (TimeoutError, ReplyTimeout):
             await self.close()
-            text = f"{self._host}:{self._port} did not answer in {timeout_s:g} s"
+            text = f"{SocketAddress(self._host, self._port)} did not answer in {timeout_s:g} s"
             raise DeviceError(Failure.TIMEOUT, text, connected=False) from None
         except (OSError, OriginatorError, ProtocolError) as error:
             await self.close()

@@ -183,7 +183,7 @@ class TcpListener:
         assert connection.transport is not None
         if self._sources and not self._allowed(connection.transport.get_extra_info("peername")):
             self.turned_away += 1
-            where = f"{self._host}:{self._port}"
+            where = f"{SocketAddress(self._host, self._port)}"
             strangers.warning(log, "text: connection turned away listener=%s", where)
             connection.end("turned away")
             return
