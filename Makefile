@@ -2,7 +2,7 @@
 #   make run    sets up, then runs the gateway on its demo plant
 #   make test   sets up, then passes the tests
 .DEFAULT_GOAL := help
-.PHONY: sbom help setup peers run test flaky matrix coverage setup-check unlocked campaign count web-audit fuzz bench lint format lock wheel docker clean
+.PHONY: sbom help setup peers run test flaky matrix coverage setup-check unlocked campaign count systemd-check container-check web-audit fuzz bench lint format lock wheel docker clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -112,6 +112,12 @@ campaign: $(VENV)/.dev peers  ## the long tests: hours of kills, late replies, c
 count: $(VENV)/.dev  ## the counting proof: served = stored + declared gaps + declared errors
 	$(BIN)/python -m pytest -m counting --timeout 0 -n 0 $(PYTEST_ARGS)
 
+systemd-check: $(VENV)/.dev  ## docs/installation.md in a Debian that systemd boots; root, Debian's packages
+	$(BIN)/python -m tests.installation.systemd_check
+
+container-check: $(VENV)/.dev  ## the image and compose.yaml by podman; root, Debian's packages
+	$(BIN)/python -m tests.installation.container_check
+
 web-audit: $(VENV)/.dev $(PEERS)/web-audit/.installed  ## what axe-core, lighthouse, redocly and schemathesis say of the web page
 	$(BIN)/python tests/web_audit.py
 
@@ -171,4 +177,4 @@ docker: wheel  ## the container image
 	docker build -t cpppod .
 
 clean:  ## remove what was built, the environments included
-	rm -rf $(VENV) $(MATRIX:%=$(VENV)-%) $(PEERS) build dist *.egg-info .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(MATRIX:%=$(VENV)-%) $(PEERS) .hosts build dist *.egg-info .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,6 +4,8 @@ cpppod [FILE ...]            /etc/cpppod/cpppod.toml and conf.d/*.toml
 cpppod --check [FILE ...]    only say whether the configuration is well
 cpppod --demo                the demo plant, with simulated devices
 cpppod tags COMMAND ...      tag lists: `cpppod.commands.tags`
+cpppod install-service       a service of systemd: `cpppod.commands.install_service`
+cpppod completion SHELL      what Tab completes: `cpppod.commands.completion`
 """
 
 import argparse
@@ -24,16 +26,21 @@ examples:
   cpppod --demo                              a simulated plant, until Ctrl-C
   cpppod --check plant.toml                  what is wrong with it, or what it amounts to
   cpppod plant.toml                          run it
-  cpppod tags --help                         tag lists, brought in and given out
+  cpppod tags --help                         bring tag lists in, give them out, browse devices
   cpppod --schema > cpppod.schema.json       for editors
-  cpppod tags --help                         bring tag lists in, browse devices
+  cpppod install-service                     run it under systemd
+  source <(cpppod completion bash)           complete its words and those of all its programs
 
 cpppoctl asks and steers what runs.
 
 exit status: 0 done, 1 refused or failed, 2 wrong usage
 """
 DONE, REFUSED = 0, 1
-VERBS = {"tags": "cpppod.commands.tags"}  # first words that are no file; `./tags` is one
+VERBS = {  # first words that are no file; `./tags` is one
+    "tags": "cpppod.commands.tags",
+    "install-service": "cpppod.commands.install_service",
+    "completion": "cpppod.commands.completion",
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,11 +3,14 @@
     starting ── control says ready ──> running ── SIGINT, SIGTERM, SIGHUP ──> stopping ──> gone
                                                 └ cpppoctl stop, or supervisord dies ─────┘
 
-On a terminal it draws the live table, elsewhere it writes plain lines. The gateway's output is read
-by a thread that never waits for the terminal: a stopped terminal must not stop the workers.
+On a terminal it draws the live table once the gateway is ready, on the terminal's other screen, and
+gives what was logged meanwhile back when it leaves; elsewhere it writes plain lines. The gateway's
+output is read by a thread that never waits for the terminal: a stopped terminal must not stop the
+workers.
 """
 
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -26,7 +29,9 @@ from cpppod.gateway.directories import Claim
 REFRESH_S = 1.0
 ASK_S = 0.2  # while it starts
 STOP_S = 4.0  # then supervisord is killed, and its workers with it
+TABLE_AFTER_S = 15.0  # shown then though the gateway is not ready: it says why
 MAX_LINES = 5000  # of output that wait for a slow terminal
+KEPT_LINES = 500  # of output while the table was shown, which are printed when it is left
 PR_SET_CHILD_SUBREAPER = 36
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -78,6 +83,8 @@ class Foreground:
         self._plain = plain
         self._demo = demo
         self._stop = threading.Event()
+        self._wake = threading.Event()  # to stop, or the terminal has another size
+        self._notes: list[str] = []
         self._signal = 0
         self._begun = time.monotonic()
         self._ready = False
@@ -119,6 +126,7 @@ class Foreground:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signal = number
         self._stop.set()
+        self._wake.set()
 
     def _show(self, process: "subprocess.Popen[bytes]", output: Output) -> None:
         for place in self._places:
@@ -128,12 +136,18 @@ class Foreground:
         else:
             self._show_table(process, output)
 
-    def _show_lines(self, process: "subprocess.Popen[bytes]", output: Output) -> None:
+    def _show_lines(
+        self, process: "subprocess.Popen[bytes]", output: Output, until_s: float = math.inf
+    ) -> None:
+        """Print what is logged until it ends; or, before `until_s`, until the gateway is ready."""
         while process.poll() is None and not self._stop.wait(ASK_S):
             for line in output.lines():
                 self._print(line)
             if not self._ready and (status := self._ask("status")) and status["ready"]:
                 self._say_ready(status)
+            waited = time.monotonic() - self._begun
+            if waited > until_s or (self._ready and until_s < math.inf):
+                return
 
     def _say_ready(self, status: dict[str, Any]) -> None:
         from cpppod.gateway.live_table import summary
@@ -142,6 +156,7 @@ class Foreground:
         after = time.monotonic() - self._begun
         self._print(f"cpppod: ready after {after:.1f} s:{summary(status)}")
         if self._demo and (token := self._ask("token", role="engineer", name="demo", once=True)):
+            self._notes.append(f"open {token['url']} (works once)")
             self._print(f"cpppod: open {token['url']}")
             self._print("cpppod: that address works once, and makes you an engineer of this run")
 
@@ -151,26 +166,31 @@ class Foreground:
 
         from cpppod.gateway.live_table import render, shown_tags
 
+        self._show_lines(process, output, until_s=TABLE_AFTER_S)
+        if process.poll() is not None or self._stop.is_set():
+            return
+        signal.signal(signal.SIGWINCH, lambda *_: self._wake.set())
         console = Console()
+        log: deque[str] = deque(maxlen=KEPT_LINES)
         tags: list[str] = []
         generation = 0
-        with Live(console=console, auto_refresh=False, transient=False) as live:
-            while process.poll() is None:
-                if self._stop.wait(REFRESH_S if self._ready else ASK_S):
-                    break
-                for line in output.lines():
-                    live.console.print(line, markup=False, highlight=False)
-                status = self._ask("status")
-                if status is None:
-                    continue
-                if not self._ready and status["ready"]:
-                    self._say_ready(status)
-                if not tags or status["generation"] != generation:
-                    generation = status["generation"]
-                    tags = shown_tags((self._ask("tags") or {}).get("tags", []))
-                readings = (self._ask("read", tags=tags) or {}) if tags else {}
-                live.update(render(status, readings.get("values", []), console.height))
-                live.refresh()
+        try:
+            with Live(console=console, auto_refresh=False, screen=True) as live:
+                while process.poll() is None and not self._stop.is_set():
+                    log.extend(output.lines())
+                    if status := self._ask("status"):
+                        if not tags or status["generation"] != generation:
+                            generation = status["generation"]
+                            tags = shown_tags((self._ask("tags") or {}).get("tags", []))
+                        readings = (self._ask("read", tags=tags) or {}) if tags else {}
+                        values, height = readings.get("values", []), console.height
+                        shown = render(status, values, height, notes=self._notes, log=list(log))
+                        live.update(shown, refresh=True)
+                    self._wake.wait(REFRESH_S)
+                    self._wake.clear()
+        finally:
+            for line in log:
+                self._print(line)
 
     def _ask(self, verb: str, **arguments: Any) -> Any:
         """The gateway's answer; None while it has none to give."""

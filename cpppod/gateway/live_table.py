@@ -1,9 +1,16 @@
 """The live table: every device with its state, rate, age, last error and a few of its values.
 
 Made of the answers of the control socket (docs/control.md); `cpppod` draws it while it runs on a
-terminal, and `table_text` is the same for a log.
+terminal, a screen at a time:
+
+    title      the gateway, how many devices and workers, why it is not ready
+    notes      what must stay in sight: the address of the page
+    devices    a line each, as many as there is room for
+    local      tags of no device
+    log        its last lines, in what is left over, at least LOG_ROWS
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -24,7 +31,8 @@ VALUES_SHOWN = 3  # of each device: enough to see that they move
 LOCAL_SHOWN = 6
 ERROR_WIDTH = 40
 ERROR_SHOWN_S = 30.0  # after it, a device that is online has recovered
-ROWS_LEFT_OVER = 8  # lines of a terminal that are not devices
+LOG_ROWS = 4  # a traceback's last words, or the last few events
+LEAST_DEVICES = 3  # shown on the lowest terminal
 
 Status = dict[str, Any]
 Readings = list[dict[str, Any]]
@@ -68,14 +76,25 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def render(status: Status, readings: Readings, height: int) -> RenderableType:
-    """The table for a terminal of `height` lines."""
+def render(
+    status: Status,
+    readings: Readings,
+    height: int,
+    *,
+    notes: Sequence[str] = (),
+    log: Sequence[str] = (),
+) -> RenderableType:
+    """The screen of a terminal of `height` lines; of `log` the last lines that it has room for."""
     devices = status["devices"]
-    room = max(3, height - ROWS_LEFT_OVER)
     by_device: dict[str, Readings] = {}
     for reading in readings:
         name, dot, _member = str(reading["tag"]).partition(".")
         by_device.setdefault(name if dot else "", []).append(reading)
+    local = by_device.get("")
+    others = 2 + len(notes) + bool(local)  # title, head of the table
+    room = max(LEAST_DEVICES, height - others - LOG_ROWS)
+    if len(devices) > room:
+        room = max(LEAST_DEVICES, room - 1)  # a line says how many more
     table = Table(expand=True, box=None, header_style="bold", pad_edge=False)
     for title in ("device", "state"):
         table.add_column(title, no_wrap=True)
@@ -85,12 +104,21 @@ def render(status: Status, readings: Readings, height: int) -> RenderableType:
     table.add_column("last error", no_wrap=True, ratio=1)
     for device in devices[:room]:
         table.add_row(*_row(device, by_device.get(device["name"], [])))
-    parts: list[RenderableType] = [_title(status), table]
+    parts: list[RenderableType] = [_title(status)]
+    parts += [_line(note, "bold") for note in notes]
+    parts.append(table)
     if len(devices) > room:
-        parts.append(Text(f"... and {len(devices) - room} more: cpppoctl devices", style="dim"))
-    if local := by_device.get(""):
-        parts.append(Text("local  " + "  ".join(reading_text(each, "") for each in local)))
+        parts.append(_line(f"... and {len(devices) - room} more: cpppoctl devices", "dim"))
+    if local:
+        parts.append(_line("local  " + "  ".join(reading_text(each, "") for each in local)))
+    left = height - others - min(len(devices), room) - (len(devices) > room)
+    parts += [_line(line, "dim") for line in log[-left:]] if left > 0 else []
     return Group(*parts)
+
+
+def _line(text: str, style: str = "") -> Text:
+    """Text that takes one line, whatever the width."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _row(device: dict[str, Any], readings: Readings) -> list[RenderableType]:
@@ -118,7 +146,8 @@ def _error(device: dict[str, Any]) -> str:
 
 
 def _title(status: Status) -> Text:
-    return Text(summary(status), style="bold reverse")
+    why = "" if status["ready"] else f"not ready: {status.get('not_ready') or 'starting'} "
+    return _line(summary(status) + why, "bold reverse")
 
 
 def summary(status: Status) -> str:

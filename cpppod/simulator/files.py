@@ -21,7 +21,7 @@ from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator.defined import check_structure
-from cpppod.simulator.tags import Declaration, FileError, TagError, parse_declaration
+from cpppod.simulator.tags import Declaration, FileError, TagError, parse_declaration, parse_delay
 from cpppod.workers.transport.enip_endpoint import Limits
 
 PORT = 44_818
@@ -99,6 +99,9 @@ def controllers(table: Mapping[str, Any], base: Settings) -> list[Simulator]:
     changes: dict[str, Any] = {}
     for key, value in table.items():
         if key == "tags":
+            continue
+        if key == "delay" and isinstance(value, str):
+            changes[key] = parse_delay(value)
             continue
         if key == "limits":
             changes[key] = Limits.configured(value)

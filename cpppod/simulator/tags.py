@@ -20,6 +20,7 @@ from cpppod.protocols.cip import types
 from cpppod.protocols.cip.epath import parse_integer
 from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.structures import PREDEFINED, Structure
+from cpppod.protocols.model.durations import parse_seconds, parse_span
 from cpppod.protocols.model.errors import EncodeError
 
 _DECLARATION = re.compile(
@@ -129,6 +130,13 @@ _KINDS: dict[str, dict[str, float]] = {
 }
 
 
+TIMES = ("every", "period")  # the keys that are durations
+
+
+def _noun(key: str) -> str:
+    return "duration" if key.strip() in TIMES else "number"
+
+
 def parse_movement(text: str, find: Callable[[str], Variable]) -> Movement:
     """`NAME=counter,step=2,every=0.5`, `NAME=sine,offset=80,amplitude=15,period=20`, or
     `NAME=walk,low=0,high=10,step=0.2`.
@@ -146,9 +154,10 @@ def parse_movement(text: str, find: Callable[[str], Variable]) -> Movement:
         if key.strip() not in settings:
             raise TagError(f"--move {text!r}: {key!r} is not one of {', '.join(settings)}")
         try:
-            settings[key.strip()] = float(value)
+            number = parse_seconds if key.strip() in TIMES else float
+            settings[key.strip()] = number(value)
         except ValueError:
-            raise TagError(f"--move {text!r}: {value!r} is no number") from None
+            raise TagError(f"--move {text!r}: {value!r} is no {_noun(key)}") from None
     if settings["every"] <= 0:
         raise TagError(f"--move {text!r}: every must be above 0")
     variable = find(name.strip())
@@ -192,16 +201,13 @@ def _stepper(kind: str, settings: dict[str, float], variable: Variable) -> Calla
 
 
 def parse_delay(text: str) -> float | tuple[float, float]:
-    """Seconds, or (least, most), of `0.5` or `0.1-0.9`.
+    """Seconds, or (least, most), of `500ms` or `0.1-0.9`.
 
     Raises:
         TagError: neither.
     """
-    low, dash, high = text.partition("-")
     try:
-        numbers = (float(low), float(high)) if dash else (float(low), float(low))
-    except ValueError:
-        raise TagError(f"--delay {text!r}: expected seconds, or S-S") from None
-    if not 0 <= numbers[0] <= numbers[1]:
-        raise TagError(f"--delay {text!r}: expected 0 <= least <= most")
-    return numbers if dash else numbers[0]
+        least, most = parse_span(text)
+    except ValueError as error:
+        raise TagError(f"--delay {text!r}: {error}; or two of them, 100ms-1s") from None
+    return least if least == most else (least, most)

@@ -27,6 +27,7 @@ from typing import Any
 
 from cpppod.protocols.modbus import rtu
 from cpppod.protocols.modbus.pdu import EXCEPTION, exception_reply
+from cpppod.protocols.model.durations import parse_seconds, parse_span
 from cpppod.protocols.model.errors import EncodeError
 
 DEFAULT_LATE_S = 5.0
@@ -197,9 +198,8 @@ class Faults:
 def _seconds(argument: str, chance: Chance, default: float) -> float:
     if not argument:
         return default
-    low, dash, high = argument.partition("-")
-    first = float(low)
-    return first + chance() * (float(high) - first) if dash else first
+    least, most = parse_span(argument)
+    return least + chance() * (most - least)
 
 
 def _late(message: Message, argument: str, chance: Chance) -> Message:
@@ -336,7 +336,7 @@ def _limit(message: Message, argument: str, chance: Chance) -> Message:
 
 
 def _hang_up(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, hang_up_s=float(argument or 0))
+    return replace(message, hang_up_s=parse_seconds(argument or "0"))
 
 
 def _range(text: str) -> tuple[int, int]:

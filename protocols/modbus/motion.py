@@ -19,6 +19,7 @@ from typing import Any
 from cpppod.protocols.modbus.pdu import unpack_registers
 from cpppod.protocols.modbus.registers import Codec, codec
 from cpppod.protocols.modbus.specs import RegisterRange, parse_range
+from cpppod.protocols.model.durations import parse_seconds
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.plant import Tag
 
@@ -69,6 +70,7 @@ _KEYS = {
     "walk": {"low": 0.0, "high": 1000.0, "step": 10.0, "every": 1.0},
     "replay": {"speed": 1.0},
 }
+TIMES = ("every", "period")  # the keys that are durations
 _WORDS = {"type": "UINT", "file": "", "word_order": "big", "byte_order": "big"}
 
 
@@ -90,7 +92,7 @@ def parse_motion(text: str, *, chance: Callable[[], float]) -> Motion:
             words[key] = value
         elif key in numbers:
             try:
-                numbers[key] = float(value)
+                numbers[key] = parse_seconds(value) if key in TIMES else float(value)
             except ValueError:
                 raise EncodeError(f"motion {text!r:.60}: {option!r}", status=3) from None
         else:

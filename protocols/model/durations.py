@@ -8,6 +8,7 @@
 Units: us, ms, s, m or min, h, d, w, y (365.25 days, as calendars go on average).
 """
 
+import math
 import re
 
 UNITS_S = {
@@ -55,3 +56,17 @@ def parse_seconds(text: str) -> float:
         for count, unit in zip(found.groups(), UNITS_S.values(), strict=True)
         if count
     )
+
+
+def parse_span(text: str) -> tuple[float, float]:
+    """Seconds, least and most, of `100ms-1.5s`; of one duration both are the same.
+
+    Raises:
+        ValueError: it is none, or runs backwards.
+    """
+    first, dash, last = text.partition("-")
+    least = parse_seconds(first)
+    most = parse_seconds(last) if dash else least
+    if not 0 <= least <= most < math.inf:
+        raise ValueError(f"{text!r}: expected 0 or more, the least first")
+    return least, most

@@ -39,7 +39,7 @@ def test_a_configuration_example_is_toml_with_known_keys(example: str) -> None:
 def test_every_command_line_is_understood(line: str) -> None:
     name, *arguments = shlex.split(line)
     modules = {"modbus_sim": modbus_sim, "modbus_poll": modbus_poll, "modbus_scan": modbus_scan}
-    options = modules[name].make_parser().parse_args(arguments)
+    options = modules[name].parser().parse_args(arguments)
     if name == "modbus_sim" and not options.tell:
         assert modbus_sim.make_plant(options).all_units()
 

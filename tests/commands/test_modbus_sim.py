@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from cpppod.modbus import Poller
+from cpppod.protocols.modbus.motion import parse_motion
+from cpppod.protocols.model.errors import EncodeError
 from cpppod.workers.simulators.modbus.control import tell
 from tests.patience import PATIENCE_S
 from tests.ports import free_port
@@ -163,7 +165,7 @@ def test_a_recorded_history_is_replayed_over_and_over(tmp_path: Path) -> None:
         for number, value in enumerate((5, 7, 9)):
             history.write({"boiler.level": value}, now=1_000_000_000.0 + number)
     arguments = ["--move", f"40001=replay,file={path}", "-a", "127.0.0.1:0"]
-    plant = modbus_sim.make_plant(modbus_sim.make_parser().parse_args(arguments))
+    plant = modbus_sim.make_plant(modbus_sim.parser().parse_args(arguments))
     (motion,) = plant.motions
     assert [motion.cells(at) for at in (0.0, 0.9, 1.1, 2.1, 3.1)] == [[5], [5], [7], [9], [5]]
     done = run("-a", "127.0.0.1:0", "--move", f"40001=replay,file={tmp_path / 'none'}")
@@ -210,3 +212,10 @@ def test_evil_is_never_believed(evil: str, value: Any) -> None:
             while not plc.wait(0.5):
                 assert time.monotonic() < deadline_s
             assert plc.read(40001) == value
+
+
+def test_times_of_a_motion_are_durations() -> None:
+    motion = parse_motion("40001=counter,every=500ms,step=2", chance=lambda: 0.5)
+    assert [motion.value(at) for at in (0.0, 0.4, 0.5, 1.0)] == [0, 0, 2, 4]
+    with pytest.raises(EncodeError, match="every=soon"):
+        parse_motion("40001=counter,every=soon", chance=lambda: 0.5)

@@ -16,6 +16,8 @@ from pycomm3 import CIPDriver, LogixDriver
 
 from cpppod.client import connector
 from cpppod.simulator import Attribute, CipError, Settings, Simulator, TagError
+from cpppod.simulator.files import controllers
+from cpppod.simulator.tags import parse_delay
 from tests.enip_frames import REGISTER, frames, read, reply_of, request, rr, write
 from tests.patience import PATIENCE_S
 
@@ -53,6 +55,19 @@ def test_tags_are_read_and_written_by_name_while_clients_do_the_same() -> None:
             assert (await asked(plc, read("Late")))[0][0] == 0
 
     asyncio.run(scenario())
+
+
+def test_times_are_durations_on_the_command_line_and_in_files() -> None:
+    assert parse_delay("100ms-1s") == (0.1, 1.0)
+    assert parse_delay("250ms") == 0.25
+    plc = Simulator(["N=DINT"], Settings(moves=("N=sine,period=2min,every=50ms",)))
+    (movement,) = plc._movements
+    assert movement.every_s == 0.05
+    (made,) = controllers({"address": "127.0.0.1:0", "delay": "10ms-20ms"}, Settings())
+    assert made.delay == (0.01, 0.02)
+    for text in ("N=counter,every=soon", "N=counter,step=1s"):
+        with pytest.raises(TagError, match="is no (duration|number)"):
+            Simulator(["N=DINT"], Settings(moves=(text,)))
 
 
 def test_fault_and_delay_come_and_go() -> None:

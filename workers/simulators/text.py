@@ -22,6 +22,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
+from cpppod.protocols.model.durations import parse_seconds
 from cpppod.protocols.text.checksums import digits
 from cpppod.workers.transport.turns import TurnProtocol, Turns
 
@@ -377,7 +378,7 @@ def parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--connect", metavar="HOST:PORT", help="connect there, again and again")
     where.add_argument("--pty", metavar="PATH", help="make a serial line: a link to a terminal")
-    made.add_argument("--period", type=float, default=1.0, help="seconds (%(default)s)")
+    made.add_argument("--period", type=parse_seconds, default=1.0, help="seconds (%(default)s)")
     made.add_argument("--noise", type=float, default=0.0, help="share of frames with stray bytes")
     made.add_argument("--fragment", action="store_true", help="send in random pieces")
     made.add_argument("--seed", type=int, default=None, help="of noise and movement")

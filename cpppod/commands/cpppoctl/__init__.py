@@ -1,5 +1,5 @@
 """`cpppoctl`: asks and steers a running gateway through its control socket."""
 
-from cpppod.commands.cpppoctl.command import main
+from cpppod.commands.cpppoctl.command import main, parser
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]

@@ -85,7 +85,13 @@ def parser() -> argparse.ArgumentParser:
     add("-w", "--web", metavar="[HOST]:[PORT]", help="serve the web API, on loopback unless HOST "
         "is named, port 80 unless PORT is")  # fmt: skip
     add("--web-legacy", action="store_true", help="let GET requests of the web API change state")
-    add("-d", "--delay", default="0", metavar="S[-S]", help="hold each reply back so many seconds")
+    add(
+        "-d",
+        "--delay",
+        default="0",
+        metavar="S[-S]",
+        help="hold replies back: 0.5, 100ms-1s",
+    )
     add(
         "-s",
         "--size",

@@ -46,14 +46,14 @@ FORMAT = (
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = CommandParser(
+    made = CommandParser(
         prog=NAME,
         description="Write and poll registers of a Modbus device.",
         epilog=EPILOG,
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("registers", nargs="+", help="such as 40001-40100, or 40009=999 to write it")
     add("-a", "--address", default=DEFAULT_ADDRESS, help="host:port, the path of a serial port or "
         "pty for RTU, or rtu-over-tcp://host:port (default %(default)s)")  # fmt: skip
@@ -75,12 +75,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("-v", "--verbose", action="count", default=0, help="say what is polled; -vv: the load")
     add("-l", "--log", help="a file for what is said")
     add("--json", action="store_true", help="a line of JSON per change on stdout")
-    return parser
+    return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
-    options = make_parser().parse_args(argv)
+    options = parser().parse_args(argv)
     logging.basicConfig(
         filename=options.log,
         level=LEVELS[min(options.verbose, 2)],

@@ -61,14 +61,14 @@ class Found:
 Progress = Callable[[str, int, int], None]
 
 
-def make_parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = CommandParser(
+    made = CommandParser(
         prog=NAME,
         description="Find Modbus units and line settings.",
         epilog=EPILOG,
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("address", help="path of a serial port, host:port, or rtu-over-tcp://host:port")
     add("-u", "--units", default="1-247", help="such as 1-32,100 (default %(default)s)")
     add("-b", "--baudrate", default="", help="those to try, by comma (default: all common ones)")
@@ -79,12 +79,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--all", action="store_true", help="try all settings, also after units were found")
     add("--identify", action="store_true", help="ask the units found what they are")
     add("--json", action="store_true", help="the units found as JSON")
-    return parser
+    return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code is 0 where a unit was found."""
-    options = make_parser().parse_args(argv)
+    options = parser().parse_args(argv)
     try:
         units = parse_units(options.units)
         lines = _lines(options)

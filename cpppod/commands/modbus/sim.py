@@ -67,14 +67,14 @@ class Refused(Exception):
     """The command line asks for something that cannot be; the text says what, why, what to try."""
 
 
-def make_parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = CommandParser(
+    made = CommandParser(
         prog=NAME,
         description="A simulated Modbus device.",
         epilog=EPILOG,
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("registers", nargs="*", help="what it holds, such as 40001-40100=99 or 2:1-16=0,1")
     add("-a", "--address", help="host:port, a serial port's path, or rtu-over-tcp://host:port "
         "(default 0.0.0.0:502)")  # fmt: skip
@@ -104,12 +104,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("-q", "--quiet", action="count", default=0, help="say less")
     add("-l", "--log", help="a file for what is said")
     add("--json", action="store_true", help="say where it listens as a line of JSON")
-    return parser
+    return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
-    options = make_parser().parse_args(argv)
+    options = parser().parse_args(argv)
     if options.tell:
         return _tell(options.tell)
     level = LEVELS[max(0, min(2 + options.verbose - options.quiet, len(LEVELS) - 1))]

@@ -88,6 +88,7 @@ def test_line_has_a_checksum_and_its_requests_are_refused_by_their_offsets() -> 
     [
         ("late", 5.0, 0.0, 0),
         ("late:0.5", 0.5, 0.0, 0),
+        ("late:500ms-1min", 30.25, 0.0, 0),
         ("late:1-3", 2.0, 0.0, 0),
         ("drip", 0.0, 0.01, 1),
         ("drip:0.2", 0.0, 0.2, 1),

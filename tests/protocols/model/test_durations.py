@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cpppod.protocols.model.durations import SCHEMA, parse_seconds
+from cpppod.protocols.model.durations import SCHEMA, parse_seconds, parse_span
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,17 @@ def test_a_duration_is_seconds(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused_with_what_is(text: str) -> None:
     with pytest.raises(ValueError, match="expected seconds, or text such as"):
         parse_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [("0", (0, 0)), ("100ms", (0.1, 0.1)), ("0.1-0.9", (0.1, 0.9)), ("100ms-1min", (0.1, 60.0))],
+)
+def test_a_span_is_the_least_and_the_most(text: str, span: tuple[float, float]) -> None:
+    assert parse_span(text) == span
+
+
+@pytest.mark.parametrize("text", ["", "-", "-1", "1-", "2-1", "1s-1ms", "soon", "0-inf", "1-2-3"])
+def test_what_is_no_span_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_span(text)

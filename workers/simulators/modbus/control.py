@@ -20,6 +20,7 @@ from typing import Any
 from cpppod.protocols.modbus.faults import parse_fault
 from cpppod.protocols.modbus.specs import parse_range
 from cpppod.protocols.model.addresses import socket_address
+from cpppod.protocols.model.durations import parse_seconds
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.workers.simulators.modbus.simulator import PortTaken, Simulator
 
@@ -124,7 +125,7 @@ def _get(simulator: Simulator, text: str) -> Any:
 
 
 def _die(simulator: Simulator, text: str) -> Any:
-    seconds = float(text or 1.0)
+    seconds = parse_seconds(text or "1")
     simulator.die(seconds)
     return seconds
 

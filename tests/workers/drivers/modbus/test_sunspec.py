@@ -130,17 +130,17 @@ def test_browsing_makes_a_tag_of_each_point_and_the_configuration_is_well(tmp_pa
 
 
 def test_the_simulators_command_has_such_a_device() -> None:
-    from cpppod.commands.modbus.sim import make_parser, make_plant
+    from cpppod.commands.modbus.sim import make_plant, parser
     from cpppod.protocols.modbus.address import Table
     from cpppod.protocols.model.errors import EncodeError
 
-    plant = make_plant(make_parser().parse_args(["--sunspec", "1,103"]))
+    plant = make_plant(parser().parse_args(["--sunspec", "1,103"]))
     unit = plant.find(7)
     assert unit is not None
     assert unit.read(Table.HOLDING_REGISTERS, 40_000, 3) == [0x5375, 0x6E53, 1]
     for wrong in ("x", "9999"):
         with pytest.raises(EncodeError, match="--sunspec"):
-            make_plant(make_parser().parse_args(["--sunspec", wrong]))
+            make_plant(parser().parse_args(["--sunspec", wrong]))
 
 
 def test_pysunspec2_reads_our_simulator() -> None:
