@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
     options = parser().parse_args(arguments)
     root, programs = Path(options.root), Path(sys.prefix) / "bin"
-    if str(programs).startswith(tuple(f"{place}/" for place in HIDDEN)):
+    here = root == Path("/")
+    if here and str(programs).startswith(tuple(f"{place}/" for place in HIDDEN)):
         print(
             f"cpppod install-service: {programs}: the unit hides {', '.join(HIDDEN)} from the "
             "gateway; try an environment such as /opt/cpppod",
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for source, name in FILES.items():
             _install(PACKAGE / source, root / name, programs)
-        if root == Path("/"):
+        if here:
             for words in COMMANDS:
                 subprocess.run(words, check=True)
     except (OSError, subprocess.CalledProcessError) as error:

@@ -29,7 +29,7 @@ from cpppod.gateway.directories import Claim
 REFRESH_S = 1.0
 ASK_S = 0.2  # while it starts
 STOP_S = 4.0  # then supervisord is killed, and its workers with it
-TABLE_AFTER_S = 15.0  # shown then though the gateway is not ready: it says why
+TABLE_AFTER_S = 30.0  # shown then though the gateway is not ready: it says why
 MAX_LINES = 5000  # of output that wait for a slow terminal
 KEPT_LINES = 500  # of output while the table was shown, which are printed when it is left
 PR_SET_CHILD_SUBREAPER = 36
@@ -143,22 +143,26 @@ class Foreground:
         while process.poll() is None and not self._stop.wait(ASK_S):
             for line in output.lines():
                 self._print(line)
-            if not self._ready and (status := self._ask("status")) and status["ready"]:
-                self._say_ready(status)
+            if not self._ready and (status := self._ask("status")):
+                for line in self._readiness(status):
+                    self._print(line)
             waited = time.monotonic() - self._begun
             if waited > until_s or (self._ready and until_s < math.inf):
                 return
 
-    def _say_ready(self, status: dict[str, Any]) -> None:
+    def _readiness(self, status: dict[str, Any]) -> Iterator[str]:
+        """What is said when the gateway is ready for the first time."""
         from cpppod.gateway.live_table import summary
 
+        if self._ready or not status["ready"]:
+            return
         self._ready = True
         after = time.monotonic() - self._begun
-        self._print(f"cpppod: ready after {after:.1f} s:{summary(status)}")
+        yield f"cpppod: ready after {after:.1f} s:{summary(status)}"
         if self._demo and (token := self._ask("token", role="engineer", name="demo", once=True)):
-            self._notes.append(f"open {token['url']} (works once)")
-            self._print(f"cpppod: open {token['url']}")
-            self._print("cpppod: that address works once, and makes you an engineer of this run")
+            self._notes.append(f"open {token['url']}")
+            yield f"cpppod: open {token['url']}"
+            yield "cpppod: that address works once, and makes you an engineer of this run"
 
     def _show_table(self, process: "subprocess.Popen[bytes]", output: Output) -> None:
         from rich.console import Console
@@ -179,6 +183,7 @@ class Foreground:
                 while process.poll() is None and not self._stop.is_set():
                     log.extend(output.lines())
                     if status := self._ask("status"):
+                        log.extend(self._readiness(status))
                         if not tags or status["generation"] != generation:
                             generation = status["generation"]
                             tags = shown_tags((self._ask("tags") or {}).get("tags", []))

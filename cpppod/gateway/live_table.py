@@ -146,7 +146,7 @@ def _error(device: dict[str, Any]) -> str:
 
 
 def _title(status: Status) -> Text:
-    why = "" if status["ready"] else f"not ready: {status.get('not_ready') or 'starting'} "
+    why = "" if status["ready"] else f"not ready: {', '.join(status['not_ready'])} "
     return _line(summary(status) + why, "bold reverse")
 
 

@@ -21,7 +21,7 @@ HOSTS = ROOT / ".hosts"
 WHEELS = HOSTS / "wheels"
 RELEASE = "bookworm"
 PYTHON_VERSION = "3.11"  # that release's
-MOUNTED = "/wheels"  # where a host has the shelf
+MOUNTED = "/shelf"  # where a host has the shelf
 PIP_CONF = f"[global]\nno-index = true\nfind-links = {MOUNTED}\ndisable-pip-version-check = true\n"
 SOURCES = ("cpppod", "protocols", "workers", "etc", "systemd")
 

@@ -32,7 +32,7 @@ from tests.installation.set_up import (
 
 # Python 3.11.0 brought 22.3, Debian 12 has 23.0.1, Python 3.11.7 brings 23.2.1.
 PIPS = ("22.3", "23.0.1", "23.2.1", "newest")
-SOURCES = ("cpppod", "protocols", "workers", "etc")
+SOURCES = ("cpppod", "protocols", "workers", "etc", "systemd")
 FIRST_VALUES = ("boiler.cycles", "mixer.turns", "meter_1.reading", "press.total")
 FIRST_VALUES_S = 60  # a machine that starts ten processes while others do the same
 

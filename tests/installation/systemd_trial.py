@@ -149,7 +149,7 @@ def upgrades() -> None:
     """A newer package under the running gateway: it goes on, then goes over."""
     pip, reload, restart = (line.partition("#")[0].strip() for line in documented("upgrade"))
     main, before = shown("MainPID"), children()
-    pathlib.Path("/etc/pip.conf").write_text("[global]\nno-index=true\nfind-links=/wheels /next\n")
+    pathlib.Path("/etc/pip.conf").write_text("[global]\nno-index=true\nfind-links=/shelf /next\n")
     run(pip)
     newer = run(f"{PROGRAMS}/cpppod --version").strip()
     until(moves, "a value that moves")

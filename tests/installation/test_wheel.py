@@ -23,7 +23,7 @@ from tests.supervision.test_foreground import family, lines_until
 pytestmark = pytest.mark.timeout(INSTALL_S)
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("cpppod", "protocols", "workers", "etc", "setup.cfg", "pyproject.toml")
+SOURCES = ("cpppod", "protocols", "workers", "etc", "systemd", "setup.cfg", "pyproject.toml")
 TEXTS = ("README.md", "LICENSE")
 NEEDS_SETUPTOOLS = 77
 
@@ -68,6 +68,7 @@ PLACES = {  # folder of the checkout -> where the wheel has it
     "workers": "cpppod/workers",
     "protocols": "cpppod/protocols",
     "etc": "cpppod/etc",
+    "systemd": "cpppod/systemd",
 }
 FOR_READERS = {".md"}  # of the sources, not of the program
 

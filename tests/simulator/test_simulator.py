@@ -66,7 +66,7 @@ def test_times_are_durations_on_the_command_line_and_in_files() -> None:
     (made,) = controllers({"address": "127.0.0.1:0", "delay": "10ms-20ms"}, Settings())
     assert made.delay == (0.01, 0.02)
     for text in ("N=counter,every=soon", "N=counter,step=1s"):
-        with pytest.raises(TagError, match="is no (duration|number)"):
+        with pytest.raises(TagError, match=r"is no (duration|number)"):
             Simulator(["N=DINT"], Settings(moves=(text,)))
 
 

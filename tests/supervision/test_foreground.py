@@ -159,10 +159,20 @@ def test_workers_killed_by_hand_are_running_again(
     assert time.monotonic() - begun < within_s
 
 
+def resize(terminal: int, height: int, width: int) -> None:
+    """Give a terminal another size, as its window would."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+
+def plain(seen: bytes) -> str:
+    """What was written, without what moves and colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+
+
 def test_the_live_table_is_drawn_on_a_terminal(command: list[str]) -> None:
     pid, terminal = pty.fork()
     if pid == 0:  # the terminal has its size before the program looks
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+        resize(0, 40, 140)
         environment = {**os.environ, "TERM": "xterm-256color"}
         for name in ("COLUMNS", "LINES"):  # GNU readline, if loaded, has set them
             environment.pop(name, None)
@@ -171,6 +181,11 @@ def test_the_live_table_is_drawn_on_a_terminal(command: list[str]) -> None:
     try:
         while b"answer=42" not in seen or b"offline" not in seen:
             seen += os.read(terminal, 65_536)
+        before = len(seen)
+        resize(terminal, 12, 50)
+        while not any(len(plain(frame)) > 50 for frame in seen[before:].split(b"\x1b[H")[2:-1]):
+            seen += os.read(terminal, 65_536)
+        shrunk = seen.split(b"\x1b[H")[-2]
         os.write(terminal, b"\x03")
         while True:
             seen += os.read(terminal, 65_536)
@@ -178,10 +193,15 @@ def test_the_live_table_is_drawn_on_a_terminal(command: list[str]) -> None:
         pass
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    text = plain(seen)
     assert re.search(r"device +state +rate +age +values +last error", text)
     assert re.search(r"absent +offline", text)
     assert "cpppod: stopped" in text
+    lines = plain(shrunk).splitlines()
+    assert len(lines) <= 12 and max(map(len, lines)) <= 50
+    at_first, _table, at_last = re.split(rb"\x1b\[\?1049[hl]", seen)
+    assert b"ready after" in at_first and b"offline" not in at_first
+    assert b"INFO listener-main: listening" in at_first + at_last, "no line of the log is lost"
 
 
 def test_what_somebody_else_put_at_our_place_is_not_used(tmp_path: Path, runtime: Path) -> None:
