@@ -180,16 +180,15 @@ def stopped(name: str) -> float:
     return took
 
 
-def states(told: str) -> list[str]:
-    """The state of each device."""
-    return [device["state"] for device in json.loads(told)["devices"]]
+def online(told: str) -> bool:
+    """Whether there are devices, and all of them answer."""
+    return {device["state"] for device in json.loads(told)["devices"]} == {"online"}
 
 
 def _demo(steps: Steps) -> None:
     demo = next(words for words in documented() if words[-1] == "--demo")
     with running("demo", *(word for word in demo[1:] if word not in ("--rm", "-it"))) as inside:
-        told = lambda: states(inside("cpppoctl", "--json", "devices"))  # noqa: E731
-        until(lambda: (found := told()) and set(found) == {"online"}, "all devices online")
+        until(lambda: online(inside("cpppoctl", "--json", "devices")), "all devices online")
         until(lambda: healthy("demo"), "healthy")
         who = inside("id").strip()
         lines = podman("logs", "demo")
