@@ -8,7 +8,6 @@ names. The id is the configuration's where that has one, else made once. One tha
 anew: that is a new gateway, and `cpppoctl gateway adopt` joins the old one's history to it.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cpppod.workers.state import UNREADABLE, StateDirectory, clear_place
+from cpppod.workers.state import UNREADABLE, StateDirectory, content, lock
 
 NAME, LOCK = "gateway", "lock"
 NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")  # names its locks, too
@@ -78,7 +77,7 @@ def read(folder: Path) -> Identity | None:
     """
     path = folder / NAME
     try:
-        return _parse(path.read_bytes(), path)
+        return _parse(content(path), path)
     except (OSError, *UNREADABLE):
         return None
 
@@ -101,13 +100,11 @@ def hold(state_dir: Path, runtime: Path) -> int:
         IdentityError: another living gateway has it; says which.
         OSError: there cannot be a lock there.
     """
-    clear_place(state_dir / LOCK)
-    descriptor = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = state_dir / LOCK
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = lock(path)
     except BlockingIOError:
-        holder = os.pread(descriptor, 1000, 0).decode("utf-8", "backslashreplace").strip()
-        os.close(descriptor)
+        holder = path.read_bytes()[:1000].decode("utf-8", "backslashreplace").strip()
         kept = read(state_dir)
         who = f"gateway {kept.id}" if kept else "a gateway"
         raise IdentityError(

@@ -25,6 +25,7 @@ log = logging.getLogger("cpppod")
 DAMAGED = ".damaged-"
 MAX_SIZE = 64 << 20  # bytes of a file: the ids of 100,000 tags take 5 MB
 MAX_FOUND = 1_000  # files put aside that are named; nobody looks at more
+NO_FILE = frozenset((errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM))
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 _Parsed = TypeVar("_Parsed")
@@ -51,7 +52,7 @@ class StateDirectory:
         """
         path = self.root / name
         try:
-            return parse(_content(path))
+            return parse(content(path))
         except FileNotFoundError:
             return None
         except (*UNREADABLE, OSError) as error:
@@ -154,17 +155,40 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def clear_place(path: Path) -> None:
-    """Put aside what stands in a file's place and is none.
+    """Put aside what stands in a file's place and is none, nor leads to one.
 
     Raises:
         OSError: it stays.
     """
     try:
-        mode = path.lstat().st_mode
+        if stat.S_ISREG(path.stat().st_mode):
+            return
     except FileNotFoundError:
-        return
-    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-        put_aside(path, "not a file")
+        if not path.is_symlink():
+            return
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    put_aside(path, "not a file")
+
+
+def lock(path: Path) -> int:
+    """The descriptor that holds a lock file; the kernel frees it with its process.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: there cannot be one.
+    """
+    import fcntl  # here: who locks nothing runs on systems without it
+
+    clear_place(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def sync_folder(folder: Path) -> None:
@@ -197,12 +221,27 @@ def _aside(folder: Path) -> Iterator[str]:
             yield from _aside(Path(entry.path))
 
 
-def _content(path: Path) -> bytes:
-    """A file's bytes. Raises OSError; ValueError where it is too large to be one of ours."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe never waits
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise IsADirectoryError(errno.EISDIR, "not a file", str(path))
+def open_file(path: Path) -> int:
+    """A descriptor to read a file by; opening a pipe in its place does not wait.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IsADirectoryError(errno.EISDIR, "not a file", str(path))
+    return descriptor
+
+
+def content(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+        ValueError: it is too large to be one of ours.
+    """
+    with open(open_file(path), "rb") as file:
         data = file.read(MAX_SIZE + 1)
     if len(data) > MAX_SIZE:
         raise ValueError(f"more than {MAX_SIZE} bytes")

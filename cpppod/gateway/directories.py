@@ -13,7 +13,6 @@ The runtime directory has mode 0755, for the control socket decides for itself w
 """
 
 import errno
-import fcntl
 import os
 import shutil
 import stat
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from cpppod.gateway.topology import SETTINGS, Directories
 from cpppod.workers.identity import IdentityError, hold
+from cpppod.workers.state import lock
 
 LOCK = "lock"
 OWN_NAMES = (  # what a gateway makes in its runtime directory
@@ -109,11 +109,8 @@ class Claim:
             runtime.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._check_owner(runtime)
             runtime.chmod(0o755)
-            lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self.locks = [lock]
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.locks = [lock(runtime / LOCK)]
         except BlockingIOError:
-            os.close(lock)
             raise DirectoryError(
                 f"{runtime}: a gateway runs there already; try cpppoctl stop, or --runtime DIR"
             ) from None
@@ -156,13 +153,13 @@ class Claim:
 
     def keep_over_exec(self) -> None:
         """Let the locks live on in the program that this process becomes."""
-        for lock in self.locks:
-            os.set_inheritable(lock, True)
+        for each in self.locks:
+            os.set_inheritable(each, True)
 
     def release(self) -> None:
         """Remove what the gateway made, the directory too if that was made here."""
         self._clear()
         if self._made:
             shutil.rmtree(self.directories.runtime, ignore_errors=True)
-        for lock in self.locks:
-            os.close(lock)
+        for each in self.locks:
+            os.close(each)

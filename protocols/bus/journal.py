@@ -208,3 +208,9 @@ def scan(data: bytes, offset: int = 0) -> tuple[list[Record], int, str]:
         records.append(Record(kind, sequence, samples, topic, data[body_at:end], end))
         offset = end
     return records, offset, "short" if offset < size else ""
+
+
+def next_record(data: bytes, begin: int, end: int) -> int:
+    """The first place in `data` from `begin` on, before `end`, where a whole record is; else -1."""
+    places = (at for at in range(begin, min(end, len(data))) if scan(data, at)[0])
+    return next(places, -1)

@@ -406,8 +406,9 @@ class Engine:
             windows = tag.expression.windows
             if not isinstance(found, list) or found[:1] != [tag.expression.text]:
                 continue
-            for window, own in zip(windows, found[1], strict=False):
-                with contextlib.suppress(ValueError, TypeError, IndexError):
+            memories = found[1] if len(found) > 1 and isinstance(found[1], list) else []
+            for window, own in zip(windows, memories, strict=False):
+                with contextlib.suppress(ValueError, TypeError, LookupError, OverflowError):
                     window.load(own)
 
 

@@ -13,6 +13,7 @@ was bad in between, `gap` is called: nothing is made up for that time.
 """
 
 from collections import deque
+from math import isfinite
 from typing import Any, Protocol
 
 MOST_SAMPLES = 3600  # of one window: an hour of one a second; older ones go
@@ -33,7 +34,7 @@ class Window(Protocol):
         """Go on with what `dump` said.
 
         Raises:
-            ValueError, TypeError, IndexError: that was never said by it.
+            ValueError, TypeError, LookupError, OverflowError: that was never said by it.
         """
 
     def gap(self) -> None:
@@ -53,7 +54,7 @@ class _Samples:
 
     def load(self, kept: list[Any]) -> None:
         """Take them back."""
-        loaded = [(float(at), float(value)) for at, value in kept]
+        loaded = [(_finite(at), _finite(value)) for at, value in kept]
         self._samples = deque(loaded, maxlen=MOST_SAMPLES)
 
     def gap(self) -> None:
@@ -127,7 +128,10 @@ class Integral:
         self._last: tuple[float, float] | None = None
 
     def __call__(self, value: float, now: float, reset: Any = False) -> float:
-        """The integral up to this value."""
+        """The integral up to this value; one that is not finite adds nothing, as a gap."""
+        if not isfinite(value):
+            self._last = None
+            return value
         if reset:
             self._total = 0.0
         elif self._last is not None and now > self._last[0]:
@@ -141,7 +145,7 @@ class Integral:
 
     def load(self, kept: list[Any]) -> None:
         """Go on with the total; the time that nobody looked is a gap."""
-        self._total = float(kept[0])
+        self._total = _finite(kept[0])
 
     def gap(self) -> None:
         """Nothing is made up for the time without a value."""
@@ -174,7 +178,19 @@ class Hold:
 
     def load(self, kept: list[Any]) -> None:
         """Take it back."""
-        self._last = (float(kept[0]), kept[1]) if kept else None
+        if not kept:
+            return
+        value = kept[1]
+        if not isinstance(value, str):
+            _finite(value)
+        self._last = (_finite(kept[0]), value)
 
     def gap(self) -> None:
         """What it is for."""
+
+
+def _finite(number: Any) -> float:
+    """A number that was kept. Raises ValueError, TypeError or OverflowError where it is none."""
+    if not isinstance(number, int | float) or not isfinite(number):
+        raise ValueError(f"{number!r:.60}: no finite number")
+    return float(number)

@@ -8,7 +8,6 @@
 One process appends to one folder, so that killing any harms nobody else's. Everything here blocks.
 """
 
-import fcntl
 import os
 import secrets
 from dataclasses import dataclass
@@ -24,7 +23,15 @@ from cpppod.protocols.model.audit import (
     seal,
     unseal,
 )
-from cpppod.workers.state import clear_place, make_folder, put_aside, write_whole
+from cpppod.workers.state import (
+    NO_FILE,
+    clear_place,
+    content,
+    lock,
+    make_folder,
+    put_aside,
+    write_whole,
+)
 
 FOLDER, KEY, HEAD, SUFFIX = "audit", "key", "head", ".jsonl"
 KEY_BYTES = 32
@@ -46,14 +53,18 @@ def key_of(state_dir: str | os.PathLike[str], *, make: bool = False) -> bytes:
     """
     path = Path(state_dir) / FOLDER / KEY
     if not make:
-        return path.read_bytes()
+        return content(path)
     make_folder(path.parent, root=Path(state_dir))
     clear_place(path)
     if path.exists():
-        key = path.read_bytes()
-        if len(key) == KEY_BYTES:
+        try:
+            key = content(path)
+            why = f"no key: {len(key)} bytes"
+        except (OSError, ValueError) as error:
+            key, why = b"", str(error)
+        if len(key) == KEY_BYTES and any(key):  # zeros are what a lost page leaves
             return key
-        put_aside(path, f"{len(key)} bytes of a key")
+        put_aside(path, why)
     temporary = path.with_name(f".{KEY}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -67,7 +78,7 @@ def key_of(state_dir: str | os.PathLike[str], *, make: bool = False) -> bytes:
         pass
     finally:
         os.unlink(temporary)
-    return path.read_bytes()
+    return content(path)
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -79,8 +90,8 @@ def files_of(folder: Path) -> list[Path]:
 def head_of(folder: Path, key: bytes) -> Head | None:
     """What the chain's head says; None where there is none, or it is not to be trusted."""
     try:
-        return Head.read(key, folder.name, (folder / HEAD).read_bytes().rstrip(b"\n"))
-    except OSError:
+        return Head.read(key, folder.name, content(folder / HEAD).rstrip(b"\n"))
+    except (OSError, ValueError):
         return None
 
 
@@ -133,20 +144,14 @@ class AuditFile:
 
     def _take_lock(self) -> None:
         if self._lock < 0:
-            descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(descriptor)
-                raise
-            self._lock = descriptor
+            self._lock = lock(self._folder / "lock")
 
     def _find_end(self) -> None:
         """The last record that is one, and what half a line is behind it."""
         last: Record | None = None
         self._torn = 0
-        for path in reversed(self._files):
-            for line in reversed(path.read_bytes().split(b"\n")):
+        for path in reversed(tuple(self._files)):
+            for line in reversed(self._lines_of(path)):
                 if (last := unseal(self._key, line)) is not None:
                     break
                 self._torn += 0 if is_whole(line) else len(line)
@@ -157,6 +162,17 @@ class AuditFile:
         if head is not None and head.newest > newest[0]:
             newest = (head.newest, head.mac)  # what is missing stays missing, for all to see
         self.newest = newest
+
+    def _lines_of(self, path: Path) -> list[bytes]:
+        """What a file of the chain holds; nothing of one that cannot be read: it is put aside."""
+        try:
+            return content(path).split(b"\n")
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_FILE:
+                raise
+            put_aside(path, error)
+            self._files.remove(path)
+            return []
 
     def _path_of(self, number: int) -> Path:
         return self._folder / f"{number:016d}{SUFFIX}"
@@ -218,6 +234,7 @@ class AuditFile:
         """A new file; the head says that the oldest goes before it goes."""
         self.sync()
         path = self._path_of(self.newest[0] + 1)
+        clear_place(path)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.close(self._descriptor)
         self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size

@@ -32,6 +32,7 @@ import zmq.utils.z85
 from cpppod.protocols.bus.codec import MAX_MESSAGE
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.workers.bus.access import AccessPolicy, CurveClient
+from cpppod.workers.state import lock
 from cpppod.workers.transport.sockets import listening
 
 MAX_A_TURN = 256  # messages of one socket per turn of the loop: about 5 ms at 20 us each
@@ -472,13 +473,9 @@ class Bus:
 
     def _lock(self, path: str) -> None:
         """Hold `<path>.lock`: a second bind takes an ipc path from its owner without a word."""
-        import fcntl  # here: who only connects runs on systems without it
-
-        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = lock(pathlib.Path(f"{path}.lock"))
         except OSError:
-            os.close(descriptor)
             raise BusError(
                 f"{path}: another process has bound it; is the gateway running?"
             ) from None

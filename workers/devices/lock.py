@@ -12,6 +12,7 @@ from pathlib import Path
 from cpppod.protocols.model.failures import Failure
 from cpppod.workers.devices.driver import DeviceError
 from cpppod.workers.devices.wire import Connection
+from cpppod.workers.state import lock
 
 FOLDER = "locks"
 
@@ -55,13 +56,5 @@ class OwnedConnection:
 
 
 def _lock(path: Path) -> int:
-    import fcntl  # only gateways lock, and they run on Linux
-
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise
-    return file
+    return lock(path)

@@ -7,7 +7,6 @@
 Everything here blocks; `workers.journal` is what a worker's loop uses.
 """
 
-import fcntl
 import logging
 import os
 import time
@@ -23,11 +22,21 @@ from cpppod.protocols.bus.journal import (
     decode_segment,
     encode_record,
     encode_stop,
+    next_record,
     scan,
 )
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.workers.journal.batch import Cursor
-from cpppod.workers.state import clear_place, make_folder, sync_folder, write_whole
+from cpppod.workers.state import (
+    clear_place,
+    content,
+    lock,
+    make_folder,
+    open_file,
+    put_aside,
+    sync_folder,
+    write_whole,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +115,7 @@ def segment_head(folder: Path, number: int) -> Segment | None:
     """
     for suffix in (SUFFIX, TOMBSTONE):
         try:
-            with open(segment_path(folder, number, suffix), "rb") as file:
+            with open(open_file(segment_path(folder, number, suffix)), "rb") as file:
                 return decode_segment(file.read(LARGEST_HEAD))
         except OSError:
             continue
@@ -201,14 +210,7 @@ class JournalWriter:
         """
         make_folder(self.folder, root=self.folder.parent.parent)  # the state directory
         if self._lock < 0:
-            clear_place(self.folder / "lock")
-            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(lock)
-                raise
-            self._lock = lock
+            self._lock = lock(self.folder / "lock")
         found = segments(self.folder)
         for number, suffix in found.items():
             clear_place(segment_path(self.folder, number, suffix))
@@ -301,10 +303,17 @@ class JournalWriter:
         return dropped
 
     def _drop(self, number: int) -> int:
-        """Replace a segment by its tombstone; whichever of both is there tells the truth."""
+        """Replace a segment by its tombstone; whichever of both is there tells the truth.
+
+        A damaged one gets none: what else was in it nobody knows.
+        """
         path = segment_path(self.folder, number)
-        data = path.read_bytes()
-        records, _, _ = scan(data, SEGMENT.size)
+        try:
+            data = content(path)
+        except (OSError, ValueError) as error:
+            put_aside(path, error)  # readers declare it
+            return 0
+        records, end, stop = scan(data, SEGMENT.size)
         lost = [
             encode_record(
                 Kind.LOST if record.kind == Kind.BLOCK else record.kind,
@@ -316,7 +325,8 @@ class JournalWriter:
             for record in records
         ]
         head = data[: SEGMENT.size]
-        write_whole(segment_path(self.folder, number, TOMBSTONE), head + b"".join(lost))
+        if not stop or next_record(data, end + 1, len(data)) < 0:
+            write_whole(segment_path(self.folder, number, TOMBSTONE), head + b"".join(lost))
         path.unlink()
         samples = sum(record.samples for record in records if record.kind == Kind.BLOCK)
         self.counters.dropped_segments += 1

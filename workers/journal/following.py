@@ -58,6 +58,7 @@ class Journals:
         self._since_us = since_us
         self._readers: dict[str, JournalReader] = {}
         self._began: dict[str, Cursor] = {}
+        self._troubles: dict[str, str] = {}  # publisher -> why its journal cannot be read now
         self._looked = self._measured = -LOOK_S
 
     def __bool__(self) -> bool:
@@ -127,12 +128,18 @@ class Journals:
                 try:
                     if not reader.read(batch):
                         waiting.remove(reader)
+                    self._troubles.pop(reader.publisher, None)
                 except (OSError, JournalNewer) as error:
                     waiting.remove(reader)
                     self.errors += 1
-                    logger.error("journal not read publisher=%s error=%s", reader.publisher, error)
+                    self._say(reader.publisher, str(error))
                 found += sum(len(reading.tags) for reading in batch.readings[known:])
         return False
+
+    def _say(self, publisher: str, why: str) -> None:
+        if self._troubles.get(publisher) != why:
+            logger.error("journal not read publisher=%s error=%s", publisher, why)
+        self._troubles[publisher] = why
 
     def _folders(self) -> list[Path]:
         return sorted(self.root.glob("*/")) if self.root.is_dir() else []

@@ -12,6 +12,7 @@ store), reading begins at the beginning: what is stored already is known by its 
 be had is a gap.
 """
 
+import contextlib
 import logging
 import os
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from cpppod.protocols.bus.journal import (
     decode_hole,
     decode_segment,
     decode_stop,
+    next_record,
     scan,
     stopped_in,
 )
@@ -43,6 +45,7 @@ from cpppod.workers.journal.files import (
     segment_path,
     segments,
 )
+from cpppod.workers.state import NO_FILE, content, open_file, put_aside
 
 logger = logging.getLogger(__name__)
 
@@ -196,16 +199,23 @@ class JournalReader:
             if self.cursor.segment:
                 self._lost_track(MISSING)
             self._go_to(number)
+        path = segment_path(self.folder, number)
         try:
-            self._file = os.open(segment_path(self.folder, number), os.O_RDONLY | os.O_CLOEXEC)
+            self._file = open_file(path)
         except FileNotFoundError:
             return self._bury(number, batch)
+        except OSError as error:
+            if error.errno not in NO_FILE or self._at(number + 1) is None:
+                raise
+            with contextlib.suppress(OSError):
+                put_aside(path, error)
+            return self._bury(number, batch)
         try:
-            segment = decode_segment(_head(self._file))
+            segment = decode_segment(os.pread(self._file, LARGEST_HEAD, 0))
         except DecodeError as error:
             self.close()
             if error.status:
-                raise JournalNewer(f"{segment_path(self.folder, number)}: {error}") from None
+                raise JournalNewer(f"{path}: {error}") from None
             if self._at(number + 1) is None:
                 return False  # its head is being written
             self._lost_track("journal segment without its head")
@@ -238,6 +248,9 @@ class JournalReader:
         data = os.pread(self._file, CHUNK, self.cursor.offset)
         if data and scan(data)[0]:
             return  # written between the look at it and the look for the next
+        if data and self._is_damaged(data, following):
+            self._skip_damage(data, 0)
+            return
         self.close()
         if following != self.cursor.segment + 1:
             self._lost_track(MISSING)
@@ -246,9 +259,9 @@ class JournalReader:
     def _bury(self, number: int, batch: Batch) -> bool:
         """Take the gaps that the tombstone of a dropped segment declares."""
         try:
-            data = segment_path(self.folder, number, TOMBSTONE).read_bytes()
+            data = content(segment_path(self.folder, number, TOMBSTONE))
             segment = decode_segment(data)
-        except (FileNotFoundError, DecodeError):
+        except (OSError, ValueError, DecodeError):
             self._lost_track("journal segment missing")
             self._go_to(number + 1)
             return False
@@ -411,15 +424,24 @@ class JournalReader:
             Gap(*what, device, group, *lost, f"quarantined: {reason}", now_us, now_us, gateway)
         )
 
+    def _is_damaged(self, data: bytes, following: int) -> bool:
+        """Whether half a record at a segment's end is more than what a killed worker left.
+
+        A life that goes on in the next segment leaves none, and nobody writes behind one.
+        """
+        try:
+            head = segment_head(self.folder, following)
+        except DecodeError:
+            head = None
+        goes_on = head is not None and head.epoch == self._segment.epoch
+        return goes_on or next_record(data, 1, len(data)) > 0
+
     def _skip_damage(self, data: bytes, at: int) -> None:
         """Go on behind damaged bytes: at the next place where a whole record is, or at their
         end."""
         self._lost_track("journal damaged")
-        for start in range(at + 1, min(at + RESYNC, len(data))):
-            if scan(data, start)[0]:
-                self.cursor = self.cursor._replace(offset=self.cursor.offset + start - at)
-                return
-        skipped = min(RESYNC, len(data) - at)
+        found = next_record(data, at + 1, at + RESYNC)
+        skipped = found - at if found > 0 else min(RESYNC, len(data) - at)
         self.cursor = self.cursor._replace(offset=self.cursor.offset + skipped)
 
 
@@ -451,14 +473,6 @@ def reading_of(publisher: str, record: Record, gateway: str = "") -> Reading:
         block.qualities,
         gateway,
     )
-
-
-def _head(file: int) -> bytes:
-    """The head of a segment; nothing of what is no file."""
-    try:
-        return os.pread(file, LARGEST_HEAD, 0)
-    except IsADirectoryError:
-        return b""
 
 
 def _names(topic: bytes) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Who is who on the web: users with passwords, tokens, sessions; wrong guesses wait.
 
-    users     [web] users_file    {"users": {name: {"role", "salt", "hash", "n", "r", "p"}}}
-    tokens    state/web/access    {sha256(token): {"role", "name", "once", "until"}}
-    sessions  state/web/access    {sha256(id): {"user", "role", "csrf", "until"}}
+    users     [web] users_file         {"users": {name: {"role", "salt", "hash", "n", "r", "p"}}}
+    tokens    state/web/access.json    {sha256(token): {"role", "name", "once", "until"}}
+    sessions  state/web/access.json    {sha256(id): {"user", "role", "csrf", "until"}}
 
 Passwords are kept as scrypt has them, tokens and sessions by their digests: who reads the files
 cannot log in by them. Without a users file everybody on loopback is a viewer.
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.workers.rights import RIGHTS, Right
+from cpppod.workers.state import UNREADABLE, StateDirectory
 
 SCRYPT = {"n": 1 << 14, "r": 8, "p": 1}  # 16 MB and about 50 ms a guess
 USER_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,40}")
@@ -35,6 +36,10 @@ FREE_FAILURES = 5  # wrong passwords before waiting begins
 LONGEST_WAIT_S = 60.0
 MAX_WATCHED = 4_096  # (user, address) pairs with failures
 NOBODY = "nobody"
+NAME = "web/access.json"  # in the state directory
+_USER = {"role": str, "salt": str, "hash": str, "n": int, "r": int, "p": int}
+_TOKEN = {"role": str, "name": str, "once": bool, "until": float}
+_SESSION = {"role": str, "user": str, "csrf": str, "until": float}
 
 
 class AccessError(ValueError):
@@ -84,8 +89,11 @@ class Users:
         self._read()
         user = self._users.get(name)
         known = user or {"salt": "00" * 16, "hash": "", **SCRYPT}
-        found = _scrypt(password, bytes.fromhex(known["salt"]), known)
-        right = hmac.compare_digest(found, str(known["hash"]))
+        try:
+            found = _scrypt(password, bytes.fromhex(known["salt"]), known)
+        except (ValueError, TypeError, OverflowError) as error:  # what scrypt does not take
+            raise AccessError(f"{self.path}: {name:.40}: {error}") from None
+        right = hmac.compare_digest(found.encode(), str(known["hash"]).encode())
         return self.role(name) if user and right else Right.NONE
 
     def set(self, name: str, *, password: str = "", role: str = "", new: bool = False) -> None:
@@ -129,13 +137,15 @@ class Users:
             if (stamp := (stat.st_mtime_ns, stat.st_size)) == self._seen:
                 return
             told = json.loads(self.path.read_text("utf-8"))
-            users = told["users"]
-            if not all({"role", "salt", "hash", "n", "r", "p"} <= set(u) for u in users.values()):
-                raise AccessError(f"{self.path}: a user lacks a key")
+            users = dict(told["users"])
+            if wrong := [name for name, user in users.items() if not _is_of(_USER, user)]:
+                raise AccessError(f"{self.path}: {wrong[0]:.40}: not what a user has")
         except FileNotFoundError:
             self._users, self._seen = {}, (-1, -1)
             return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except AccessError:
+            raise
+        except (OSError, *UNREADABLE) as error:
             raise AccessError(f"{self.path}: {error}") from None
         self._users, self._seen = users, stamp
 
@@ -152,21 +162,20 @@ class Access:
     """
 
     def __init__(
-        self, path: Path, users: Users | None, save: Callable[[Callable[[], None]], None]
+        self,
+        state: StateDirectory,
+        users: Users | None,
+        save: Callable[[Callable[[], object]], None],
     ) -> None:
         self.users = users
-        self._path = path
+        self._state = state
         self._save = save
         self._tokens: dict[str, dict[str, Any]] = {}
         self._sessions: dict[str, dict[str, Any]] = {}
 
     def load(self) -> None:
-        """What was there before a restart; a file that cannot be read logs everybody out."""
-        try:
-            told = json.loads(self._path.read_text("utf-8"))
-            self._tokens, self._sessions = dict(told["tokens"]), dict(told["sessions"])
-        except (OSError, ValueError, KeyError, TypeError):
-            self._tokens, self._sessions = {}, {}
+        """What was there before a restart; a file that cannot be used logs everybody out."""
+        self._tokens, self._sessions = self._state.read(NAME, _kept_of) or ({}, {})
         self.read_users()
 
     def read_users(self) -> None:
@@ -234,8 +243,8 @@ class Access:
             self._keep()
 
     def _keep(self) -> None:
-        told = {"tokens": dict(self._tokens), "sessions": dict(self._sessions)}
-        self._save(lambda: write_privately(self._path, told))
+        told = json.dumps({"tokens": self._tokens, "sessions": self._sessions}).encode()
+        self._save(lambda: self._state.write(NAME, told))
 
 
 class Failures:
@@ -283,13 +292,33 @@ def write_privately(path: Path, value: Any) -> None:
         raise AccessError(f"{path}: {error.strerror}") from None
 
 
+def _is_of(kinds: dict[str, type], entry: Any) -> bool:
+    """Whether an entry of a file has these keys, each of its kind; a role one that there is."""
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key), kind) for key, kind in kinds.items())
+        and entry["role"] in RIGHTS
+    )
+
+
+def _kept_of(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tokens and sessions. Raises ValueError or its like where that is not what was kept."""
+    told = json.loads(data)
+    tokens, sessions = dict(told["tokens"]), dict(told["sessions"])
+    for kinds, entries in ((_TOKEN, tokens), (_SESSION, sessions)):
+        if not all(_is_of(kinds, entry) for entry in entries.values()):
+            raise ValueError("no tokens and sessions")
+    return tokens, sessions
+
+
 def _scrypt(password: str, salt: bytes, cost: dict[str, Any]) -> str:
     n, r, p = int(cost["n"]), int(cost["r"]), int(cost["p"])
-    return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=1 << 26).hex()
+    secret = password.encode("utf-8", "surrogatepass")  # JSON can say what is no text
+    return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=1 << 26).hex()
 
 
 def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def now_s() -> float:

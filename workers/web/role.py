@@ -35,7 +35,6 @@ from cpppod.workers.web.site import Site
 CONTROL_SOCKET = "control.sock"
 RETRY_S = 2.0  # between two tries to bind, and two looks at the files of TLS
 BINDING = ("address", "certificate_file", "key_file")  # with others, browsers connect anew
-FOLDER = "web"  # in the state directory
 
 log = logging.getLogger("cpppod.web")
 
@@ -98,7 +97,7 @@ class Web:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        await self._passwords.call(self.site.access.load)
+        await self._process.io.call(self.site.access.load)
         self._subscription = FeedSubscription(self._process.bus, self._on_feed)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -163,14 +162,14 @@ class Web:
 
     def _access(self, worker: Worker) -> Access:
         users_file = worker.options["users_file"]
-        path = Path(worker.state_dir) / FOLDER / "access.json"
-        return Access(path, Users(Path(users_file)) if users_file else None, self._save)
+        users = Users(Path(users_file)) if users_file else None
+        return Access(self._process.state, users, self._save)
 
-    def _save(self, write: Callable[[], None]) -> None:
+    def _save(self, write: Callable[[], object]) -> None:
         async def save() -> None:
             try:
-                await self._passwords.call(write)
-            except (AccessError, IoThreadBusy) as error:
+                await self._process.io.call(write)
+            except IoThreadBusy as error:
                 log.error("sessions not kept why=%s", error)
 
         self._process.spawn(save())

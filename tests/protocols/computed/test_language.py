@@ -203,6 +203,21 @@ def test_a_held_value_is_held_over_a_restart() -> None:
     assert second.compute([None], [False], second.windows, 30.0) == 5
 
 
+@pytest.mark.parametrize("text", ["rate(a)", "delta(a, 60)", "mean(a, 60)", "hold(a, 60)"])
+@pytest.mark.parametrize("wrong", [None, {}, [], float("nan"), float("inf"), 10**400])
+def test_what_was_never_kept_is_not_gone_on_with(text: str, wrong: object) -> None:
+    window = parse(text).windows[0]
+    for kept in ([[1.0, wrong]], [[wrong, 1.0]], [1.0, wrong], [wrong, 1.0], [wrong], wrong):
+        with contextlib.suppress(ValueError, TypeError, LookupError, OverflowError):
+            window.load(kept)  # type: ignore[arg-type]
+        assert window.dump() == []
+
+
+def test_an_integral_goes_on_after_a_value_that_is_not_finite() -> None:
+    samples = [(0, 1.0), (1, float("inf")), (2, 1.0), (3, 1.0)]
+    assert over_time("integral(a)", samples) == [0, float("inf"), 0, 1]
+
+
 # Against plain Python
 
 

@@ -220,17 +220,55 @@ def test_files_and_key_are_the_gateways_alone(tmp_path: Path) -> None:
     assert len(key_of(tmp_path)) == 32
 
 
-@pytest.mark.parametrize("place", ["audit", "audit/key", "audit/control", "audit/control/head"])
+IN_THE_WAY: dict[str, Callable[[Path], object]] = {
+    "file": lambda path: path.write_bytes(b"x"),
+    "zeros": lambda path: path.write_bytes(bytes(32)),
+    "folder": lambda path: path.mkdir(),
+    "pipe": os.mkfifo,
+    "loop": lambda path: path.symlink_to(path),
+    "nowhere": lambda path: path.symlink_to(path / "none"),
+}
+PLACES = ("audit/key", "audit/control/head", "audit/control/lock", f"audit/control/{1:016}.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("audit", "file"),
+        ("audit/control", "file"),
+        ("audit/key", "file"),
+        ("audit/key", "zeros"),
+        *((place, kind) for place in PLACES for kind in ("folder", "pipe", "loop", "nowhere")),
+    ],
+)
 def test_what_stands_in_the_place_of_a_file_or_folder_is_put_aside(
-    tmp_path: Path, place: str
+    tmp_path: Path, place: str, kind: str
 ) -> None:
     path = tmp_path / place
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x") if place != "audit/control/head" else path.mkdir()
+    IN_THE_WAY[kind](path)
     write(tmp_path, 2)
     assert verify(tmp_path)[0].records == 2
     assert verify(tmp_path)[0].ok
     assert list(tmp_path.rglob("*.damaged-*"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
+def test_a_file_of_the_chain_that_cannot_be_read_is_put_aside_and_missing(
+    tmp_path: Path, kind: str
+) -> None:
+    """Three files; the newest, then all that there was, is not one any more."""
+    limits = AuditLimits(file_bytes=1)
+    for _ in range(3):
+        write(tmp_path, 1, limits=limits)
+    paths = files_of(tmp_path / "audit" / "control")
+    assert len(paths) == 3
+    paths[-1].unlink()
+    IN_THE_WAY[kind](paths[-1])
+    write(tmp_path, 1, limits=limits)
+    (report,) = verify(tmp_path)
+    assert not report.ok and report.newest == 4  # its number is never given again
+    assert [each.kind for each in report.findings] == ["removed"]
 
 
 def record(**given: Any) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """From journals into the store: everything once, gaps declared, and nothing lost to a failing
 store."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cpppod.protocols.bus.journal import HEAD, SEGMENT, Kind, encode_record
+from cpppod.protocols.bus.journal import HEAD, SEGMENT, Kind, encode_record, scan
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.workers.historian.collector import Collector
 from cpppod.workers.historian.stores.sqlite.reader import SqliteReader
@@ -21,6 +22,7 @@ from cpppod.workers.historian.stores.store import (
     StoreState,
 )
 from cpppod.workers.journal.files import JournalLimits, JournalWriter, segment_path, segments
+from cpppod.workers.state import put_aside_below
 
 T0 = 1_700_000_000_000_000
 NO_LIMIT = SqliteLimits(free_bytes=1)
@@ -196,6 +198,86 @@ def test_a_damaged_record_is_a_gap_and_what_follows_is_read(tmp_path: Path) -> N
     assert stored(tmp_path) == [0, 2, 3, 4]
     (gap,) = gaps(tmp_path)
     assert (gap.first, gap.last, gap.reason) == (2, 2, "journal damaged")
+
+
+@pytest.mark.parametrize("claimed", [100_000, 9_000, 2**31], ids=["behind all", "short", "huge"])
+@pytest.mark.parametrize("life", [1, 2], ids=["the same life goes on", "another life"])
+def test_a_damaged_length_hides_nothing(tmp_path: Path, claimed: int, life: int) -> None:
+    """A record that claims more than there is looks like one that is being written."""
+    worker = Worker(tmp_path / "journal", limits=JournalLimits(segment_bytes=2_000))
+    records = [worker.publish(value) for value in range(5)]
+    path = segment_path(tmp_path / "journal" / "poller-1", 1)
+    data = bytearray(path.read_bytes())
+    at = len(data) - sum(map(len, records[1:]))
+    data[at : at + 4] = claimed.to_bytes(4, "little")
+    path.write_bytes(data)
+    if life == 2:
+        worker.writer.close()
+        worker = Worker(tmp_path / "journal", life)
+        worker.publish(5)
+    while len(segments(tmp_path / "journal" / "poller-1")) < 2:
+        worker.publish(worker.publisher.sequence)
+    collect(collector_of(tmp_path))
+    values = stored(tmp_path)
+    assert values[:4] == [0, 2, 3, 4]
+    gap = gaps(tmp_path)[0]
+    assert (gap.first, gap.last, gap.reason) == (2, 2, "journal damaged")
+
+
+def test_half_a_record_where_the_same_life_goes_on_is_damage(tmp_path: Path) -> None:
+    worker = Worker(tmp_path / "journal", limits=JournalLimits(segment_bytes=2_000))
+    while len(segments(tmp_path / "journal" / "poller-1")) < 2:
+        worker.publish(worker.publisher.sequence)
+    path = segment_path(tmp_path / "journal" / "poller-1", 1)
+    path.write_bytes(path.read_bytes()[:-10])
+    worker.publish(worker.publisher.sequence)
+    collect(collector_of(tmp_path))
+    last = worker.publisher.sequence
+    assert stored(tmp_path) == [each for each in range(last) if each != last - 3]
+    (gap,) = gaps(tmp_path)
+    assert (gap.first, gap.last, gap.reason) == (last - 2, last - 2, "journal damaged")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
+def test_a_segment_that_cannot_be_read_is_put_aside_and_declared(tmp_path: Path, kind: str) -> None:
+    """Also one that is there before its writer is, which would have cleared it."""
+    worker = Worker(tmp_path / "journal", limits=JournalLimits(segment_bytes=2_000))
+    folder = tmp_path / "journal" / "poller-1"
+    while len(segments(folder)) < 3:
+        worker.publish(worker.publisher.sequence)
+    path = segment_path(folder, 2)
+    held = scan(path.read_bytes(), SEGMENT.size)[0]
+    path.unlink()
+    make = {"folder": Path.mkdir, "pipe": os.mkfifo, "loop": lambda each: each.symlink_to(each)}
+    make[kind](path)
+    collect(collector_of(tmp_path))
+    assert len(stored(tmp_path)) == worker.publisher.sequence - len(held)
+    (gap,) = gaps(tmp_path)
+    assert (gap.first, gap.last) == (held[0].sequence, held[-1].sequence)
+    assert len(put_aside_below(tmp_path / "journal")) == 1
+
+
+def test_a_damaged_segment_that_is_dropped_for_want_of_room_is_declared_whole(
+    tmp_path: Path,
+) -> None:
+    limits = JournalLimits(bytes=3_000, segment_bytes=2_000)
+    worker = Worker(tmp_path / "journal", limits=limits)
+    folder = tmp_path / "journal" / "poller-1"
+    worker.publish(0)
+    collect(collector_of(tmp_path))
+    while len(segments(folder)) < 3:
+        worker.publish(worker.publisher.sequence)
+    data = bytearray(segment_path(folder, 1).read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    segment_path(folder, 1).write_bytes(data)
+    worker.writer.trim(0.0)
+    assert min(segments(folder)) > 1
+    collect(collector_of(tmp_path))
+    values = stored(tmp_path)
+    declared = [range(gap.first - 1, gap.last) for gap in gaps(tmp_path)]
+    assert {*values, *(each for gap in declared for each in gap)} == set(
+        range(worker.publisher.sequence)
+    )
 
 
 def test_damage_whose_end_is_not_read_yet_is_found_again_after_a_restart(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Users, tokens, sessions, and how long a guesser waits."""
 
+import hashlib
 import json
 import stat
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cpppod.workers.rights import Right
+from cpppod.workers.state import StateDirectory, put_aside_below
 from cpppod.workers.web.access import (
     SESSION_S,
     Access,
@@ -17,9 +19,10 @@ from cpppod.workers.web.access import (
 )
 
 GOOD = "a good password"
+ANNA = '{"users": {"anna": {"role": %s, "salt": %s, "n": %d, "r": 8, "p": 1, "hash": ""}}}'
 
 
-def at_once(write: Callable[[], None]) -> None:
+def at_once(write: Callable[[], object]) -> None:
     write()
 
 
@@ -31,7 +34,7 @@ def users(tmp_path: Path) -> Users:
 
 
 def access(folder: Path, users: Users | None = None) -> Access:
-    found = Access(folder / "web" / "access.json", users, at_once)
+    found = Access(StateDirectory(folder), users, at_once)
     found.load()
     return found
 
@@ -41,6 +44,7 @@ def test_a_user_has_the_right_of_his_role_with_his_password_alone(users: Users) 
     assert users.check("anna", "another") is Right.NONE
     assert users.check("otto", GOOD) is Right.NONE
     assert users.check("anna", "") is Right.NONE
+    assert users.check("anna", "\ud800") is users.check("\ud800", GOOD) is Right.NONE
 
 
 def test_passwords_are_not_in_the_file_which_is_ours_alone(users: Users) -> None:
@@ -83,7 +87,22 @@ def test_a_file_that_somebody_changed_is_read_again(users: Users) -> None:
     assert users.check("anna", GOOD) is Right.VIEWER
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"users": {"anna": {}}}', '{"users": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"users": {"anna": {}}}',
+        '{"users": 1}',
+        '{"users": {"anna": 1}}',
+        "[" * 100_000,
+        ANNA % ('"king"', '"00"', 16384),
+        ANNA % ('"viewer"', "7", 16384),
+        ANNA % ('"viewer"', '"xy"', 16384),
+        ANNA % ('"viewer"', '"00"', 16383),
+        ANNA % ('"viewer"', '"00"', 2**70),
+    ],
+)
 def test_a_damaged_file_is_an_error_and_lets_nobody_in(users: Users, text: str) -> None:
     users.path.write_text(text)
     with pytest.raises(AccessError, match=r"users\.json"):
@@ -138,10 +157,31 @@ def test_a_token_works_until_it_is_over_and_is_kept_as_a_digest(tmp_path: Path) 
     assert token not in (tmp_path / "web" / "access.json").read_text()
 
 
-def test_a_damaged_state_logs_everybody_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[" * 100_000,
+        '{"tokens": [1], "sessions": {}}',
+        '{"tokens": {"%s": {}}, "sessions": {}}',
+        '{"tokens": {"%s": 1}, "sessions": {"%s": null}}',
+        '{"tokens": {"%s": {"role": "viewer", "name": "x", "once": false, "until": "long"}},'
+        ' "sessions": {}}',
+        '{"tokens": {}, "sessions": {"%s": {"user": "token:x", "role": "king", "csrf": "",'
+        ' "until": 9e9}}}',
+    ],
+)
+def test_a_damaged_state_is_put_aside_and_logs_everybody_out(tmp_path: Path, text: str) -> None:
+    key = hashlib.sha256(b"any").hexdigest()
     (tmp_path / "web").mkdir()
-    (tmp_path / "web" / "access.json").write_text("{")
-    assert access(tmp_path).by_session("any", 0.0) is None
+    (tmp_path / "web" / "access.json").write_text(text.replace("%s", key))
+    found = access(tmp_path)
+    assert found.by_session("any", 0.0) is found.by_token("any", 0.0) is None
+    assert len(put_aside_below(tmp_path)) == 1
+    token = found.new_token("viewer", "script", now=0.0)
+    assert access(tmp_path).by_token(token, 1.0) is not None
+    assert found.by_token("\ud800", 1.0) is found.by_session("\ud800", 1.0) is None
 
 
 def test_after_five_wrong_passwords_that_user_waits_from_that_address_alone() -> None:

@@ -6,14 +6,15 @@ Two gateways may write one store: their publishers and tags are apart. Two livin
 copied disk) may not: the second is refused.
 """
 
-import fcntl
 import json
 import os
 import socket
 import time
 from pathlib import Path
 
+from cpppod.workers import state
 from cpppod.workers.historian.stores.store import WriterError
+from cpppod.workers.state import UNREADABLE
 
 
 def lock_path(folder: Path, gateway: str) -> Path:
@@ -29,19 +30,13 @@ def lock(folder: Path, gateway: str) -> int:
         OSError: there cannot be a lock file.
     """
     path = lock_path(folder, gateway)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = state.lock(path)
     except BlockingIOError:
-        holder = _told(descriptor)
-        os.close(descriptor)
         raise WriterError(
-            f"{folder}: another living gateway of the id {gateway} writes there: {holder};"
+            f"{folder}: another living gateway of the id {gateway} writes there: {_told(path)};"
             " stop it, or give one of them an id of its own ([gateway] id)"
         ) from None
-    except BaseException:
-        os.close(descriptor)
-        raise
     who = {"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(who).encode(), 0)
@@ -50,34 +45,28 @@ def lock(folder: Path, gateway: str) -> int:
 
 def lock_upkeep(folder: Path) -> int:
     """The descriptor that makes its holder the one that closes and removes days; -1: another is."""
-    descriptor = os.open(folder / "upkeep.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return state.lock(folder / "upkeep.lock")
     except BlockingIOError:
-        os.close(descriptor)
         return -1
-    return descriptor
 
 
 def is_alive(folder: Path, gateway: str) -> bool:
     """Whether a gateway writes there now."""
-    try:
-        descriptor = os.open(lock_path(folder, gateway), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    path = lock_path(folder, gateway)
+    if not path.is_file():
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(state.lock(path))
     except BlockingIOError:
         return True
-    finally:
-        os.close(descriptor)
     return False
 
 
-def _told(descriptor: int) -> str:
+def _told(path: Path) -> str:
     """Who holds a lock, as its file says."""
     try:
-        who = json.loads(os.pread(descriptor, 1000, 0))
+        who = json.loads(path.read_bytes()[:1000])
         return f"process {int(who['pid'])} on {who['host']:.64}"
-    except (ValueError, KeyError, TypeError):
+    except (OSError, *UNREADABLE):
         return "it does not say which"
