@@ -358,7 +358,7 @@ def parse_numeric(text: str) -> tuple[Segment, ...]:
 def _json(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EncodeError(f"{text!r}: {error}", status=0x04) from None
     if not isinstance(value, dict):
         raise EncodeError(f"{text!r} is not an object", status=0x04)
@@ -441,7 +441,7 @@ def parse_route_path(text: str) -> tuple[Port, ...]:
     if text[0] in "[{":
         try:
             return _json_ports(json.loads(text))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EncodeError(f"route path {text!r}: {error}", status=0x04) from None
     ports, rest = _split_route(text)
     if rest:
@@ -460,7 +460,7 @@ def parse_connection_path(text: str) -> tuple[Segment, ...]:
     if text.startswith("["):
         try:
             items = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EncodeError(f"connection path {text!r}: {error}", status=0x04) from None
         return tuple(segment for item in items for segment in _json_connection(item))
     ports, rest = _split_route(text)

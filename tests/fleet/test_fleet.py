@@ -247,3 +247,20 @@ def test_a_write_is_asked_for_and_answered(plant: RunningGateway, server: NatsSe
 
     assert server.with_client(write)["outcome"] == "done"
     assert plant.value("boiler.set") == 42
+
+
+def test_what_the_stream_was_told_before_holds_nothing_up(
+    plant: RunningGateway, server: NatsServer
+) -> None:
+    """The position is lost, and a gap is read again that the stream knows by its id."""
+    os.kill(plant.workers()["poller-boiler"]["pid"], signal.SIGKILL)
+    delivered(plant, 20)
+    uplink = plant.workers()["fleet"]["pid"]
+    os.kill(uplink, signal.SIGSTOP)
+    (plant.state / "readers" / "fleet.json").unlink()
+    os.kill(uplink, signal.SIGKILL)
+    eventually(lambda: plant.workers()["fleet"]["pid"] not in (0, uplink))
+    eventually(lambda: plant.ask("outlets")["outlets"])
+    delivered(plant, 20)
+    names = [name for name, _ in in_stream(server)]
+    assert len(set(names)) == len(names)

@@ -148,14 +148,14 @@ class Uplink(Delivery):
         self, worker: Worker, source: JournalSource, link: Link, publisher: str, batch: Batch
     ) -> bool:
         """Have a publisher's part of a batch in the stream; False where more must be sent first."""
-        refused = 0
+        refused, size = 0, MAX_BATCH
         while True:
             chain = self._chains.get(publisher)
             if chain is None:
                 chain = self._chains[publisher] = await self._look_up(worker, link, publisher)
                 if await self._has_lost(source, publisher, chain):
                     return False
-            parts = messages_of(worker, publisher, batch, chain.place, MAX_BATCH)
+            parts = messages_of(worker, publisher, batch, chain.place, size)
             if not parts:
                 return True
             for place, messages in parts:
@@ -164,9 +164,13 @@ class Uplink(Delivery):
                         messages, after=chain.sequence, of=chain.subject
                     )
                 except LinkError as error:
+                    if error.code == KNOWN_ID and size == 1:
+                        chain.place = place
+                        continue  # a gap that was told before: the journal is read again
                     refused += 1
                     if error.code not in (WRONG_SEQUENCE, KNOWN_ID) or refused >= TWIN_AFTER:
                         raise
+                    size = 1 if error.code == KNOWN_ID else MAX_BATCH
                     del self._chains[publisher]  # an answer was lost, or a twin writes: look
                     break
                 chain.place = place

@@ -156,7 +156,7 @@ class JournalReader:
             end = records[-1].end
         self._take(records, batch)
         self.cursor = self.cursor._replace(offset=self.cursor.offset + end)
-        if stop and stop != "short":
+        if stop and (stop != "short" or self._is_followed(data, end)):
             self._skip_damage(data, end)
         elif not records:
             self._leave()
@@ -424,24 +424,32 @@ class JournalReader:
             Gap(*what, device, group, *lost, f"quarantined: {reason}", now_us, now_us, gateway)
         )
 
+    def _is_followed(self, data: bytes, at: int) -> bool:
+        """Whether half a record has a whole one behind it: nobody writes one then."""
+        return next_record(data, at + 1, at + RESYNC) > 0
+
     def _is_damaged(self, data: bytes, following: int) -> bool:
         """Whether half a record at a segment's end is more than what a killed worker left.
 
-        A life that goes on in the next segment leaves none, and nobody writes behind one.
+        A life that goes on in the next segment leaves none.
         """
         try:
             head = segment_head(self.folder, following)
         except DecodeError:
             head = None
         goes_on = head is not None and head.epoch == self._segment.epoch
-        return goes_on or next_record(data, 1, len(data)) > 0
+        return goes_on or next_record(data, RESYNC, len(data)) > 0
 
     def _skip_damage(self, data: bytes, at: int) -> None:
         """Go on behind damaged bytes: at the next place where a whole record is, or at their
         end."""
         self._lost_track("journal damaged")
-        found = next_record(data, at + 1, at + RESYNC)
-        skipped = found - at if found > 0 else min(RESYNC, len(data) - at)
+        if not data[at:].strip(b"\0"):
+            skipped = max(len(data) - at - 3, 1)  # a length may begin with three zeros
+        elif (found := next_record(data, at + 1, at + RESYNC)) > 0:
+            skipped = found - at
+        else:
+            skipped = min(RESYNC, len(data) - at)
         self.cursor = self.cursor._replace(offset=self.cursor.offset + skipped)
 
 

@@ -31,6 +31,7 @@ from cpppod.workers.mqtt.sparkplug import SparkplugPlant, address_of
 from cpppod.workers.outlets.commands import Commands
 from cpppod.workers.outlets.delivery import LOOK_S, Delivery, wall_us
 from cpppod.workers.outlets.reconfigured import either
+from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.state import StateDirectory
 
 logger = logging.getLogger("cpppod.mqtt")
@@ -125,8 +126,8 @@ class EdgeSession:
     def _on_state(self, data: bytes) -> None:
         try:
             changed = self._host.told(json.loads(data))
-        except (ValueError, DecodeError) as error:
-            logger.warning("state of the primary host not understood error=%s", error)
+        except (ValueError, RecursionError, DecodeError) as error:
+            strangers.warning(logger, "state of the primary host not understood error=%s", error)
             return
         if changed:
             self._host_changed.set()
@@ -144,7 +145,7 @@ class EdgeSession:
 
     def _refuse(self, what: str, why: object) -> None:
         self.counters.refused += 1
-        logger.warning("command refused what=%s why=%s", what, why)
+        strangers.warning(logger, "command refused what=%.90s why=%.120s", what, why)
 
     async def _write(self, command: WriteCommand) -> None:
         target = f"{command.device}.{command.metric}"
@@ -202,7 +203,8 @@ class EdgeSession:
                     await self._say(client, message)
             except EncodeError as error:
                 self.counters.refused += 1
-                logger.error("reading not said device=%s error=%s", reading.device, error)
+                text = "reading not said device=%s error=%s"
+                strangers.error(logger, text, reading.device, error)
 
     async def _say(self, client: aiomqtt.Client, message: Message) -> None:
         await client.publish(message.topic, message.payload, message.qos)

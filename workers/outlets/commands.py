@@ -48,7 +48,7 @@ class Commands:
         """
         try:
             name, target, value, expires_us = _command(payload)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             return _refused("", f"no command: {error}")
         if kept:
             return _refused(name, "the broker kept this command: it may be old; do not retain it")

@@ -123,7 +123,7 @@ class Link:
             raise LinkError(reason(error)) from None
         try:
             answer = json.loads(message.data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LinkError(f"answer on {subject}: {error}") from None
         if not isinstance(answer, dict):
             raise LinkError(f"answer on {subject} is no object")

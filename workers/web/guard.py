@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cpppod.protocols.model.addresses import is_loopback
+from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.web.answers import Problem
 
 MAX_HEADERS = 100
@@ -106,9 +107,9 @@ class Guard:
         except Problem as problem:
             self.counts[problem.status] = self.counts.get(problem.status, 0) + 1
             await _refuse(scope, body, send, problem)
-        except Exception:
+        except Exception as error:
             # the top of a request: a defect of ours costs its client an answer, and nobody else
-            log.exception("request failed path=%.200r", scope["path"])
+            strangers.error(log, "request failed path=%.200r", scope["path"], exc_info=error)
             if started:
                 raise
             defect = Problem(

@@ -54,7 +54,7 @@ def interface_configuration(values: Any) -> bytes:
     if isinstance(values, str):
         try:
             values = json.loads(values or "{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EncodeError(f"Interface Configuration: {error}", status=0) from None
     if not isinstance(values, Mapping):
         raise EncodeError("Interface Configuration: expected a map", status=0)

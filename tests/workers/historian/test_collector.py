@@ -280,6 +280,20 @@ def test_a_damaged_segment_that_is_dropped_for_want_of_room_is_declared_whole(
     )
 
 
+@pytest.mark.parametrize("size", [1, 25, 5_000, 1 << 20, 64 << 20])
+def test_zeros_that_a_power_failure_leaves_are_passed_at_once(tmp_path: Path, size: int) -> None:
+    worker = Worker(tmp_path / "journal")
+    worker.publish(0)
+    path = segment_path(tmp_path / "journal" / "poller-1", 1)
+    os.truncate(path, path.stat().st_size + size)
+    os.lseek(worker.writer._file, 0, os.SEEK_END)
+    worker.publish(1)
+    worker.publish(2)
+    collect(collector_of(tmp_path), turns=500)
+    assert stored(tmp_path) == [0, 1, 2]
+    assert [gap.reason for gap in gaps(tmp_path)] == ["journal damaged"]
+
+
 def test_damage_whose_end_is_not_read_yet_is_found_again_after_a_restart(tmp_path: Path) -> None:
     worker = Worker(tmp_path / "journal")
     worker.publish(0)

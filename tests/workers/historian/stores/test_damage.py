@@ -211,3 +211,19 @@ def test_what_was_known_before_a_lost_day_is_not_known_after_it(tmp_path: Path) 
     reader = SqliteReader(tmp_path)
     assert reader.last("boiler", "t0", 2**52).value == 3.0  # type: ignore[union-attr]
     assert reader.last("boiler", "t1", 2**52).time_us == DAY0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", [NAME, TODAY])
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_what_stands_in_the_place_of_a_files_log_is_put_aside(
+    tmp_path: Path, name: str, suffix: str
+) -> None:
+    two_days(tmp_path)
+    (tmp_path / f"{name}{suffix}").mkdir()
+    again = store(tmp_path)
+    again.open()
+    again.commit(Batch([reading(90, DAY0 + DAY_US + 3_600_000_000, 9.0)]))
+    again.close()
+    assert aside(tmp_path) == [f"{name}{suffix}"]
+    assert gaps(tmp_path) == [("not journalled", DAY0 + 5, DAY0 + 6)]
+    assert values(tmp_path)[-1] == 9.0

@@ -63,7 +63,7 @@ from cpppod.workers.historian.stores.store import (
     StoreState,
     check_adoption,
 )
-from cpppod.workers.state import put_aside_below
+from cpppod.workers.state import clear_place, put_aside_below
 
 logger = logging.getLogger(__name__)
 
@@ -211,11 +211,15 @@ class SqliteStore:
             DamagedError: the first that cannot be used.
         """
         days, path = day_files(self.folder), self.folder / NAME
+        minutes = day_files(self.folder, MINUTES)
+        for file in (path, *days.values(), *minutes.values()):
+            for suffix in ("-wal", "-shm"):
+                clear_place(file.with_name(file.name + suffix))
         is_lost = bool(days) and not os.path.lexists(path) and NAME not in self._aside
         if os.path.lexists(path) and (why := problem_of(path)):
             raise DamagedError(path, why)
         newest = days[max(days)] if days else None
-        for file in (*days.values(), *day_files(self.folder, MINUTES).values()):
+        for file in (*days.values(), *minutes.values()):
             _check(file, quick=file != newest or _is_large(file))
         with naming(path):
             index = IndexFile(self.folder)
