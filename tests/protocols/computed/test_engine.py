@@ -219,19 +219,20 @@ def test_a_new_engine_goes_on_with_what_the_old_one_knew() -> None:
     assert block(restarted, "fast", 501, flow=1)["total"] == (21.0, 0)
 
 
-WRONG = [None, "x", {}, [], {"a": 1}, float("nan"), float("inf"), 10**400]
+WRONG: list[Any] = [None, "x", {}, [], {"a": 1}, float("nan"), float("inf"), 10**400]
 
 
 def test_what_was_kept_of_another_expression_or_is_none_is_not_used() -> None:
     on = engine(total="integral(boiler.flow)")
-    for kept in (
+    never: tuple[dict[str, Any], ...] = (
         {"computed.total": ["integral(boiler.speed)", [[7]]]},
         *({"computed.total": ["integral(boiler.flow)", [[wrong]]]} for wrong in WRONG),
         *({"computed.total": ["integral(boiler.flow)", wrong]} for wrong in WRONG),
         {"computed.total": ["integral(boiler.flow)"]},
         {"computed.total": 3},
         {},
-    ):
+    )
+    for kept in never:
         on.load(kept)
     assert block(on, "fast", flow=1)["total"] == (0.0, 0)
 

@@ -2,6 +2,7 @@
 store."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,11 @@ def test_a_segment_that_cannot_be_read_is_put_aside_and_declared(tmp_path: Path,
     path = segment_path(folder, 2)
     held = scan(path.read_bytes(), SEGMENT.size)[0]
     path.unlink()
-    make = {"folder": Path.mkdir, "pipe": os.mkfifo, "loop": lambda each: each.symlink_to(each)}
+    make: dict[str, Callable[[Path], object]] = {
+        "folder": Path.mkdir,
+        "pipe": os.mkfifo,
+        "loop": lambda each: each.symlink_to(each),
+    }
     make[kind](path)
     collect(collector_of(tmp_path))
     assert len(stored(tmp_path)) == worker.publisher.sequence - len(held)
