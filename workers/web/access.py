@@ -85,7 +85,11 @@ class Users:
         return RIGHTS.get(str(user["role"]), Right.NONE) if user else Right.NONE
 
     def check(self, name: str, password: str) -> Right:
-        """The user's right, NONE where name or password is wrong; takes as long for either."""
+        """The user's right, NONE where name or password is wrong; takes as long for either.
+
+        Raises:
+            AccessError: the file cannot be used, or not what it has of that user.
+        """
         self._read()
         user = self._users.get(name)
         known = user or {"salt": "00" * 16, "hash": "", **SCRYPT}
