@@ -1,7 +1,7 @@
 """Groups: what one turn of a sender's loop brings for one route, as one element of a message.
 
     requests  [id, source, deadline, tick, ticks, route path, sizes, bodies, carriage, connection,
-               capacity, target, hops]
+               capacity, target, hops, lease]
     replies   [id, first, sizes, bodies, credit]
 
 `bodies` are Message Router requests, or replies, back to back in one `bytes`; `sizes` is their
@@ -42,6 +42,7 @@ class RouteGroup:
         carriage, connection, capacity: as `protocols.cip.request.ForwardNeeded` has them.
         target: set by the router: the device to use.
         hops: gateways that they have passed before this one.
+        lease: what allows the asker to send it to the owner itself; 0 from the router.
     """
 
     id: int
@@ -57,6 +58,7 @@ class RouteGroup:
     capacity: int = 0
     target: str = ""
     hops: int = 0
+    lease: int = 0
 
     @property
     def count(self) -> int:
@@ -69,7 +71,7 @@ class RouteGroup:
         return [
             *(self.id, self.source, self.deadline_us, self.priority_tick, self.timeout_ticks),
             *(self.route_path, self.sizes, self.bodies, self.carriage, self.connection),
-            *(self.capacity, self.target, self.hops),
+            *(self.capacity, self.target, self.hops, self.lease),
         ]
 
     @classmethod
@@ -91,12 +93,12 @@ class RouteGroup:
         """The Message Router requests, without the sequence counts of a connection."""
         return [message_of(self.carriage, body) for body in self.split()]
 
-    def onward(self, number: int, route_path: bytes, target: str) -> "RouteGroup":
-        """The group as the router passes it on."""
+    def onward(self, number: int, route_path: bytes, target: str, lease: int = 0) -> "RouteGroup":
+        """The group as it goes to the owner of its device."""
         return RouteGroup(
             *(number, self.source, self.deadline_us, self.priority_tick, self.timeout_ticks),
             *(route_path, self.sizes, self.bodies, self.carriage, self.connection),
-            *(self.capacity, target, self.hops),
+            *(self.capacity, target, self.hops, lease),
         )
 
     def part(self, first: int, count: int) -> "RouteGroup":
@@ -296,7 +298,7 @@ def _count(sizes: Sizes, bodies: bytes) -> int:
     return len(bodies) // sizes if isinstance(sizes, int) else len(sizes)
 
 
-_REQUESTS = [int, str, int, int, int, bytes, int, bytes, int, int, int, str, int]
+_REQUESTS = [int, str, int, int, int, bytes, int, bytes, int, int, int, str, int, int]
 _REPLIES = [int, int, int, bytes, int]
 
 

@@ -152,6 +152,41 @@ class RouteReplies(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class RouteLeases(Message):
+    """All leases that hold (router -> listener, owner): who holds one sends groups along its route
+    to the owner's own socket.
+
+    Attributes:
+        leases: to a listener `leases.Lease`s as they travel, to an owner their ids.
+    """
+
+    KIND: ClassVar[int] = 14
+    leases: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRefused(Message):
+    """Groups of a lease that does not hold any more, by id: nothing of them was done (owner ->
+    listener), which sends them to the router."""
+
+    KIND: ClassVar[int] = 15
+    groups: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCounts(Message):
+    """What went along leases since the last of these (listener -> router).
+
+    Attributes:
+        counts: [id of the lease, requests taken, answered, timed out, microseconds from taking to
+            answering of all answered, requests that are out] each.
+    """
+
+    KIND: ClassVar[int] = 16
+    counts: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Resend(Message):
     """The feed has started anew: repeat the last block of every group (feed -> publisher)."""
 
@@ -217,6 +252,9 @@ KINDS: dict[int, type[Message]] = {
         WriteOutcomes,
         RouteRequests,
         RouteReplies,
+        RouteLeases,
+        RouteRefused,
+        RouteCounts,
     )
 }
 

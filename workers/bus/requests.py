@@ -30,10 +30,10 @@ class RequestFailed(Exception):
 
 
 class Replies:
-    """Replies to groups on one DEALER: those of one turn of the loop leave together."""
+    """Replies to groups of one asker: those of one turn of the loop leave together by `send`."""
 
-    def __init__(self, socket: Socket) -> None:
-        self._socket = socket
+    def __init__(self, send: Callable[[bytes], bool]) -> None:
+        self._send = send
         self._leaving = Gathering()
         self._posted = False
 
@@ -47,7 +47,7 @@ class Replies:
     def _flush(self) -> None:
         self._posted = False
         for portion in portions(self._leaving.take()):
-            self._socket.send(RouteReplies([group.plain for group in portion]).encode())
+            self._send(RouteReplies([group.plain for group in portion]).encode())
 
 
 def send_groups(socket: Socket, groups: list[RouteGroup]) -> list[RouteGroup]:

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from cpppod.protocols.bus.groups import RouteGroup
-from cpppod.protocols.bus.messages import RouteRequests, WriteReply, WriteRequest
+from cpppod.protocols.bus.leases import owner_socket
+from cpppod.protocols.bus.messages import (
+    RouteLeases,
+    RouteRefused,
+    RouteRequests,
+    WriteReply,
+    WriteRequest,
+)
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.cip.failures import cip_status
 from cpppod.protocols.model.failures import Failure
@@ -84,7 +91,10 @@ class DeviceHost:
         self._historised: set[tuple[str, str]] = set()
         self._report: tuple[float, Report] | None = None
         self._router = process.bus.dealer("router", self._on_router, queue=ROUTER_QUEUE)
-        self._replies = Replies(self._router)
+        self._replies = Replies(self._router.send)
+        self._leases: set[int] = set()
+        self._leased = process.bus.router(owner_socket(process.worker.name), self._on_leased)
+        self._leased_replies: dict[bytes, Replies] = {}
 
     # Settings
 
@@ -242,7 +252,27 @@ class DeviceHost:
             self._write(message)
         elif isinstance(message, RouteRequests):
             for group in groups_or_count(message.groups, RouteGroup.decode, counters):
-                self._route(group)
+                self._route(group, self._replies)
+        elif isinstance(message, RouteLeases):
+            self._leases = {each for each in message.leases if type(each) is int}
+
+    def _on_leased(self, frames: list[bytes]) -> None:
+        """Groups of who holds a lease; those of a lease that does not hold are refused."""
+        asker, counters = frames[0], self._leased.counters
+        message = decode_or_count(frames, counters)
+        if not isinstance(message, RouteRequests):
+            return
+        replies = self._leased_replies.get(asker)
+        if replies is None:
+            replies = self._leased_replies[asker] = Replies(partial(self._leased.send, asker))
+        refused = []
+        for group in groups_or_count(message.groups, RouteGroup.decode, counters):
+            if group.lease in self._leases:
+                self._route(group, replies)
+            else:
+                refused.append(group.id)
+        if refused:
+            self._leased.send(asker, RouteRefused(refused).encode())
 
     def _write(self, request: WriteRequest) -> None:
         def answer(result: WriteAnswer) -> None:
@@ -265,8 +295,8 @@ class DeviceHost:
             return
         wire.write(request.device, request.writes, request.deadline_us / 1e6, answer)
 
-    def _route(self, group: RouteGroup) -> None:
-        answer = partial(self._replies.post, group.id)
+    def _route(self, group: RouteGroup, replies: Replies) -> None:
+        answer = partial(replies.post, group.id)
         wire = self._wire_of.get(group.target)
         if wire is None:
             answer(0, refusals(group, group.messages(), Failure.NOT_CONNECTED), 0)

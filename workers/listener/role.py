@@ -20,7 +20,15 @@ from typing import Any
 from cpppod.protocols.bus.feed import Block, Kind, ValueMessage
 from cpppod.protocols.bus.feed_events import Event, Joined, Updated
 from cpppod.protocols.bus.groups import MAX_CREDIT, ReplyGroup, RouteGroup
-from cpppod.protocols.bus.messages import RouteReplies, RouteRequests, WriteReply, WriteRequest
+from cpppod.protocols.bus.leases import Lease, owner_socket
+from cpppod.protocols.bus.messages import (
+    RouteLeases,
+    RouteRefused,
+    RouteReplies,
+    RouteRequests,
+    WriteReply,
+    WriteRequest,
+)
 from cpppod.protocols.bus.publisher import Publisher
 from cpppod.protocols.bus.topics import LOCAL, split
 from cpppod.protocols.cip.failures import cip_status
@@ -35,7 +43,9 @@ from cpppod.protocols.model.plant import Listener, Worker
 from cpppod.workers.bus.publishing import Publishing
 from cpppod.workers.bus.requests import Replies, Requests, send_groups
 from cpppod.workers.bus.subscription import FeedSubscription, ReadBacks
+from cpppod.workers.bus.zeromq import Socket
 from cpppod.workers.listener.client_audit import ClientAudit
+from cpppod.workers.listener.leases import Leases
 from cpppod.workers.listener.locals import LocalTags, plain
 from cpppod.workers.listener.routed import RoutedDevices
 from cpppod.workers.listener.state import ListenerState
@@ -62,6 +72,7 @@ log = logging.getLogger("cpppod")
 
 JOIN_S = 2.0  # for the snapshot, before clients are served without one
 RETRY_S = 1.0  # between tries to bind an address that somebody else holds
+COUNT_S = 1.0  # how often the router hears what went along leases
 WRITE_S = 5.0  # for a device to take a write; clients give up after as long
 _LIMIT_KEYS = {"max_clients": "connections", "max_clients_per_address": "per_address"}
 
@@ -80,7 +91,11 @@ class ListenerRole:
         self._discovery: Discovery | None = None
         self._router = process.bus.dealer("router", self._on_router)
         self._requests = Requests(self._router)
-        self._replies = Replies(self._router)
+        self._replies = Replies(self._router.send)
+        self._owners: dict[str, Socket] = {}
+        self._leases = Leases(
+            partial(send_groups, self._router), self._to_owner, self._router.send, process.now_us
+        )
         self._read_backs = ReadBacks(self._order_of, self._apply)
         self._routed: RoutedDevices | None = None
         self._joined = asyncio.Event()
@@ -179,7 +194,7 @@ class ListenerRole:
                 log.warning("serving without a snapshot name=%s", self._listener.name)
             self._locals.publish_all()
             await self._bind()
-            await asyncio.get_running_loop().create_future()
+            await self._count_leased()
         finally:
             subscription.close()
             await self._close()
@@ -316,7 +331,44 @@ class ListenerRole:
             self._audit.record(command.tried, partial(done, None))
 
     def _send_groups(self, groups: list[RouteGroup]) -> list[RouteGroup]:
-        return send_groups(self._router, groups)
+        return self._leases.send(groups)
+
+    def _to_owner(self, owner: str, groups: list[RouteGroup]) -> list[RouteGroup]:
+        socket = self._owners.get(owner)
+        if socket is None:
+            socket = self._process.bus.dealer(owner_socket(owner), self._on_owner)
+            self._owners[owner] = socket
+        return send_groups(socket, groups)
+
+    def _on_owner(self, frames: list[bytes]) -> None:
+        """What the owner of a device says to whoever has a lease."""
+        message = decode_or_count(frames, self._router.counters)
+        endpoint = self._endpoint
+        if isinstance(message, RouteReplies):
+            self._replied(message)
+        elif isinstance(message, RouteRefused) and endpoint is not None:
+            now_s = asyncio.get_running_loop().time()
+            for group in self._leases.refused(message.groups, endpoint.departures):
+                endpoint.departures.unsent(group, now_s)
+            endpoint.advance()
+
+    def _replied(self, message: RouteReplies) -> None:
+        endpoint = self._endpoint
+        if endpoint is not None:
+            counters = self._router.counters
+            groups = groups_or_count(message.groups, ReplyGroup.decode, counters)
+            endpoint.replied(self._leases.replied(groups))
+            self._leases.go_on(endpoint.departures)
+            endpoint.advance()
+
+    async def _count_leased(self) -> None:
+        """Tell the router once a second what went along leases."""
+        while True:
+            await asyncio.sleep(COUNT_S)
+            if self._endpoint is not None:
+                self._leases.go_on(self._endpoint.departures)
+                self._leases.count(self._endpoint.departures)
+                self._endpoint.advance()
 
     def _serve_routed(self, group: RouteGroup) -> None:
         """A route of ours leads to a device that relays no CIP: its tags are in the image."""
@@ -373,8 +425,12 @@ class ListenerRole:
         counters = self._router.counters
         message = decode_or_count(frames, counters)
         if isinstance(message, RouteReplies):
+            self._replied(message)
+        elif isinstance(message, RouteLeases):
             if self._endpoint is not None:
-                self._endpoint.replied(groups_or_count(message.groups, ReplyGroup.decode, counters))
+                leases = groups_or_count(message.leases, Lease.decode, counters)
+                self._leases.told(leases, self._endpoint.departures)
+                self._endpoint.advance()
         elif isinstance(message, WriteReply):
             self._requests.reply(message)
         elif isinstance(message, RouteRequests):

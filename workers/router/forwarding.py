@@ -14,6 +14,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from cpppod.protocols.bus.groups import Gathering, Marks, ReplyGroup, RouteGroup, portions
 from cpppod.protocols.bus.messages import RouteReplies, RouteRequests
@@ -24,6 +25,7 @@ from cpppod.protocols.cip.route_table import AllowList, RouteTable, circular
 from cpppod.protocols.cip.status import CipError, ConnectionStatus, GeneralStatus
 from cpppod.protocols.enip.hops import MAX_HOPS
 from cpppod.protocols.model.plant import Route
+from cpppod.workers.router.leasing import Given, Leasing
 
 MAX_WAITING = 8_192  # requests that wait for room on a way: 32 askers with all they may have
 MAX_KNOWN = 1_024  # route paths, and requests' services and paths, whose verdict is kept
@@ -47,6 +49,8 @@ class RouteEntry:
         micro_s: time from taking to answering, summed over `answered`.
         waiting: groups for which there is no room yet.
         askers: requests that are out, by who asked.
+        given: the lease of who sends along it without us, and has the whole limit so long.
+        other_us: when somebody asked who was not alone.
     """
 
     route: Route
@@ -59,6 +63,20 @@ class RouteEntry:
     waiting: "deque[_Asked]" = field(default_factory=deque)
     waits: int = 0
     askers: dict[bytes, int] = field(default_factory=dict)
+    given: Given | None = None
+    other_us: int = 0
+
+    @property
+    def all_out(self) -> int:
+        """Requests that are out, those by a lease included, as far as its holder has told."""
+        return self.outstanding + (self.given.out if self.given is not None else 0)
+
+    def room(self, asker: bytes) -> int:
+        """Requests of this asker that may leave."""
+        given = self.given
+        if given is not None and (given.withdrawn_us or given.holder != asker):
+            return 0
+        return self.route.limit - self.outstanding
 
 
 @dataclass(slots=True)
@@ -107,14 +125,20 @@ class GroupForwarding:
         self._owners: dict[str, bytes] = {}
         self.ways: list[RouteEntry] = []
         self.late = 0
+        self._leasing: Leasing[RouteEntry] = Leasing(send, first_id=first_id)
+        self._now_us = 0
 
     @property
     def outstanding(self) -> int:
         """Requests that are out."""
-        return sum(way.outstanding for way in self.ways)
+        return sum(way.all_out for way in self.ways)
 
     def configure(self, ways: list[RouteEntry], owners: dict[str, bytes]) -> None:
         """Go over to these routes; what is out keeps its way, a route that stays its counts."""
+        for way in self.ways:
+            self._leasing.withdraw(way, self._now_us)
+            if way.route.relayed and way.route.device in self._owners:
+                self._leasing.tell_owner(self._owners[way.route.device])  # of a life before, too
         known = {way.route.path: way for way in self.ways}
         self._table = RouteTable()
         self.ways = []
@@ -137,6 +161,7 @@ class GroupForwarding:
 
     def take(self, asker: bytes, group: RouteGroup, now_us: int) -> None:
         """A group of an asker's; what comes of it leaves by `flush`."""
+        self._now_us = now_us
         try:
             way, left = self._way(group.route_path)
         except CipError as error:
@@ -154,6 +179,9 @@ class GroupForwarding:
             way.failures["refused"] += count
             self._refuse_with(asker, group, error)
             return
+        if way.route.relayed and way.route.device in self._owners:
+            owner = self._owners[way.route.device]
+            self._leasing.asked(way, asker, group.route_path, left, owner, now_us)
         if allowed == [(0, count)]:
             self._admit(asked)
             return
@@ -218,7 +246,7 @@ class GroupForwarding:
     def _admit(self, asked: _Asked) -> None:
         """Let a group leave, or as much of it as there is room for; the rest waits."""
         way, count = asked.way, asked.marks.left
-        if not way.waiting and count <= way.route.limit - way.outstanding:
+        if not way.waiting and count <= way.room(asked.asker):
             self._leave(asked, count)
             return
         if way.waits + count > MAX_WAITING:
@@ -231,7 +259,7 @@ class GroupForwarding:
 
     def _serve(self, way: RouteEntry) -> None:
         """Let what waits leave while there is room."""
-        while way.waiting and (room := way.route.limit - way.outstanding) > 0:
+        while way.waiting and (room := way.room(way.waiting[0].asker)) > 0:
             asked = way.waiting.popleft()
             count = asked.marks.left
             if count > room:
@@ -292,8 +320,32 @@ class GroupForwarding:
         if way.waiting:
             self._serve(way)
 
+    def counted(self, asker: bytes, counts: list[Any], now_us: int) -> None:
+        """What an asker says of its leases: kept as if it had gone through here."""
+        for row in counts:
+            if type(row) is not list or [type(each) for each in row[:6]] != [int] * 6:
+                continue
+            number, taken, answered, timed_out, micro_s, out = row[:6]
+            found = self._leasing.find(number)
+            if found is None or found[0].holder != asker:
+                self._leasing.tell_holder(asker)
+                continue
+            given, way = found
+            way.taken += taken
+            way.answered += answered
+            way.micro_s += micro_s
+            given.out = out
+            if timed_out:
+                way.failures["timed out"] += timed_out
+            if given.withdrawn_us and not out:
+                self._leasing.returned(way)
+                self._serve(way)
+
     def expire(self, now_us: int) -> None:
         """Answer what nobody has answered by its deadline, and what waited in vain."""
+        self._now_us = now_us
+        for way in self._leasing.expire(now_us):
+            self._serve(way)
         late_us = now_us - GRACE_US
         for number in [n for n, asked in self._out.items() if asked.deadline_us <= late_us]:
             asked = self._out[number]

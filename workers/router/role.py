@@ -20,6 +20,7 @@ from typing import Any
 
 from cpppod.protocols.bus.groups import ReplyGroup, RouteGroup
 from cpppod.protocols.bus.messages import (
+    RouteCounts,
     RouteReplies,
     RouteRequests,
     WriteReply,
@@ -93,7 +94,9 @@ class Forwarding:
         except DecodeError:
             self.malformed += 1
             return
-        if isinstance(message, WriteRequest):
+        if isinstance(message, RouteCounts):
+            self.groups.counted(identity, message.counts, now_us)
+        elif isinstance(message, WriteRequest):
             self._write(identity, message, now_us)
         elif isinstance(message, WriteReply):
             self._written(message)
@@ -156,7 +159,7 @@ class Forwarding:
             labels = {"route": way.route.path, "device": way.route.device}
             found += (
                 ["cpppod_route_requests_total", labels, way.taken],
-                ["cpppod_route_outstanding", labels, way.outstanding],
+                ["cpppod_route_outstanding", labels, way.all_out],
                 ["cpppod_route_seconds_total", labels, way.micro_s / 1e6],
             )
             for reason, count in way.failures.items():
@@ -243,8 +246,9 @@ class RouterRole:
             way.route.path: {
                 "device": way.route.device,
                 "requests": way.taken,
-                "outstanding": way.outstanding,
+                "outstanding": way.all_out,
                 "failures": dict(way.failures),
+                "leased_to": "" if way.given is None else way.given.holder.decode(),
             }
             for way in self._forwarding.ways
         }

@@ -376,16 +376,17 @@ class Endpoint:
         """Send what this turn has brought."""
         for group in self.send_groups(self.departures.take_groups()):
             self.departures.unsent(group, self.loop.time())
-        self._advance()
+        self.advance()
 
     def replied(self, groups: list[ReplyGroup]) -> None:
         """Replies have come back."""
         now = self.loop.time()
         for group in groups:
             self.departures.replied(group, now)
-        self._advance()
+        self.advance()
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
+        """Have sessions that `departures` have touched write, and go on."""
         departures = self.departures
         while departures.touched:
             touched, departures.touched = departures.touched, {}
@@ -396,7 +397,7 @@ class Endpoint:
     def _route_tick(self) -> None:
         self._route_ticker = None
         self.departures.expire(self.loop.time())
-        self._advance()
+        self.advance()
         if self.departures.is_busy and self._route_ticker is None:
             self._route_ticker = self.loop.call_later(ROUTE_TICK_S, self._route_tick)
 

@@ -287,6 +287,15 @@ class Departures:
                 for tried in relayed_outcomes(found.request, found.attempts, message):
                     self.audit(tried)
 
+    def group(self, number: int) -> RouteGroup | None:
+        """A group that is out; None where all of it has been answered."""
+        found = self._out.get(number)
+        return None if found is None else found.template
+
+    def out_along(self, path: bytes) -> set[int]:
+        """The groups that are out along a route path."""
+        return {number for number, group in self._out.items() if group.way.path == path}
+
     def unsent(self, group: RouteGroup, now: float) -> None:
         """The router did not take a group: nobody is there."""
         self._fail(group.id, Failure.UNDELIVERED, now)

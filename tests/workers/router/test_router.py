@@ -317,6 +317,7 @@ def test_requests_that_wait_for_a_route_that_is_withdrawn_are_refused() -> None:
     bus.configure()
     bus.flush()
     assert bus.refusal.extended == (0x0312,)
+    bus.pop()
     bus.answer(owner, onward.id, 0, OK)  # what was out is still answered
     assert bus.pop() == [(ASKER, ReplyGroup.of(6, 0, [OK]))]
     bus.ask("1/1")
