@@ -145,7 +145,6 @@ class Leases:
             if passage.lease != held.get(path):
                 self._change(path, held.get(path), departures)
         self.go_on(departures)
-        self.count(departures, returned=True)
 
     def _change(self, path: bytes, lease: Lease | None, departures: Departures) -> None:
         passage = self._passages[path]
@@ -173,6 +172,8 @@ class Leases:
 
     def go_on(self, departures: Departures) -> None:
         """Send what was held back where all before it has been answered."""
+        if self._changing:
+            self.count(departures, returned=True)  # before what was held, and whatever it waits for
         for path in list(self._changing):
             passage = self._passages[path]
             passage.before = {each for each in passage.before if departures.group(each)}
@@ -181,13 +182,12 @@ class Leases:
             self._changing.discard(path)
             if passage.lease is None:
                 del self._passages[path]
-            self.count(departures, returned=True)
             held, passage.held = passage.held, []
             for group in self.send([each for each in held if departures.group(each.id)]):
                 departures.unsent(group, self._now_us() / 1e6)
 
     def count(self, departures: Departures, *, returned: bool = False) -> None:
-        """Tell the router what went along leases, or only those that hold no more."""
+        """Tell the router what went along leases, or only of those of which nothing is left."""
         if not self._counts:
             return
         for number, out in list(self._out.items()):
@@ -195,7 +195,11 @@ class Leases:
                 out.counts.timed_out += out.left
                 self._over(number, out, out.left)
         held = {each.lease.id for each in self._passages.values() if each.lease is not None}
-        told = [each for each in self._counts.values() if not (returned and each.lease.id in held)]
+        told = [
+            each
+            for each in self._counts.values()
+            if not (returned and (each.out or each.lease.id in held))
+        ]
         if not told or not self._tell(RouteCounts([_plain(each) for each in told]).encode()):
             return
         for each in told:

@@ -14,6 +14,9 @@ from cpppod.protocols.bus.messages import (
     CommandReply,
     Message,
     Resend,
+    RouteCounts,
+    RouteLeases,
+    RouteRefused,
     RouteReplies,
     RouteRequests,
     WriteOrder,
@@ -36,6 +39,9 @@ MESSAGES: list[Message] = [
         [[8, "10.0.0.7", 5_000_000, 5, 157, b"\x01\x01", 2, b"\x4c\x02", 0, 0, 0, "plc"]]
     ),
     RouteReplies([[8, 0, 4, b"\xcc\x00\x00\x00", 6]]),
+    RouteLeases([[7, b"\1\1", "poller-press", "press", b"", 64], 8]),
+    RouteRefused([9, 10]),
+    RouteCounts([[7, 10, 9, 0, 1_000, 1]]),
     WriteOrder(
         9, "web", 5_000_000, [["boiler.setpoint", 42]], "alice", "10.0.0.7", "s1", "operator"
     ),

@@ -105,11 +105,22 @@ def test_what_leaves_along_a_path_that_changes_waits_for_what_is_out() -> None:
     plant.told()
     after = plant.ask()
     assert plant.routed == [before]
-    assert plant.counts == [[5, 2, 0, 0, 0, 2]]  # two are out yet
+    assert plant.counts == []  # two are out yet
     plant.answer(held[1])
     plant.answer(held[0])
     assert plant.routed == [before, after]
-    assert plant.counts[1:] == [[5, 0, 2, 0, 0, 0]]  # returned
+    assert plant.counts == [[5, 2, 2, 0, 0, 0]]  # returned
+
+
+def test_lease_is_returned_though_what_went_to_the_router_meanwhile_waits_for_that() -> None:
+    plant = with_lease()
+    leased = plant.ask()
+    plant.away.add("poller-press")
+    routed = plant.ask()
+    plant.told()
+    assert (plant.routed, plant.counts) == ([routed], [])
+    plant.answer(leased)
+    assert plant.counts == [[5, 1, 1, 0, 0, 0]]
 
 
 def test_lease_that_comes_while_another_change_waits_does_not_wait_for_what_it_holds() -> None:
