@@ -9,7 +9,8 @@ The load is `enip_load.c`: random elements, sender contexts that count up, every
 Rows are medians of interleaved pairs, each beside its yardstick in the same moment, with the CPU
 time that each process took for a request; an error makes the row, and the exit status, wrong.
 
-    make bench BENCH=routing ROWS="8x4 mixed"      1x1 8x1 8x4 8x20 8x100 mixed direct cpppo poll
+    make bench BENCH=routing ROWS="8x4 mixed"      1x1 8x1 8x4 8x20 8x100 mixed direct cpppo poll,
+                                                   and those of `routing_clients`
 """
 
 import argparse
@@ -240,7 +241,9 @@ def main(argv: list[str] | None = None) -> int:
     """Print a row for each place; 1 where any reply was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = [*PLACES, *BESIDE, "poll"]
-    parser.add_argument("rows", nargs="*", default=os.environ.get("ROWS", "").split() or known)
+    given = os.environ.get("ROWS", "").split()
+    chosen = [each for each in given if each in known]
+    parser.add_argument("rows", nargs="*", default=chosen if given else known)
     parser.add_argument("--seconds", type=float, default=1.0, help="per run of the load")
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args([] if argv is None else argv)
