@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="target", help=", ".join(NAMES))
     arguments, rest = parser.parse_known_args()
     if arguments.one:
-        fuzz(arguments.one, rest)
+        fuzz(arguments.one, [*rest, *arguments.targets])  # the last is the folder of its seeds
         return 0
     failed = []
     findings = FOLDER / "findings"

@@ -122,3 +122,29 @@ def test_listener_whose_port_is_taken_stays_and_serves_when_it_is_free(
     small.wait_until_well()
     with socket.socket() as client:
         client.connect(small.address(44818))
+
+
+@pytest.mark.parametrize(
+    ("worker", "section"),
+    [
+        ("control", '[metrics]\nenabled = true\naddress = "127.0.0.1:9464"\n'),
+        ("web", '[web]\nenabled = true\naddress = "127.0.0.1:8443"\n'),
+    ],
+)
+def test_a_page_whose_port_is_taken_is_not_ready_until_it_is_free(
+    small: RunningGateway, worker: str, section: str
+) -> None:
+    text = SMALL.replace("[metrics]\nenabled = false\n", "") + section
+    small.here(text)
+    port = 9464 if worker == "control" else 8443
+    with socket.socket() as holder:
+        holder.bind(small.address(port))
+        holder.listen()
+        small.launch(configuration=text)
+        eventually(
+            lambda: (
+                small.unwell() == ["not ready"]
+                and list(small.ask("status")["not_ready"]) == [worker]
+            )
+        )
+    small.wait_until_well()

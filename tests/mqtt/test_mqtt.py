@@ -249,6 +249,10 @@ def test_a_write_arrives_is_answered_and_is_done_once(plant: RunningGateway, ear
         ({"id": "e", "tag": "boiler.set"}, "value"),
         ({"id": 5, "tag": "boiler.set", "value": 5}, "expected texts"),
         (b"\xff", "no command"),
+        (b"[" * 60_000, "no command"),
+        (b'{"id": "h", "tag": "boiler.set", "value": NaN}', "no whole number"),
+        (b'{"id": "i", "tag": "boiler.set", "value": 1e400}', "no whole number"),
+        ({"id": "j", "tag": "boiler.\ud800", "value": 1}, "cannot be passed on"),
         ([], "expected an object"),
         ({"id": "f", "tag": "boiler.set", "value": [[[[[[[[[1]]]]]]]]]}, "cannot be passed on"),
         ({"id": "g", "tag": "boiler.set", "value": 2**70}, "cannot be passed on"),
@@ -259,6 +263,20 @@ def test_a_write_that_may_not_be_is_answered_with_the_reason(
 ) -> None:
     answer = command(ear, order)
     assert answer["outcome"] == "failed" and why in answer["error"]
+
+
+def test_whatever_comes_by_a_broker_is_refused_and_few_lines_of_it_logged(
+    plant: RunningGateway, ear: Ear
+) -> None:
+    before = plant.workers()["mqtt-edge"]["pid"]
+    known = len(plant.log.read_text().splitlines())
+    refused = outlet(plant, "edge")["refused"]
+    for data in [b"[" * 60_000, b"\xff\xfe", b"null", b"{}"] * 20:
+        for topic in ("NCMD/plant1", "DCMD/plant1/boiler"):
+            ear.say(f"spBv1.0/site/{topic}", data)
+    eventually(lambda: outlet(plant, "edge")["refused"] >= refused + 80)
+    assert plant.workers()["mqtt-edge"]["pid"] == before
+    assert len(plant.log.read_text().splitlines()) - known < 40
 
 
 def test_a_host_writes_a_metric_and_sees_it(plant: RunningGateway, ear: Ear) -> None:

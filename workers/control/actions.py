@@ -25,6 +25,7 @@ from cpppod.workers.control.supervisor import SupervisorError
 from cpppod.workers.control.worker_commands import OrderFailed
 from cpppod.workers.control.writes import Writes
 from cpppod.workers.process.io_thread import IoThread, IoThreadBusy
+from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.rights import RIGHTS, Right
 
 HISTORY_S = 20.0  # a query over months of one tag reads many files
@@ -240,7 +241,7 @@ class Actions:
         if RIGHTS.get(role, Right.VIEWER) > caller.right:
             why = f"you are {caller.right.name.lower()}"
             raise Refusal(role[:40], why, f"as a member of cpppod-{role}")
-        audit.info("audit: token source=%s role=%.40r", caller.source, role)
+        strangers.info(audit, "audit: token source=%s role=%.40r", caller.source, role)
         return await self._ask(self._web(), "token", arguments, "token")
 
     async def _users(self, caller: Caller, arguments: dict[str, Any]) -> Any:

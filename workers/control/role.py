@@ -169,6 +169,8 @@ class Control:
         extra: dict[str, Any] = {"audit": told}
         if self._metrics:
             extra["metrics"] = list(self._metrics.address)
+        if self._metrics_trouble:
+            extra["not_ready"] = f"metrics page not bound: {self._metrics_trouble}"
         return Report(overdue=overdue, metrics=metrics, extra=extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
@@ -252,6 +254,7 @@ class Control:
             self._metrics.stop()
             self._metrics, self._metrics_address = None, ""
         if not wanted:
+            self._metrics_trouble = ""
             return
         host, port = socket_address(wanted, host="", any_port=True)
         server = MetricsServer(lambda: page(self.gateway.table, self.gateway, time.monotonic()))

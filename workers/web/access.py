@@ -31,7 +31,7 @@ PASSWORD_LENGTH = (8, 200)  # characters, least and most
 SESSION_S = 12 * 3600.0  # a shift, with its hand-over
 TOKEN_S = 90 * 86_400.0
 MAX_SESSIONS = 256  # of all; the oldest goes
-MAX_TOKENS = 256
+MAX_TOKENS = 256  # of a role: who may have the least of them hinders nobody else
 FREE_FAILURES = 5  # wrong passwords before waiting begins
 LONGEST_WAIT_S = 60.0
 MAX_WATCHED = 4_096  # (user, address) pairs with failures
@@ -197,8 +197,10 @@ class Access:
         if role not in RIGHTS:
             raise AccessError(f"{role[:40]!r}: expected one of {', '.join(RIGHTS)}")
         self._tokens = {key: each for key, each in self._tokens.items() if each["until"] > now}
-        if len(self._tokens) >= MAX_TOKENS:
-            raise AccessError(f"there are {MAX_TOKENS} tokens already; they end after 90 days")
+        if sum(each["role"] == role for each in self._tokens.values()) >= MAX_TOKENS:
+            raise AccessError(
+                f"there are {MAX_TOKENS} {role} tokens already; they end after 90 days"
+            )
         token = secrets.token_urlsafe(24)
         until = now + TOKEN_S
         self._tokens[_digest(token)] = {"role": role, "name": name, "once": once, "until": until}

@@ -3,10 +3,12 @@
     status ── each second ──► rates    the last minute of each device, for the page's sparklines
                           └─► events   a device's or worker's state, a new configuration, losses
 
-Events are numbered from 1 in each life of this worker; the last `MAX_EVENTS` are kept.
+Events are numbered from 1 in each life of this worker; the last `MAX_EVENTS` are kept, and
+`MAX_STRANGE` of what anybody can cause, who so pushes nothing else out.
 """
 
 import asyncio
+import heapq
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from cpppod.workers.web.answers import Problem
 from cpppod.workers.web.control_link import Shared
 
 LOOK_S = 1.0
-MAX_EVENTS = 2_000
+MAX_EVENTS, MAX_STRANGE = 2_000, 200
 RATES = 30  # samples of a device's rate, two seconds apart
 RATE_EVERY = 2
 
@@ -35,6 +37,7 @@ class Monitor:
         self.life = time.time_ns() // 1000
         self._status = status
         self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
+        self._strange: deque[dict[str, Any]] = deque(maxlen=MAX_STRANGE)
         self._count = 0
         self._seen: dict[tuple[str, str], str] = {}
         self._rates: dict[str, deque[float | None]] = {}
@@ -77,10 +80,19 @@ class Monitor:
             count = "some" if event.count is None else str(event.count)
             self.note("feed", event.publisher, f"lost {count} blocks", event.topic.decode())
 
-    def note(self, kind: str, name: str, what: str, detail: str = "", who: str = "") -> None:
+    def note(
+        self,
+        kind: str,
+        name: str,
+        what: str,
+        detail: str = "",
+        who: str = "",
+        *,
+        by_anybody: bool = False,
+    ) -> None:
         """Add an event."""
         self._count += 1
-        self._events.append(
+        (self._strange if by_anybody else self._events).append(
             {
                 "number": self._count,
                 "time_us": time.time_ns() // 1000,
@@ -94,7 +106,8 @@ class Monitor:
 
     def events(self, after: int, limit: int) -> Iterator[dict[str, Any]]:
         """Those with higher numbers, the newest first."""
-        for event in reversed(self._events):
+        both = (reversed(self._events), reversed(self._strange))
+        for event in heapq.merge(*both, key=lambda each: -each["number"]):
             if event["number"] <= after or limit <= 0:
                 return
             limit -= 1

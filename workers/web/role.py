@@ -117,10 +117,11 @@ class Web:
         ]
         for status, count in (guard.counts if guard else {}).items():
             metrics.append(["cpppod_web_refused_total", {"status": str(status)}, count])
+        extra: dict[str, Any] = {"address": list(self._server.address)}
+        if self._trouble:
+            extra["not_ready"] = self._trouble
         overdue = [self._trouble] if self._trouble else []
-        return Report(
-            overdue=overdue, metrics=metrics, extra={"address": list(self._server.address)}
-        )
+        return Report(overdue=overdue, metrics=metrics, extra=extra)
 
     async def command(self, verb: str, arguments: dict[str, Any]) -> Any:
         """Tokens and users, for `cpppoctl`; control has checked who asks.
@@ -141,7 +142,7 @@ class Web:
         role, once = str(arguments.get("role", "viewer")), bool(arguments.get("once"))
         name = str(arguments.get("name", "") or role)[:40]
         token = self.site.access.new_token(role, name, once=once, now=now_s())
-        self.site.monitor.note("user", f"token:{name}", "made", role)
+        self.site.monitor.note("user", f"token:{name}", "made", role, by_anybody=True)
         scheme = "https" if self.site.tls else "http"
         page = f"{scheme}://{self.site.options['address']}/"
         return {"token": token, "role": role, "url": f"{page}#token={token}"}

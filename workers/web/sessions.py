@@ -76,7 +76,7 @@ class Sessions:
             self._checks -= 1
         if not right:
             failures.failed(user, address, asyncio.get_running_loop().time())
-            self._site.monitor.note("user", user[:40], "wrong password", address)
+            self._site.monitor.note("user", user[:40], "wrong password", address, by_anybody=True)
             raise Problem(401, "session", "user or password is wrong", "cpppoctl users list")
         failures.succeeded(user, address)
         return Visitor(user, right)

@@ -11,6 +11,7 @@ import pytest
 from cpppod.workers.rights import Right
 from cpppod.workers.state import StateDirectory, put_aside_below
 from cpppod.workers.web.access import (
+    MAX_TOKENS,
     SESSION_S,
     Access,
     AccessError,
@@ -155,6 +156,15 @@ def test_a_token_works_until_it_is_over_and_is_kept_as_a_digest(tmp_path: Path) 
     assert found.by_token(token, 1e9) is None
     assert found.by_token(token + "x", 1.0) is None
     assert token not in (tmp_path / "web" / "access.json").read_text()
+
+
+def test_who_may_make_viewers_tokens_alone_hinders_nobody_else(tmp_path: Path) -> None:
+    found = access(tmp_path)
+    for number in range(MAX_TOKENS):
+        found.new_token("viewer", f"v{number}", now=0.0)
+    with pytest.raises(AccessError, match="256 viewer tokens"):
+        found.new_token("viewer", "one more", now=0.0)
+    assert found.new_token("engineer", "page", now=0.0)
 
 
 @pytest.mark.parametrize(
