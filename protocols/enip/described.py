@@ -22,7 +22,7 @@ from cpppod.protocols.cip.message_router import (
 from cpppod.protocols.cip.route_table import split_packet
 from cpppod.protocols.cip.unconnected_send import CONNECTION_MANAGER_PATH, UnconnectedSend
 from cpppod.protocols.enip.cpf import ConnectedMessage, UnconnectedMessage
-from cpppod.protocols.enip.encapsulation import Command, Frame
+from cpppod.protocols.enip.encapsulation import Command, Frame, FrameReader
 from cpppod.protocols.enip.originator.batch import reply_slices
 from cpppod.protocols.model.errors import ProtocolError
 
@@ -94,3 +94,39 @@ def _shown(data: bytes) -> Described:
 def _name(kinds: Any, number: int) -> str:
     found: Sequence[Any] = [kind for kind in kinds if kind == number]
     return found[0].name if found else f"0x{number:02x}"
+
+
+def describe_bytes(data: bytes, *, reply: bool) -> str:
+    """The frames in a piece of a stream that begins with one, in a line of words.
+
+    READ_TAG boiler.force c3000100    READ_TAG success (0x00) c3000700
+    """
+    stream, told = FrameReader(), []
+    try:
+        stream.receive_data(data)
+        while (frame := stream.next_frame()) is not None:
+            told.append(_line(describe_frame(frame, reply=reply)))
+    except ProtocolError as error:
+        told.append(str(error))
+    if stream.partial:
+        told.append("cut off")
+    return "; ".join(told)
+
+
+def _line(described: Described) -> str:
+    """One frame, request or reply, in words."""
+    if (message := described.get("request") or described.get("reply")) is not None:
+        return _message_line(message)
+    trouble = f"status 0x{described['status']:02x}" if described["status"] else ""
+    words = (described["command"], trouble, described.get("unreadable", ""))
+    return " ".join(filter(None, (*words, described.get("data", ""))))
+
+
+def _message_line(message: Described) -> str:
+    inner = message.get("requests") or message.get("replies")
+    if inner:
+        own = f" {message['status']}" if "status" in message else ""
+        return f"{message['service']}{own}: {', '.join(_message_line(each) for each in inner)}"
+    words = ("service", "path", "status", "data")
+    route = f"by {message['route']} " if "route" in message else ""
+    return route + " ".join(str(message[word]) for word in words if message.get(word))

@@ -418,6 +418,59 @@ def test_get_changes_nothing_unless_told_and_post_always_does() -> None:
         assert started.process.wait(PATIENCE_S) == 0
 
 
+README = (  # cpppo's lines in its order -> what came of the command; None: nothing matched
+    ("wget -qO - http://localhost:12345/api", {}),
+    ("curl http://localhost:12345/api", {}),
+    ("curl http://localhost:12345/api/options/delay/value/0.5", "options.delay.value='0.5' (0.5)"),
+    ("curl http://localhost:12345/api/options/delay/value=0.5", "options.delay.value='0.5' (0.5)"),
+    ("curl http://localhost:12345/api/options/delay/value=10.0",
+     "options.delay.value='10.0' (10.0)"),
+    ("curl http://localhost:12345/api/server/control/disable/true",
+     "server.control.disable='true' (True)"),
+    ("curl http://localhost:12345/api/server/control/disable/false",
+     "server.control.disable='false' (False)"),
+    ("curl http://localhost:12345/api/tags/SCADA/error=8", "tags.SCADA.error='8' (8)"),
+    ("curl http://localhost:12345/api/tags/SCADA/error/0", "tags.SCADA.error='0' (0)"),
+    ("wget -qO - http://localhost:12345/api/tags/SCADA/attribute[3]=4",
+     "tags.SCADA.attribute[3]='4' (4)"),
+    ("wget -qO - http://localhost:12345/api/tags/SCADA/attribute[3]",
+     "tags.SCADA.attribute[3]: 4"),
+    ("curl http://localhost:12345/api/connections/*/eof/true", None),
+    ("curl http://localhost:12345/api/connections/10_0_111_121_60592/eof/true", None),
+    ("curl http://localhost:12345/api/connections", None),
+    ("curl http://localhost:12345/api/server/control/done/true",
+     "server.control.done='true' (True)"),
+)  # fmt: skip
+
+
+def test_the_readmes_lines_have_their_documented_answers() -> None:
+    with running("--no-config", *WEB) as started:
+        for line, expected in README:
+            answer = started.get(line.partition(":12345")[2])
+            said = {"message": expected, "success": True} if isinstance(expected, str) else expected
+            assert answer["command"] == said, line
+            assert set(answer) == {"alarm", "command", "data", "since", "until"}
+            assert (answer["data"] == {}) is (expected is None)
+            if line.endswith("/api"):
+                assert set(answer["data"]) >= {"options", "server", "tags"}
+            if "attribute[3]" in line:
+                shown = answer["data"]["tags"]["SCADA"]["attribute"]
+                assert shown.endswith("INT[1000] == [0, 0, 0, 4, 0, 0, ...]")
+        assert started.process.wait(PATIENCE_S) == 0
+
+
+def test_the_readmes_range_of_delays_is_changed() -> None:
+    with running("--no-config", "--delay=0.1-0.9", *WEB) as started:
+        for line in ("range=0.5-1.5", "range=10.0-10.0"):
+            value = line.partition("=")[2]
+            answer = started.get(f"/api/options/delay/{line}")
+            assert answer["command"] == {
+                "message": f"options.delay.range='{value}' ('{value}')",
+                "success": True,
+            }
+            assert answer["data"]["options"]["delay"]["range"] == value
+
+
 DEFINED = {
     "structures": {"Recipe": [{"name": "speed", "type": "REAL"}, {"name": "on", "type": "BOOL"}]},
     "tags": {"Recipes": "Recipe[3]", "SCADA": "INT[10]", "Speed@0x93/1/10": "REAL"},

@@ -182,40 +182,101 @@ def test_a_trend_joins_what_is_stored_and_what_comes_and_shows_what_was_bad(
     eventually(lambda: told("bad") > 0)  # it is in the history, too
 
 
-def test_the_assistant_adds_a_modbus_device_that_moves(
+GAP_PIXELS = """() => {
+  const canvas = document.querySelector(".uplot canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let found = 0;
+  for (let at = 0; at < data.length; at += 4)
+    if (Math.abs(data[at] - 125) < 4 && Math.abs(data[at + 3] - 71) < 4) found += 1;
+  return found;
+}"""
+
+
+def test_what_was_not_recorded_is_drawn_as_a_gap(gateway: RunningGateway, visit: Visit) -> None:
+    eventually(lambda: gateway.stored("press.total"))
+    os.kill(gateway.workers()["poller-press"]["pid"], signal.SIGKILL)
+    gateway.wait_until_well()
+    tag = "press.total"
+    eventually(lambda: gateway.ask("history", tag=tag)["gaps"])
+    page = visit.go(f"#/trends?tags={tag}")
+    page.locator(".uplot canvas").wait_for()
+    chart = page.locator(".chart")
+    eventually(lambda: " 0 missing" not in (chart.get_attribute("aria-label") or " 0 missing"))
+    eventually(lambda: page.evaluate(GAP_PIXELS) > 100)
+    page.get_by_text("not recorded", exact=False).first.wait_for()
+
+
+def test_a_device_shows_its_last_messages_as_bytes_and_in_words(
     gateway: RunningGateway, engineer: Visit
 ) -> None:
-    port = free_port()
+    gateway.ask("write", writes=[["boiler.limit", 6.25]])
+    page = engineer.go("#/devices/boiler")
+    wire = page.get_by_label("On the wire")
+    row = wire.locator("tbody tr", has_text="write multiple registers").first
+    row.wait_for()
+    assert "→ sent" in row.inner_text() and " 10 00 " in row.locator("code").inner_text()
+    assert "write by control:" in engineer.text("main dl")
+    engineer.go("#/devices/press")
+    page.get_by_label("On the wire").get_by_text("READ_TAG Force", exact=False).first.wait_for()
+    page.get_by_role("link", name="Browse what it has").click()
+    host, port = gateway.address(44819)
+    assert page.get_by_label("Address").input_value() == f"{host}:{port}"
+
+
+@pytest.fixture
+def empty() -> Iterator[RunningGateway]:
+    """A gateway that has nothing but its page, and a Modbus device nobody has told it of."""
+    gateway = RunningGateway()
+    page, port = free_port(), free_port()
+    gateway.ports |= {8880: page, page: page, port: port, 502: port}
     words = ["modbus_sim", "-a", f"127.0.0.1:{port}", "-m", "40001=counter,every=0.2"]
     meter = Simulator("added", [*words, "40001-40003=1"], gateway.folder / "added.log")
-    eventually(lambda: is_open(port))
-    page = engineer.go("#/add")
+    gateway.simulators["added"] = meter
     try:
-        page.get_by_label("Address").fill(f"127.0.0.1:{port}")
-        page.get_by_label("Speaks").select_option("modbus-tcp")
-        page.get_by_role("button", name="Look for Modbus units").click()
-        page.get_by_role("button", name="unit 1 cpppod", exact=False).click()
-        page.get_by_label("Only").fill("40001-40003")
-        page.get_by_role("button", name="Test and read its tags").click()
-        page.get_by_text("It answers").wait_for()
-        page.get_by_label("Name", exact=True).fill("added")
-        page.get_by_role("button", name="Check").click()
-        page.get_by_text("It is well").wait_for()
-        page.get_by_role("button", name="Save and put in force").click()
-        box = page.get_by_role("dialog")
-        box.get_by_text("devices added: added").wait_for()
-        box.get_by_role("button", name="Confirm").click()
-        page.get_by_role("link", name="Look at it").click()
-        value = page.locator("main .value").first
-        value.wait_for()
-        before = value.inner_text()
-        eventually(lambda: value.inner_text() not in (before, "–"))
+        eventually(lambda: is_open(port))
+        gateway.start(configuration=f'[web]\nenabled = true\naddress = "127.0.0.1:{page}"\n')
+        yield gateway
     finally:
-        engineer.go("#/")  # off the page of the device that goes
-        for path in (gateway.configuration.parent / "conf.d").glob("*.toml"):
-            path.unlink()
-        gateway.ask("reload")
-        meter.stop()
+        gateway.stop()
+
+
+def test_from_an_empty_file_one_is_led_to_a_first_device_that_moves(
+    empty: RunningGateway, browser: "Browser"
+) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    found = Visit(context.new_page(), base_of(empty))
+    address = f"127.0.0.1:{empty.address(502)[1]}"
+    page = found.go(f"#token={empty.ask('token', role='engineer', once=True)['token']}")
+    page.get_by_role("link", name="Add the first device").click()
+    page.get_by_label("Address").fill("127.0.0.1:1")
+    page.get_by_label("Speaks").select_option("modbus-tcp")
+    page.get_by_role("button", name="Test and read its tags").click()
+    page.get_by_text("connection refused", exact=False).wait_for()
+    page.get_by_label("Address").fill(address)
+    page.get_by_role("button", name="Look for Modbus units").click()
+    page.get_by_role("button", name="unit 1 cpppod", exact=False).click()
+    page.get_by_label("Only").fill("40001-40003")
+    page.get_by_role("button", name="Test and read its tags").click()
+    page.get_by_text("It answers").wait_for()
+    page.locator(".found label", has_text="40003").get_by_role("checkbox").uncheck()
+    page.get_by_label("Name", exact=True).fill("added")
+    assert "40003" not in page.get_by_label("The configuration that").input_value()
+    page.get_by_role("button", name="Check").click()
+    page.get_by_text("It is well").wait_for()
+    page.get_by_role("button", name="Save and put in force").click()
+    box = page.get_by_role("dialog")
+    box.get_by_text("devices added: added").wait_for()
+    box.get_by_role("button", name="Confirm").click()
+    page.get_by_role("link", name="Look at it").click()
+    value = page.locator("main .value").first
+    value.wait_for()
+    before = value.inner_text()
+    eventually(lambda: value.inner_text() not in (before, "–"))
+    assert (empty.configuration.parent / "conf.d" / "added.toml").exists()
+    assert list(empty.devices()) == ["added"]
+    context.close()
+    found.complaints[:] = [each for each in found.complaints if "409" not in each]
+    assert found.complaints == []
 
 
 def is_open(port: int) -> bool:
@@ -223,36 +284,43 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_what_devices_and_files_say_is_text_and_never_markup(
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+PAGES = ("#/", "#/devices/evil", "#/tags?filter=evil", "#/tags?filter=said", "#/system", "#/events",
+         "#/routes", "#/configuration", f"#/add?name={EVIL}&address={EVIL}", f"#/devices/{EVIL}",
+         "#/trends?tags=evil.t,said", f"#/trends?tags={EVIL}", f"#/tags?filter={EVIL}",
+         f"#/{EVIL}", "#/devices/%ff")  # fmt: skip
+
+
+def test_what_devices_files_and_addresses_say_is_text_and_never_markup(
     gateway: RunningGateway, engineer: Visit
 ) -> None:
     folder = gateway.configuration.parent / "conf.d"
     folder.mkdir(exist_ok=True)
-    evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     host, port = gateway.address(15020)
     Path(folder / "evil.toml").write_text(
         f'[device.evil]\ndriver = "modbus-tcp"\naddress = "{host}:{port}"\nunit = 2\n'
-        f'description = "{evil}"\n'
+        f'description = "{EVIL}"\n'
         f'[[device.evil.group]]\nname = "a"\nperiod = "1s"\ntags = [{{ name = "t", address = 40001,'
-        f' unit = "{evil}", description = "{evil}" }}]\n'
-        f'[[tag]]\nname = "said"\ntype = "STRING"\nvalue = "{evil}"\n'
+        f' unit = "{EVIL}", description = "{EVIL}" }}]\n'
+        f'[[tag]]\nname = "said"\ntype = "STRING"\nvalue = "{EVIL}"\n'
     )
     page = engineer.page
     try:
         gateway.ask("reload")
-        for path in ("#/", "#/devices/evil", "#/tags?filter=evil", "#/tags?filter=said", "#/system",
-                     "#/events", "#/configuration", "#/trends?tags=evil.t"):  # fmt: skip
+        for path in PAGES:
             engineer.go(path)
+            eventually(lambda: "Loading" not in page.locator("main").inner_text())
             page.locator("h1").wait_for()
-            eventually(lambda: page.locator("main").inner_text())
+            assert page.locator("main img, main script").count() == 0, path
         engineer.go("#/tags?filter=said")
         eventually(lambda: "<img src=x" in engineer.text(f"{ROWS} .value"))
         engineer.go("#/")
-        eventually(lambda: "<img src=x" in engineer.page.locator(".cards").inner_text())
-        assert engineer.page.locator("main img, main script").count() == 0
+        eventually(lambda: "<img src=x" in page.locator(".cards").inner_text())
+        assert page.locator("main img, main script").count() == 0
     finally:
         Path(folder / "evil.toml").unlink()
         gateway.ask("reload")
+    engineer.complaints[:] = [each for each in engineer.complaints if "404" not in each]
 
 
 def test_the_page_waits_for_a_web_that_was_killed_and_goes_on(

@@ -97,6 +97,10 @@ def test_only_the_fields_asked_for_are_told_and_without_live_ones_not_twice(
         "fields=secret",
         f"limit={10**99}",
         "filter=" + "a+" * 60,
+        "filer=boiler",
+        "limit=5&limit=6",
+        "limit=",
+        "&".join(f"filter={number}" for number in range(50)),
     ],
 )
 def test_a_query_out_of_its_limits_is_refused_and_says_them(web: httpx.Client, query: str) -> None:
@@ -128,7 +132,9 @@ def test_history_is_told_raw_in_buckets_and_as_a_table(web: httpx.Client) -> Non
     rows = list(csv.reader(io.StringIO(table.text)))
     assert rows[0] == ["time", "time_us", "value", "quality"] and rows[1][0].endswith("Z")
     assert web.get("/api/v1/history?tag=kettle.on").status_code == 404
-    assert web.get(f"/api/v1/history?tag={tag}&aggregate=buckets").status_code == 409
+    for wrong in ("aggregate=buckets", "aggregate=step&step_us=0", "since_us=2&until_us=1"):
+        refused = web.get(f"/api/v1/history?tag={tag}&{wrong}")
+        assert refused.status_code == 422 and refused.json()["try"]
 
 
 def test_routes_and_events_are_told(web: httpx.Client) -> None:
@@ -231,6 +237,39 @@ def test_a_head_that_is_too_long_is_refused(
     assert is_there(web)
 
 
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("devices/kettle", "/api/v1/devices"),
+        ("kettle", "openapi.json"),
+        ("read?tags=boiler.pressure,kettle.on", "/api/v1/tags"),
+        ("history", "/api/v1/tags"),
+        ("history?tag=boiler.pressure&format=xml", "json or csv"),
+        ("events?after=now", "0 to"),
+        ("configuration", "cpppoctl web token --role engineer"),
+        ("status?verbose=1", "none"),
+        ("live?tags=kettle.*", "/api/v1/tags"),
+    ],
+)
+def test_every_refusal_says_what_to_do(web: httpx.Client, path: str, wanted: str) -> None:
+    answer = web.get(f"/api/v1/{path}")
+    told = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert told["status"] == answer.status_code >= 400
+    assert told["detail"] and wanted in told["try"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("br, gzip;q=0.5", True), ("*", True), ("gzip;q=0", False), ("br", False)],
+)
+def test_an_answer_is_packed_for_who_takes_that(
+    web: httpx.Client, accepted: str, packed: bool
+) -> None:
+    answer = web.get("/api/v1/tags", headers={"Accept-Encoding": accepted})
+    assert (answer.headers.get("content-encoding") == "gzip") is packed
+
+
 def test_the_page_is_packed_and_is_not_sent_twice(web: httpx.Client) -> None:
     answer = web.get("/")
     assert answer.status_code == 200
@@ -283,6 +322,23 @@ def test_a_write_beyond_its_limits_is_told_as_failed(engineer: httpx.Client) -> 
     assert answer.status_code == 200 and not came["ok"] and came["error"]
 
 
+def test_a_device_tells_the_bytes_on_its_wire_in_words_and_who_asked_last(
+    gateway: RunningGateway, engineer: httpx.Client
+) -> None:
+    engineer.post("/api/v1/write", json={"writes": [["boiler.limit", 6.5]]})
+    told = eventually(lambda: (found := get(engineer, "devices/boiler")["told"])["asked"] and found)
+    who, when_us = told["asked"]["write"]
+    assert who.startswith("web:token:test@127.0.0.1") and when_us > 0
+    way, data, length, words = told["wire"][-1][1:]
+    assert (way, len(data)) == ("received", 2 * length)
+    assert " unit 1 FC" in words
+    said = {device: get(engineer, f"devices/{device}")["told"]["wire"] for device in
+            ("press", "scale", "meter_2")}  # fmt: skip
+    assert any("READ_TAG Force" in each[4] for each in said["press"])
+    assert any(each[4].startswith("S ") and each[4].endswith("kg\\r\\n") for each in said["scale"])
+    assert any(each[4] == "unit 2 FC3 read holding registers 0 to 9" for each in said["meter_2"])
+
+
 def test_who_may_not_write_is_refused_and_his_attempt_recorded(
     web: httpx.Client, engineer: httpx.Client
 ) -> None:
@@ -303,7 +359,9 @@ def test_who_may_not_write_is_refused_and_his_attempt_recorded(
         ({"writes": []}, 422),
         ({"writes": [["meter_1.setpoint", 1]] * 1001}, 422),
         ({"writes": [["kettle.on", 1]]}, 409),
-        ({"writes": ["x"]}, 409),
+        ({"writes": ["x"]}, 422),
+        ({"writes": [["meter_1.setpoint", 1]], "dry_run": True}, 422),
+        ({"writes": [["meter_1.setpoint", {"value": 1}]]}, 409),
         ({"writes": [["meter_1.setpoint", 2**80]]}, 409),
         ({"writes": [["meter_1.setpoint", [[[[[[[[[[1]]]]]]]]]]]]}, 409),
         ({"writes": 1}, 422),

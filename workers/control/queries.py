@@ -1,5 +1,7 @@
 """Verbs that only read: answered from what control holds in memory, without asking anybody.
 
+`device` with `wire` alone asks the device's worker, for what went over its wire of late.
+
 status  devices  device  tags  read  watch  routes  outlets
 """
 
@@ -13,10 +15,12 @@ from cpppod.workers.control.gateway import Gateway
 from cpppod.workers.control.socket import Caller, Refusal, Verb
 from cpppod.workers.control.table import WorkerRecord
 from cpppod.workers.control.verdict import verdict
+from cpppod.workers.control.worker_commands import OrderFailed
 from cpppod.workers.control.writing import NotWritable, target_of
 from cpppod.workers.rights import Right
 from cpppod.workers.values import TagInfo
 
+WIRE_S = 1.0  # for a worker to say what went over a wire
 MAX_NAMED = 1_000  # tags or patterns in one request
 OUTLET = {  # what an outlet's beat says of it, where it says nothing
     "place": "",
@@ -95,8 +99,20 @@ class Queries:
         plain = to_plain(device)
         plain.pop("groups", None)
         told = self._gateway.table.devices().get(device.name, {})
+        if arguments.get("wire") is True:
+            told = {**told, "wire": await self._wire(device)}
         answer = {**self._device_row(device, told, now), "configured": plain, "told": told}
         return {**answer, "verdict": verdict(answer)}
+
+    async def _wire(self, device: Device) -> list[Any]:
+        """What went over the device's wire of late; its worker knows, and may not answer."""
+        owner = self._gateway.settings.owners.get(device.name, "")
+        try:
+            asked = {"name": device.name}
+            told = await self._gateway.orders.ask(owner, "device", asked, timeout_s=WIRE_S)
+        except OrderFailed:
+            return []
+        return list(told["wire"])
 
     def _device_rows(self, now: float) -> list[dict[str, Any]]:
         told = self._gateway.table.devices()

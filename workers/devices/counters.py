@@ -83,6 +83,7 @@ class DeviceCounters:
         self.write_latency = Histogram()
         self.groups = {name: GroupTimes(Histogram(), Histogram()) for name in groups}
         self.transactions: deque[list[Any]] = deque(maxlen=TRANSACTIONS_KEPT)
+        self.asked: dict[str, list[Any]] = {}  # what -> [who asked for it last, when]
         self.last_error = ""
         self.last_error_us = 0
         self.last_success_us = 0

@@ -24,11 +24,13 @@ from cpppod.workers.devices.health import STATES, Change, Health
 from cpppod.workers.devices.queue import Job, Urgency
 from cpppod.workers.devices.samples import GroupImage
 from cpppod.workers.devices.schedule import Schedule
-from cpppod.workers.devices.spec import reason
+from cpppod.workers.devices.spec import DRIVERS, as_text, reason
+from cpppod.workers.devices.tap import plain
 
 OVERDUE_PERIODS = 5  # a group without any finished poll for so long is named in the beat ...
 OVERDUE_AT_LEAST_S = 10.0  # ... but not before: a slow device's retries are not a stuck worker
 PARTS_KEPT = 64  # of groups that were written; drivers keep plans of as many
+WORDS_LIMIT = 400  # characters of what a message on the wire says
 BAD_NAMED = 20  # bad members that a group's map names; `cpppoctl tags` has them all
 
 
@@ -336,10 +338,20 @@ class PolledDevice:
             "groups": {name: self._group_map(name, now) for name in self._groups},
             "counters": {f"{op} {result}": n for (op, result), n in counters.requests.items()},
             "writes": dict(counters.writes),
+            "asked": dict(counters.asked),
             "transactions": [list(entry) for entry in counters.transactions][-transactions:],
             "quarantined": described.pop("quarantined", []),
             "details": described,
         }
+
+    def wire_map(self) -> list[list[Any]]:
+        """What went over its wire of late, as bytes and in words, the oldest first."""
+        spec = DRIVERS.find(self.device.driver)
+        in_words = spec.in_words if spec else as_text
+        return [
+            plain(entry, in_words(entry[2], not entry[1])[:WORDS_LIMIT])
+            for entry in self.driver.frame.tap.entries()
+        ]
 
     def metrics(self, *, up: bool, now: Timestamp, histograms: bool = True) -> list[Row]:
         """Rows for the beat, those of `counters` included."""

@@ -18,13 +18,14 @@ deadband, `minimum` and `maximum` are the frame's.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.model.failures import BROKEN, GONE, QUALITY, Failure
 from cpppod.protocols.model.plant import Group, Tag
 from cpppod.protocols.model.values import Quality, quality
+from cpppod.workers.devices.tap import Tap
 
 Sample = tuple[Any, int]  # (value, quality): the value is None where the quality is bad
 Write = tuple[
@@ -147,6 +148,7 @@ class Link(Protocol):
     """
 
     shared: dict[str, Any]
+    tap: Tap  # remembers what goes over it
 
     silence_s: float  # idle time that ends a frame on this line (t3.5), 0 on a socket
     character_s: float  # time of one character on the line, 0 on a socket
@@ -195,10 +197,12 @@ class DeviceFrame:
             has its calls recorded instead, one entry a call.
         between: a driver with concurrency 1 whose poll takes several requests awaits it between two
             of them, so that a waiting write goes first.
+        tap: what went over the wire of late; a driver with a connection of its own tells it.
     """
 
     on_transaction: Callable[[Transaction], None] = _unrecorded
     between: Callable[[], Awaitable[None]] = _at_once
+    tap: Tap = field(default_factory=Tap)
 
 
 class CipRelay(Protocol):

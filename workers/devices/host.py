@@ -9,6 +9,7 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -288,6 +289,7 @@ class DeviceHost:
             )
             self._router.send(reply.encode())
 
+        self._note("write", request.device, request.source)
         wire = self._wire_of.get(request.device)
         if wire is None:
             text = f"no device {request.device!r:.60} here"
@@ -296,12 +298,19 @@ class DeviceHost:
         wire.write(request.device, request.writes, request.deadline_us / 1e6, answer)
 
     def _route(self, group: RouteGroup, replies: Replies) -> None:
+        self._note("forward", group.target, group.source)
         answer = partial(replies.post, group.id)
         wire = self._wire_of.get(group.target)
         if wire is None:
             answer(0, refusals(group, group.messages(), Failure.NOT_CONNECTED), 0)
         else:
             wire.forward(group.target, group, answer)
+
+    def _note(self, what: str, device: str, source: str) -> None:
+        """Who asked last: for people who look for the reason."""
+        wire = self._wire_of.get(device)
+        if wire is not None:
+            wire.devices[device].counters.asked[what] = [source, time.time_ns() // 1000]
 
     # What is said of it
 
@@ -355,4 +364,5 @@ class DeviceHost:
         elif verb == "resume":
             wire.resume(name)
             log.info("device resumed device=%s", name)
-        return wire.devices[name].state_map(clock(), wire.connection_map())
+        device = wire.devices[name]
+        return {**device.state_map(clock(), wire.connection_map()), "wire": device.wire_map()}

@@ -103,7 +103,8 @@ def make_drivers(
         try:
             spec = DRIVERS.find(device.driver)
             assert spec is not None, "plan_wires leaves no device without"
-            drivers[name] = spec.make(device, link, DeviceFrame())
+            frame = DeviceFrame() if link is None else DeviceFrame(tap=link.tap)
+            drivers[name] = spec.make(device, link, frame)
         except (ImportError, ValueError, KeyError, TypeError, ProtocolError) as error:
             problems.append(f"device {name}: {error}")
     return drivers, problems

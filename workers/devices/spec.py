@@ -66,6 +66,7 @@ class Browsed:
     left_out: tuple[tuple[str, str], ...] = ()
 
 
+InWords = Callable[[bytes, bool], str]
 Progress = Callable[[int, int], None]  # how many were asked, of how many (0: nobody knows)
 Browse = Callable[[Device, str, Progress], Coroutine[Any, Any, Browsed]]
 
@@ -84,6 +85,11 @@ def _nothing_to_say(device: Device, group: Group) -> str:
 
 def _nothing_unlikely(device: Device) -> Iterable[str]:
     return ()
+
+
+def as_text(data: bytes, reply: bool) -> str:
+    """Bytes as the characters that they are."""
+    return repr(data)[2:-1]
 
 
 def _no_bit(address: str) -> int | None:
@@ -120,6 +126,8 @@ class DriverSpec:
         unlikely: what of a device can be, and is hardly meant.
         relay: its devices understand CIP: its drivers have a `cip`.
         metrics: names of what `Driver.describe` counts, on the page `cpppod_NAME_total`.
+        in_words: (bytes that went over its wire, whether they came from the device) -> what they
+            say, for people; by itself the characters that they are.
         simulator: a device to try it with.
         browse: (device without groups, where, progress) -> what it has, over a connection of its
             own; `where` is in the driver's terms, "" all of it. `DeviceError`: it does not say.
@@ -147,6 +155,7 @@ class DriverSpec:
     unlikely: Callable[[Device], Iterable[str]] = _nothing_unlikely
     relay: bool = False
     metrics: tuple[str, ...] = ()
+    in_words: InWords = as_text
     simulator: SimulatedDevice | None = None
     browse: Browse | None = None
     browse_where: str = ""

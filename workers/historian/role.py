@@ -139,6 +139,8 @@ class Historian:
             "stored_us": collector.stored_us,
             "store_bytes": state.bytes,
             "oldest_us": state.oldest_us,
+            "gaps": collector.counters.gaps,
+            "gap_samples": collector.counters.gap_samples,
             "damaged": list(state.damaged),
         }
         return Report("running", overdue, None, _metrics(collector), extra)

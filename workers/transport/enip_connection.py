@@ -46,6 +46,7 @@ from cpppod.protocols.enip.originator.session import (
 )
 from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.failures import Failure
+from cpppod.workers.devices.tap import Tap
 from cpppod.workers.transport.sockets import peer_closed, words
 
 KEEPALIVE_S = 10  # idle time after which the system asks a silent peer
@@ -103,6 +104,7 @@ class OriginatorConnection(asyncio.Protocol):
         peer, local: (address, port).
         failure: once closed: `LOST`, or `BAD_REPLY` where the target broke the protocol.
         ended_idle: the target has closed it while nobody waited for anything.
+        tap: remembers what goes over it, where somebody wants that.
     """
 
     def __init__(self) -> None:
@@ -120,6 +122,7 @@ class OriginatorConnection(asyncio.Protocol):
         self._starved = False  # somebody found every place of the session taken
         self._turns: list[asyncio.Future[None]] = []  # single requests that wait for a place
         self._wakers: dict[Pipeline, asyncio.Event] = {}
+        self.tap: Tap | None = None
         self._relay: Relay | None = None
         self._relayed: Callable[[Relayed], bool] = lambda relayed: True
         self._lost: Callable[[OriginatorConnection], None] = lambda connection: None
@@ -189,6 +192,8 @@ class OriginatorConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket (asyncio calls this)."""
+        if self.tap is not None:
+            self.tap.received(data)
         try:
             if self._relay is not None:
                 data = self._take_relayed(self._relay, data)
@@ -326,7 +331,7 @@ class OriginatorConnection(asyncio.Protocol):
             return False
         assert self._transport is not None
         session = self.session.session
-        self._transport.write(self._relay.send(session, number, first, requests, route, hops))
+        self._send(self._relay.send(session, number, first, requests, route, hops))
         return True
 
     def relay_connected(
@@ -338,7 +343,7 @@ class OriginatorConnection(asyncio.Protocol):
         assert self._transport is not None
         session = self.session.session
         ids = o_t_id, t_o_id
-        self._transport.write(self._relay.send_connected(session, number, first, requests, *ids))
+        self._send(self._relay.send_connected(session, number, first, requests, *ids))
         return True
 
     def relay_on(self, o_t_id: int, t_o_id: int) -> None:
@@ -484,7 +489,13 @@ class OriginatorConnection(asyncio.Protocol):
         self._writing = False
         data = self.session.data_to_send()
         if data and self._transport is not None:
-            self._transport.write(data)
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        if self.tap is not None:
+            self.tap.sent(data)
+        assert self._transport is not None, "who sends has asked"
+        self._transport.write(data)
 
     def _set_timer(self, deadline: float) -> None:
         """Have `_expire` called at `deadline`; an earlier timer stays and looks again."""

@@ -22,6 +22,7 @@ from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.plant import Line
 from cpppod.workers.devices.driver import DeviceError
+from cpppod.workers.devices.tap import Tap
 from cpppod.workers.transport.sockets import peer_closed, words
 
 BUFFER_LIMIT = 65_536  # bytes nobody asked for on a socket: beyond it the stream is not trusted
@@ -122,8 +123,9 @@ class _Stream(asyncio.Protocol):
         requests: how often something was sent; answered: the last one after which something came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tap: Tap) -> None:
         self.received = _Received(BUFFER_LIMIT)
+        self._tap = tap
         self.transport: asyncio.Transport | None = None
         self.requests = 0
         self.answered = 0
@@ -137,6 +139,7 @@ class _Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes."""
+        self._tap.received(data)
         self.answered = self.requests
         if not self.received.add(data) and self.transport is not None:
             self.received.fail(not_connected(f"more than {BUFFER_LIMIT} bytes unasked"))
@@ -167,6 +170,7 @@ class TcpPort:
         connections: how many were made so far: a parser of the stream starts anew with each.
         line: the line behind it, where there is one.
         shared: what the drivers of this port share, by a name of theirs.
+        tap: remembers what goes over it.
     """
 
     silence_s = 0.0
@@ -190,6 +194,7 @@ class TcpPort:
         self.connections = 0
         self.line: Line | None = None
         self.shared: dict[str, Any] = {}
+        self.tap = Tap()
 
     async def open(self) -> None:
         """Connect within the time-out; then wait as long as the device needs before it listens."""
@@ -199,7 +204,9 @@ class TcpPort:
             async with asyncio.timeout(self._timeout_s):
                 host = await self._resolve()
                 loop = asyncio.get_running_loop()
-                _, self._stream = await loop.create_connection(_Stream, host, where.port)
+                _, self._stream = await loop.create_connection(
+                    lambda: _Stream(self.tap), host, where.port
+                )
         except TimeoutError:
             raise not_connected(f"{where} did not accept within {self._timeout_s:g} s") from None
         except OSError as error:
@@ -228,6 +235,7 @@ class TcpPort:
         stream = self._connected()
         assert stream.transport is not None, "made, or `open` raises"
         stream.requests += 1
+        self.tap.sent(data)
         stream.transport.write(data)
 
     async def renew(self) -> bool:
@@ -305,6 +313,7 @@ class SerialPort:
         )
         self.silence_s = silence_s(line.baudrate, self.character_s)
         self.shared: dict[str, Any] = {}
+        self.tap = Tap()
         self._blocking = blocking or asyncio.to_thread
         self._serial: Any = None
         self._received = _Received(SERIAL_BUFFER_LIMIT)
@@ -332,6 +341,7 @@ class SerialPort:
 
     async def send(self, data: bytes) -> None:
         """Write `data`; returns once the system has all of it."""
+        self.tap.sent(data)
         view = memoryview(data)
         while view:
             if self._serial is None or self._received.error is not None:
@@ -367,6 +377,7 @@ class SerialPort:
             self._gone(words(error))
             return
         if data:
+            self.tap.received(data)
             self._received.add(data)
         elif not os.isatty(self._serial.fileno()):
             self._gone("unplugged")

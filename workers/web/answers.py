@@ -22,6 +22,9 @@ MAX_DEPTH = 32  # of what a client sends: a list of pairs has three
 MAX_DIGITS = 1_000  # of a whole number: 2**64 has 20; far longer ones cost time to read
 
 
+KEYS = "cpppod.keys"  # in a request's scope: what its body may have, None for anything
+
+
 class Problem(Exception):
     """A request that is not done: what, why, what to try."""
 
@@ -56,13 +59,23 @@ class Problem(Exception):
 
 
 def etag_of(body: bytes) -> str:
-    """The entity tag of a body."""
-    return f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+    """The entity tag of a body: weak, for it is the same packed and not."""
+    return f'W/"{hashlib.sha256(body).hexdigest()[:20]}"'
+
+
+def has(request: Request, tag: str) -> bool:
+    """Whether the client has that body already."""
+    known = [each.strip() for each in request.headers.get("if-none-match", "").split(",")]
+    return "*" in known or tag in known or tag.removeprefix("W/") in known
 
 
 def takes_gzip(request: Request) -> bool:
     """Whether the client takes gzip."""
-    return "gzip" in request.headers.get("accept-encoding", "")
+    for each in request.headers.get("accept-encoding", "").lower().split(","):
+        coding, _, quality = each.replace(" ", "").partition(";q=")
+        if coding in ("gzip", "*"):
+            return not quality or bool(quality.strip("0."))
+    return False
 
 
 def answer(
@@ -74,7 +87,7 @@ def answer(
     if etag:
         headers["ETag"] = tag = etag_of(body)
         headers["Cache-Control"] = "no-cache"
-        if request.headers.get("if-none-match") == tag:
+        if has(request, tag):
             return Response(status_code=304, headers=headers)
     if cookie:
         headers["Set-Cookie"] = cookie
@@ -85,8 +98,8 @@ def answer(
 
 
 async def asked(request: Request, **wanted: type) -> dict[str, Any]:
-    """The object in the request's body, with the keys that are `wanted` of these types; more may be
-    there.
+    """The object in the request's body, with the keys that are `wanted` of these types; of others
+    it has those that the API's document names.
 
     Raises:
         Problem: 415, 400 or 422.
@@ -98,6 +111,9 @@ async def asked(request: Request, **wanted: type) -> dict[str, Any]:
     value = parsed(body)
     if not isinstance(value, dict):
         raise Problem(400, "body", "not a JSON object", '{"key": value}')
+    known = request.scope.get(KEYS)
+    if known is not None and (more := value.keys() - set(known)):
+        raise Problem(422, ", ".join(sorted(more))[:80], "no such key", ", ".join(known))
     for key, kinds in wanted.items():
         if not isinstance(value.get(key), kinds) or (
             kinds is int and isinstance(value.get(key), bool)

@@ -1,5 +1,6 @@
 """The application: every path, and what answers it."""
 
+import json
 from typing import Any
 
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from cpppod.workers.bus.write_orders import WriteOrders
 from cpppod.workers.web.answers import Problem
 from cpppod.workers.web.changes import Changes
 from cpppod.workers.web.configuring import Configuring
+from cpppod.workers.web.described import Described
 from cpppod.workers.web.files import Files, load
 from cpppod.workers.web.finding import Finding
 from cpppod.workers.web.legacy import Legacy
@@ -33,6 +35,7 @@ class Application:
         programs, simulators = Programs(), Simulators(site)
         configuring, finding = Configuring(site, programs), Finding(site, programs)
         files = load()
+        self._described = Described(json.loads(files["openapi.json"].body))
         reading = self.reading
         self._router = Router(
             [
@@ -77,23 +80,26 @@ class Application:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI; `Problem`s are the guard's to answer."""
         if scope["type"] == "http":
-            allowed = self._allowed(scope)
+            path, allowed = self._allowed(scope)
             if allowed and scope["method"] not in allowed:
                 wanted = ", ".join(sorted(allowed))
                 raise Problem(
                     405, scope["method"][:20], "not here", wanted, headers={"Allow": wanted}
                 )
+            self._described.check(path, scope)
         await self._router(scope, receive, send)
 
-    def _allowed(self, scope: Any) -> set[str]:
-        """The methods of a path."""
+    def _allowed(self, scope: Any) -> tuple[str, set[str]]:
+        """The path as the document has it, and its methods."""
         found: set[str] = set()
+        path = ""
         for route in self._router.routes:
             if isinstance(route, Route) and route.matches(scope)[0].value:
                 if found and route.path in (f"{V1}{{rest:path}}", LEGACY, "/{path:path}"):
                     break
+                path = path or route.path.removeprefix(V1)
                 found |= route.methods or set()
-        return found
+        return path, found
 
 
 class _Asgi:

@@ -16,6 +16,7 @@ from cpppod.workers.rights import Right
 from cpppod.workers.web.answers import MAX_BODY_WRITES, Problem, answer, asked, number
 from cpppod.workers.web.site import Site
 
+EXAMPLE = '[["boiler.limit", 7.5]]'
 ACTIONS = {"pause": "paused", "resume": "resumed", "probe": "probed"}
 
 
@@ -36,8 +37,10 @@ class Changes:
         writes = (await asked(request, writes=list))["writes"]
         if not 1 <= len(writes) <= MAX_BODY_WRITES:
             raise Problem(422, "writes", f"{len(writes)} of them", f"1 to {MAX_BODY_WRITES}")
-        if not all(_is_write(each) for each in writes):
-            raise Problem(409, "writes", "not pairs of a tag and a value", '["boiler.limit", 7.5]')
+        if not all(_is_pair(each) for each in writes):
+            raise Problem(422, "writes", "not pairs of a tag and a value", EXAMPLE)
+        if not all(_is_value(each[1]) for each in writes):
+            raise Problem(409, "writes", "a value that no tag can hold", EXAMPLE)
         writer = self._site.writer(request, visitor)
         try:
             outcomes = await self._orders.ask(writer, writes)
@@ -60,6 +63,7 @@ class Changes:
         name, action = request.path_params["name"], request.path_params["action"]
         if action not in ACTIONS:
             raise Problem(404, action[:40], "no such action", ", ".join(ACTIONS))
+        self._site.known(name)
         source = self._site.source(request, visitor)
         done = await self._site.link.ask(action, {"device": name}, source)
         self._site.monitor.note("device", name, ACTIONS[action], "", source)
@@ -80,15 +84,16 @@ class Changes:
         return answer(request, {"records": found["records"][::-1]})
 
 
-def _is_write(given: Any) -> bool:
-    """Whether it is a pair of a name and what a tag can hold: a value, or a list of them."""
-    if not isinstance(given, list) or len(given) != 2 or not isinstance(given[0], str):
-        return False
-    values = given[1] if isinstance(given[1], list) else [given[1]]
-    return all(_is_value(each) for each in values)
+def _is_pair(given: Any) -> bool:
+    return isinstance(given, list) and len(given) == 2 and isinstance(given[0], str)
 
 
 def _is_value(given: Any) -> bool:
+    """Whether a tag can hold it: a value, or a list of them."""
+    return all(map(_is_single, given if isinstance(given, list) else [given]))
+
+
+def _is_single(given: Any) -> bool:
     if isinstance(given, int):
         return -(2**63) <= given < 2**64  # what the bus can say
     return given is None or isinstance(given, str | float)

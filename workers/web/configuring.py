@@ -109,7 +109,7 @@ class Configuring:
         before = (await self._site.io(_read_all, {name: path}))[0]
         question = {"files": [str(each) for each in files.values()], "path": str(path)}
         told = await self._programs.ask(
-            PROGRAM, "check", given=json.dumps({**question, "text": text}).encode()
+            name, PROGRAM, "check", given=json.dumps({**question, "text": text}).encode()
         )
         lines = difflib.unified_diff(
             before.splitlines(), text.splitlines(), f"{name} (now)", name, lineterm=""

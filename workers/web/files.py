@@ -7,7 +7,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cpppod.workers.web.answers import Problem, etag_of, takes_gzip
+from cpppod.workers.web.answers import Problem, etag_of, has, takes_gzip
 
 STATIC = Path(__file__).with_name("static")
 TYPES = {
@@ -64,7 +64,7 @@ class Files:
             "Cache-Control": "no-cache",
             "Vary": "Accept-Encoding",
         }
-        if request.headers.get("if-none-match") == file.etag:
+        if has(request, file.etag):
             return Response(status_code=304, headers=headers)
         body = file.body
         if takes_gzip(request):

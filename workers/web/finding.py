@@ -20,7 +20,7 @@ from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.workers.devices.spec import DRIVERS
 from cpppod.workers.rights import Right
 from cpppod.workers.web.answers import Problem, answer, asked
-from cpppod.workers.web.programs import Programs
+from cpppod.workers.web.programs import Programs, refusal
 from cpppod.workers.web.site import Site
 
 ADDRESS = re.compile(
@@ -73,7 +73,7 @@ class Finding:
         if not isinstance(units, str) or not re.fullmatch(r"[\d,-]{1,80}", units):
             raise Problem(422, "units", "expected ranges", '"1-32"')
         words = ("--units", units, "--identify", "--json", given["address"])
-        found = await self._programs.ask("cpppod.commands.modbus_scan", *words)
+        found = await self._programs.ask(given["address"], "cpppod.commands.modbus_scan", *words)
         return answer(request, found)
 
     async def browse(self, request: Request) -> Response:
@@ -89,23 +89,25 @@ class Finding:
             if value in (None, ""):
                 continue
             if isinstance(value, bool) or not shape.fullmatch(str(value)):
-                raise Problem(422, key, f"{str(value)[:60]!r}", "openapi.json")
+                raise Problem(422, key, f"{str(value)[:60]!r} is none", "/api/v1/openapi.json")
             words.append(f"{option}={value}")
         as_toml = given.get("toml") is True
         words += ["--toml" if as_toml else "--json", given["address"]]
         if not as_toml:
-            found = await self._programs.ask("cpppod.commands.cpppod", *words)
+            found = await self._programs.ask(given["address"], "cpppod.commands.cpppod", *words)
             return answer(request, {**found, "address": _whole(given["address"], found["driver"])})
         status, output, errors = await self._programs.run("cpppod.commands.cpppod", *words)
         if status:
-            raise Problem(409, given["address"], errors.splitlines()[-1][:300], "another address")
+            raise refusal(given["address"], errors)
         return answer(request, {"toml": output})
 
     async def _asked(self, request: Request) -> dict[str, Any]:
         visitor = self._site.admit(request, Right.ENGINEER)
         given = await asked(request, address=str)
         if not ADDRESS.fullmatch(given["address"]) or ".." in given["address"]:
-            raise Problem(422, "address", f"{given['address'][:60]!r}", "10.0.0.5, 10.0.0.7:502")
+            raise Problem(
+                422, "address", f"{given['address'][:60]!r} is none", "10.0.0.5, 10.0.0.7:502"
+            )
         what = request.url.path.rpartition("/")[2]
         source = self._site.source(request, visitor)
         self._site.monitor.note("user", visitor.user, what, given["address"], source)

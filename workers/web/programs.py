@@ -9,6 +9,7 @@ Each gets its arguments as a list, never a shell's line; two run at a time.
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from typing import Any
 
@@ -57,8 +58,11 @@ class Programs:
         status = process.returncode if process.returncode is not None else 1
         return status, output.decode(errors="replace"), errors.decode(errors="replace").strip()
 
-    async def ask(self, module: str, *arguments: str, given: bytes = b"") -> Any:
+    async def ask(self, what: str, module: str, *arguments: str, given: bytes = b"") -> Any:
         """The JSON that a program prints, whatever its exit status.
+
+        Args:
+            what: what it is asked about, for people.
 
         Raises:
             Problem: it printed none; its last line of errors says why.
@@ -67,5 +71,13 @@ class Programs:
         try:
             return json.loads(output)
         except ValueError:
-            why = errors.splitlines()[-1] if errors else "no answer"
-            raise Problem(409, arguments[0] if arguments else module, why[:300], "") from None
+            raise refusal(what, errors) from None
+
+
+def refusal(what: str, errors: str) -> Problem:
+    """What a program said on its way out, without its own name."""
+    why = errors.splitlines()[-1] if errors else "no answer"
+    why = re.sub(r"^(cpppod|modbus_scan|enip_list_services)( [a-z]+)*: ", "", why)
+    why, _, advice = why.removeprefix(f"{what}: ").partition("; try ")
+    advice = advice or "whether it is there, and its address, unit and driver"
+    return Problem(409, what, why[:300], advice)

@@ -67,10 +67,8 @@ class Reading:
         """
         self._site.admit(request)
         name = request.path_params["name"]
-        known = {device.name.lower() for device in self._site.worker.devices}
-        if name.lower() not in known:
-            raise Problem(404, name[:40], "no such device", "/api/v1/devices")
-        found = await self._site.link.ask("device", {"name": name})
+        self._site.known(name)
+        found = await self._site.link.ask("device", {"name": name, "wire": True})
         return answer(request, {**found, "rates": self._site.monitor.rates(found["name"])})
 
     async def tags(self, request: Request) -> Response:
@@ -84,7 +82,8 @@ class Reading:
         limit = number(request, "limit", 100, low=1, high=MAX_PAGE)
         fields = listed(request, "fields", len(FIELDS)) or FIELDS
         if unknown := set(fields) - set(FIELDS):
-            raise Problem(422, "fields", ", ".join(sorted(unknown))[:80], ", ".join(FIELDS))
+            names = ", ".join(sorted(unknown))[:80]
+            raise Problem(422, "fields", f"there is no {names}", ", ".join(FIELDS))
         found = self._matching(request.query_params.get("filter", ""))
         page = [self._row(info, fields) for info in found[offset : offset + limit]]
         told = {"total": len(found), "offset": offset, "tags": page}
@@ -152,22 +151,25 @@ class Reading:
             raise Problem(404, tag[:80] or "tag", "no such tag", "/api/v1/tags?filter=...")
         aggregate = request.query_params.get("aggregate", "")
         if aggregate not in AGGREGATES:
-            raise Problem(422, "aggregate", f"{aggregate[:40]!r}", "last, step or buckets")
+            raise Problem(422, "aggregate", f"no {aggregate[:40]!r}", "last, step or buckets")
+        wanted = request.query_params.get("format", "json")
+        if wanted not in ("json", "csv"):
+            raise Problem(422, "format", f"no {wanted[:40]!r}", "json or csv")
         now_us = time.time_ns() // 1000
         question: dict[str, Any] = {"tag": tag, "aggregate": aggregate}
         question["since_us"] = number(request, "since_us", max(0, now_us - 3_600_000_000))
         question["until_us"] = number(request, "until_us", now_us)
-        if (step := number(request, "step_us", 0)) or aggregate in ("step", "buckets"):
+        if question["since_us"] > question["until_us"]:
+            raise Problem(422, "since_us", "after until_us", "the earlier time first")
+        stepped = aggregate in ("step", "buckets")
+        if (step := number(request, "step_us", 0)) or stepped:
             question["step_us"] = step
+        if stepped and not step:
+            raise Problem(422, "step_us", f"{aggregate} needs it", "microseconds: 60000000")
         if limit := number(request, "limit", 0):
             question["limit"] = limit
         found = await self._site.link.ask("history", question)
-        wanted = request.query_params.get("format", "json")
-        if wanted == "csv":
-            return _csv(found)
-        if wanted != "json":
-            raise Problem(422, "format", f"{wanted[:40]!r}", "json or csv")
-        return answer(request, found)
+        return _csv(found) if wanted == "csv" else answer(request, found)
 
     async def routes(self, request: Request) -> Response:
         """Who may reach what through the gateway."""

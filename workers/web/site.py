@@ -19,6 +19,7 @@ from cpppod.workers.web.live import Hub
 from cpppod.workers.web.monitor import Monitor
 
 CSRF = "x-csrf-token"
+NEW_TOKEN = "cpppoctl web token --role engineer"
 
 Blocking = Callable[..., Awaitable[Any]]
 
@@ -67,7 +68,7 @@ class Site:
         if scheme.lower() == "bearer":
             found = self.access.by_token(token.strip(), now_s())
             if found is None:
-                raise Problem(401, "token", "unknown, over, or for the page only", "cpppoctl web")
+                raise Problem(401, "token", "unknown, over, or for the page only", NEW_TOKEN)
             return found
         if identity := _cookie(connection, self.cookie):
             session = self.access.by_session(identity, now_s())
@@ -93,16 +94,24 @@ class Site:
                     f"logging in: {wanted} {right.name.lower()}",
                     headers={"WWW-Authenticate": "Bearer"},
                 )
-            raise Problem(
-                403,
-                visitor.user,
-                f"is {visitor.right.name.lower()}; this needs {right.name.lower()}",
-                f"cpppoctl users role {visitor.user} {right.name.lower()}",
-            )
+            role = right.name.lower()
+            token = visitor.user.startswith("token:")
+            how = f"web token --role {role}" if token else f"users role {visitor.user} {role}"
+            why = f"is {visitor.right.name.lower()}; this needs {role}"
+            raise Problem(403, visitor.user, why, f"cpppoctl {how}")
         changes = isinstance(request, Request) and request.method not in ("GET", "HEAD")
         if changes and visitor.session and request.headers.get(CSRF, "") != visitor.csrf:
             raise Problem(403, CSRF, "missing or wrong", "the csrf of GET /api/v1/session")
         return visitor
+
+    def known(self, name: str) -> None:
+        """Nothing, where there is a device of that name.
+
+        Raises:
+            Problem: there is none.
+        """
+        if name.lower() not in {device.name.lower() for device in self.worker.devices}:
+            raise Problem(404, name[:40], "no such device", "/api/v1/devices")
 
     @staticmethod
     def writer(request: HTTPConnection, visitor: Visitor) -> Writer:

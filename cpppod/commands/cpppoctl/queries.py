@@ -11,6 +11,7 @@ from cpppod.control_client import ControlClient
 from cpppod.workers.control.verdict import duration, rate
 
 Add = Callable[..., argparse.ArgumentParser]
+SHOWN_DIGITS = 64  # hexadecimal, of a message on the wire; `--json` has up to 600 bytes
 
 DEVICE_TITLES = (
     "device",
@@ -36,6 +37,9 @@ def add_commands(add: Add) -> None:
         example="cpppoctl device boiler",
     )
     command.add_argument("name", metavar="NAME")
+    command.add_argument(
+        "--wire", action="store_true", help="also what went over its wire of late, byte for byte"
+    )
     command = add(
         "tags", tags, "list tags with value, quality and age", example="cpppoctl tags 'boiler.*'"
     )
@@ -148,7 +152,8 @@ def _device_row(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def device(gateway: ControlClient, given: argparse.Namespace) -> int:
     """`cpppoctl device NAME`."""
-    answer = gateway.ask("device", name=given.name)
+    wire = {"wire": True} if given.wire else {}
+    answer = gateway.ask("device", name=given.name, **wire)
     if given.json:
         print_json(answer)
         return 0
@@ -164,6 +169,7 @@ def device(gateway: ControlClient, given: argparse.Namespace) -> int:
             ("tags", f"{answer['tags']}, {answer['tags_bad']} of them bad"),
             ("last success", time_of(told.get("last_success_us"))),
             ("last error", answer["last_error"]),
+            ("asked for by", asked_by(told.get("asked", {}))),
             ("counters", _pairs(told.get("counters", {}))),
             ("writes", _pairs(told.get("writes", {}))),
             ("quarantined", "; ".join(map(str, told.get("quarantined", [])))),
@@ -172,6 +178,7 @@ def device(gateway: ControlClient, given: argparse.Namespace) -> int:
     )
     _print_groups(told.get("groups", {}))
     _print_transactions(told.get("transactions", []))
+    _print_wire(told.get("wire", []))
     return 0
 
 
@@ -220,6 +227,24 @@ def _print_groups(groups: dict[str, Any]) -> None:
     ]
     titles = ("group", ">every", ">age", ">cycle", ">mean", ">longest", ">good", ">missed")
     print_table((*titles, "quality", "bad tags"), rows)
+
+
+def asked_by(asked: dict[str, list[Any]]) -> str:
+    """Who had something done last, beside the polls: `write by 10.0.0.7 at 12:00:01`."""
+    return ", ".join(f"{what} by {who} at {time_of(us)}" for what, (who, us) in asked.items())
+
+
+def _print_wire(wire: list[Any]) -> None:
+    if not wire:
+        return
+    print()
+    print_table(
+        ("on the wire", "", "says", "bytes"),
+        [
+            (time_of(when), "→" if way == "sent" else "←", says, data[:SHOWN_DIGITS])
+            for when, way, data, _length, says in wire
+        ],
+    )
 
 
 def _print_transactions(transactions: list[Any]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cpppod.protocols.enip.described import MAX_SHOWN, describe_frame
+from cpppod.protocols.enip.described import MAX_SHOWN, describe_bytes, describe_frame
 from cpppod.protocols.enip.encapsulation import Frame
 
 HEAD = {"session": 5, "status": 0, "context": "0000000000000000"}
@@ -83,3 +83,38 @@ def test_what_cannot_be_read_is_shown_as_it_came_and_long_data_cut() -> None:
     assert broken["data"] == "00000000000002000000"
     long = described(0x63, "00" * (MAX_SHOWN + 1))
     assert (long["data"], long["length"]) == ("00" * MAX_SHOWN + "...", MAX_SHOWN + 1)
+
+
+def frame(command: int, data: str, status: int = 0) -> bytes:
+    return Frame(command, bytes.fromhex(data), 5, status).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "reply", "words"),
+    [
+        (frame(0x6F, rr("4c05 9105534341444100 2803 0100")), False, "READ_TAG SCADA[3] 0100"),
+        (frame(0x6F, rr("cc000500")), True, "READ_TAG path destination unknown (0x05)"),
+        (
+            frame(0x6F, rr("5202 20062401 05 9d 0a00 4c03 9103414243 00 0100 0100 0100")),
+            False,
+            "by 1/0 READ_TAG ABC 0100",
+        ),
+        (
+            frame(0x6F, rr("8a000000 0200 0600 0a00 8e000000 81000800")),
+            True,
+            "MULTIPLE_SERVICE_PACKET success (0x00): GET_ATTRIBUTE_SINGLE success (0x00),"
+            " GET_ATTRIBUTES_ALL service not supported (0x08)",
+        ),
+        (
+            frame(0x6F, rr("0a02 20022401 0100 0400 0e03 200124013007")),
+            False,
+            "MULTIPLE_SERVICE_PACKET: GET_ATTRIBUTE_SINGLE @0x01/1/7",
+        ),
+        (frame(0x65, "01000000", 3), True, "REGISTER_SESSION status 0x03 01000000"),
+        (frame(0x63, "") * 2, False, "LIST_IDENTITY; LIST_IDENTITY"),
+        (frame(0x63, "")[:20], False, "cut off"),
+        (frame(0x65, "01000000")[:2] + b"\xff\xff" + bytes(20), False, "frame claims 65535 bytes"),
+    ],
+)
+def test_what_went_over_a_wire_is_a_line_of_words(data: bytes, reply: bool, words: str) -> None:
+    assert describe_bytes(data, reply=reply).startswith(words)

@@ -142,7 +142,7 @@ class EnipDriver:
                 connection = await OriginatorConnection.connect(
                     self._host, self._port, timeout_s=timeout_s
                 )
-                self._connection = connection
+                self._connection, connection.tap = connection, self.frame.tap
                 connection.relay_to(self._relayed, self._relays_lost)
                 if self.device.connected:
                     request = ConnectionRequest(connection_path=self._route + MESSAGE_ROUTER)

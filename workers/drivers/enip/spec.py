@@ -63,6 +63,12 @@ def _status_text(status: int, extended: int) -> str:
     return words_of(status, [extended] if extended else [])
 
 
+def _in_words(data: bytes, reply: bool) -> str:
+    from cpppod.protocols.enip.described import describe_bytes
+
+    return describe_bytes(data, reply=reply)
+
+
 SPEC = DriverSpec(
     name="enip",
     title="EtherNet/IP controllers and devices",
@@ -76,6 +82,7 @@ SPEC = DriverSpec(
     check=_check,
     check_tag=_check_tag,
     relay=True,
+    in_words=_in_words,
     metrics=("polls", "messages", "write_requests", "forwards", "late"),
     simulator=SimulatedDevice(
         "cpppod.commands.enip_server",

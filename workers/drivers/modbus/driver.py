@@ -65,7 +65,10 @@ def make_driver(
         settle_s = float(device.model.get("pause_after_connect_s", 0.0))
         own = TcpPort(device.address, timeout_s=device.timeout_s, settle_s=settle_s)
         link = own
-    return ModbusDriver(device, model, exchange_on(link, rtu=rtu), own, frame or DeviceFrame())
+    frame = frame or DeviceFrame()
+    if own is not None:
+        frame.tap = own.tap
+    return ModbusDriver(device, model, exchange_on(link, rtu=rtu), own, frame)
 
 
 def exchange_on(link: Any, *, rtu: bool) -> Exchange:

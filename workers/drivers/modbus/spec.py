@@ -216,6 +216,18 @@ def _status_text(status: int, extended: int) -> str:
     return EXCEPTION_TEXTS.get(status, "unknown exception")
 
 
+def _tcp_in_words(data: bytes, reply: bool) -> str:
+    from cpppod.protocols.modbus.described import describe_tcp
+
+    return describe_tcp(data, reply=reply)
+
+
+def _rtu_in_words(data: bytes, reply: bool) -> str:
+    from cpppod.protocols.modbus.described import describe_rtu
+
+    return describe_rtu(data, reply=reply)
+
+
 TCP = DriverSpec(
     name="modbus-tcp",
     title="Modbus TCP devices, and units behind a Modbus gateway",
@@ -233,6 +245,7 @@ TCP = DriverSpec(
     points=_points_of,
     understood=_understood,
     unlikely=_unlikely,
+    in_words=_tcp_in_words,
     metrics=("stale_replies", "bad_replies", "crc_errors", "noise_bytes", "echoes"),
     simulator=SimulatedDevice(
         "cpppod.commands.modbus_sim",
@@ -253,6 +266,7 @@ RTU = replace(
     default_port=None,
     shares_address=False,
     check=_check_rtu,
+    in_words=_rtu_in_words,
     browse=_scan_rtu,
     simulator=SimulatedDevice(
         "cpppod.commands.modbus_sim",

@@ -73,7 +73,10 @@ def make_driver(
             if made.listen
             else TcpPort(device.address, default_port=None, timeout_s=device.timeout_s)
         )
-    return TextDriver(device, made, own or link, own, frame or DeviceFrame())
+    frame = frame or DeviceFrame()
+    if own is not None:
+        frame.tap = own.tap
+    return TextDriver(device, made, own or link, own, frame)
 
 
 class TextDriver:

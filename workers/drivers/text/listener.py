@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.workers.devices.driver import DeviceError
+from cpppod.workers.devices.tap import Tap
 from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.transport.port import not_connected
 from cpppod.workers.transport.sockets import words
@@ -44,6 +45,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes."""
+        self._listener.tap.received(data)
         self._data += data
         if len(self._data) >= BUFFER_LIMIT and self.transport is not None:
             self.transport.pause_reading()
@@ -87,6 +89,7 @@ class TcpListener:
     """One address at which a device connects, as a `Link`.
 
     Attributes:
+        tap: remembers what goes over it.
         turned_away: connections from addresses that `sources` does not allow.
     """
 
@@ -103,6 +106,7 @@ class TcpListener:
         self._unbind: asyncio.TimerHandle | None = None
         self.turned_away = 0
         self.shared: dict[str, Any] = {}
+        self.tap = Tap()
 
     @property
     def port(self) -> int:
@@ -149,6 +153,7 @@ class TcpListener:
         if connection is None or connection.ended or connection.transport is None:
             why = connection.ended if connection else "no device is connected"
             raise not_connected(why, sent=False)
+        self.tap.sent(data)
         connection.transport.write(data)
 
     async def renew(self) -> bool:

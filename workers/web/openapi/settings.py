@@ -28,6 +28,12 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class Body(BaseModel):
+    """What is asked: these keys and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class Problem(Model):
     """Why a request was not done, and what to try (RFC 9457)."""
 
@@ -49,7 +55,7 @@ class Session(Model):
     zone: str
 
 
-class LogIn(Model):
+class LogIn(Body):
     """A token, or user and password."""
 
     token: str | None = None
@@ -145,7 +151,7 @@ class Tags(Model):
     tags: list[Tag]
 
 
-class Names(Model):
+class Names(Body):
     """Names of tags."""
 
     tags: Annotated[list[str], Field(min_length=1, max_length=1000)]
@@ -185,7 +191,7 @@ class Events(Model):
     events: list[Event]
 
 
-class Writes(Model):
+class Writes(Body):
     """Tags and values, written in this order up to the first that fails."""
 
     writes: Annotated[list[tuple[str, Any]], Field(min_length=1, max_length=1000)]
@@ -235,7 +241,7 @@ class Configuration(Model):
     files: list[ConfigurationFile]
 
 
-class Change(Model):
+class Change(Body):
     """A file as it could be."""
 
     name: Annotated[str, Field(pattern=FILE["pattern"])]
@@ -252,7 +258,7 @@ class Checked(Model):
     digest: str
 
 
-class Save(Model):
+class Save(Body):
     """A file's new text, and the digest of the one that it replaces."""
 
     text: str
@@ -267,7 +273,7 @@ class Saved(Model):
     digest: str
 
 
-class Reload(Model):
+class Reload(Body):
     """Nothing for the plan; `confirm` is the plan's digest."""
 
     confirm: str | None = None
@@ -281,10 +287,22 @@ class Reloaded(Model):
     digest: str
 
 
-class Place(Model):
+class Place(Body):
     """Where to look."""
 
     address: Annotated[str, Field(min_length=1, max_length=90)]
+
+
+class Discover(Place):
+    """Where to ask for List Identity; with `broadcast` everybody there."""
+
+    broadcast: bool | None = None
+
+
+class Scan(Place):
+    """Which units to ask, in ranges: `1-32`."""
+
+    units: Annotated[str, Field(pattern=r"^[\d,-]{1,80}$")] = "1-32"
 
 
 class Found(Model):
@@ -299,7 +317,7 @@ class Simulators(Model):
     simulators: list[dict[str, Any]]
 
 
-class Order(Model):
+class Order(Body):
     """What a simulator is to do: `fault silent`, `die 10`, `clear`."""
 
     order: str
@@ -318,8 +336,13 @@ class Browse(Place):
     driver: str | None = None
     where: str | None = None
     unit: int | None = None
-    toml: bool | None = None
+    route_path: str | None = None
     name: str | None = None
+    period: str | None = None
+    timeout: float | None = None
+    baudrate: int | None = None
+    parity: Literal["E", "N", "O"] | None = None
+    toml: bool | None = None
 
 
 Parameter = tuple[str, dict[str, Any], str]
@@ -371,6 +394,11 @@ QUESTION: tuple[Parameter, ...] = (
     ("limit", MICROSECONDS, "how many rows"),
     ("format", {"enum": ["json", "csv"]}, "csv is text/csv"),
 )
+SOUGHT: tuple[Parameter, ...] = (
+    LIMIT,
+    *((name, {"type": "string"}, f"only of this {name}") for name in ("tag", "user", "way")),
+    ("outcome", {"type": "string"}, "done, failed, unknown or refused"),
+)
 NAMED: tuple[Parameter, ...] = (("tags", WORDS, "names by comma; required"),)
 LIVE: tuple[Parameter, ...] = (("tags", WORDS, "names and patterns by comma"),)
 AFTER: tuple[Parameter, ...] = (("after", MICROSECONDS, "number of the last one known"), LIMIT)
@@ -391,7 +419,7 @@ OPERATIONS = (
     Operation("get", "/history", "history", "What a tag was worth", History, query=QUESTION),
     Operation("get", "/routes", "routes", "Every route", Routes),
     Operation("get", "/events", "events", "What happened", Events, query=AFTER),
-    Operation("get", "/audit", "audit", "Attempted writes", Audit, "operator", query=(LIMIT,)),
+    Operation("get", "/audit", "audit", "Attempted writes", Audit, "engineer", query=SOUGHT),
     Operation("get", "/live", "live", "Live values, as server-sent events", query=LIVE,
               kind="text/event-stream"),
     Operation("get", "/configuration", "configuration", "The files", Configuration, "engineer"),
@@ -404,8 +432,8 @@ OPERATIONS = (
     Operation("get", "/simulators", "simulators", "The demo's simulators", Simulators),
     Operation("post", "/simulators/{name}", "order", "Faults of one", Obeyed, "engineer", Order),
     Operation("post", "/discover", "discover", "Who answers List Identity", Found, "engineer",
-              Place, refusals=(504,)),
-    Operation("post", "/scan", "scan", "Which Modbus units answer", None, "engineer", Place,
+              Discover, refusals=(504,)),
+    Operation("post", "/scan", "scan", "Which Modbus units answer", None, "engineer", Scan,
               refusals=(504,)),
     Operation("post", "/browse", "browse", "What a device has", None, "engineer", Browse,
               refusals=(504,)),

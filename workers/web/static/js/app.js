@@ -26,7 +26,7 @@ async function show() {
   leave = () => {};
   const turn = ++shown;
   navigation(page[0]);
-  document.title = `${page[1] || decodeURIComponent(rest[0] || "")} – ${session.name || "cpppod"}`;
+  document.title = `${page[1] || decoded(rest[0] || "")} – ${session.name || "cpppod"}`;
   if (session.role === "none") {
     set(main, h("h1", null, "Please log in"), h("p", null, "This gateway has users."),
       h("button", { class: "main", onclick: logIn }, "Log in"));
@@ -41,10 +41,15 @@ async function show() {
   const module = await import(`./pages/${page[2]}.js`);
   if (turn !== shown) return;
   main.replaceChildren();
-  leave = module.show(main, rest.map(decodeURIComponent),
+  leave = module.show(main, rest.map(decoded),
     new URLSearchParams(location.hash.split("?")[1] || "")) || (() => {});
   if (show.moved) main.focus({ preventScroll: true });
   show.moved = true;
+}
+
+// A part of the address as it was meant; one that is no text stays as it is.
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return part; }
 }
 
 function navigation(current) {
@@ -105,8 +110,9 @@ function appearance() {
 
 function zones() {
   const select = document.getElementById("zone");
-  set(select, h("option", { value: "browser" }, `times: browser, ${HERE}`), h("option", { value: "plant" }, `times: plant, ${session.zone}`));
+  set(select, h("option", { value: "browser" }, `${HERE} (here)`), h("option", { value: "plant" }, `${session.zone} (plant)`));
   select.value = localStorage.getItem("zone") || "browser";
+  select.title = `Times are shown in ${select.selectedOptions[0].text}`;
   select.onchange = () => { localStorage.setItem("zone", select.value); show(); };
 }
 

@@ -33,9 +33,10 @@ export function zone() {
   return localStorage.getItem("zone") === "plant" ? session.zone : HERE;
 }
 
-export function time(us, withDate = true) {
+export function time(us, withDate = true, digits = 0) {
   if (!us) return "–";
   const options = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, timeZone: zone() };
+  if (digits) options.fractionalSecondDigits = digits;
   if (withDate) Object.assign(options, { year: "numeric", month: "2-digit", day: "2-digit" });
   return new Intl.DateTimeFormat("sv-SE", options).format(new Date(us / 1000));
 }

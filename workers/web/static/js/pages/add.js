@@ -4,7 +4,7 @@ import { ask, may } from "../api.js";
 import { h, put, set, text } from "../dom.js";
 import { applyReload } from "../reload.js";
 
-export function show(main) {
+export function show(main, _rest, parameters) {
   let found = null;
   const picked = new Set();
   const address = h("input", { id: "address", placeholder: "10.0.0.7:502 or 10.0.0.5", required: true });
@@ -112,6 +112,7 @@ export function show(main) {
     });
   }
 
+  for (const input of [address, driver, unit, name]) if (parameters.get(input.id)) input.value = parameters.get(input.id);
   for (const input of [name, period, keep, address, unit]) input.addEventListener("input", write);
   filter.oninput = draw;
   text(answers, may("engineer") ? "" : "an engineer's");

@@ -6,7 +6,7 @@ import { applyReload } from "../reload.js";
 
 export function show(main) {
   const names = h("select", { id: "file" });
-  const editor = h("textarea", { "aria-label": "Text of the file", spellcheck: "false" });
+  const editor = h("textarea", { class: "tall", "aria-label": "Text of the file", spellcheck: "false" });
   const outcome = h("div", { role: "status" });
   let files = [];
   const button = (title, act, kind = "") => h("button", { type: "button", class: kind, onclick: () => act().catch((error) => set(outcome, h("p", { class: "bad" }, String(error)))) }, title);

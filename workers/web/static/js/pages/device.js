@@ -1,9 +1,11 @@
 // One device: why it is bad in a sentence, and the chain behind it.
 
-import { ask, every, may } from "../api.js";
+import { ask, every, may, query } from "../api.js";
 import { h, pairs, put, say, set, table, text } from "../dom.js";
 import { age, rate, time, value } from "../format.js";
 import { askToWrite } from "../write.js";
+
+const BROWSED = ["modbus-tcp", "enip"];  // devices that can be asked what they have, over a connection more
 
 export function show(main, [name]) {
   const verdict = h("p", { class: "panel verdict", role: "status" });
@@ -12,8 +14,10 @@ export function show(main, [name]) {
   const tags = h("div", null);
   const groups = h("div", null);
   const transactions = h("div", null);
+  const wire = h("div", null);
   put(main, h("h1", null, name), verdict, actions, h("h2", null, "How it is"), chain, h("h2", null, "Tags"), tags,
-    h("h2", null, "Groups"), groups, h("h2", null, "Last transactions"), transactions);
+    h("h2", null, "Groups"), groups, h("h2", null, "Last transactions"), transactions,
+    h("h2", null, "On the wire, byte for byte"), wire);
 
   async function act(action) {
     try {
@@ -24,13 +28,16 @@ export function show(main, [name]) {
   const pause = h("button", { type: "button", onclick: () => act("pause") }, "Pause");
   const resume = h("button", { type: "button", onclick: () => act("resume") }, "Resume");
   const probe = h("button", { type: "button", onclick: () => act("probe") }, "Probe now");
-  put(actions, pause, resume, probe, h("a", { href: `#/tags?filter=${encodeURIComponent(`${name}.*`)}` }, "All its tags"));
+  const browse = h("a", { hidden: true }, "Browse what it has");
+  put(actions, pause, resume, probe, h("a", { href: `#/tags?filter=${encodeURIComponent(`${name}.*`)}` }, "All its tags"), browse);
   pause.hidden = resume.hidden = probe.hidden = !may("operator");
 
   return every(1000, async () => {
     const told = await ask(`devices/${encodeURIComponent(name)}`);
     const page = await ask(`tags?filter=${encodeURIComponent(`${told.name}.*`)}&limit=100`);
-    draw(told, { verdict, chain, groups, transactions });
+    draw(told, { verdict, chain, groups, transactions, wire });
+    browse.hidden = !may("engineer") || !BROWSED.includes(told.driver);
+    browse.href = `#/add?${query({ address: told.configured.address, driver: told.driver, unit: told.told.unit, name: `${told.name}_2` })}`;
     pause.disabled = told.state === "disabled";
     resume.disabled = told.state !== "disabled";
     probe.disabled = ["online", "disabled"].includes(told.state);
@@ -64,6 +71,7 @@ function draw(device, places) {
     ["Last error", device.last_error && `${device.last_error} (${age(device.last_error_age_s)} ago)`],
     ["Failures in a row", told.failures || ""],
     ["Demoted", told.demotions ? `${told.demotions} times${told.next_probe_s != null ? `, next probe in ${age(told.next_probe_s)}` : ""}` : ""],
+    ["Asked for by", Object.entries(told.asked || {}).map(([what, [who, us]]) => `${what} by ${who} at ${time(us)}`).join(", ")],
     ["Polls", rate(device.rate_hz)],
     ["Counters", counts(told.counters)],
     ["Writes", counts(told.writes)],
@@ -78,6 +86,16 @@ function draw(device, places) {
     [...(told.transactions || [])].reverse().map(([us, kind, request, result, took, remark]) => [
       time(us, false), kind, h("code", null, request), h("span", { class: result === "ok" ? "good" : "bad" }, result), age(took), remark]),
     "Last transactions"));
+  if (places.wire.contains(document.activeElement) || !getSelection().isCollapsed) return;  // somebody reads or copies
+  const entries = [...(told.wire || [])].reverse();
+  set(places.wire, entries.length ? table(["Time", "Way", "It says", "Bytes", ">Length"], entries.map(([us, way, bytes, length, words]) => [
+    time(us, false, 3), way === "sent" ? "→ sent" : "← received", h("span", { class: "says" }, words), h("code", { class: "bytes" }, spaced(bytes, length)), length]),
+  "On the wire") : h("p", { class: "quiet" }, "Nothing went over it since its worker began."));
+}
+
+function spaced(bytes, length) {
+  const shown = bytes.slice(0, 128).replace(/(..)(?=.)/g, "$1 ");
+  return length * 2 > 128 ? `${shown} …` : shown;
 }
 
 function counts(values) {

@@ -21,7 +21,12 @@ export function show(main) {
     }
     const { records } = await ask("audit?limit=200");
     set(audit, table(["Time", "Way", "User", "From", "Tag", ">Was", ">Written", "Outcome", "Why"], records.map((record) => [
-      time(record.time_us), record.way, record.user, record.address, `${record.tag}${record.first ? `[${record.first}]` : ""}`, value(record.old), value(record.new),
+      time(record.time_us), record.way, record.user, record.address, `${record.tag}${record.first ? `[${record.first}]` : ""}`, written(record.old), written(record.new),
       h("span", { class: record.outcome === "done" ? "good" : "bad" }, record.outcome), record.why]), "Attempted writes"));
   });
+}
+
+// What was written, or stood there before: the audit has lists, also of one.
+function written(values) {
+  return value(Array.isArray(values) && values.length === 1 ? values[0] : values);
 }

@@ -7,18 +7,23 @@ import { age, bytes, time } from "../format.js";
 export function show(main) {
   const about = h("div", { class: "panel" });
   const store = h("div", { class: "panel" });
-  const workers = h("div", null), simulators = h("div", null);
-  put(main, h("h1", null, "System"), about, h("h2", null, "Feed and stores"), store, h("h2", null, "Workers"), workers, simulators);
+  const outletTable = h("div", null), workers = h("div", null), simulators = h("div", null);
+  put(main, h("h1", null, "System"), about, h("h2", null, "Feed and stores"), store, outletTable, h("h2", null, "Workers"), workers, simulators);
   return every(1000, async () => {
     const status = await ask("status");
     set(about, pairs([["Gateway", status.name], ["Id", status.gateway], ["Version", status.version], ["Up", age(status.up_s)],
       ["Configuration", `generation ${status.generation}`], ["Serves", status.listeners.map((each) => `${each.name} ${each.address}`).join(", ")]]));
     const of = (role) => status.workers.filter((each) => each.role === role);
     const feeds = of("feed").map((each) => ["Feed", `${each.state}${each.extra.publish ? `, ${each.extra.publish}` : ""}${each.overdue.length ? `; waits for ${each.overdue.join(", ")}` : ""}`]);
+    const outlets = status.workers.filter((each) => each.extra.behind_s !== undefined);
     const stores = of("historian").flatMap((each) => [
       ["Store", each.extra.store], ["State", `${each.extra.store_state || each.state}${each.extra.store_error ? `: ${each.extra.store_error}` : ""}`],
       ["Behind", bytes(each.extra.behind_bytes)], ["Stored up to", time(each.extra.stored_us)], ["Size", bytes(each.extra.store_bytes)],
-      ["Oldest value", each.extra.oldest_us > 0 ? time(each.extra.oldest_us) : "–"]]);
+      ["Oldest value", each.extra.oldest_us > 0 ? time(each.extra.oldest_us) : "–"],
+      ["Not stored", each.extra.gaps === undefined ? "" : each.extra.gaps ? h("span", { class: "bad" }, `${each.extra.gaps} gaps, ${each.extra.gap_samples} samples`) : "nothing"]]);
+    set(outletTable, outlets.length ? [h("h2", null, "Outlets"), table(["Outlet", "To", "State", ">Behind", ">Sent", ">Refused", ">Lost", "Trouble"], outlets.map((each) => [
+      each.name, each.extra.place, each.extra.state || each.state, `${bytes(each.extra.behind_bytes)}, ${age(each.extra.behind_s)}`, each.extra.sent,
+      each.extra.refused, h("span", { class: each.extra.lost && "bad" }, each.extra.lost), each.extra.error]), "Outlets")] : "");
     set(store, pairs([...feeds, ...(stores.length ? stores : [["Store", "no history is kept"]])]));
     set(workers, table(["Worker", "State", ">pid", ">Up", ">Beat", ">Restarts", "Waits for"], status.workers.map((each) => [
       each.name, h("span", { class: each.state === "running" ? "good" : "bad" }, each.state), each.pid || "–", age(each.up_s), age(each.beat_age_s), each.restarts,

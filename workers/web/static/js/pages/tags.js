@@ -101,6 +101,8 @@ function makeRow() {
       if (moved) { shown.classList.remove("moved"); void shown.offsetWidth; shown.classList.add("moved"); }
       text(cells[2], age(tag.age_s));
       text(cells[3], tag.reason);
+      cells[3].title = tag.good ? "" : tag.reason;
+      item.classList.toggle("is-bad", !tag.good);
       cells[3].className = tag.good ? "good" : "bad";
       text(cells[4], tag.description);
       if (!other) return;

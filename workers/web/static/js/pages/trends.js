@@ -23,9 +23,11 @@ export function show(main, _rest, parameters) {
   const chart = h("div", { class: "chart", tabindex: "0", role: "img", "aria-label": "Chart; arrow keys move it, + and - zoom, Home follows" });
   const note = h("p", { class: "quiet", role: "status" });
   const follow = h("button", { type: "button", onclick: () => { range = null; reload(); } }, "Follow");
+  const spans = SPANS.map(([seconds, title]) => h("button", { type: "button", onclick: () => { span = seconds; localStorage.setItem("span", seconds); range = null; reload(); } }, title));
   put(main, h("div", { class: "row" }, h("h1", null, "Trends"), h("label", { for: "choose" }, "Tag ", choose), known,
-    SPANS.map(([seconds, title]) => h("button", { type: "button", onclick: () => { span = seconds; localStorage.setItem("span", seconds); range = null; reload(); } }, title)),
-    follow, h("button", { type: "button", onclick: csv }, "CSV")), chips, chart, note);
+    spans,
+    follow, h("button", { type: "button", onclick: csv }, "CSV")), chips, chart, note,
+    h("p", { class: "quiet" }, h("span", { class: "swatch spoilt" }), " bad  ", h("span", { class: "swatch missing" }), " not recorded · drag to zoom; arrow keys, + and −, Home to follow"));
 
   const limits = () => { const now = Date.now() / 1000; return range || [now - span, now]; };
 
@@ -68,6 +70,7 @@ export function show(main, _rest, parameters) {
   async function reload() {
     const turn = ++asked;
     follow.disabled = range === null;
+    spans.forEach((button, at) => button.setAttribute("aria-pressed", range === null && SPANS[at][0] === span));
     const words = [];
     await Promise.all(tags.map(async (tag) => {
       let found = { times: [], values: [], bad: [], gaps: [] };
