@@ -1,15 +1,19 @@
 """The web worker under 50 event streams, each of 200 tags, of a plant that changes 5,000 values/s.
 
-    this process ── Publisher: 50 devices x 100 tags a second ──► feed ──► web ──► 50 streams
-    a bare echo   ── p99 of its answers with and without the streams: what they cost others
+    this process ── 50 devices x 100 registers ──► a whole gateway ──► web ──► 50 streams
+                 ── a client of its listener, lateness of its polls: with and without the streams
 
-Also: a page of 50,000 tags searched and scrolled through the API, and a stream that is not read.
+Also: 50,000 tags searched and scrolled, through the API and in a browser; a page over a slow line;
+a stream that is not read.
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -17,9 +21,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from cpppod.protocols.bus.publisher import Publisher
+from cpppod.client import AsyncConnector
+from cpppod.control_client import ControlClient, ControlError
 from cpppod.protocols.model.plant import Device, Group, Tag, Worker, to_plain
-from cpppod.workers.bus.zeromq import Bus
 
 DEVICES, TAGS = 500, 100  # 50,000 tags, of which 50 devices' move
 MOVING = 50
@@ -65,23 +69,6 @@ def pss_mb(pid: int) -> float:
     return 0.0
 
 
-async def publish(bus: Bus, publisher: Publisher, ended: asyncio.Event) -> None:
-    """A block of every moving device each second, spread over it."""
-    ingest = bus.dealer("ingest", lambda frames: None, queue_while_away=True)
-    turn, begun = 0, time.monotonic()
-    while not ended.is_set():
-        now_us = time.time_ns() // 1000
-        samples = {f"tag_{number}": (turn + number, 0) for number in range(TAGS)}
-        name = f"device_{turn % MOVING}"
-        mono_us = time.monotonic_ns() // 1000
-        times = {"source_us": now_us, "gateway_us": now_us, "mono_us": mono_us}
-        ingest.send(*publisher.block(name, "all", TAGS, samples, **times))
-        if turn % MOVING == 0:
-            ingest.send(*publisher.heartbeat(gateway_us=now_us, mono_us=mono_us))
-        turn += 1
-        await asyncio.sleep(max(0.0, begun + turn / MOVING - time.monotonic()))
-
-
 async def follow(port: int, number: int, counts: list[int], ended: asyncio.Event) -> None:
     names = [f"device_{(number * DEVICES_EACH + each) % MOVING}" for each in range(DEVICES_EACH)]
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
@@ -107,48 +94,157 @@ async def ask(port: int, path: str) -> float:
     return time.perf_counter() - begun
 
 
-LATENESS = """
-import sys, time
-late, until = [], time.monotonic() + float(sys.argv[1])
-while time.monotonic() < until:
-    begun = time.perf_counter()
-    time.sleep(0.005)
-    late.append(time.perf_counter() - begun - 0.005)
-print(sorted(late)[int(len(late) * 0.99)] * 1000)
+dead: set[str] = set()  # hosts of devices that are no more
+
+
+async def answer_modbus(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A device all of whose registers are others at every poll."""
+    host = writer.get_extra_info("sockname")[0]
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        count = random.randrange(1000)
+        while host not in dead:
+            head = await reader.readexactly(12)
+            transaction, _, _, unit, function, _, size = struct.unpack(">HHHBBHH", head)
+            count += 1
+            words = [(count + each) & 0x7FFF for each in range(size)]
+            body = struct.pack(f">BBB{size}H", unit, function, 2 * size, *words)
+            writer.write(struct.pack(">HHH", transaction, 0, len(body)) + body)
+    writer.close()
+
+
+async def clock_reads(port: int, seconds: float) -> tuple[float, float]:
+    """p50 and p99 of a client that reads a tag 100 times a second, in milliseconds."""
+    client = await AsyncConnector.open("127.0.0.1", port, timeout=5.0)
+    took, until = [], time.monotonic() + seconds
+    while time.monotonic() < until:
+        begun = time.perf_counter()
+        await client.read_tags(["device_1.tag_1"])
+        took.append((time.perf_counter() - begun) * 1000)
+        await asyncio.sleep(0.01)
+    await client.close()
+    took.sort()
+    return took[len(took) // 2], took[int(len(took) * 0.99)]
+
+
+async def late_polls(control: ControlClient, seconds: float) -> tuple[float, float]:
+    """p50 and p99 of how late polls begin, in milliseconds, each second the last of all."""
+    late, until = [], time.monotonic() + seconds
+    while time.monotonic() < until:
+        for number in range(MOVING):
+            told = await asyncio.to_thread(control.ask, "device", name=f"device_{number}")
+            late.append(told["told"]["groups"]["all"]["lateness"]["last_s"] * 1000)
+        await asyncio.sleep(1.0)
+    late.sort()
+    return late[len(late) // 2], late[int(len(late) * 0.99)]
+
+
+async def others(enip: int, control: ControlClient, words: str) -> None:
+    """What the gateway's own work is like meanwhile."""
+    reads, polls = await asyncio.gather(clock_reads(enip, SECONDS), late_polls(control, SECONDS))
+    print(f"{words}: listener p50 {reads[0]:.1f} ms, p99 {reads[1]:.1f} ms; "
+          f"polls late p50 {polls[0]:.1f} ms, p99 {polls[1]:.1f} ms")  # fmt: skip
+
+
+CONFIGURATION = """
+[gateway]
+name = "bench"
+cpppo_cfg = false
+[web]
+enabled = true
+address = "127.0.0.1:{web}"
+[[listener]]
+name = "main"
+address = "127.0.0.1:{enip}"
+udp = false
+"""
+DEVICE = """
+[device.device_{number}]
+driver = "modbus-tcp"
+address = "127.0.0.{host}:{port}"
+[[device.device_{number}.group]]
+name = "all"
+period = "1s"
+tags = [{tags}]
 """
 
 
-async def lateness(seconds: float) -> float:
-    """The p99 of how late a timer of another process is, in milliseconds."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", LATENESS, str(seconds), stdout=asyncio.subprocess.PIPE
+def configuration(web: int, enip: int, port: int) -> str:
+    """A plant of 50 devices, each of 100 registers, all of which move every second."""
+    tags = ", ".join(
+        f'{{ name = "tag_{each}", address = {40_001 + each} }}' for each in range(TAGS)
     )
-    output, _ = await process.communicate()
-    return float(output)
+    devices = (
+        DEVICE.format(number=number, host=number + 1, port=port, tags=tags)
+        for number in range(MOVING)
+    )
+    return CONFIGURATION.format(web=web, enip=enip) + "".join(devices)
 
 
-async def measure(port: int, web: int, folder: Path) -> None:
-    bus = Bus("bench", folder / "bus")
-    ended = asyncio.Event()
-    publisher = Publisher("bench", time.time_ns() // 1_000_000)
-    publishing = asyncio.create_task(publish(bus, publisher, ended))
-    await asyncio.sleep(2)
-    idle, begun = cpu_s(web), time.monotonic()
-    before = await lateness(SECONDS / 2)
-    print(f"no stream: {(cpu_s(web) - idle) / (time.monotonic() - begun):.3f} of a core")
+async def measure_streams(folder: Path) -> None:
+    """50 streams of 200 tags each, of a gateway that polls 5,000 values a second."""
+    server = await asyncio.start_server(answer_modbus, "0.0.0.0", 0)
+    web, enip = free_port(), free_port()
+    file = folder / "cpppod.toml"
+    file.write_text(configuration(web, enip, server.sockets[0].getsockname()[1]))
+    gateway = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cpppod.commands.cpppod", "-c", str(file)),
+        *("--runtime", str(folder / "run"), "--state", str(folder / "state")),
+        *("--plain", "--foreground"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        control, pid = await ready(folder / "run" / "control.sock")
+        await measure(web, enip, control, pid)
+    finally:
+        gateway.send_signal(2)
+        await gateway.wait()
+        server.close()
+
+
+async def ready(path: Path) -> tuple[ControlClient, int]:
+    """Control, and the web worker's pid, once every device is polled."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ControlError):
+            control = ControlClient.connect(str(path))
+            status = await asyncio.to_thread(control.ask, "status")
+            if status["ready"] and status["summary"]["devices_up"] == MOVING:
+                return control, next(w["pid"] for w in status["workers"] if w["role"] == "web")
+        await asyncio.sleep(0.5)
+    raise SystemExit("web: the gateway did not come up")
+
+
+async def measure(web: int, enip: int, control: ControlClient, pid: int) -> None:
+    await asyncio.sleep(3)
+    idle, begun = cpu_s(pid), time.monotonic()
+    await others(enip, control, "no stream")
+    print(f"no stream: web {(cpu_s(pid) - idle) / (time.monotonic() - begun):.3f} of a core")
     counts = [0] * STREAMS
-    streams = [asyncio.create_task(follow(port, n, counts, ended)) for n in range(STREAMS)]
+    ended = asyncio.Event()
+    streams = [asyncio.create_task(follow(web, n, counts, ended)) for n in range(STREAMS)]
     await asyncio.sleep(2)
-    stuck = socket.create_connection(("127.0.0.1", port))
+    before = pss_mb(pid)
+    stuck = socket.create_connection(("127.0.0.1", web))
+    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stuck.sendall(b"GET /api/v1/live?tags=* HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    first, begun, received = cpu_s(web), time.monotonic(), sum(counts)
-    after = await lateness(SECONDS)
+    first, begun, received = cpu_s(pid), time.monotonic(), sum(counts)
+    await others(enip, control, f"{STREAMS} streams")
     took = time.monotonic() - begun
-    share, blocks = (cpu_s(web) - first) / took, (sum(counts) - received) / took
-    print(f"{STREAMS} streams: {share:.3f} of a core, {blocks:.0f} blocks/s of {TAGS} values sent")
-    print(f"another process's timers, p99: {before:.1f} ms without, {after:.1f} ms with")
-    print(f"memory with {DEVICES * TAGS} tags and a stream nobody reads: {pss_mb(web):.0f} MB PSS")
+    share, blocks = (cpu_s(pid) - first) / took, (sum(counts) - received) / took
+    print(f"{STREAMS} streams: web {share:.3f} of a core, {blocks:.0f} blocks/s of {TAGS} values")
+    print(
+        f"a stream that nobody reads: {pss_mb(pid) - before:+.1f} MB PSS, {pss_mb(pid):.0f} in all"
+    )
     stuck.close()
+    if Path(CHROMIUM).exists():
+        print(f"a device that dies is red after {await asyncio.to_thread(until_red, web):.2f} s")
+    ended.set()
+    await asyncio.gather(*streams, return_exceptions=True)
+
+
+async def measure_searches(port: int, web: int) -> None:
+    """Pages and searches of 50,000 tags through the API."""
     for title, path in (
         ("search", "/api/v1/tags?filter=evice_499.tag_7&limit=60"),
         ("two words", "/api/v1/tags?filter=499%20tag_77&limit=60"),
@@ -157,8 +253,7 @@ async def measure(port: int, web: int, folder: Path) -> None:
         times = sorted([await ask(port, path) for _ in range(20)])
         middle, worst = times[10] * 1000, times[-1] * 1000
         print(f"{title} among {DEVICES * TAGS}: {middle:.1f} ms, worst {worst:.1f}")
-    ended.set()
-    await asyncio.gather(publishing, *streams, return_exceptions=True)
+    print(f"memory with {DEVICES * TAGS} tags: {pss_mb(web):.0f} MB PSS")
 
 
 SCROLL = """async () => {
@@ -181,6 +276,23 @@ TYPED = """async () => {
   while (count.textContent !== "1 tags") await new Promise(requestAnimationFrame);
   return performance.now() - begun;
 }"""
+
+
+def until_red(port: int) -> float:
+    """Seconds from the death of a device until the overview shows it first, and red."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.locator(".card").first.wait_for()
+        begun = time.perf_counter()
+        dead.add("127.0.0.7")
+        page.locator(".cards > li:first-child .card.state-offline").wait_for()
+        took = time.perf_counter() - begun
+        browser.close()
+    return took
 
 
 def browse(port: int) -> None:
@@ -209,26 +321,32 @@ def browse(port: int) -> None:
 
 
 def main() -> None:
-    """Start a feed and a web worker, measure, end them."""
+    """Measure streams on a gateway, then 50,000 tags on a feed and a web worker alone."""
+    with tempfile.TemporaryDirectory(prefix="cpppod-", dir="/tmp") as name:
+        asyncio.run(measure_streams(Path(name)))
     with tempfile.TemporaryDirectory(prefix="cpppod-", dir="/tmp") as name:
         folder = Path(name)
         (folder / "bus").mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         running = [start(worker, folder) for worker in plant(folder, port)]
         try:
             deadline = time.monotonic() + 30
             while time.monotonic() < deadline:
-                try:
+                with contextlib.suppress(OSError):
                     socket.create_connection(("127.0.0.1", port), 1).close()
                     break
-                except OSError:
-                    time.sleep(0.1)
-            asyncio.run(measure(port, running[1].pid, folder))
+                time.sleep(0.1)
+            asyncio.run(measure_searches(port, running[1].pid))
             if Path(CHROMIUM).exists():
                 browse(port)
         finally:
             for process in running:
                 process.terminate()
                 process.wait()
+
+
+def free_port() -> int:
+    """One that was free a moment ago."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -40,11 +40,12 @@ PAGES = {
     "add": "add",
     "configuration": "configuration",
 }
-SHOTS = (  # name's end, size, colours, pages
-    ("", (1100, 700), "light", tuple(PAGES)),
-    ("-dark", (1100, 700), "dark", ("overview", "device", "trends")),
-    ("-phone", (390, 780), "light", ("overview", "tags", "trends")),
+SHOTS = (  # name's end, size, colours
+    ("", (1100, 700), "light"),
+    ("-dark", (1100, 700), "dark"),
+    ("-phone", (390, 780), "light"),
 )
+WHOLE = ("device", "add")  # pages that are shown to their ends
 
 
 def run(*words: str, **environment: str) -> int:
@@ -131,12 +132,12 @@ def pictures(gateway: RunningGateway) -> bool:
     gateway.ask("write", writes=[["meter_1.setpoint", 42], ["boiler.limit", 7.5]])
     gateway.simulators["mixer"].stop()  # so that there is something to see
     eventually(lambda: gateway.devices()["mixer"]["state"] == "offline")
-    for end, (width, height), colours, names in SHOTS:
+    for end, (width, height), colours in SHOTS:
         size = {"width": width, "height": height}
         with visiting(gateway, color_scheme=colours, viewport=size) as page:
-            for name in names:
-                open_page(page, gateway, PAGES[name])
-                page.screenshot(path=IMAGES / f"web-{name}{end}.png")
+            for name, path in PAGES.items():
+                open_page(page, gateway, path)
+                page.screenshot(path=IMAGES / f"web-{name}{end}.png", full_page=name in WHOLE)
     return True
 
 

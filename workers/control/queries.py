@@ -99,7 +99,10 @@ class Queries:
         plain = to_plain(device)
         plain.pop("groups", None)
         told = self._gateway.table.devices().get(device.name, {})
-        if arguments.get("wire") is True:
+        wire = arguments.get("wire", False)
+        if not isinstance(wire, bool):
+            raise Refusal("device", "wire is neither true nor false", '"wire": true')
+        if wire:
             told = {**told, "wire": await self._wire(device)}
         answer = {**self._device_row(device, told, now), "configured": plain, "told": told}
         return {**answer, "verdict": verdict(answer)}

@@ -46,7 +46,7 @@ export function show(main, [name]) {
 }
 
 function tagTable(page) {
-  return table(["Tag", ">Value", "Unit", "Quality", ">Age", "Do"], page.tags.map((tag) => [
+  return table(["Tag", ">Value", "Unit", "Quality", ">Age", "Actions"], page.tags.map((tag) => [
     tag.tag, h("span", { class: "value" }, value(tag.value)), tag.unit,
     h("span", { class: tag.good ? "good" : "bad" }, tag.reason), age(tag.age_s),
     [h("a", { href: `#/trends?tags=${encodeURIComponent(tag.tag)}`, "aria-label": `Trend of ${tag.tag}` }, "Trend"), " ",

@@ -30,7 +30,7 @@ export function show(main) {
       [...each.overdue, each.restart_storm && "restarts again and again"].filter(Boolean).join("; ")]), "Workers"));
     if (simulators.contains(document.activeElement)) return;
     const { simulators: found } = await ask("simulators");
-    set(simulators, found.length ? [h("h2", null, "Simulators"), table(["Simulator", "Requests", "Faults", "Do"], found.map((each) => [
+    set(simulators, found.length ? [h("h2", null, "Simulators"), table(["Simulator", "Requests", "Faults", "Give it"], found.map((each) => [
       each.name, Object.entries(each.requests).map(([unit, count]) => `unit ${unit}: ${count}`).join(", "),
       h("span", { class: each.faults.length && "bad" }, each.faults.join(", ") || "none"),
       may("engineer") && FAULTS.map(([title, order]) => [h("button", { type: "button", "aria-label": `${each.name}: ${title}`, onclick: () => tell(each.name, order) }, title), " "])]),

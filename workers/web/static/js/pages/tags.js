@@ -8,7 +8,7 @@ import { askToWrite } from "../write.js";
 const HEIGHT = 34;  // pixels of a row, as the style sheet has it
 const MARGIN = 15;  // rows above and below what is seen
 const MOST = 8_000_000;  // pixels: browsers end at about twice that
-const TITLES = ["Tag", "Value", "Age", "Quality", "Description", "Do"];
+const TITLES = ["Tag", "Value", "Age", "Quality", "Description", "Actions"];
 
 export function show(main, _rest, parameters) {
   const search = h("input", { type: "search", id: "search", placeholder: "name, words, or boiler.*", value: parameters.get("filter") || "", autocomplete: "off" });

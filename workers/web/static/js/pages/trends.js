@@ -109,9 +109,9 @@ export function show(main, _rest, parameters) {
       width: Math.max(280, chart.clientWidth - 18), height: Math.max(300, Math.min(560, innerHeight - 330)),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone()),
       scales: { x: { time: true, range: () => limits() } },
-      series: [{ label: "Time", value: (_plot, at) => (at == null ? "–" : time(at * 1e6)) },
+      series: [{ label: "Time", value: (of, at, _series, index) => (index == null ? "newest" : time(at * 1e6)) },
         ...tags.map((tag, at) => ({ label: tag, stroke: colours[at % colours.length], width: 1.6, spanGaps: false,
-          value: (_plot, number) => (number == null ? "no value" : value(number)) }))],
+          value: (of, number, _series, index) => worth(index == null ? newest(tag) : number) }))],
       axes: [{ ...axis, values: clock, space: 80 }, { ...axis, size: 64 }],
       cursor: { drag: { x: true, y: false } },
       hooks: {
@@ -125,6 +125,9 @@ export function show(main, _rest, parameters) {
     }, data(), chart);
     describe();
   }
+
+  const worth = (number) => (number == null ? "no value" : value(number));
+  const newest = (tag) => series.get(tag)?.values.at(-1);
 
   function describe() {
     const all = tags.map((tag) => series.get(tag)).filter(Boolean);
