@@ -455,6 +455,50 @@ def test_only_addresses_are_browsed(engineer: httpx.Client, address: str) -> Non
     assert answer.status_code in (409, 422), answer.text
 
 
+DEVICE = '[device.{name}]\ndriver = "modbus-tcp"\naddress = "127.0.0.1:502"\n{more}\n'
+GROUP = '[[device.a.group]]\nname = "g"\nperiod = {period}\ntags = [{tags}]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (DEVICE.format(name="a", more="unit = 300"), 4),
+        (DEVICE.format(name='"../x"', more=""), 1),
+        (DEVICE.format(name='"a\\nb"', more=""), 1),
+        (DEVICE.format(name='"%(ENV_HOME)s"', more=""), 1),
+        (DEVICE.format(name="ü", more=""), 1),
+        (DEVICE.format(name='"ü"', more=""), 1),
+        (DEVICE.format(name="a", more="command = '!!python/object'"), 4),
+        *(
+            (DEVICE.format(name="a", more="") + GROUP.format(period=period, tags=""), 7)
+            for period in ("0", '"0s"', "nan", "1e-9", "-1", '"soon"')
+        ),
+        (
+            DEVICE.format(name="a", more="")
+            + GROUP.format(period='"1s"', tags='{ name = "t", address = 40001 },' * 2),
+            8,
+        ),
+        ("a: &a [b]\nc: *a\n", 1),
+        ("[web]\nenabled = true\n" * 2, 3),
+        ("[device.\n", 1),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused_with_its_line(
+    gateway: RunningGateway, engineer: httpx.Client, text: str, line: int
+) -> None:
+    before = gateway.ask("status")["generation"]
+    told = engineer.post("/api/v1/configuration/check", json={"name": "x.toml", "text": text})
+    problems = told.json()["problems"]
+    where = (f"x.toml:{line}: ", f"(at line {line}, ")  # the latter where it is no TOML at all
+    assert any(word in each for each in problems for word in where), problems
+    saved = engineer.put(
+        "/api/v1/configuration/files/x.toml", json={"text": text, "digest": told.json()["digest"]}
+    )
+    assert saved.status_code == 409 and saved.json()["try"]
+    assert not (gateway.configuration.parent / "conf.d" / "x.toml").exists()
+    assert gateway.ask("status")["generation"] == before
+
+
 @pytest.mark.parametrize("name", ["..%2fx.toml", "x.conf", ".toml", "-x.toml", "a%00.toml"])
 def test_only_files_of_the_configuration_are_saved(engineer: httpx.Client, name: str) -> None:
     answer = engineer.put(

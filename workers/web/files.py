@@ -35,7 +35,7 @@ def load(folder: Path = STATIC) -> dict[str, File]:
     """Path below `/` -> file."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix in TYPES and path.is_file():
+        if path.suffix in TYPES and path.is_file() and not path.is_symlink():
             body = path.read_bytes()
             packed = gzip.compress(body, 9, mtime=0)
             name = path.relative_to(folder).as_posix()

@@ -79,7 +79,7 @@ function draw(device, places) {
   ]));
   set(places.groups, table(["Group", "Quality", ">Period", ">Age", ">Cycle last", ">mean", ">longest", ">Late last", ">longest", ">Polls good", ">Skipped"],
     Object.entries(told.groups || {}).map(([group, each]) => [
-      group, h("span", { class: each.quality === "good" ? "good" : "bad" }, each.quality, each.bad?.length ? `: ${each.bad.join(", ")}` : ""),
+      group, h("span", { class: each.quality === "good" ? "good" : "bad" }, each.quality, each.bad?.length ? `: ${each.bad.map(([tag, why]) => (why === each.quality ? tag : `${tag} ${why}`)).join(", ")}` : ""),
       age(each.period_s), age(each.age_s), age(each.cycle?.last_s), age(each.cycle?.mean_s), age(each.cycle?.longest_s),
       age(each.lateness?.last_s), age(each.lateness?.longest_s), `${each.cycles_good} of ${each.cycles}`, each.overruns]), "Groups"));
   set(places.transactions, table(["Time", "What", "Request", "Result", ">Took", "Remark"],
@@ -89,7 +89,7 @@ function draw(device, places) {
   if (places.wire.contains(document.activeElement) || !getSelection().isCollapsed) return;  // somebody reads or copies
   const entries = [...(told.wire || [])].reverse();
   set(places.wire, entries.length ? table(["Time", "Way", "It says", "Bytes", ">Length"], entries.map(([us, way, bytes, length, words]) => [
-    time(us, false, 3), way === "sent" ? "→ sent" : "← received", h("span", { class: "says" }, words), h("code", { class: "bytes" }, spaced(bytes, length)), length]),
+    time(us, false, 3), h("span", { class: "one" }, way === "sent" ? "→ sent" : "← received"), h("span", { class: "says" }, words), h("code", { class: "bytes" }, spaced(bytes, length)), length]),
   "On the wire") : h("p", { class: "quiet" }, "Nothing went over it since its worker began."));
 }
 

@@ -11,6 +11,8 @@ const POINTS = 700;  // buckets across the picture
 const RAW_S = 900;  // spans up to this are shown sample by sample
 const MOST = 20000;  // live points kept of a tag
 
+const colours = () => (document.documentElement.dataset.theme === "dark" ? ON_DARK : COLOURS);
+
 export function show(main, _rest, parameters) {
   let tags = (parameters.get("tags") || localStorage.getItem("trend") || "").split(",").filter(Boolean);
   let span = Number(localStorage.getItem("span")) || 300, range = null;  // range: [from, to] in seconds, null follows
@@ -103,14 +105,13 @@ export function show(main, _rest, parameters) {
     if (!tags.length) { put(chart, h("p", { class: "quiet" }, "Choose a tag above.")); return; }
     const ink = getComputedStyle(document.body);
     const clock = (of, ats) => { const wide = of.scales.x.max - of.scales.x.min; return ats.map((at) => { const full = time(at * 1e6); return wide > 172800 ? full.slice(5, 16) : full.slice(11, wide > 1200 ? 16 : 19); }); };
-    const colours = document.documentElement.dataset.theme === "dark" ? ON_DARK : COLOURS;
     const axis = { stroke: ink.getPropertyValue("--quiet"), grid: { stroke: ink.getPropertyValue("--line"), width: 1 } };
     plot = new uPlot({
       width: Math.max(280, chart.clientWidth - 18), height: Math.max(300, Math.min(560, innerHeight - 330)),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone()),
       scales: { x: { time: true, range: () => limits() } },
       series: [{ label: "Time", value: (of, at, _series, index) => (index == null ? "newest" : time(at * 1e6)) },
-        ...tags.map((tag, at) => ({ label: tag, stroke: colours[at % colours.length], width: 1.6, spanGaps: false,
+        ...tags.map((tag, at) => ({ label: tag, stroke: colours()[at], width: 1.6, spanGaps: false,
           value: (of, number, _series, index) => worth(index == null ? newest(tag) : number) }))],
       axes: [{ ...axis, values: clock, space: 80 }, { ...axis, size: 64 }],
       cursor: { drag: { x: true, y: false } },
@@ -155,7 +156,11 @@ export function show(main, _rest, parameters) {
   function choices() {
     localStorage.setItem("trend", tags.join(","));
     remember(tags);
-    set(chips, tags.map((tag) => h("button", { type: "button", "aria-label": `Remove ${tag}`, onclick: () => { tags = tags.filter((each) => each !== tag); changed(); } }, `${tag} ✕`)));
+    set(chips, tags.map((tag, at) => {
+      const chip = h("button", { type: "button", "aria-label": `Remove ${tag}`, onclick: () => { tags = tags.filter((each) => each !== tag); changed(); } }, `${tag} ✕`);
+      chip.style.borderLeftColor = colours()[at];
+      return chip;
+    }));
   }
 
   function changed() {
@@ -215,7 +220,7 @@ export function show(main, _rest, parameters) {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  const resized = () => { if (plot) make(); };
+  const resized = () => { if (plot) { choices(); make(); } };
   addEventListener("resize", resized);
   addEventListener("themed", resized);
   library().then(() => {
