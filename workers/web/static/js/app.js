@@ -57,6 +57,7 @@ function navigation(current) {
   set(document.getElementById("nav"), PAGES.filter(([, title, , role]) => title && may(role))
     .map(([name, title]) => h("li", null,
       h("a", { href: `#/${name}`, "aria-current": name === here && "page" }, title))));
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   text(document.getElementById("who"), session.user === "nobody" ? `${session.role} · log in`
     : `${session.user} · ${session.role}`);
   text(document.getElementById("site"), session.name || "cpppod");

@@ -41,6 +41,12 @@ export function time(us, withDate = true, digits = 0) {
   return new Intl.DateTimeFormat("sv-SE", options).format(new Date(us / 1000));
 }
 
+// A moment of today without its date.
+export function moment(us) {
+  const full = time(us);
+  return full.startsWith(time(Date.now() * 1000).slice(0, 10)) ? full.slice(11) : full;
+}
+
 export function rate(hertz) {
   return hertz === null || hertz === undefined ? "–" : `${hertz.toFixed(hertz < 10 ? 1 : 0)}/s`;
 }

@@ -2,7 +2,7 @@
 
 import { ask, every, may } from "../api.js";
 import { h, put, set, table } from "../dom.js";
-import { time, value } from "../format.js";
+import { moment, value } from "../format.js";
 
 export function show(main) {
   const kind = h("select", { id: "kind" }, ["all", "device", "worker", "feed", "user", "gateway", "control"].map((name) => h("option", null, name)));
@@ -13,7 +13,7 @@ export function show(main) {
   return every(2000, async () => {
     const told = await ask("events?limit=500");
     set(events, table(["Time", "Kind", "Name", "What", "Detail", "Who"], told.events.filter((event) => kind.value === "all" || event.kind === kind.value)
-      .map((event) => [time(event.time_us), event.kind, event.kind === "device" ? h("a", { href: `#/devices/${encodeURIComponent(event.name)}` }, event.name) : event.name,
+      .map((event) => [moment(event.time_us), event.kind, event.kind === "device" ? h("a", { href: `#/devices/${encodeURIComponent(event.name)}` }, event.name) : event.name,
         event.what, event.detail, event.who]), "Events"));
     if (!may("engineer")) {
       set(audit, h("p", { class: "quiet" }, "The audit of writes is for engineers."));
@@ -21,7 +21,7 @@ export function show(main) {
     }
     const { records } = await ask("audit?limit=200");
     set(audit, table(["Time", "Way", "User", "From", "Tag", ">Was", ">Written", "Outcome", "Why"], records.map((record) => [
-      time(record.time_us), record.way, record.user, record.address, `${record.tag}${record.first ? `[${record.first}]` : ""}`, written(record.old), written(record.new),
+      moment(record.time_us), record.way, record.user, record.address, `${record.tag}${record.first ? `[${record.first}]` : ""}`, written(record.old), written(record.new),
       h("span", { class: record.outcome === "done" ? "good" : "bad" }, record.outcome), record.why]), "Attempted writes"));
   });
 }
