@@ -418,7 +418,8 @@ def test_get_changes_nothing_unless_told_and_post_always_does() -> None:
         assert started.process.wait(PATIENCE_S) == 0
 
 
-README: tuple[tuple[str, Any], ...] = (  # cpppo's lines in its order -> what came of the command; None: nothing matched
+# cpppo's lines in its order -> what came of the command; None: nothing matched
+README: tuple[tuple[str, Any], ...] = (
     ("wget -qO - http://localhost:12345/api", {}),
     ("curl http://localhost:12345/api", {}),
     ("curl http://localhost:12345/api/options/delay/value/0.5", "options.delay.value='0.5' (0.5)"),
