@@ -134,7 +134,7 @@ def test_history_is_told_raw_in_buckets_and_as_a_table(web: httpx.Client) -> Non
     assert web.get("/api/v1/history?tag=kettle.on").status_code == 404
     for wrong in ("aggregate=buckets", "aggregate=step&step_us=0", "since_us=2&until_us=1"):
         refused = web.get(f"/api/v1/history?tag={tag}&{wrong}")
-        assert refused.status_code == 422 and refused.json()["try"]
+        assert refused.status_code == 409 and refused.json()["try"]
 
 
 def test_routes_and_events_are_told(web: httpx.Client) -> None:

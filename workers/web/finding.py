@@ -26,12 +26,13 @@ from cpppod.workers.web.site import Site
 ADDRESS = re.compile(
     r"(rtu-over-tcp://|/dev/)?([A-Za-z0-9][A-Za-z0-9._/-]{0,80}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?"
 )
+UNITS = re.compile(r"[0-9,-]{1,80}")
 WORD = re.compile(r"[A-Za-z0-9_.,:*/ -]{0,200}")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 OPTIONS = {  # key of `browse` -> option of the program, and what it may be
     "driver": ("--driver", re.compile(r"[a-z][a-z0-9_-]{0,39}")),
     "where": ("--where", WORD),
-    "unit": ("--unit", re.compile(r"\d{1,3}")),
+    "unit": ("--unit", re.compile(r"[0-9]{1,3}")),
     "route_path": ("--route-path", re.compile(r"[\d./]{0,40}")),
     "name": ("--name", NAME),
     "period": ("--period", re.compile(r"\d{1,6}(\.\d{1,3})?(ms|s|min|h)")),
@@ -70,7 +71,7 @@ class Finding:
         """
         given = await self._asked(request)
         units = given.get("units", "1-32")
-        if not isinstance(units, str) or not re.fullmatch(r"[\d,-]{1,80}", units):
+        if not isinstance(units, str) or not UNITS.fullmatch(units):
             raise Problem(422, "units", "expected ranges", '"1-32"')
         words = ("--units", units, "--identify", "--json", given["address"])
         found = await self._programs.ask(given["address"], "cpppod.commands.modbus_scan", *words)
@@ -83,6 +84,9 @@ class Finding:
             Problem: it is refused; who asks is told why.
         """
         given = await self._asked(request)
+        browsed = [spec.name for spec in DRIVERS if spec.browse is not None]
+        if given.get("driver") not in (None, "", *browsed):
+            raise Problem(422, "driver", "none that can be asked", ", ".join(browsed))
         words = ["tags", "browse"]
         for key, (option, shape) in OPTIONS.items():
             value = given.get(key)
@@ -104,7 +108,7 @@ class Finding:
     async def _asked(self, request: Request) -> dict[str, Any]:
         visitor = self._site.admit(request, Right.ENGINEER)
         given = await asked(request, address=str)
-        if not ADDRESS.fullmatch(given["address"]) or ".." in given["address"]:
+        if not ADDRESS.fullmatch(given["address"]):
             raise Problem(
                 422, "address", f"{given['address'][:60]!r} is none", "10.0.0.5, 10.0.0.7:502"
             )

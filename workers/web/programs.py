@@ -78,6 +78,6 @@ def refusal(what: str, errors: str) -> Problem:
     """What a program said on its way out, without its own name."""
     why = errors.splitlines()[-1] if errors else "no answer"
     why = re.sub(r"^(cpppod|modbus_scan|enip_list_services)( [a-z]+)*: ", "", why)
-    why, _, advice = why.removeprefix(f"{what}: ").partition("; try ")
+    why, _, advice = re.sub(f"^({re.escape(what)}: )+", "", why).partition("; try ")
     advice = advice or "whether it is there, and its address, unit and driver"
     return Problem(409, what, why[:300], advice)

@@ -160,12 +160,12 @@ class Reading:
         question["since_us"] = number(request, "since_us", max(0, now_us - 3_600_000_000))
         question["until_us"] = number(request, "until_us", now_us)
         if question["since_us"] > question["until_us"]:
-            raise Problem(422, "since_us", "after until_us", "the earlier time first")
+            raise Problem(409, "since_us", "after until_us", "the earlier time first")
         stepped = aggregate in ("step", "buckets")
         if (step := number(request, "step_us", 0)) or stepped:
             question["step_us"] = step
         if stepped and not step:
-            raise Problem(422, "step_us", f"{aggregate} needs it", "microseconds: 60000000")
+            raise Problem(409, "step_us", f"{aggregate} needs it", "microseconds: 60000000")
         if limit := number(request, "limit", 0):
             question["limit"] = limit
         found = await self._site.link.ask("history", question)

@@ -4,12 +4,15 @@
 so it needs no pydantic. A test holds the file against this table, and the table against the routes.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
+
+from cpppod.workers.web.finding import ADDRESS, OPTIONS, UNITS, WORD
 
 REFERENCE = "#/components/schemas/{model}"
 MICROSECONDS = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
@@ -20,6 +23,16 @@ FIELD = (
     "tag value good quality reason time_us age_s type unit device group length writable"
     " description minimum maximum history"
 ).split()
+
+
+def shaped(pattern: re.Pattern[str]) -> dict[str, Any]:
+    """What a schema says of a text of that shape."""
+    return {"pattern": f"^({pattern.pattern})$"}
+
+
+def option(name: str) -> dict[str, Any]:
+    """What a schema says of an option of `browse`."""
+    return shaped(OPTIONS[name][1])
 
 
 class Model(BaseModel):
@@ -290,19 +303,19 @@ class Reloaded(Model):
 class Place(Body):
     """Where to look."""
 
-    address: Annotated[str, Field(min_length=1, max_length=90)]
+    address: Annotated[str, Field(json_schema_extra=shaped(ADDRESS))]
 
 
 class Discover(Place):
     """Where to ask for List Identity; with `broadcast` everybody there."""
 
-    broadcast: bool | None = None
+    broadcast: bool = False
 
 
 class Scan(Place):
     """Which units to ask, in ranges: `1-32`."""
 
-    units: Annotated[str, Field(pattern=r"^[\d,-]{1,80}$")] = "1-32"
+    units: Annotated[str, Field(json_schema_extra=shaped(UNITS))] = "1-32"
 
 
 class Found(Model):
@@ -333,16 +346,16 @@ class Obeyed(Model):
 class Browse(Place):
     """Which device to ask for its tags."""
 
-    driver: str | None = None
-    where: str | None = None
-    unit: int | None = None
-    route_path: str | None = None
-    name: str | None = None
-    period: str | None = None
-    timeout: float | None = None
-    baudrate: int | None = None
-    parity: Literal["E", "N", "O"] | None = None
-    toml: bool | None = None
+    driver: Literal["", "modbus-tcp", "modbus-rtu", "enip"] = ""
+    where: Annotated[str, Field(json_schema_extra=shaped(WORD))] = ""
+    unit: Annotated[int, Field(ge=0, le=255)] = 1
+    route_path: Annotated[str, Field(json_schema_extra=option("route_path"))] = ""
+    name: Annotated[str, Field(json_schema_extra=option("name"))] = "device"
+    period: Annotated[str, Field(json_schema_extra=option("period"))] = "1s"
+    timeout: Annotated[str, Field(json_schema_extra=option("timeout"))] = "2"
+    baudrate: Annotated[int, Field(ge=100, le=9_999_999)] = 9600
+    parity: Literal["E", "N", "O"] = "N"
+    toml: bool = False
 
 
 Parameter = tuple[str, dict[str, Any], str]
