@@ -24,7 +24,8 @@ from cpppod.workers.web.programs import Programs, refusal
 from cpppod.workers.web.site import Site
 
 ADDRESS = re.compile(
-    r"(rtu-over-tcp://|/dev/)?([A-Za-z0-9][A-Za-z0-9._/-]{0,80}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?"
+    r"(?!.*[.][.])(rtu-over-tcp://|/dev/)?"
+    r"([A-Za-z0-9][A-Za-z0-9._/-]{0,80}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?"
 )
 UNITS = re.compile(r"[0-9,-]{1,80}")
 WORD = re.compile(r"[A-Za-z0-9_.,:*/ -]{0,200}")
@@ -33,11 +34,11 @@ OPTIONS = {  # key of `browse` -> option of the program, and what it may be
     "driver": ("--driver", re.compile(r"[a-z][a-z0-9_-]{0,39}")),
     "where": ("--where", WORD),
     "unit": ("--unit", re.compile(r"[0-9]{1,3}")),
-    "route_path": ("--route-path", re.compile(r"[\d./]{0,40}")),
+    "route_path": ("--route-path", re.compile(r"[0-9./]{0,40}")),
     "name": ("--name", NAME),
-    "period": ("--period", re.compile(r"\d{1,6}(\.\d{1,3})?(ms|s|min|h)")),
-    "timeout": ("--timeout", re.compile(r"\d{1,2}(\.\d)?")),
-    "baudrate": ("--baudrate", re.compile(r"\d{3,7}")),
+    "period": ("--period", re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?(ms|s|min|h)")),
+    "timeout": ("--timeout", re.compile(r"[0-9]{1,2}(\.[0-9])?")),
+    "baudrate": ("--baudrate", re.compile(r"[0-9]{3,7}")),
     "parity": ("--parity", re.compile(r"[ENO]")),
 }
 
