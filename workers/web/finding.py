@@ -41,6 +41,7 @@ OPTIONS = {  # key of `browse` -> option of the program, and what it may be
     "baudrate": ("--baudrate", re.compile(r"[0-9]{3,7}")),
     "parity": ("--parity", re.compile(r"[ENO]")),
 }
+NUMBERS = ("unit", "baudrate")
 
 
 LIST = "cpppod.commands.enip_list_services"
@@ -86,14 +87,15 @@ class Finding:
         """
         given = await self._asked(request)
         browsed = [spec.name for spec in DRIVERS if spec.browse is not None]
-        if given.get("driver") not in (None, "", *browsed):
+        if given.get("driver", "") not in ("", *browsed):
             raise Problem(422, "driver", "none that can be asked", ", ".join(browsed))
         words = ["tags", "browse"]
         for key, (option, shape) in OPTIONS.items():
-            value = given.get(key)
-            if value in (None, ""):
+            value = given.get(key, "")
+            if value == "":
                 continue
-            if isinstance(value, bool) or not shape.fullmatch(str(value)):
+            kind = int if key in NUMBERS else str
+            if type(value) is not kind or not shape.fullmatch(str(value)):
                 raise Problem(422, key, f"{str(value)[:60]!r} is none", "/api/v1/openapi.json")
             words.append(f"{option}={value}")
         as_toml = given.get("toml") is True

@@ -348,7 +348,7 @@ class Browse(Place):
 
     driver: Literal["", "modbus-tcp", "modbus-rtu", "enip"] = ""
     where: Annotated[str, Field(json_schema_extra=shaped(WORD))] = ""
-    unit: Annotated[int, Field(ge=0, le=255)] = 1
+    unit: Annotated[int, Field(ge=0, le=999)] = 1
     route_path: Annotated[str, Field(json_schema_extra=option("route_path"))] = ""
     name: Annotated[str, Field(json_schema_extra=option("name"))] = "device"
     period: Annotated[str, Field(json_schema_extra=option("period"))] = "1s"
