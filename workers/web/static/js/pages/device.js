@@ -8,14 +8,15 @@ import { askToWrite } from "../write.js";
 const BROWSED = ["modbus-tcp", "enip"];  // devices that can be asked what they have, over a connection more
 
 export function show(main, [name]) {
-  const verdict = h("p", { class: "panel verdict", role: "status" });
+  const verdict = h("p", { class: "panel verdict" });
+  const spoken = h("p", { class: "unseen", role: "status" });  // the verdict has ages in it: no voice says it each second
   const actions = h("div", { class: "row" });
   const chain = h("div", { class: "panel" });
   const tags = h("div", null);
   const groups = h("div", null);
   const transactions = h("div", null);
   const wire = h("div", null);
-  put(main, h("h1", null, name), verdict, actions, h("h2", null, "How it is"), chain, h("h2", null, "Tags"), tags,
+  put(main, h("h1", null, name), verdict, spoken, actions, h("h2", null, "How it is"), chain, h("h2", null, "Tags"), tags,
     h("h2", null, "Groups"), groups, h("h2", null, "Last transactions"), transactions,
     h("h2", null, "On the wire, byte for byte"), wire);
 
@@ -38,6 +39,7 @@ export function show(main, [name]) {
     draw(told, { verdict, chain, groups, transactions, wire });
     browse.hidden = !may("engineer") || !BROWSED.includes(told.driver);
     browse.href = `#/add?${query({ address: told.configured.address, driver: told.driver, unit: told.told.unit, name: `${told.name}_2` })}`;
+    text(spoken, `${told.name} is ${told.state}`);
     pause.disabled = told.state === "disabled";
     resume.disabled = told.state !== "disabled";
     probe.disabled = ["online", "disabled"].includes(told.state);
