@@ -450,6 +450,29 @@ def test_a_device_is_found_browsed_saved_and_put_in_force(
 
 
 @pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("discover", {"broadcast": {}}),
+        ("scan", {"units": 3}),
+        ("scan", {"units": "all"}),
+        *(
+            ("browse", {key: value})
+            for key, value in (
+                ("toml", 1), ("driver", "text"), ("driver", None), ("unit", "1"), ("unit", True),
+                ("unit", -1), ("period", "soon"), ("where", "$(reboot)"), ("parity", "X"),
+                ("timeout", 2), ("route_path", "1/x"), ("name", "9"), ("baudrate", 1), ("to", "x"),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_no_device_could_be_asked_is_refused(
+    engineer: httpx.Client, path: str, more: dict[str, Any]
+) -> None:
+    answer = engineer.post(f"/api/v1/{path}", json={"address": "127.0.0.1:1", **more})
+    assert answer.status_code == 422 and answer.json()["try"], answer.text
+
+
+@pytest.mark.parametrize(
     "address", ["-h", "; reboot", "$(reboot)", "/etc/passwd", "../x", "a b", "", "x" * 200]
 )
 def test_only_addresses_are_browsed(engineer: httpx.Client, address: str) -> None:

@@ -59,7 +59,7 @@ class Finding:
         """Who answers List Identity."""
         given = await self._asked(request)
         words = ["--udp", "--list-identity", "--json", f"--address={given['address']}"]
-        if given.get("broadcast") is True:
+        if _flag(given, "broadcast"):
             words.append("--broadcast")
         _status, output, errors = await self._programs.run(LIST, *words)
         told = {"devices": list(_identities(output)), "errors": errors[:1000]}
@@ -98,7 +98,7 @@ class Finding:
             if type(value) is not kind or not shape.fullmatch(str(value)):
                 raise Problem(422, key, f"{str(value)[:60]!r} is none", "/api/v1/openapi.json")
             words.append(f"{option}={value}")
-        as_toml = given.get("toml") is True
+        as_toml = _flag(given, "toml")
         words += ["--toml" if as_toml else "--json", given["address"]]
         if not as_toml:
             found = await self._programs.ask(given["address"], "cpppod.commands.cpppod", *words)
@@ -119,6 +119,13 @@ class Finding:
         source = self._site.source(request, visitor)
         self._site.monitor.note("user", visitor.user, what, given["address"], source)
         return given
+
+
+def _flag(given: dict[str, Any], key: str) -> bool:
+    value = given.get(key, False)
+    if not isinstance(value, bool):
+        raise Problem(422, key, "expected true or false", "/api/v1/openapi.json")
+    return value
 
 
 def _identities(output: str) -> Iterator[dict[str, Any]]:
