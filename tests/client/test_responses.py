@@ -12,7 +12,7 @@ from tests.patience import PATIENCE_S
 REQUEST = "enip.CIP.send_data.CPF.item[1].unconnected_send.request"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plc() -> Iterator[Simulator]:
     with Simulator(["SCADA=INT[1000]", "Speed=REAL"], Settings(address="127.0.0.1:0")) as running:
         running.write("SCADA", range(1000))

@@ -26,7 +26,7 @@ TAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def controller() -> Iterator[tuple[str, int]]:
     """A controller as the readme starts it."""
     control = dotdict(latency=0.01)
@@ -43,7 +43,7 @@ def controller() -> Iterator[tuple[str, int]]:
     thread.join(PATIENCE_S)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def drive() -> Iterator[tuple[str, int]]:
     """The simulated PowerFlex of the readme."""
     device.lookup_reset()

@@ -17,11 +17,11 @@ from tests.patience import PATIENCE_S
 TAGS = ["Tag=DINT[10]", "Text=SSTRING", "Rate@0x99/1/1=REAL", "Small=INT"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def address() -> Iterator[dict[str, Any]]:
     """Where a controller with some tags is."""
     with Simulator(TAGS) as plc:
-        plc["Text"] = "hello"
+        plc["Text"], plc["Small"] = "hello", 7
         yield {"host": plc.address[0], "port": plc.address[1], "timeout": PATIENCE_S}
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from cpppod.protocols.modbus import rtu
 from tests.counting.ledger import Served
+from tests.patience import PATIENCE_S
 
 Session = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HEADER = struct.Struct(">HHHB")
@@ -25,7 +26,7 @@ class Counters:
     Attributes:
         serial: which of them is on a line, "" for none.
         served: everything that was answered, in order.
-        frozen: while set, requests are read and not answered.
+        frozen: whether requests are read and not answered any more.
     """
 
     def __init__(self, names: list[str], serial: str = "") -> None:
@@ -43,6 +44,16 @@ class Counters:
         """Listen; `ports` is filled in."""
         self._thread.start()
         self._ready.wait(10)
+
+    def freeze(self) -> None:
+        """Answer nothing any more; what was answered is in `served` when this returns."""
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(self._freeze, done)
+        assert done.wait(PATIENCE_S)
+
+    def _freeze(self, done: threading.Event) -> None:
+        self.frozen = True
+        done.set()
 
     def stop(self) -> None:
         """Close everything."""

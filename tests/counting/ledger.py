@@ -3,7 +3,10 @@
 Every simulated tag is a counter: a served read returns the device's next number, and logs it. So a
 stored value is its own serial number, and for each tag
 
-    every number served is stored, or was served in a time that a gap or a bad sample declares
+    every number served is stored, or
+        a gap declares the time at which it was served, or begins while it is in hand:
+        a device answers one read at a time
+        or the tag was bad between the numbers stored before and after it
     every good number stored was served, once, and in the order of time and of sequences
 """
 
@@ -11,15 +14,12 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
 from cpppod.protocols.model.values import is_bad
 from cpppod.workers.historian.stores.store import Gap
 
-IN_FLIGHT_US = (
-    1_200_000  # a read lives so long at most: its timeout, and its block's way to the disk
-)
 SHOWN = 5  # problems of a kind that are named; the rest is counted
 
 
@@ -94,20 +94,29 @@ def _check_tag(
             verdict.problems.append(f"{name}: {value!r} is stored and was never served")
         elif count > 1:
             verdict.problems.append(f"{name}: {value} is stored {count} times")
-    bad_us = sorted(row.time_us for row in rows if is_bad(row.quality))
+    bad_after = _bad_after(rows)
     verdict.served += len(served)
     verdict.stored += sum(1 for each in served if each.n in numbers)
-    device = name.partition(".")[0]
-    for each in served:
+    own = [gap for gap in gaps if gap.device in ("", name.partition(".")[0])]
+    for each, following in zip_longest(served, served[1:]):
         if each.n in numbers:
             continue
-        if _in_gap(each, device, gaps):
+        until_us = each.time_us if following is None else following.time_us
+        if any(gap.from_us <= until_us and each.time_us <= gap.to_us for gap in own):
             verdict.in_gaps += 1
-        elif _in_error(each, bad_us):
+        elif bad_after[bisect_left(bad_after, (each.n,)) - 1][1]:
             verdict.in_errors += 1
         else:
             verdict.undeclared += 1
             verdict.problems.append(f"{name}: {each.n}, served at {each.time_us}, is nowhere")
+
+
+def _bad_after(rows: list[Row]) -> list[tuple[int, bool]]:
+    """(number, whether bad samples follow it before the next), ascending; from (0, ...) on."""
+    found = [(0, False)]
+    for row in sorted(rows, key=lambda row: (row.time_us, row.epoch, row.sequence)):
+        found.append((found[-1][0], True) if is_bad(row.quality) else (row.value, False))
+    return list(dict(sorted(found)).items())
 
 
 def _check_order(name: str, good: list[Row], verdict: Verdict) -> None:
@@ -122,17 +131,3 @@ def _check_order(name: str, good: list[Row], verdict: Verdict) -> None:
                 verdict.problems.append(
                     f"{name}: {later.value} comes after {earlier.value} by {order}"
                 )
-
-
-def _in_gap(served: Served, device: str, gaps: Sequence[Gap]) -> bool:
-    return any(
-        gap.device in ("", device)
-        and gap.from_us - IN_FLIGHT_US <= served.time_us <= gap.to_us + IN_FLIGHT_US
-        for gap in gaps
-    )
-
-
-def _in_error(served: Served, bad_us: list[int]) -> bool:
-    """Whether the tag was said to be bad when the reply should have come."""
-    at = bisect_left(bad_us, served.time_us)
-    return at < len(bad_us) and bad_us[at] <= served.time_us + IN_FLIGHT_US

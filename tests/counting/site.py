@@ -88,8 +88,8 @@ class Site:
         return str(self.gateway.ask("status")["gateway"])
 
     def settle(self) -> None:
-        """Serve no more, and wait until what was read is stored."""
-        self.counters.frozen = True
+        """Serve no more, and wait until what was read is stored, or declared."""
+        self.counters.freeze()
         last = {each.device: each.n for each in self.counters.served}
 
         def arrived() -> bool:
@@ -99,8 +99,8 @@ class Site:
                     for device, n in last.items()
                 )
 
-        with contextlib.suppress(AssertionError):
-            eventually(arrived, within_s=15)
+        with contextlib.suppress(AssertionError):  # the verdict says what is missing
+            eventually(lambda: arrived() or not self.check().undeclared)
 
     def close(self) -> None:
         self.gateway.stop()
@@ -120,9 +120,13 @@ class Site:
                 for at, tag in enumerate(reading.tags)
             ]  # fmt: skip
 
+    def check(self, gateway: str | None = None) -> Verdict:
+        """What has become by now of everything served to this gateway."""
+        return check(self.counters.served, self.rows(gateway), self.gaps(gateway))
+
     def verdict(self, gateway: str | None = None) -> Verdict:
-        """What became of everything served to this gateway."""
-        found = check(self.counters.served, self.rows(gateway), self.gaps(gateway))
+        """The same, shown."""
+        found = self.check(gateway)
         print(found, [gap.reason for gap in self.gaps(gateway)])
         return found
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from cpppod.workers.historian.stores.store import Gap
-from tests.counting.ledger import IN_FLIGHT_US, Row, Served, check
+from tests.counting.ledger import Row, Served, check
 
 SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND
@@ -71,8 +71,16 @@ def test_what_a_gap_declares_is_accounted_for() -> None:
     assert (verdict.stored, verdict.in_gaps, verdict.undeclared) == (96, 4, 0)
     assert verdict.problems == []
     assert check(served, kept, [declared._replace(device="boiler")]).undeclared == 4
-    narrow = gap("", served[9].time_us, served[10].time_us - 2 * IN_FLIGHT_US)
+    narrow = gap("", served[9].time_us, served[10].time_us - 1)
     assert check(served, kept, [narrow]).undeclared == 2
+
+
+def test_a_gap_declares_what_was_in_hand_when_it_began_and_nothing_before() -> None:
+    served, rows = ledger()
+    kept = [row for row in rows if row.value not in (10, 11)]
+    begun = gap("pump", served[10].time_us + 2 * SECOND, served[11].time_us)
+    verdict = check(served, kept, [begun])
+    assert (verdict.in_gaps, verdict.undeclared) == (2, 2), verdict
 
 
 def test_what_a_bad_sample_declares_is_accounted_for() -> None:
@@ -86,5 +94,15 @@ def test_what_a_bad_sample_declares_is_accounted_for() -> None:
 def test_a_bad_sample_of_another_time_excuses_nothing() -> None:
     served, rows = ledger()
     rows = [row for row in rows if row.value != 10]
-    rows.append(Row("pump", "a", served[9].time_us + 5 * SECOND, "p", 1, 9_999, None, 18))
-    assert check(served, rows, []).undeclared == 2
+    bad = Row("pump", "a", served[9].time_us + 20 * SECOND, "p", 1, 9_999, None, 18)
+    assert check(served, [*rows, bad], []).undeclared == 2
+    earlier = bad._replace(time_us=served[7].time_us + SECOND)
+    assert check(served, [*rows, earlier], []).undeclared == 2
+
+
+def test_a_tag_that_stays_bad_declares_all_that_it_does_not_show() -> None:
+    served, rows = ledger()
+    rows = [row for row in rows if not 10 <= row.value <= 12 or row.tag == "b"]
+    rows.append(Row("pump", "a", served[8].time_us + SECOND, "p", 1, 9_999, None, 18))
+    verdict = check(served, rows, [])
+    assert (verdict.in_errors, verdict.undeclared) == (3, 0)

@@ -1,5 +1,6 @@
 """A real supervisord with programs of the test's own, for the tests of supervision."""
 
+import contextlib
 import http.client
 import os
 import signal
@@ -76,8 +77,14 @@ class Supervised:
         )
 
     def __enter__(self) -> Self:
-        until(self.directories.supervisor.exists, "supervisord's socket")
+        until(self._listens, "supervisord")
         return self
+
+    def _listens(self) -> bool:
+        """Whether supervisord takes calls: its socket has its name before it listens."""
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            return bool(self.call("supervisor.getSupervisorVersion"))
+        return False
 
     def __exit__(
         self,
