@@ -71,10 +71,12 @@ def on_server(request: pytest.FixtureRequest, folder: Path | None) -> Iterator[s
         found.own(folder)
         connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
         connection.execute("ALTER DATABASE postgres SET default_tablespace = small")
-        yield found.url
-        connection.execute("ALTER DATABASE postgres RESET default_tablespace")
-        connection.execute("DROP SCHEMA history CASCADE")
-        connection.execute("DROP TABLESPACE small")
+        try:
+            yield found.url
+        finally:
+            connection.execute("ALTER DATABASE postgres RESET default_tablespace")
+            connection.execute("DROP SCHEMA history CASCADE")
+            connection.execute("DROP TABLESPACE small")
 
 
 SERVERS = {"postgresql": on_server}

@@ -232,8 +232,8 @@ def test_a_twin_of_that_name_is_refused_and_said(plant: RunningGateway, server: 
             there = (twin.runtime / "control.sock").exists() and twin.ask("outlets")["outlets"]
             return str(there[0]["error"]) if there else ""
 
-        error = eventually(refused)
-        assert "another living gateway has this name: gw-plant1" in error
+        why = "another living gateway has this name: gw-plant1"
+        eventually(lambda: why in refused(), say=refused)
     finally:
         twin.stop()
 
@@ -245,8 +245,9 @@ def test_a_write_is_asked_for_and_answered(plant: RunningGateway, server: NatsSe
         answer: dict[str, Any] = json.loads(reply.data)
         return answer
 
+    delivered(plant, 1)
     assert server.with_client(write)["outcome"] == "done"
-    assert plant.value("boiler.set") == 42
+    eventually(lambda: plant.value("boiler.set") == 42)
 
 
 def test_what_the_stream_was_told_before_holds_nothing_up(

@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 from typing import Self
 
-from cpppod.protocols.bus.feed_events import Event, Joined, Lost, Updated
+from cpppod.protocols.bus.feed_events import Event, Lost, Updated
+from cpppod.protocols.bus.joiner import Joiner
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.bus.zeromq import Bus
 from tests.gateway.running import RunningGateway
@@ -16,7 +18,8 @@ class FeedWatch:
 
     Attributes:
         blocks: topic -> blocks that came; `lost`: what will not come.
-        replayed: how many came by replay; `epochs`: publisher -> lives of it that blocks are from.
+        replayed: how many came by replay since every poller was heard.
+        epochs: publisher -> lives of it that blocks are from.
     """
 
     def __init__(self, gateway: RunningGateway) -> None:
@@ -25,14 +28,15 @@ class FeedWatch:
         self.replayed = 0
         self.epochs: dict[str, set[int]] = {}
         self._gateway = gateway
+        self._pollers = {str(row["worker"]) for row in gateway.devices().values()}
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
-        self._joined = threading.Event()
+        self._settled = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._joined.wait(PATIENCE_S)
+        assert self._settled.wait(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,17 +47,30 @@ class FeedWatch:
     async def _run(self) -> None:
         bus = Bus("test-subscriber", self._gateway.runtime / "bus")
         subscription = FeedSubscription(bus, self._on_event)
+        while not subscription.joiner.joined:
+            await asyncio.sleep(0.01)
+        since = time.monotonic()
+        while not _is_settled(subscription.joiner, self._pollers, since):
+            await asyncio.sleep(0.01)
+        self.replayed = 0
+        self._settled.set()
         await self._end.wait()
         subscription.close()
         bus.close()
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, Joined):
-            self._joined.set()
-        elif isinstance(event, Lost):
+        if isinstance(event, Lost):
             self.lost.append(event)
         elif isinstance(event, Updated):
             self.replayed += event.replayed
             self.epochs.setdefault(event.message.publisher, set()).add(event.message.epoch)
             name = event.topic.decode()
             self.blocks[name] = self.blocks.get(name, 0) + 1
+
+
+def _is_settled(joiner: Joiner, pollers: set[str], since: float) -> bool:
+    """Whether what went by between snapshot and subscription is here: heartbeats tell of it."""
+    known = joiner.publishers
+    heard = all(name in known and known[name].heartbeat > since for name in pollers)
+    asked = joiner._snapshot is not None or any(each.target for each in joiner._streams.values())
+    return heard and not asked

@@ -49,7 +49,8 @@ def test_a_backup_of_a_running_gateway_is_restored_with_its_history(
     tag = "boiler.pressure"
     before = eventually(lambda: times(gateway.state, tag))
     run(commands("Backup"), tmp_path, gateway.state, gateway.configuration)
-    assert gateway.unwell() == [] and (tmp_path / "backup" / "configuration.tar").exists()
+    gateway.wait_until_well()
+    assert (tmp_path / "backup" / "configuration.tar").exists()
     restored = tmp_path / "restored"
     run(commands("Restore"), tmp_path, restored, gateway.configuration)
     assert times(restored, tag)[: len(before)] == before
