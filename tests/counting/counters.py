@@ -29,13 +29,13 @@ class Counters:
         frozen: whether requests are read and not answered any more.
     """
 
-    def __init__(self, names: list[str], serial: str = "") -> None:
+    def __init__(self, names: list[str], serial: str = "", before: int = 0) -> None:
         self.names = names
         self.serial = serial
         self.ports: dict[str, int] = {}
         self.served: list[Served] = []
         self.frozen = False
-        self._numbers = dict.fromkeys(names, 0)
+        self._numbers = dict.fromkeys(names, before)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -110,10 +110,10 @@ class Counters:
 
 
 @contextmanager
-def counting_devices(count: int) -> Iterator[Counters]:
-    """So many devices, serving; the last one on a line."""
+def counting_devices(count: int, *, before: int = 0) -> Iterator[Counters]:
+    """So many devices, serving the numbers after `before`; the last one on a line."""
     names = [f"counter_{number}" for number in range(count)]
-    counters = Counters(names, serial=names[-1])
+    counters = Counters(names, serial=names[-1], before=before)
     counters.start()
     try:
         yield counters

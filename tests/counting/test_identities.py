@@ -123,7 +123,7 @@ def test_a_copied_disk_is_refused_by_name_polls_on_and_is_stored_later(
 ) -> None:
     with (
         counting_devices(2) as counters,
-        counting_devices(2) as others,
+        counting_devices(2, before=1_000_000) as others,
         closing_all(Site(counters, *store), Site(others, *store)) as (first, copy),
     ):
         first.start()

@@ -36,7 +36,9 @@ class FeedWatch:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._settled.wait(PATIENCE_S)
+        if not self._settled.wait(PATIENCE_S):
+            self.__exit__()
+            raise AssertionError("not every poller was heard")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,16 +49,20 @@ class FeedWatch:
     async def _run(self) -> None:
         bus = Bus("test-subscriber", self._gateway.runtime / "bus")
         subscription = FeedSubscription(bus, self._on_event)
-        while not subscription.joiner.joined:
+        settling = asyncio.create_task(self._settle(subscription.joiner))
+        await self._end.wait()
+        settling.cancel()
+        subscription.close()
+        bus.close()
+
+    async def _settle(self, joiner: Joiner) -> None:
+        while not joiner.joined:
             await asyncio.sleep(0.01)
         since = time.monotonic()
-        while not _is_settled(subscription.joiner, self._pollers, since):
+        while not _is_settled(joiner, self._pollers, since):
             await asyncio.sleep(0.01)
         self.replayed = 0
         self._settled.set()
-        await self._end.wait()
-        subscription.close()
-        bus.close()
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Lost):
