@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from cpppod.protocols.bus import feed
 from tests.gateway.running import RunningGateway, counting_gateway, eventually
 from tests.nats_server import NatsServer
 from tests.ports import free_port
+
+Place = tuple[int, int]  # of a block: its publisher's epoch, sequence
 
 HEAD = """\
 [gateway]
@@ -91,29 +94,33 @@ def outlet(gateway: RunningGateway) -> dict[str, Any]:
     return row
 
 
-def stored(centre: RunningGateway) -> list[int]:
-    """The sequences of the blocks in the collector's store, in order, as they are there."""
-    found: list[int] = []
+def stored(centre: RunningGateway) -> list[Place]:
+    """The blocks in the collector's store, in order, as they are there."""
+    found: list[Place] = []
     for path in (centre.state / "history").glob("readings-*.sqlite"):
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            found += [row[0] for row in database.execute("SELECT sequence FROM blocks")]
+            found += database.execute("SELECT epoch, sequence FROM blocks")
     return sorted(found)
 
 
-def in_stream(server: NatsServer) -> list[tuple[str, int]]:
-    """(message id, sequence of the block) of the stream's messages, in its order."""
+def place(payload: bytes) -> Place:
+    message = feed.decode(payload)
+    return message.epoch, message.sequence
 
-    async def read(client: Client) -> list[tuple[str, int]]:
+
+def in_stream(server: NatsServer) -> list[tuple[str, Place]]:
+    """(message id, block) of the stream's messages, in its order."""
+
+    async def read(client: Client) -> list[tuple[str, Place]]:
         stream = client.jetstream()
         count = (await stream.stream_info("H_north")).state.messages
         puller = await stream.pull_subscribe("cpppod.v1.h.north.>", stream="H_north")
-        found: list[tuple[str, int]] = []
+        found: list[tuple[str, Place]] = []
         while len(found) < count:
             for message in await puller.fetch(500, timeout=5):
                 headers = message.headers or {}
                 if headers["Cpppod-Kind"] == "block":
-                    sequence = feed.decode(message.data).sequence
-                    found.append((headers["Nats-Msg-Id"], sequence))
+                    found.append((headers["Nats-Msg-Id"], place(message.data)))
                 else:
                     count -= 1
         return found
@@ -121,8 +128,12 @@ def in_stream(server: NatsServer) -> list[tuple[str, int]]:
     return server.with_client(read)
 
 
-def is_whole(sequences: list[int]) -> bool:
-    return sequences == list(range(sequences[0], sequences[-1] + 1))
+def is_whole(blocks: list[Place]) -> bool:
+    """Whether each is the next of its publisher's life, or the first of the next life."""
+    return all(
+        (later == sequence + 1) if life == epoch else (life > epoch and later == 1)
+        for (epoch, sequence), (life, later) in pairwise(blocks)
+    )
 
 
 def delivered(plant: RunningGateway, more: int) -> None:
@@ -135,7 +146,7 @@ def test_a_sites_stream_is_made_and_has_every_block_once(
 ) -> None:
     delivered(plant, 20)
     found = in_stream(server)
-    assert is_whole([sequence for _, sequence in found])
+    assert is_whole([block for _, block in found])
     assert len({name for name, _ in found}) == len(found)
     assert found[0][0].startswith("gw-plant1/poller-boiler/") and len(found[0][0]) <= 60
 
@@ -147,7 +158,7 @@ def test_every_block_is_live_at_once(plant: RunningGateway, server: NatsServer) 
 
     heard = server.with_client(listen)
     assert {each.subject for each in heard} == {"cpppod.v1.live.north.plant1.boiler.fast"}
-    assert is_whole([feed.decode(each.data).sequence for each in heard])
+    assert is_whole([place(each.data) for each in heard])
 
 
 def test_the_centre_stores_what_the_stream_has(
@@ -169,7 +180,7 @@ def test_a_server_that_was_killed_costs_nothing(
     delivered(plant, 40)
     assert plant.workers()["poller-boiler"]["pid"] == before
     found = in_stream(server)
-    assert is_whole([sequence for _, sequence in found])
+    assert is_whole([block for _, block in found])
     last = found[-1][1]
     eventually(lambda: stored(centre)[-1:] >= [last])
     assert is_whole(stored(centre))
@@ -182,7 +193,7 @@ def test_a_killed_uplink_and_a_killed_collector_go_on_where_they_were(
     os.kill(centre.workers()["collector"]["pid"], signal.SIGKILL)
     known = len(in_stream(server))
     eventually(lambda: len(in_stream(server)) > known + 40)
-    found = [sequence for _, sequence in in_stream(server)]
+    found = [block for _, block in in_stream(server)]
     assert is_whole(found)
     eventually(lambda: stored(centre)[-1:] >= found[-1:])
     assert is_whole(stored(centre))
@@ -201,7 +212,7 @@ def test_a_stream_that_lost_what_it_acknowledged_gets_it_again(
     old.rename(server.folder / "js")
     server.start()
     delivered(plant, 40)
-    found = [sequence for _, sequence in in_stream(server)]
+    found = [block for _, block in in_stream(server)]
     assert is_whole(found)
     eventually(lambda: stored(centre)[-1:] >= found[-1:])
     assert is_whole(stored(centre))
@@ -216,8 +227,8 @@ def test_a_stream_that_is_gone_is_made_anew_with_all_that_is_held(
     assert server.with_client(delete)
     eventually(lambda: "stream" in outlet(plant)["error"] or outlet(plant)["connected_us"])
     delivered(plant, 40)
-    found = [sequence for _, sequence in in_stream(server)]
-    assert is_whole(found) and found[0] == 1
+    found = [block for _, block in in_stream(server)]
+    assert is_whole(found) and found[0][1] == 1
 
 
 def test_a_twin_of_that_name_is_refused_and_said(plant: RunningGateway, server: NatsServer) -> None:
