@@ -5,6 +5,7 @@
 
     torn     bytes of half a line before this one: its writer was killed while writing it
     missed   attempts of which no record could be written before this one: the disk refused it
+    headless there were records before this one, and no head that could be trusted
     head     a file with the numbers of the oldest and newest record on disk, sealed likewise
 
 What an examiner without the key changes, a `Verifier` finds and names:
@@ -169,6 +170,8 @@ class Verifier:
         if missed := found.body.get("missed"):
             text = f"{missed} attempts before record {found.number} could not be written down"
             self._note("not written", where, text)
+        if found.body.get("headless"):
+            self._note("removed", where, f"no head was there before record {found.number}")
         if self.anchor and found.number == self.anchor[0]:
             self._macs[found.number] = found.mac
         last = self.newest

@@ -119,6 +119,8 @@ class AuditFile:
         self._lock = -1
         self._size = 0
         self._torn = 0
+        self._oldest = 1
+        self._headless = False  # there are records, and no head that could be trusted
 
     def open(self) -> None:
         """Find the end of the chain, where the next record goes.
@@ -158,6 +160,11 @@ class AuditFile:
             if last is not None:
                 break
         head = head_of(self._folder, self._key)
+        self._headless = head is None and last is not None
+        if head is not None:
+            self._oldest = head.oldest  # of a file that was removed, too: it stays missing
+        elif self._files:
+            self._oldest = int(self._files[0].stem)
         newest = (last.number, last.mac) if last else (0, START)
         if head is not None and head.newest > newest[0]:
             newest = (head.newest, head.mac)  # what is missing stays missing, for all to see
@@ -199,6 +206,7 @@ class AuditFile:
             self.missed += len(records)
             raise
         self.newest, self.missed, self._torn = (number, mac), 0, 0
+        self._headless = False
 
     def _body(
         self, number: int, previous: str, record: dict[str, Any], *, first: bool
@@ -214,6 +222,8 @@ class AuditFile:
             body["torn"] = self._torn
         if first and self.missed:
             body["missed"] = self.missed
+        if first and self._headless:
+            body["headless"] = True
         return body
 
     def _ends_in_half(self) -> bool:
@@ -243,6 +253,7 @@ class AuditFile:
         beyond = self._files[: -self._limits.files]
         self._files = self._files[-self._limits.files :]
         if beyond:
+            self._oldest = int(self._files[0].stem)
             self._save_head()
         for old in beyond:
             old.unlink(missing_ok=True)
@@ -258,7 +269,9 @@ class AuditFile:
             self._save_head()
 
     def _save_head(self) -> None:
-        head = Head(int(self._files[0].stem), *self.newest)
+        if self._headless:
+            return  # a record says so first: a head that is removed is not simply made anew
+        head = Head(self._oldest, *self.newest)
         write_whole(self._folder / HEAD, head.line(self._key, self._writer) + b"\n")
 
     def close(self) -> None:

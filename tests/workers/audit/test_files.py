@@ -130,6 +130,12 @@ def remove_head(state: Path) -> None:
     (folder(state) / HEAD).unlink()
 
 
+def remove_head_and_last(state: Path) -> None:
+    remove_head(state)
+    path = files_of(folder(state))[-1]
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
 def other_key(state: Path) -> None:
     (state / "audit" / "key").write_bytes(b"n" * 32)
 
@@ -141,6 +147,7 @@ def other_key(state: Path) -> None:
         (remove_middle, "removed"),
         (forge_head, "changed"),
         (remove_head, "removed"),
+        (remove_head_and_last, "removed"),
         (other_key, "other key"),
     ],
 )
@@ -153,6 +160,9 @@ def test_what_is_done_to_files_is_found(
     forge(tmp_path)
     assert kind in kinds(tmp_path)
     assert not verify(tmp_path)[0].ok
+    for _ in range(2):  # nor is it hidden by those that come after
+        write(tmp_path, 1, limits=AuditLimits(file_bytes=2_000, files=8))
+        assert not verify(tmp_path)[0].ok
 
 
 def test_oldest_files_go_and_the_chain_stays(tmp_path: Path) -> None:
