@@ -92,7 +92,7 @@ class StateDirectory:
 
     def _clear(self, path: Path, why: Exception) -> None:
         """Put aside a file that cannot be used, or what stands in the place of a folder above."""
-        if not self.root.is_dir():
+        if not _is_usable(self.root):
             return  # not there, or not ours to move: `write` says so
         try:
             put_aside(_in_the_way(path), why)
@@ -117,7 +117,8 @@ def put_aside(path: Path, why: object) -> Path:
 
 
 def make_folder(folder: Path, *, root: Path) -> None:
-    """Have a folder below `root`, the state directory; what stands in its place is put aside.
+    """Have a folder below `root`, the state directory; what stands in its place is put aside, also
+    a folder that may not be used.
 
     Raises:
         OSError: there cannot be one.
@@ -128,13 +129,34 @@ def make_folder(folder: Path, *, root: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         put_aside(_in_the_way(folder), error)
         folder.mkdir(parents=True, exist_ok=True)
+    except PermissionError:
+        if not _is_usable(root):
+            raise
+    if not _is_usable(folder) and _is_usable(root):
+        put_aside(_in_the_way(folder / "any"), "no permission")
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _in_the_way(path: Path) -> Path:
-    """What stands in the place of `path` or of a folder above it."""
-    while not path.parent.is_dir():
+    """What stands in the place of `path` or of a folder above it, or is one without permission."""
+    while not _is_usable(path.parent):
         path = path.parent
     return path
+
+
+def _is_usable(folder: Path) -> bool:
+    """Whether there is such a folder, and files in it can be opened, made and renamed."""
+    return os.path.isdir(folder) and _may(folder, os.R_OK | os.W_OK | os.X_OK)
+
+
+def _may(path: Path, what: int) -> bool:
+    return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
+
+
+def may_use(path: Path) -> bool:
+    """Whether a file can be read, and written where its folder can: on a full or read-only disk it
+    is no worse than others."""
+    return _may(path, os.R_OK) and (_may(path, os.W_OK) or not _may(path.parent, os.W_OK))
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -155,21 +177,24 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def clear_place(path: Path) -> None:
-    """Put aside what stands in a file's place and is none, nor leads to one.
+    """Put aside what stands in a file's place and is none, nor leads to one, or may not be used.
 
     Raises:
         OSError: it stays.
     """
+    why = "not a file"
     try:
         if stat.S_ISREG(path.stat().st_mode):
-            return
+            if may_use(path):
+                return
+            why = "no permission"
     except FileNotFoundError:
         if not path.is_symlink():
             return
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-    put_aside(path, "not a file")
+    put_aside(path, why)
 
 
 def lock(path: Path) -> int:

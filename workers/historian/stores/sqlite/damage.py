@@ -22,7 +22,7 @@ from urllib.parse import quote
 from cpppod.protocols.model.errors import DecodeError
 from cpppod.workers.historian.stores.encoding import unpack
 from cpppod.workers.historian.stores.store import ALL, DamagedError, Gap
-from cpppod.workers.state import DAMAGED, put_aside
+from cpppod.workers.state import DAMAGED, may_use, put_aside
 
 READINGS, MINUTES, INDEX = "readings", "minutes", "index"
 SCHEMA = 2  # of every file; what is newer is not ours to judge
@@ -90,6 +90,8 @@ def problem_of(path: Path, *, quick: bool = False) -> str:
     """
     if not path.is_file():
         return "not a file"
+    if not may_use(path):
+        return "no permission"
     try:
         with naming(path), closing(_connect(path)) as database:
             return _problem(database, _kind(path), quick)

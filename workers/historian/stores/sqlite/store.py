@@ -63,7 +63,7 @@ from cpppod.workers.historian.stores.store import (
     StoreState,
     check_adoption,
 )
-from cpppod.workers.state import clear_place, put_aside_below
+from cpppod.workers.state import clear_place, make_folder, put_aside_below
 
 logger = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ class SqliteStore:
         if self._index is not None and not self._index.in_place:
             self._let_go()
         if self._index is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder, root=self.folder.parent)
             if self.gateway and self._lock < 0:
                 self._lock = writer.lock(self.folder, self.gateway)
             if self._keeper < 0:
