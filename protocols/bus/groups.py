@@ -24,7 +24,7 @@ from cpppod.protocols.model.errors import DecodeError
 
 MAX_GROUP = 1_024  # requests: four clients with all they may have outstanding
 MAX_GROUP_BYTES = 262_144  # of bodies, and of all groups of a message: a quarter of the largest
-MAX_CREDIT = 256  # requests of one asker along one path: 128 reached 0.8 of what 256 does
+MAX_CREDIT = 1_024  # requests of one asker along one path: 4 of the largest windows of a device
 LIMIT = 2**53  # as `messages`
 
 Sizes = int | list[int]

@@ -26,6 +26,7 @@ address = "{host}:{port}"
 SOME = (100, 101, 255, 256, 257, 499, 500, 504, 505, 511, 512, 513, 1_000, 3_999, 4_000, 4_002)
 ALL = range(100, 4_003)
 PYLOGIX_LEAST = 118  # below it pylogix itself divides by zero, whoever the controller is
+PYCOMM3_FORGETS = 8  # bytes around a reply: it asks for what cannot fit, of any controller
 CPPPO = """
 import json, sys
 from cpppo.dotdict import dotdict
@@ -84,10 +85,11 @@ def pycomm3(address: tuple[str, int], sizes: Sequence[int]) -> None:
         plc._tags = known
         with plc:
             written = plc.write(("Big[5]", size))
-            read = plc.read(f"Big{{{LENGTH}}}")
+            count = LENGTH - 2 if 0 <= size - 4 * LENGTH < PYCOMM3_FORGETS else LENGTH
+            read = plc.read(f"Big{{{count}}}")
         assert (written.error, read.error) == (None, None), size
         assert plc.connection_size == size
-        assert read.value == [*range(5), size, *range(6, LENGTH)], size
+        assert read.value == [*range(5), size, *range(6, count)], size
 
 
 def cpppo(address: tuple[str, int], sizes: Sequence[int]) -> None:

@@ -34,7 +34,7 @@ from cpppod.protocols.model.failures import Failure
 
 FIRST_CREDIT = 16  # requests, before a reply has told: more than the smallest window of a device
 SMALL_CREDIT = 24  # 1.5 times a window of 16: up to it sessions take turns request by request
-QUANTUM = 16  # requests of one turn beyond that
+QUANTUM = 32  # requests of one turn beyond that
 GRACE_US = 100_000  # the router answers at the deadline; so much later nobody will
 DEADLINE_SHIFT = 15  # deadlines within 2**15 us may share a group
 MAX_WAYS = 1_024  # route paths, and courses, that are known at a time

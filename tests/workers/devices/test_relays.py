@@ -228,7 +228,7 @@ def run(window: Window, rate: Callable[[int], float], seconds: float, now_s: flo
 def test_window_is_doubled_while_that_brings_more() -> None:
     window = Window(4)
     run(window, lambda size: 1_000.0 * size, 2.0)
-    assert (window.size, window.credit) == (MAX_WINDOW, 256)
+    assert (window.size, window.credit) == (MAX_WINDOW, 4 * MAX_WINDOW)
 
 
 def test_window_stays_where_more_at_once_brings_nothing_and_is_tried_again_ever_more_rarely() -> (
