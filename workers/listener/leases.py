@@ -56,6 +56,9 @@ class Leases:
     Args:
         to_router, to_owner: send groups, and return those that could not be sent.
         tell: sends a message to the router; whether it was taken.
+
+    Attributes:
+        departures: whose groups these are.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Leases:
         self._counts: dict[int, _Counts] = {}
         self._out: dict[int, _Out] = {}
         self._changing: set[bytes] = set()
+        self.departures = Departures()
 
     def send(self, groups: list[RouteGroup]) -> list[RouteGroup]:
         """Send groups, each on its way; those that could not be sent."""
@@ -113,6 +117,8 @@ class Leases:
                 counts.taken += count
                 counts.out += count
                 self._out[group.id] = _Out(counts, now_us, count)
+        for path in {lease.route_path for group, lease in groups if group.id in unsent}:
+            self._change(path, None)  # what follows them must not overtake them
         return [group for group, _ in groups if group.id in unsent]
 
     def replied(self, groups: list[ReplyGroup]) -> list[ReplyGroup]:
@@ -137,61 +143,61 @@ class Leases:
 
     # What the router and owners say
 
-    def told(self, leases: list[Lease], departures: Departures) -> None:
+    def told(self, leases: list[Lease]) -> None:
         """These hold, and no others."""
         held = {lease.route_path: lease for lease in leases}
         for path in [*self._passages, *(held.keys() - self._passages.keys())]:
             passage = self._passages.setdefault(path, _Passage())
             if passage.lease != held.get(path):
-                self._change(path, held.get(path), departures)
-        self.go_on(departures)
+                self._change(path, held.get(path))
+        self.go_on()
 
-    def _change(self, path: bytes, lease: Lease | None, departures: Departures) -> None:
+    def _change(self, path: bytes, lease: Lease | None) -> None:
         passage = self._passages[path]
         passage.lease = lease
-        passage.before = departures.out_along(path) - {group.id for group in passage.held}
+        passage.before = self.departures.out_along(path) - {group.id for group in passage.held}
         self._changing.add(path)
         if lease is not None:
             self._counts[lease.id] = _Counts(lease)
 
-    def refused(self, numbers: list[int], departures: Departures) -> list[RouteGroup]:
+    def refused(self, numbers: list[int]) -> list[RouteGroup]:
         """An owner knows no such lease: the router takes these; those that it could not."""
         again: list[RouteGroup] = []
         for number in numbers:
-            out, group = self._out.get(number), departures.group(number)
+            out, group = self._out.get(number), self.departures.group(number)
             if out is None:
                 continue
             lease = out.counts.lease
             out.counts.taken -= out.left
             if self._passages[lease.route_path].lease is lease:
-                self._change(lease.route_path, None, departures)
+                self._change(lease.route_path, None)
             self._over(number, out, out.left)
             if group is not None:
                 again.append(group)
         return self._to_router(again) if again else []
 
-    def go_on(self, departures: Departures) -> None:
+    def go_on(self) -> None:
         """Send what was held back where all before it has been answered."""
         if self._changing:
-            self.count(departures, returned=True)  # before what was held, and whatever it waits for
+            self.count(returned=True)  # before what was held, and whatever it waits for
         for path in list(self._changing):
             passage = self._passages[path]
-            passage.before = {each for each in passage.before if departures.group(each)}
+            passage.before = {each for each in passage.before if self.departures.group(each)}
             if passage.before:
                 continue
             self._changing.discard(path)
             if passage.lease is None:
                 del self._passages[path]
             held, passage.held = passage.held, []
-            for group in self.send([each for each in held if departures.group(each.id)]):
-                departures.unsent(group, self._now_us() / 1e6)
+            for group in self.send([each for each in held if self.departures.group(each.id)]):
+                self.departures.unsent(group, self._now_us() / 1e6)
 
-    def count(self, departures: Departures, *, returned: bool = False) -> None:
+    def count(self, *, returned: bool = False) -> None:
         """Tell the router what went along leases, or only of those of which nothing is left."""
         if not self._counts:
             return
         for number, out in list(self._out.items()):
-            if departures.group(number) is None:
+            if self.departures.group(number) is None:
                 out.counts.timed_out += out.left
                 self._over(number, out, out.left)
         held = {each.lease.id for each in self._passages.values() if each.lease is not None}

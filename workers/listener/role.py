@@ -227,6 +227,7 @@ class ListenerRole:
             may_write=write_check(self._listener.write_sources),
         )
         endpoint.departures.audit = self._audit.record
+        self._leases.departures = endpoint.departures
         while True:
             try:
                 bound = await endpoint.start(host, port)
@@ -348,7 +349,7 @@ class ListenerRole:
             self._replied(message)
         elif isinstance(message, RouteRefused) and endpoint is not None:
             now_s = asyncio.get_running_loop().time()
-            for group in self._leases.refused(message.groups, endpoint.departures):
+            for group in self._leases.refused(message.groups):
                 endpoint.departures.unsent(group, now_s)
             endpoint.advance()
 
@@ -358,7 +359,7 @@ class ListenerRole:
             counters = self._router.counters
             groups = groups_or_count(message.groups, ReplyGroup.decode, counters)
             endpoint.replied(self._leases.replied(groups))
-            self._leases.go_on(endpoint.departures)
+            self._leases.go_on()
             endpoint.advance()
 
     async def _count_leased(self) -> None:
@@ -366,8 +367,8 @@ class ListenerRole:
         while True:
             await asyncio.sleep(COUNT_S)
             if self._endpoint is not None:
-                self._leases.go_on(self._endpoint.departures)
-                self._leases.count(self._endpoint.departures)
+                self._leases.go_on()
+                self._leases.count()
                 self._endpoint.advance()
 
     def _serve_routed(self, group: RouteGroup) -> None:
@@ -429,7 +430,7 @@ class ListenerRole:
         elif isinstance(message, RouteLeases):
             if self._endpoint is not None:
                 leases = groups_or_count(message.leases, Lease.decode, counters)
-                self._leases.told(leases, self._endpoint.departures)
+                self._leases.told(leases)
                 self._endpoint.advance()
         elif isinstance(message, WriteReply):
             self._requests.reply(message)

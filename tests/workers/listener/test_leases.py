@@ -26,6 +26,7 @@ class Plant:
         self.away: set[str] = set()
         self.now_us = 0
         self.leases = Leases(self._to_router, self._to_owner, self._tell, lambda: self.now_us)
+        self.leases.departures = self.departures
 
     def _to_router(self, groups: list[RouteGroup]) -> list[RouteGroup]:
         if "router" in self.away:
@@ -62,11 +63,11 @@ class Plant:
         replies = ReplyGroup.of(number, first, [OK] * count, credit)
         for group in self.leases.replied([replies]):
             self.departures.replied(group, self.now_us / 1e6)
-        self.leases.go_on(self.departures)
+        self.leases.go_on()
         return replies.credit
 
     def told(self, *leases: Lease) -> None:
-        self.leases.told(list(leases), self.departures)
+        self.leases.told(list(leases))
 
 
 def with_lease() -> Plant:
@@ -138,17 +139,22 @@ def test_owner_that_is_not_there_leaves_it_to_the_router() -> None:
     plant.away.add("poller-press")
     number = plant.ask()
     assert plant.routed == [number]
+    plant.away.clear()
+    second = plant.ask()  # it does not overtake the first
+    assert (plant.routed, plant.leased) == ([number], [])
+    plant.answer(number)
+    assert (plant.routed, plant.counts) == ([number, second], [[5, 0, 0, 0, 0, 0]])
     plant.away.add("router")
     plant.ask()
-    assert plant.departures.outstanding == 1  # the second was refused at once
+    assert plant.departures.outstanding == 1  # the third was refused at once
 
 
 def test_groups_of_a_lease_that_the_owner_does_not_know_go_to_the_router_in_their_order() -> None:
     plant = with_lease()
     first, second = plant.ask(), plant.ask()
-    assert plant.leases.refused([first, 999], plant.departures) == []
+    assert plant.leases.refused([first, 999]) == []
     third = plant.ask()
-    assert plant.leases.refused([second], plant.departures) == []
+    assert plant.leases.refused([second]) == []
     assert plant.routed == [first, second]
     plant.answer(first)
     plant.answer(second)
@@ -160,7 +166,7 @@ def test_refused_group_whose_time_is_over_is_not_sent_again() -> None:
     plant = with_lease()
     number = plant.ask()
     plant.departures.expire(1_000.0)
-    assert plant.leases.refused([number], plant.departures) == []
+    assert plant.leases.refused([number]) == []
     assert plant.routed == []
 
 
@@ -169,14 +175,14 @@ def test_counts_say_what_went_what_was_answered_and_what_nobody_answered() -> No
     first, second = plant.ask(4), plant.ask()
     plant.now_us = 2_000
     plant.answer(first, 3)
-    plant.leases.count(plant.departures)
+    plant.leases.count()
     plant.away.add("router")
     plant.answer(first, first=3)
-    plant.leases.count(plant.departures)
+    plant.leases.count()
     plant.away.clear()
     assert plant.departures.group(second) is not None
     plant.departures.expire(1_000.0)
-    plant.leases.count(plant.departures)
+    plant.leases.count()
     assert plant.counts == [[5, 5, 3, 0, 6_000, 2], [5, 0, 1, 1, 2_000, 0]]
 
 
