@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cpppod.client import AsyncConnector
@@ -29,6 +31,8 @@ DEVICES, TAGS = 500, 100  # 50,000 tags, of which 50 devices' move
 MOVING = 50
 CHROMIUM = "/usr/bin/chromium"
 STREAMS, DEVICES_EACH = 50, 2
+listening: dict[str, asyncio.Server] = {}  # devices by their hosts ...
+talking: dict[str, asyncio.StreamWriter] = {}  # ... and their connections with the gateway
 SECONDS = float(os.environ.get("BENCH_SECONDS", "10"))
 
 
@@ -79,6 +83,8 @@ async def follow(port: int, number: int, counts: list[int], ended: asyncio.Event
             line = await asyncio.wait_for(reader.readline(), 1.0)
         except TimeoutError:
             continue
+        if not line:
+            break  # the gateway has ended
         if line.startswith(b"event: block"):
             counts[number] += 1
     writer.close()
@@ -94,22 +100,24 @@ async def ask(port: int, path: str) -> float:
     return time.perf_counter() - begun
 
 
-dead: set[str] = set()  # hosts of devices that are no more
-
-
 async def answer_modbus(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A device all of whose registers are others at every poll."""
-    host = writer.get_extra_info("sockname")[0]
+    talking[writer.get_extra_info("sockname")[0]] = writer
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         count = random.randrange(1000)
-        while host not in dead:
+        while True:
             head = await reader.readexactly(12)
             transaction, _, _, unit, function, _, size = struct.unpack(">HHHBBHH", head)
             count += 1
             words = [(count + each) & 0x7FFF for each in range(size)]
             body = struct.pack(f">BBB{size}H", unit, function, 2 * size, *words)
             writer.write(struct.pack(">HHH", transaction, 0, len(body)) + body)
-    writer.close()
+
+
+def end(host: str) -> None:
+    """A device is no more."""
+    listening[host].close()
+    talking[host].transport.abort()
 
 
 async def clock_reads(port: int, seconds: float) -> tuple[float, float]:
@@ -182,10 +190,12 @@ def configuration(web: int, enip: int, port: int) -> str:
 
 async def measure_streams(folder: Path) -> None:
     """50 streams of 200 tags each, of a gateway that polls 5,000 values a second."""
-    server = await asyncio.start_server(answer_modbus, "0.0.0.0", 0)
-    web, enip = free_port(), free_port()
+    web, enip, port = free_port(), free_port(), free_port()
+    for number in range(MOVING):
+        host = f"127.0.0.{number + 1}"
+        listening[host] = await asyncio.start_server(answer_modbus, host, port)
     file = folder / "cpppod.toml"
-    file.write_text(configuration(web, enip, server.sockets[0].getsockname()[1]))
+    file.write_text(configuration(web, enip, port))
     gateway = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cpppod.commands.cpppod", "-c", str(file)),
         *("--runtime", str(folder / "run"), "--state", str(folder / "state")),
@@ -199,7 +209,6 @@ async def measure_streams(folder: Path) -> None:
     finally:
         gateway.send_signal(2)
         await gateway.wait()
-        server.close()
 
 
 async def ready(path: Path) -> tuple[ControlClient, int]:
@@ -238,7 +247,9 @@ async def measure(web: int, enip: int, control: ControlClient, pid: int) -> None
     )
     stuck.close()
     if Path(CHROMIUM).exists():
-        print(f"a device that dies is red after {await asyncio.to_thread(until_red, web):.2f} s")
+        die = partial(asyncio.get_running_loop().call_soon_threadsafe, end, "127.0.0.7")
+        took = await asyncio.to_thread(until_red, web, die)
+        print(f"a device that dies is red after {took:.2f} s")
     ended.set()
     await asyncio.gather(*streams, return_exceptions=True)
 
@@ -278,7 +289,7 @@ TYPED = """async () => {
 }"""
 
 
-def until_red(port: int) -> float:
+def until_red(port: int, die: Callable[[], object]) -> float:
     """Seconds from the death of a device until the overview shows it first, and red."""
     from playwright.sync_api import sync_playwright
 
@@ -288,7 +299,7 @@ def until_red(port: int) -> float:
         page.goto(f"http://127.0.0.1:{port}/")
         page.locator(".card").first.wait_for()
         begun = time.perf_counter()
-        dead.add("127.0.0.7")
+        die()
         page.locator(".cards > li:first-child .card.state-offline").wait_for()
         took = time.perf_counter() - begun
         browser.close()
