@@ -49,7 +49,7 @@ $(VENV)/.%: requirements-%.lock $(VENV)/.dev
 	$(SET_UP) $(VENV) requirements-$*.lock
 	@touch $@
 
-peers: $(PEERS)/cpppo/.installed $(PEERS)/sparkplug/.installed $(PEERS)/node/.installed  ## programs that the tests talk to and that need environments of their own
+peers: $(PEERS)/cpppo/.installed $(PEERS)/sparkplug/.installed $(PEERS)/stacks/.installed $(PEERS)/node/.installed $(PEERS)/stacks-node/.installed  ## programs that the tests talk to and that need environments of their own
 
 $(PEERS)/cpppo/.installed: tests/peers-cpppo.lock
 	$(RUNNING_PYTHON)
@@ -61,14 +61,28 @@ $(PEERS)/sparkplug/.installed: tests/peers-sparkplug.lock
 	$(SET_UP) $(PEERS)/sparkplug tests/peers-sparkplug.lock --build paho-mqtt
 	@touch $@
 
+# The session of instro-ethernetip speaks alone: it is installed without what its instruments need.
+$(PEERS)/stacks/.installed: tests/peers-stacks.lock tests/peers-instro.lock
+	$(RUNNING_PYTHON)
+	$(SET_UP) $(PEERS)/stacks tests/peers-stacks.lock --build connio --build serialio --build sockio
+	@$(PEERS)/stacks/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r tests/peers-instro.lock
+	@touch $@
+
 $(PEERS)/node/.installed: examples/package.json examples/package-lock.json
-	@mkdir -p $(PEERS)/node
-	@cp examples/package.json examples/package-lock.json $(PEERS)/node/
-	@if ! command -v npm >/dev/null; then echo "make: npm not found: the test of the Node.js subscriber will say so"; \
-	else echo "$(PEERS)/node: the packages of examples/package-lock.json"; \
-	  (cd $(PEERS)/node && npm ci --loglevel error --no-audit --no-fund --fetch-retry-mintimeout 2000 --fetch-retry-factor 2 >/dev/null) \
-	  || { echo "make: npm could not install examples/package-lock.json: see its words above" >&2; exit 1; }; \
-	  touch $@; fi
+	$(call NODE,examples,the test of the Node.js subscriber)
+
+$(PEERS)/stacks-node/.installed: tests/stacks/package.json tests/stacks/package-lock.json
+	$(call NODE,tests/stacks,the tests of other people's Node.js programs)
+
+define NODE
+@mkdir -p $(@D)
+@cp $(1)/package.json $(1)/package-lock.json $(@D)/
+@if ! command -v npm >/dev/null; then echo "make: npm not found: $(2) will say so"; \
+else echo "$(@D): the packages of $(1)/package-lock.json"; \
+  (cd $(@D) && npm ci --loglevel error --no-audit --no-fund --fetch-retry-mintimeout 2000 --fetch-retry-factor 2 >/dev/null) \
+  || { echo "make: npm could not install $(1)/package-lock.json: see its words above" >&2; exit 1; }; \
+  touch $@; fi
+endef
 
 run: $(VENV)/.run  ## the gateway in the foreground, on its demo plant; Ctrl-C stops it
 	@exec $(BIN)/cpppod --demo
@@ -157,8 +171,11 @@ lock:  ## pin the newest of what setup.cfg, pyproject.toml, the peers and the ex
 	$(LOCK) --group fuzz -c requirements-dev.lock -o requirements-fuzz.lock
 	$(LOCK) -o tests/peers-cpppo.lock tests/peers-cpppo.txt
 	$(LOCK) -o tests/peers-sparkplug.lock tests/peers-sparkplug.txt
+	$(LOCK) -o tests/peers-stacks.lock tests/peers-stacks.txt
+	$(LOCK) --no-deps -o tests/peers-instro.lock tests/peers-instro.txt
 	@rm -rf $(VENV)-lock
 	cd examples && npm update --package-lock-only --omit-lockfile-registry-resolved --silent
+	cd tests/stacks && npm update --package-lock-only --omit-lockfile-registry-resolved --silent
 	cd tests/web-audit && npm update --package-lock-only --omit-lockfile-registry-resolved --silent
 
 wheel: $(VENV)/.dev  ## the wheel, in dist/

@@ -55,6 +55,22 @@ def sparkplug_python() -> str:
     return str(python)
 
 
+def stacks_python() -> str:
+    """The Python of the environment that has other people's clients and servers."""
+    python = PEERS / "stacks" / "bin" / "python"
+    if not python.exists():
+        missing("the environment of tests/stacks", "make peers")
+    return str(python)
+
+
+def stacks_node() -> pathlib.Path:
+    """The folder of other people's clients and servers for Node.js."""
+    folder = PEERS / "stacks-node" / "node_modules"
+    if not folder.exists():
+        missing("the Node.js packages of tests/stacks/package.json", "make peers")
+    return folder
+
+
 def node_modules() -> pathlib.Path:
     """The folder of Node.js packages that the examples in JavaScript need."""
     program("node", package="nodejs")

@@ -19,6 +19,7 @@ from typing import Any
 
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
+from cpppod.protocols.model.errors import EncodeError
 from cpppod.simulator import Settings, Simulator
 from cpppod.simulator.defined import check_structure
 from cpppod.simulator.tags import Declaration, FileError, TagError, parse_declaration, parse_delay
@@ -78,7 +79,7 @@ def read_controllers(path: str, base: Settings) -> list[Simulator]:
     for number, table in enumerate(plain.get("controller", []), 1):
         try:
             found += controllers(table, replace(base, structures=structures))
-        except (TagError, KeyError, TypeError, ValueError) as error:
+        except (EncodeError, KeyError, TypeError, ValueError) as error:
             raise FileError(f"{path}: controller {number}: {_said(error)}") from None
     if not found:
         raise FileError(f"{path}: no [[controller]]")

@@ -34,6 +34,7 @@ from cpppod.protocols.cip.route_table import RoutePolicy
 from cpppod.protocols.cip.status import CipError, GeneralStatus
 from cpppod.protocols.cip.symbols import declare
 from cpppod.protocols.cip.target import Target
+from cpppod.protocols.enip.target.faults import Faults, parse_fault
 from cpppod.protocols.model.addresses import listen_address
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.simulator.attribute import Attribute
@@ -46,6 +47,7 @@ from cpppod.simulator.tags import (
 )
 from cpppod.workers.listener.target import declare_structures, kind_of, set_value
 from cpppod.workers.process.limited_log import strangers
+from cpppod.workers.simulators.enip_faults import faulty_connection
 from cpppod.workers.transport.enip_discovery import Discovery
 from cpppod.workers.transport.enip_endpoint import (
     Done,
@@ -82,6 +84,7 @@ class Settings:
         attribute_class: answers reads and writes of the tags (`Attribute`).
         moves: `NAME=counter`, `NAME=sine,...`, `NAME=walk,...`.
         write_sources: networks that may write, () for all.
+        faults: what its replies become on the wire, as `protocols.enip.target.faults` has them.
         lenient_types: take writes of another type too, where no value changes by it; a controller
             refuses them with 0xFF/0x2107.
     """
@@ -105,6 +108,7 @@ class Settings:
     write_sources: Sequence[str] = ()
     data_files: Sequence[str] = ()
     lenient_types: bool = False
+    faults: Sequence[str] = ()
 
 
 class Simulator:
@@ -115,6 +119,7 @@ class Simulator:
         observe: called with ("read" or "write", tag name, first, values) after each access; set it
             before starting.
         connection_type: what is made for each client; of a class of one's own before starting.
+        faults: those in force; they may change while it runs, where there were some at first.
     """
 
     def __init__(
@@ -127,7 +132,12 @@ class Simulator:
         self.address: tuple[str, int] = ("", 0)
         self.udp_address: tuple[str, int] = ("", 0)
         self.observe: Callable[[str, str, int, list[Any]], None] | None = None
+        self.faults = Faults(random.random)
+        for text in self.settings.faults:
+            self.faults.add(parse_fault(text))
         self.connection_type = EnipConnection
+        if self.faults.active:
+            self.connection_type = faulty_connection(self.faults)
         self.disabled = False
         self._target = self._make_target()
         self._structures = declare_structures(self._target, self.settings.structures)

@@ -23,16 +23,20 @@ Several faults may be set; those that apply to a request change its reply in the
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from cpppod.protocols.modbus import rtu
 from cpppod.protocols.modbus.pdu import EXCEPTION, exception_reply
-from cpppod.protocols.model.durations import parse_seconds, parse_span
+from cpppod.protocols.model.durations import parse_seconds
 from cpppod.protocols.model.errors import EncodeError
-
-DEFAULT_LATE_S = 5.0
-DEFAULT_NOISE = 8  # bytes
-MAX_NOISE = 65_536  # bytes: hundreds of frames, and no memory to speak of
+from cpppod.protocols.model.faults import (
+    DEFAULT_LATE_S,
+    Chance,
+    FaultList,
+    Number,
+    noise,
+    seconds,
+    split_fault,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,28 +127,13 @@ class Message:
         return self.before + frame * self.repeat + self.after
 
 
-Chance = Callable[[], float]
-
-
 def parse_fault(text: str) -> Fault:
     """The fault that `text` describes.
 
     Raises:
         EncodeError: there is no such fault, or its argument cannot be understood.
     """
-    head, *options = text.strip().split(",")
-    kind, _, argument = head.partition(":")
-    if kind not in _KINDS:
-        raise EncodeError(f"fault {kind!r}: one of {', '.join(sorted(_KINDS))}", status=3)
-    given: dict[str, Any] = {}
-    for option in options:
-        name, _, value = option.partition("=")
-        if name not in _OPTIONS:
-            raise EncodeError(f"fault option {name!r}: {', '.join(_OPTIONS)}", status=3)
-        try:
-            given[name] = _OPTIONS[name](value)
-        except ValueError:
-            raise EncodeError(f"fault option {name}={value!r} is no number", status=3) from None
+    kind, argument, given = split_fault(text, _KINDS, _OPTIONS)
     fault = Fault(kind, argument, **given)
     probe = Message(b"\x01\x03\0\0\0\x01", 1, b"\x03\x02\0\0", (1, 0, None), b"x")
     try:
@@ -154,56 +143,28 @@ def parse_fault(text: str) -> Fault:
     return fault
 
 
-class Faults:
-    """The faults in force; they may change while the simulator runs."""
+class Faults(FaultList[Fault, Message]):
+    """The faults in force."""
 
     def __init__(self, chance: Chance) -> None:
-        self._chance = chance
-        self.active: list[Fault] = []
-
-    def add(self, fault: Fault) -> None:
-        """One more fault."""
-        self.active.append(fault)
+        super().__init__(chance, _KINDS)
 
     def clear(self, kind: str = "", unit: int | None = None) -> int:
         """End all faults, or those of a kind or a unit; returns how many."""
-        kept = [
-            fault
-            for fault in self.active
-            if (kind and fault.kind != kind) or (unit is not None and fault.unit != unit)
-        ]
-        gone = len(self.active) - len(kept)
-        self.active = kept
-        return gone
+        return self.end(
+            lambda fault: (not kind or fault.kind == kind) and unit in (None, fault.unit)
+        )
 
-    def strike(self, message: Message) -> Message:
-        """The message as the faults that apply leave it."""
+    def concerns(self, fault: Fault, message: Message) -> bool:
+        """By unit, function and cells."""
         function = message.pdu[0] & ~EXCEPTION if message.pdu else 0
-        for at, fault in enumerate(list(self.active)):
-            if fault.unit not in (None, message.unit) or fault.function not in (None, function):
-                continue
-            if fault.address is not None and not message.touches(*fault.address):
-                continue
-            if fault.rate < 1.0 and self._chance() >= fault.rate:
-                continue
-            if fault.times is not None:
-                if fault.times <= 0:
-                    continue
-                self.active[at] = replace(fault, times=fault.times - 1)
-            message = _KINDS[fault.kind](message, fault.argument, self._chance)
-        self.active = [fault for fault in self.active if fault.times != 0]
-        return message
-
-
-def _seconds(argument: str, chance: Chance, default: float) -> float:
-    if not argument:
-        return default
-    least, most = parse_span(argument)
-    return least + chance() * (most - least)
+        if fault.unit not in (None, message.unit) or fault.function not in (None, function):
+            return False
+        return fault.address is None or message.touches(*fault.address)
 
 
 def _late(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, delay_s=message.delay_s + _seconds(argument, chance, DEFAULT_LATE_S))
+    return replace(message, delay_s=message.delay_s + seconds(argument, chance, DEFAULT_LATE_S))
 
 
 def _silent(message: Message, argument: str, chance: Chance) -> Message:
@@ -215,11 +176,11 @@ def _half_open(message: Message, argument: str, chance: Chance) -> Message:
 
 
 def _drip(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, pause_s=_seconds(argument, chance, 0.01), piece=1)
+    return replace(message, pause_s=seconds(argument, chance, 0.01), piece=1)
 
 
 def _split(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, pause_s=_seconds(argument, chance, 0.06), piece=4)
+    return replace(message, pause_s=seconds(argument, chance, 0.06), piece=4)
 
 
 def _transaction(message: Message, argument: str, chance: Chance) -> Message:
@@ -294,21 +255,12 @@ def _no_code(message: Message, argument: str, chance: Chance) -> Message:
     return replace(message, pdu=exception_reply(message.pdu[0], 1)[:1])
 
 
-def _noise(argument: str, chance: Chance) -> bytes:
-    if argument.isdecimal() or not argument:
-        count = int(argument or DEFAULT_NOISE)
-        if count > MAX_NOISE:
-            raise ValueError(count)
-        return bytes(int(chance() * 256) for _ in range(count))
-    return bytes.fromhex(argument)
-
-
 def _noise_before(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, before=_noise(argument, chance) + message.before)
+    return replace(message, before=noise(argument, chance) + message.before)
 
 
 def _noise_after(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, after=message.after + _noise(argument, chance))
+    return replace(message, after=message.after + noise(argument, chance))
 
 
 def _twice(message: Message, argument: str, chance: Chance) -> Message:
@@ -348,12 +300,10 @@ def _range(text: str) -> tuple[int, int]:
 _READS = (1, 2, 3, 4)
 _ONE_CELL = (5, 6, 22)
 _ADDRESSED = (*_READS, *_ONE_CELL, 15, 16)
-_OPTIONS: dict[str, Callable[[str], Any]] = {
+_OPTIONS: dict[str, Number] = {
     "unit": lambda value: int(value, 0),
     "function": lambda value: int(value, 0),
     "address": _range,
-    "rate": float,
-    "times": lambda value: int(value, 0),
 }
 
 

@@ -69,11 +69,12 @@ def target_with(second: Second, first: bytes = b"\xc3\0\1\0") -> Callable[[Frame
 
 GROUP = Group("g", 1.0, (Tag("a", "A", "INT", length=3), Tag("t", "T", "INT")))
 LONG = Group("g", 1.0, (Tag("a", "A", "LINT"), Tag("t", "T", "INT")))
+ALONE = {"silent": Quality.TIMEOUT, "another type": Quality.BAD_REPLY}  # it costs that tag alone
 PARTS = [(GROUP, b"\xc3\0\1\0"), (LONG, b"\xc5\0\1\0\0\0")]
 
 
 @pytest.mark.parametrize(("group", "first"), PARTS, ids=["array", "scalar"])
-@pytest.mark.parametrize("kind", SECOND)
+@pytest.mark.parametrize("kind", [kind for kind in SECOND if kind not in ALONE])
 def test_a_poll_says_why_and_has_no_value(kind: str, group: Group, first: bytes) -> None:
     second, _ = SECOND[kind]
     with (
@@ -83,6 +84,19 @@ def test_a_poll_says_why_and_has_no_value(kind: str, group: Group, first: bytes)
         with_driver(device_at(address, timeout_s=TIMEOUT_S), lambda driver: driver.poll(group))
     assert caught.value.text
     assert caught.value.quality & 0xFF >= Quality.BAD
+
+
+@pytest.mark.parametrize(("group", "first"), PARTS, ids=["array", "scalar"])
+@pytest.mark.parametrize("kind", ALONE)
+def test_a_poll_has_the_values_beside_one_that_is_not_answered(
+    kind: str, group: Group, first: bytes
+) -> None:
+    second, _ = SECOND[kind]
+    with hostile_target(target_with(second, first)) as address:
+        samples = with_driver(
+            device_at(address, timeout_s=TIMEOUT_S), lambda driver: driver.poll(group)
+        )
+    assert samples == {"a": (None, int(ALONE[kind])), "t": (7, int(Quality.GOOD))}
 
 
 @pytest.mark.parametrize("kind", SECOND)

@@ -13,6 +13,7 @@ from cpppod.commands.modbus import sim as modbus_sim
 from cpppod.configuration import sections
 from cpppod.protocols.modbus.faults import _KINDS
 from cpppod.workers.drivers.modbus.settings import ModbusSettings
+from tests.workers.devices.test_verdicts import VERDICTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "modbus.md").read_text(encoding="utf-8")
 
@@ -46,6 +47,15 @@ def test_every_command_line_is_understood(line: str) -> None:
 
 def test_every_fault_is_listed() -> None:
     assert all(re.search(rf"`{kind}[`:\[]", PAGE) for kind in _KINDS)
+
+
+def test_the_verdicts_listed_are_those_that_are_given() -> None:
+    table = PAGE.partition("| device | verdict |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|", table, re.MULTILINE)
+    listed = {fault: words for row, words in rows for fault in re.findall(r"`(.+?)`", row)}
+    assert set(listed) == {fault for fault, _, _ in VERDICTS}
+    for fault, quality, _ in VERDICTS:
+        assert listed[fault].startswith(quality.partition(" (")[0])
 
 
 @pytest.mark.parametrize("module", [modbus_sim, modbus_poll, modbus_scan])

@@ -3,6 +3,7 @@
 import re
 import struct
 import subprocess
+from typing import Any
 
 import pytest
 from pycomm3 import LogixDriver
@@ -11,6 +12,7 @@ from pylogix import PLC
 from tests.gateway.running import RunningGateway, eventually
 from tests.patience import PATIENCE_S
 from tests.peers import cpppo_python, program
+from tests.stacks.foreign import ask
 
 LOCAL, MODBUS, RTU = "setpoints", "boiler.limit", "meter_2.setpoint"
 
@@ -46,6 +48,30 @@ def test_pylogix_reads_local_modbus_and_rtu_backed_tags(gateway: RunningGateway)
         ("Success", 7.25),
         ("Success", 321),
     ]
+
+
+STACKS = [
+    # (program, its arguments, reads of setpoints[3], MODBUS and RTU)
+    ("ciplink_client.py", "{host}:{port}", [["reads", ["setpoints[3]", MODBUS, RTU]]]),
+    (
+        "cm_client.py",
+        "{host} {port} - connected",
+        [["read", "setpoints[3]", "REAL"], ["read", MODBUS, "REAL"], ["read", RTU, "INT"]],
+    ),
+    ("instro_client.py", "{host}:{port}", [["reads", ["setpoints[3]", MODBUS, RTU]]]),
+    ("st_client.js", "{host} {port} connected", [["reads", ["setpoints[3]", MODBUS, RTU]]]),
+]
+
+
+@pytest.mark.parametrize(("stack", "arguments", "reads"), STACKS)
+def test_other_stacks_read_local_modbus_and_rtu_backed_tags(
+    gateway: RunningGateway, stack: str, arguments: str, reads: list[list[Any]]
+) -> None:
+    set_known_values(gateway)
+    host, port = gateway.address(44818)
+    results = ask(stack, arguments.format(host=host, port=port).split(), reads)
+    values = results[0] if len(reads) == 1 else results
+    assert values == [33.5, 7.25, 321]
 
 
 def test_cpppo_s_client_reads_local_modbus_and_rtu_backed_tags(gateway: RunningGateway) -> None:

@@ -140,6 +140,26 @@ def test_pycomm3_reads_a_thousand_elements_on_a_large_connection(logix: LogixDri
     assert len(result.value) == 1000
 
 
+@pytest.mark.parametrize("large", [True, False])
+@pytest.mark.parametrize("length", [1, 122, 123, 124, 125, 126, 999, 1000, 1001])
+def test_pycomm3_reads_arrays_about_the_size_of_its_packets(length: int, large: bool) -> None:
+    values = list(range(length))
+    with Simulator([f"A=DINT[{length}]"], Settings()) as simulator:
+        simulator["A"] = values if length > 1 else 0
+        logix = LogixDriver("{}:{}".format(*simulator.address))
+        if not large:
+            logix._cfg["extended forward open"] = False
+            logix._cfg["connection_size"] = 500
+        with logix:
+            assert logix.connection_size == (4000 if large else 500)
+            result = logix.read(f"A{{{length}}}")
+            if not large and length in (124, 125):  # it asks for them at once, and takes no less
+                assert (result.error, result.value) == ("Insufficient Packet Space", None)
+                return
+            assert (result.error, result.value) == (None, values if length > 1 else 0)
+            round_trip(logix, f"A{{{length}}}", values[::-1] if length > 1 else 7)
+
+
 def test_pycomm3_sets_and_gets_the_time(logix: LogixDriver, plc: Simulator) -> None:
     wanted = datetime.datetime(2030, 1, 2, 3, 4, 5)
     assert logix.set_plc_time(int(wanted.timestamp() * 1_000_000)).error is None

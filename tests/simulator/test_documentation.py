@@ -7,8 +7,10 @@ import tomllib
 from pycomm3 import LogixDriver
 
 from cpppod.commands.enip.server import parser, simulators_of
+from cpppod.protocols.enip.target.faults import KINDS, parse_fault
 from cpppod.simulator import Settings
 from cpppod.simulator.files import read_controllers
+from tests.workers.drivers.enip.test_verdicts import VERDICTS
 
 DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "enip_server.md"
 
@@ -30,6 +32,17 @@ def test_every_option_is_described() -> None:
         ]
         if names and action.help != "==SUPPRESS==":
             assert any(f"{name}" in described for name in names), names
+
+
+def test_every_fault_is_described_and_those_of_the_verdicts_are_faults() -> None:
+    page = DOCUMENT.read_text()
+    assert all(re.search(rf"`{kind}[`:\[]", page) for kind in KINDS)
+    _, _, table = page.partition("| device | verdict |")
+    rows = re.findall(r"^\| (.*?) \|", table.partition("\n## ")[0], re.M)
+    shown = {fault for row in rows for fault in re.findall(r"`(.+?)`", row)}
+    assert len(shown) >= 15
+    assert [str(parse_fault(fault)) for fault in shown]
+    assert {verdict[0] for verdict in VERDICTS} >= shown - {"no-session", "repeat-zero"}
 
 
 def test_demo_s_command_line_is_understood() -> None:

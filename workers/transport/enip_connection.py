@@ -232,6 +232,11 @@ class OriginatorConnection(asyncio.Protocol):
         return self.session.state is State.CLOSED
 
     @property
+    def partial(self) -> bool:
+        """Whether a part of a reply waits for the rest."""
+        return self.session.partial or (self._relay is not None and self._relay.partial)
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more can be sent; asks the system, which may know before the loop."""
         transport = self._transport

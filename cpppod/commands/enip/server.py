@@ -25,6 +25,7 @@ from cpppod.commands.enip.trace import DETAIL, REQUESTS
 from cpppod.commands.parser import USAGE, CommandParser
 from cpppod.protocols.cip import epath
 from cpppod.protocols.cip.personality import PERSONALITIES
+from cpppod.protocols.enip.target.faults import KINDS
 from cpppod.protocols.model.addresses import ANY, AddressError, SocketAddress, socket_address
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.simulator import Settings, Simulator
@@ -40,6 +41,11 @@ MOVE_HELP = (
     "have a tag move: TAG=counter[,step=1], TAG=sine[,offset=,amplitude=,period=], "
     "TAG=walk[,low=,high=,step=]; each takes every=SECONDS"
 )
+FAULT_HELP = (
+    "misbehave, for all requests or those for a tag: "
+    + " ".join(KINDS)
+    + "; docs/enip_server.md says what they do, and what the gateway says to them"
+)
 EPILOG = """\
 A tag is NAME[@class/instance/attribute][=TYPE[length]]; types: BOOL SINT INT DINT LINT USINT UINT
 UDINT ULINT REAL LREAL STRING SSTRING STRING82 BYTE WORD DWORD LWORD TIMER COUNTER CONTROL.
@@ -49,6 +55,7 @@ examples:
   enip_server --print 'SCADA=INT[1000]' 'TEXT=SSTRING[100]' FLOAT=REAL
   enip_server -a 127.0.0.1:44819 Total=DINT --move Total=counter
   enip_server -S 'SCADA@0x4/0x96/3=INT[18]'
+  enip_server 'T=DINT[10]' U=REAL --fault hang-up --fault refused:0x08,tag=U
   enip_server -c plant.toml
 
 exit status: 0 stopped, 1 refused or failed, 2 wrong usage
@@ -106,6 +113,8 @@ def parser() -> argparse.ArgumentParser:
         "pass for (default controllogix)")  # fmt: skip
     add("--lenient", action="store_true", help="take writes of another type too, where no value "
         "changes by it (default: refused, as a controller does)")  # fmt: skip
+    add("-f", "--fault", action="append", default=[], metavar="KIND[:ARGUMENT][,tag=NAME]",
+        help=FAULT_HELP)  # fmt: skip
     add("--move", action="append", default=[], metavar="TAG=KIND", help=MOVE_HELP)
     add("--attribute-class", metavar="MODULE:CLASS", help="a class of yours that answers the tags")
     add("-b", "--config-basename", default="cpppo", metavar="NAME", help="read NAME.cfg")
@@ -250,6 +259,7 @@ def settings_of(
         moves=tuple(arguments.move),
         limits=limits,
         lenient_types=arguments.lenient,
+        faults=tuple(arguments.fault),
         tcp=arguments.tcp,
         udp=arguments.udp,
     )
@@ -304,7 +314,9 @@ def simulators_of(
         if arguments.verbose >= REQUESTS:
             from cpppod.commands.enip.server_trace import connection_type
 
-            simulator.connection_type = connection_type(arguments.verbose)
+            simulator.connection_type = connection_type(
+                arguments.verbose, simulator.connection_type
+            )
     return found
 
 

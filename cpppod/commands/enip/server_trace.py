@@ -52,7 +52,13 @@ class ConnectionWithBytes(TracedConnection):
     verbose = BYTES
 
 
-def connection_type(verbose: int) -> type[EnipConnection]:
-    """The connections of a server whose command was given -v so often."""
-    known = {REQUESTS: TracedConnection, FRAMES: ConnectionWithReplies}
-    return EnipConnection if verbose < REQUESTS else known.get(verbose, ConnectionWithBytes)
+def connection_type(
+    verbose: int, base: type[EnipConnection] = EnipConnection
+) -> type[EnipConnection]:
+    """The connections of a server whose command was given -v so often; else they are `base`."""
+    if verbose < REQUESTS:
+        return base
+    traced = {REQUESTS: TracedConnection, FRAMES: ConnectionWithReplies}.get(
+        verbose, ConnectionWithBytes
+    )
+    return traced if base is EnipConnection else type("TracedConnection", (traced, base), {})

@@ -130,7 +130,7 @@ def _render(member: bytes, reply: Reply) -> bytes:
 def _finish(members: Sequence[bytes], done: Sequence[bytes | Reply]) -> bytes | Reply:
     replies = [item for item in done if isinstance(item, Reply)]
     if len(replies) < len(done):
-        return _packet([item for item in _rendered(members, done) if isinstance(item, bytes)])
+        return packed([item for item in _rendered(members, done) if isinstance(item, bytes)])
     sources: dict[int, Source] = {}
     for reply in replies:
         for source in reply.sources:
@@ -147,14 +147,15 @@ def _finish(members: Sequence[bytes], done: Sequence[bytes | Reply]) -> bytes | 
             except CipError as error:
                 rendered.append(refusal(member[0], error))
                 packet.lasts = False
-        return _packet(rendered)
+        return packed(rendered)
 
     packet = Reply(render, tuple(sources.values()), cost)
     packet.parts = len(replies)
     return packet
 
 
-def _packet(replies: Sequence[bytes]) -> bytes:
+def packed(replies: Sequence[bytes]) -> bytes:
+    """The reply to a packet, of the replies to its members."""
     count = len(replies)
     offsets, at, failed = [], 2 + 2 * count, 0
     for reply in replies:

@@ -199,6 +199,19 @@ class ReadTag(Exchange):
         self.position += length
         return part
 
+    def ask_again(self) -> None:
+        """The connection is lost: what was in flight is to be asked anew; what came stays."""
+        self.in_flight = 0
+        if self.end is None:
+            return
+        self.gaps.clear()
+        at = self.start
+        for offset in sorted(self.pieces):
+            if offset > at:
+                self.gaps.append((at, offset - at))
+            at = offset + len(self.pieces[offset])
+        self.position = at
+
     def _fragment(self, offset: int, length: int) -> Part:
         data = _FRAGMENT.pack(self.elements, offset)
         return self._issue(self._request(Service.READ_TAG_FRAGMENTED, data), offset, length)

@@ -66,7 +66,7 @@ class Pipeline:
         root: the pipeline that this one is a part of, or itself: whom a shell wakes, and who has
             failed where a part of it has.
         refuses_batches: the target has no Multiple Service Packets: each request went alone.
-        sent, requests: messages sent, operations taken.
+        sent, requests, replies: messages sent, operations taken, messages answered.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Pipeline:
         self.index = index
         self.requests = 0
         self.sent = 0
+        self.replies = 0
         self._limit = 0xFFFF if multiple is True else int(multiple)
         self._budget = carrier.budget
         self._source: Iterator[Exchange] | None = iter(exchanges)
@@ -168,6 +169,7 @@ class Pipeline:
             self.root.failure = self.root.failure or answer
             self.stop()
             return
+        self.root.replies += 1
         if message.batch:
             self._receive_batch(message, answer.reply)
         else:

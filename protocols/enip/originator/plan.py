@@ -10,7 +10,7 @@ types. While that has not changed byte for byte, a thousand values cost a few ca
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from cpppod.protocols.cip.message_router import MessageRouterReply
@@ -24,7 +24,7 @@ from cpppod.protocols.enip.originator.batch import (
     encode_batch,
 )
 from cpppod.protocols.enip.originator.carrier import Carrier, MessageBudget
-from cpppod.protocols.enip.originator.exchange import Exchange, Part, ReadTag
+from cpppod.protocols.enip.originator.exchange import Exchange, Part, ReadBit, ReadTag
 from cpppod.protocols.enip.originator.layout import (
     BYTES,
     SCALAR,
@@ -51,6 +51,8 @@ _READ_REPLY = 6  # bytes around the values of a read
 
 Outcome = tuple[int, tuple[int, ...]]  # general and extended status
 GOOD: Outcome = (0, ())
+BAD_REPLY: Outcome = (-1, ())  # no CIP status: a reply that does not answer its request
+SILENT: Outcome = (-2, ())  # no reply in time, while other requests had theirs
 
 
 class Packet:
@@ -81,6 +83,9 @@ class Packet:
 class ReadPlan:
     """Reads that are repeated.
 
+    Args:
+        alone: numbers of operations that share no packet.
+
     Attributes:
         operations: what is read, in order.
         packets: the messages that it takes.
@@ -93,8 +98,10 @@ class ReadPlan:
         layouts: Layouts,
         *,
         multiple: int | bool = True,
+        alone: Collection[int] = (),
     ) -> None:
         self.operations = list(operations)
+        self._alone = alone
         self.carrier, self.layouts = carrier, layouts
         budget = self._budget = carrier.budget
         limit = 0xFFFF if multiple is True else int(multiple)
@@ -112,11 +119,11 @@ class ReadPlan:
         requests: list[bytes] = []
         sent = received = 0
         limit = self.limit
-        for operation in self.operations:
+        for number, operation in enumerate(self.operations):
             encoded, estimate, mergeable = self._encode(operation)
             request = OFFSET_BYTES + len(encoded)
             reply = OFFSET_BYTES + estimate
-            alone = limit is None or not mergeable
+            alone = limit is None or not mergeable or number in self._alone
             full = limit is not None and (
                 sent + request > limit.request - REQUEST_OVERHEAD
                 or received + reply > limit.reply - REPLY_OVERHEAD
@@ -163,6 +170,8 @@ class PlanRun(Pipeline):
     Attributes:
         values: a value for each operation: a scalar where it names one element, else a list; None
             where it failed.
+        complaint: what was wrong with the first reply that answers nothing, where that cost its own
+            reads alone: with `apart`, and where a reply says which request it answers.
     """
 
     def __init__(
@@ -172,30 +181,43 @@ class PlanRun(Pipeline):
         *,
         depth: int = 1,
         timeout_s: float | None = None,
+        apart: bool = False,
     ) -> None:
         super().__init__(session, (), plan.carrier, depth=depth, timeout_s=timeout_s)
         self.plan = plan
+        self.complaint = ""
+        self._apart = apart
         self.values: list[Any] = [None] * len(plan.operations)
         self._to_send = deque(plan.packets)
         self._unanswered = {packet.first: packet for packet in plan.packets}
         self._redo: list[tuple[Packet, int]] = []
-        self._again: list[tuple[Packet, int]] = []
-        self._finished = iter(self._again)
+        self._alone_yet: deque[tuple[Packet, int, Exchange]] = deque()  # of the second stage
         self._rest: Pipeline | None = None
+        self._heard = 0  # replies, when last there was silence
 
-    def resumed(self, session: OriginatorSession) -> "PlanRun":
-        """What is left of this run after its connection was lost, one request at a time."""
-        run = PlanRun(session, self.plan, timeout_s=self.timeout_s)
-        run.values = self.values
-        run._unanswered = self._unanswered
-        run._to_send = deque(self._unanswered.values())
-        run._redo = [*self._redo, *self._finished]
-        return run
+    def resume(self, session: OriginatorSession) -> None:
+        """Go on over a new connection after the old one was lost, one request at a time.
 
-    @property
-    def left(self) -> int:
-        """Packets without their reply, and reads that go again alone."""
-        return len(self._unanswered) + len(self._redo)
+        What was answered is not asked again, nor the fragments of a long read that came.
+        """
+        self.session, self.failure, self.depth = session, None, 1
+        self._in_flight = 0
+        self._to_send = deque(self._unanswered.values())
+        if self._rest is None:
+            return
+        self._take_rest()
+        self.failure = None
+        left, self._alone_yet = self._alone_yet, deque()
+        for packet, number, exchange in left:
+            if exchange.done:
+                self._note(packet, number, exchange)
+            elif isinstance(exchange, ReadTag) and type(exchange) in (ReadTag, ReadBit):
+                exchange.ask_again()
+                self._alone_yet.append((packet, number, exchange))
+            else:
+                self._redo.append((packet, number))
+        again, self._redo = self._redo, []
+        self._begin_rest(again)
 
     @property
     def done(self) -> bool:
@@ -217,8 +239,49 @@ class PlanRun(Pipeline):
             self._take_rest()
         return None
 
+    def forgives(self, violation: SessionViolated | None = None) -> bool:
+        """Whether a reply that answers nothing, or none at all, costs its own reads alone."""
+        self.complaint = self.complaint or str(violation or "")
+        return self._apart and (self.carrier.connection is not None or self.session.echoes)
+
+    def receive_apart(self, part: Part, reply: MessageRouterReply) -> None:
+        """Have an exchange take a reply, or fail by it where that is forgiven.
+
+        Raises:
+            SessionViolated: it is not.
+        """
+        try:
+            part.exchange.receive(part, reply)
+        except SessionViolated as violation:
+            if not self.forgives(violation):
+                raise
+            part.exchange.fail(*BAD_REPLY)
+
+    def give_up(self) -> bool:
+        """What was sent has had no reply in time: it is `SILENT`, and the others go on.
+
+        False where nothing was answered since the last time, or a late reply would be taken for
+        another one's.
+        """
+        if self.replies == self._heard or not self.forgives():
+            return False
+        self._heard = self.replies
+        waiting = {packet.first for packet in self._to_send}
+        for first in [first for first in self._unanswered if first not in waiting]:
+            packet = self._unanswered.pop(first)
+            packet.layout, packet.outcomes = None, [SILENT] * len(packet.operations)
+        if self._rest is not None:
+            self._take_rest()
+        for _, _, exchange in self._alone_yet:
+            if exchange.in_flight:
+                exchange.fail(*SILENT)
+        self.resume(self.session)
+        return True
+
     def issue(self, now: float) -> None:
         """Send as much as the window allows."""
+        if self.failure is not None:
+            return
         while self._to_send and self.may_send:
             packet = self._to_send.popleft()
             message = PlanMessage(self, packet)
@@ -235,7 +298,8 @@ class PlanRun(Pipeline):
             self._in_flight += 1
             self.sent += 1
         if self._redo and not self._to_send and not self._in_flight:
-            self._begin_rest()
+            again, self._redo = self._redo, []
+            self._begin_rest(again)
         if self._rest is not None:
             self._rest.issue(now)
             self._take_rest()
@@ -258,6 +322,7 @@ class PlanRun(Pipeline):
         if answer.reply is None:
             self.failure = self.failure or answer
             return
+        self.replies += 1
         self._unanswered.pop(packet.first, None)
         reply = answer.reply
         layout = packet.layout
@@ -270,7 +335,10 @@ class PlanRun(Pipeline):
             if self._take_whole(packet, reply):
                 return
             self._decode(packet, reply)
-        except SessionViolated:
+        except SessionViolated as violation:
+            if self.forgives(violation):
+                packet.layout, packet.outcomes = None, [BAD_REPLY] * len(packet.operations)
+                return
             self.failure = self.failure or Answer(None, failure=RequestFailure.CLOSED)
             raise
 
@@ -329,13 +397,13 @@ class PlanRun(Pipeline):
             replies = decode_batch(reply.data, [part.request[0] for part in parts])
         whole = True
         for number, (exchange, part, own) in enumerate(zip(exchanges, parts, replies, strict=True)):
-            exchange.receive(part, own)
+            self.receive_apart(part, own)
             if not exchange.done:
                 whole = False
                 self._redo.append((packet, number))
                 continue
             self._note(packet, number, exchange)
-        if whole:
+        if whole and BAD_REPLY not in packet.outcomes:
             packet.layout = learn_layout(
                 packet.operations, exchanges, reply.data, batch=packet.batch
             )
@@ -349,30 +417,39 @@ class PlanRun(Pipeline):
             value = value[0]
         self.values[packet.first + number] = value
 
-    def _begin_rest(self) -> None:
+    def _begin_rest(self, again: Sequence[tuple[Packet, int]]) -> None:
         """What did not fit its packet goes again, alone and in fragments."""
-        self._again, self._redo = self._redo, []
-        exchanges = (
-            make_exchange(packet.operations[number], self.plan.layouts)
-            for packet, number in self._again
-        )
+        for packet, number in again:
+            exchange = make_exchange(packet.operations[number], self.plan.layouts)
+            self._alone_yet.append((packet, number, exchange))
         timeout_s = None if self.timeout_s == math.inf else self.timeout_s
-        self._rest = Pipeline(
+        exchanges = [exchange for _, _, exchange in self._alone_yet]
+        self._rest = _Alone(
             self.session, exchanges, self.plan.carrier, depth=self.depth, timeout_s=timeout_s
         )
-        self._rest.root = self
-        self._finished = iter(self._again)
+        self._rest.root = self._rest.run = self
 
     def _take_rest(self) -> None:
         rest = self._rest
         assert rest is not None
         while (exchange := rest.next_result()) is not None:
-            packet, number = next(self._finished)
+            packet, number, _ = self._alone_yet.popleft()
             self._note(packet, number, exchange)
         self.failure = self.failure or rest.failure
         self.error = self.error or rest.error
         self.sent += rest.sent
         rest.sent = 0
+
+
+class _Alone(Pipeline):
+    """The second stage of `run`."""
+
+    run: PlanRun
+
+    def _receive_part(self, part: Part, reply: MessageRouterReply) -> None:
+        self.run.receive_apart(part, reply)
+        if not part.exchange.done:
+            self._going_on.append(part.exchange)
 
 
 class PlanMessage(Message):

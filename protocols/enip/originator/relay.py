@@ -65,6 +65,11 @@ class Relay:
         self._ends: dict[bytes, bytes] = {}  # either id -> T->O id: cpppo replies with ours
         self._on_them: dict[bytes, tuple[int, int]] = {}  # T->O id, sequence -> number, place
 
+    @property
+    def partial(self) -> bool:
+        """Whether a part of a reply waits for the rest."""
+        return bool(self._partial)
+
     def opened(self, o_t_id: int, t_o_id: int) -> None:
         """A connection of somebody else's is open."""
         key = t_o_id.to_bytes(4, "little")

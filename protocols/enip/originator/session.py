@@ -173,6 +173,11 @@ class OriginatorSession:
                 raise
             raise SessionViolated(str(error)) from None
 
+    @property
+    def partial(self) -> bool:
+        """Whether a part of a reply waits for the rest."""
+        return self._reader.partial
+
     def next_answer(self) -> Answer | None:
         """The next request that is over, in the order of arrival; None when there is none."""
         return self._answers.popleft() if self._answers else None

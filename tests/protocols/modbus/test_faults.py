@@ -5,8 +5,9 @@ import struct
 import pytest
 
 from cpppod.protocols.modbus import rtu
-from cpppod.protocols.modbus.faults import MAX_NOISE, Fault, Faults, Message, parse_fault
+from cpppod.protocols.modbus.faults import Fault, Faults, Message, parse_fault
 from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.faults import MAX_NOISE
 
 # the reply to "read two registers from 0": 1 and 2
 PDU = bytes.fromhex("030400010002")

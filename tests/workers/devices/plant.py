@@ -13,7 +13,7 @@ from cpppod.protocols.model.plant import Device, Group, Line, Tag
 from cpppod.workers.devices.device import Block, PolledDevice
 from cpppod.workers.devices.driver import DeviceFrame
 from cpppod.workers.devices.jobs import WriteAnswer, clock
-from cpppod.workers.devices.spec import DRIVERS
+from cpppod.workers.devices.spec import DRIVERS, shares_address
 from cpppod.workers.devices.wire import Wire
 from cpppod.workers.simulators.modbus.simulator import Plant, PtyEndpoint, Simulator, TcpEndpoint
 from cpppod.workers.transport.port import TcpPort, make_port
@@ -129,12 +129,22 @@ async def polled(
     """A wire that polls those devices: on one line, or at one address."""
     published = Published()
     address = line.port if line else devices[0].address
-    link: Any = make_port(line) if line else TcpPort(address, timeout_s=devices[0].timeout_s)
-    wire = Wire("wire", link, publish=published.take, address=address)
+    link: Any = None  # where the driver's connection is its own
+    if line or shares_address(devices[0].driver):
+        link = make_port(line) if line else TcpPort(address, timeout_s=devices[0].timeout_s)
+    drivers: list[Any] = []
     for each in devices:
         spec = DRIVERS.find(each.driver)
         assert spec is not None
-        driver = spec.make(each, link, DeviceFrame())
+        drivers.append(spec.make(each, link, DeviceFrame()))
+    wire = Wire(
+        "wire",
+        link or drivers[0],
+        publish=published.take,
+        address=address,
+        concurrency=1 if link else drivers[0].concurrency,
+    )
+    for each, driver in zip(devices, drivers, strict=True):
         wire.add(PolledDevice(each, driver, alone=len(devices) == 1, now=clock()))
     task = asyncio.create_task(wire.run())
     try:

@@ -35,7 +35,7 @@ VERDICTS = [  # fault, the quality of a value in words, what the device's state 
     ("hang-up", WELL, ""),
     ("split:0.001", WELL, ""),
     ("drip:0.001", WELL, ""),
-    ("noise-after:00", WELL, ""),
+    ("noise-after:a5", WELL, ""),
     ("limit:1", WELL, ""),
     ("twice", WELL, ""),
 ]

@@ -32,7 +32,13 @@ from cpppod.protocols.enip.originator.forward_open import MESSAGE_ROUTER, Connec
 from cpppod.protocols.enip.originator.methods import make_exchange
 from cpppod.protocols.enip.originator.operations import Operation
 from cpppod.protocols.enip.originator.pipeline import Pipeline
-from cpppod.protocols.enip.originator.plan import Outcome, PlanRun, ReadPlan
+from cpppod.protocols.enip.originator.plan import (
+    BAD_REPLY,
+    SILENT,
+    Outcome,
+    PlanRun,
+    ReadPlan,
+)
 from cpppod.protocols.enip.originator.relay import Relayed
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, encode_route_path
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
@@ -83,6 +89,15 @@ class PolledGroup:
     plan: ReadPlan
 
     @property
+    def answered(self) -> bool:
+        """Whether anything was answered as asked, a refusal included."""
+        return any(
+            outcome not in (BAD_REPLY, SILENT)
+            for packet in self.plan.packets
+            for outcome in packet.outcomes
+        )
+
+    @property
     def lost(self) -> bool:
         """Whether the device says that it knows no such connection."""
         return any(
@@ -120,6 +135,7 @@ class EnipDriver:
         self._types: dict[Tag, tuple[int, int]] = {}
         self._dialect: str = device.options.get("dialect", "")
         self._packed: dict[Tag, bool] = {}  # elements of BOOL arrays: bits of DWORDs, or not
+        self._silent: set[Tag] = set()  # were not answered while others were: they go alone
         self._plans: dict[int, PolledGroup] = {}
         self._batches = True
         self._renewing = asyncio.Lock()
@@ -216,18 +232,22 @@ class EnipDriver:
             polled.plan,
             depth=min(POLL_DEPTH, self.concurrency),
             timeout_s=self.device.timeout_s,
+            apart=True,
         )
-        before = run.left
         while True:
+            before = run.replies
             try:
                 await self._run(connection, run)
                 break
             except DeviceError as error:
+                silent = error.failure is Failure.TIMEOUT and not connection.partial
+                if silent and run.give_up():
+                    continue
                 lost = error.failure is Failure.LOST and connection.opening is None
-                if not lost or run.left >= before:
+                if not lost or run.replies == before:
                     raise
-            before, connection = run.left, await self._live()
-            run = run.resumed(connection.session)
+            connection = await self._live()
+            run.resume(connection.session)
         if run.refuses_batches:
             self._batches = False
             self._plans.clear()
@@ -235,6 +255,9 @@ class EnipDriver:
         if connection.opening is not None and polled.lost:
             text = "the device dropped the class 3 connection"
             raise DeviceError(Failure.LOST, text)
+        if run.complaint and not polled.answered:
+            raise DeviceError(Failure.BAD_REPLY, run.complaint)
+        self._note_silence(polled)
         self._check_reached(polled)
         samples, learnt = await self._samples(polled, run.values)
         if learnt:  # at most twice a tag
@@ -257,9 +280,26 @@ class EnipDriver:
             text = shown(error)
             raise DeviceError(Failure.EXCEPTION, text, codes=codes, connected=False) from None
         except (OSError, ProtocolError) as error:
-            raise DeviceError(connection.failure, shown(error)) from None
+            why = connection.reason if connection.closed else ""
+            raise DeviceError(connection.failure, why or shown(error)) from None
         finally:
             self._counters["messages"] += run.sent
+
+    def _note_silence(self, polled: "PolledGroup") -> None:
+        """Have those that were not answered go alone from now on, until they are."""
+        silent = {
+            access.tag
+            for packet in polled.plan.packets
+            if SILENT in packet.outcomes
+            for access in polled.accesses[packet.first : packet.first + len(packet.operations)]
+        }
+        before = self._silent & {access.tag for access in polled.accesses}
+        if len(before) > 1 and not silent:
+            self._batches = False  # they are answered alone, and in a packet they were not
+            self._plans.clear()
+        if silent != before:
+            self._silent = self._silent - before | silent
+            self._plans.pop(id(polled.group), None)
 
     def _check_reached(self, polled: "PolledGroup") -> None:
         """Whether the end of the route answered, and not only who stands before it.
@@ -288,6 +328,7 @@ class EnipDriver:
             self._carrier(connection),
             {},
             multiple=self._batches and self.device.model.get("multiple", True),
+            alone=[at for at, access in enumerate(usable) if access.tag in self._silent],
         )
         while len(self._plans) >= MAX_PLANS:
             self._plans.pop(next(iter(self._plans)))

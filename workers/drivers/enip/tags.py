@@ -19,7 +19,7 @@ from cpppod.protocols.enip.originator.bool_arrays import (
 )
 from cpppod.protocols.enip.originator.operations import Operation, parse_operations
 from cpppod.protocols.enip.originator.pccc import parse_address
-from cpppod.protocols.enip.originator.plan import Outcome
+from cpppod.protocols.enip.originator.plan import BAD_REPLY, SILENT, Outcome
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 from cpppod.protocols.model.plant import Tag
 from cpppod.protocols.model.values import Quality, quality
@@ -171,6 +171,8 @@ def tag_access(tag: Tag, *, packed: bool = False, dialect: str = "") -> TagAcces
 
 def refused(outcome: Outcome) -> int:
     """The quality of a tag that the device refused."""
+    if outcome in (BAD_REPLY, SILENT):
+        return int(Quality.TIMEOUT if outcome == SILENT else Quality.BAD_REPLY)
     status, extended = outcome
     code = Quality.NOT_CONFIGURED if status in NO_SUCH_ADDRESS else Quality.DEVICE_STATUS
     return quality(code, status=status, extended=extended[0] if extended else 0)

@@ -23,11 +23,11 @@ def test_what_was_answered_is_not_asked_again_over_another_connection() -> None:
     first.close("gone")
     while (answer := first.next_answer()) is not None:
         answer.owner.receive(answer)
-    assert (run.done, run.left, run.values) == (True, 2, [1, None, None])
-    rest = run.resumed(second)
+    assert (run.done, run.replies, run.values) == (True, 1, [1, None, None])
+    run.resume(second)
     asked = []
     for value in (2, 3):
-        rest.issue(0.0)
+        run.issue(0.0)
         (frame,) = requests(second)
         asked.append(router_request(frame))
         second.receive_data(rr_reply(frame, read_reply(0x4C, struct.pack("<i", value))))
@@ -35,4 +35,4 @@ def test_what_was_answered_is_not_asked_again_over_another_connection() -> None:
         assert answer is not None
         answer.owner.receive(answer)
     assert asked[0] == router_request(lost)
-    assert (rest.done, rest.left, rest.values) == (True, 0, [1, 2, 3])
+    assert (run.done, run.replies, run.values) == (True, 3, [1, 2, 3])
