@@ -4,6 +4,7 @@ A tag's configured type must be what the device holds, or an integer type that t
 changed type is a bad quality, never another number.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,6 +61,9 @@ class TagAccess:
     packed: bool = False
 
 
+# N7:0, B3/33, I:1.0/3, T4:0.ACC, MG9:0.RLEN; a controller's own tags have no such names
+_DATA_FILE = r"(O|I|S|B|T|C|R|N|F|A|D|L|ST|MG|PD|PLS|BT|SC)\d*(:\d+(\.\w+)?(/\w+)?|/\d+)"
+_NO_NAME = re.compile(r"[\s\]\[{}(),;/\\=+*<>\"'|?!&%$#^~`]")
 FILE_VALUES = {"F": "REAL", "L": "DINT", "ST": "STRING"}  # elements of all other files are INTs
 
 
@@ -89,6 +93,10 @@ def tag_operation(tag: Tag, dialect: str = "") -> Operation:
     if _names_data_file(tag.address):
         why = 'is of a data file: the device needs dialect = "slc" or "plc5"'
         raise EncodeError(f"{text} {why}", status=0x04)
+    for segment in operation["path"]:
+        odd = _NO_NAME.search(str(segment.get("symbolic", "")))
+        if odd is not None:
+            raise EncodeError(f"{text}: no tag's name has a {odd[0]!r}", status=0x04)
     return operation
 
 
@@ -130,11 +138,8 @@ def file_write(operation: Operation, first: int, values: list[Any]) -> Operation
 
 
 def _names_data_file(address: str) -> bool:
-    try:
-        parse_address(address)
-    except EncodeError:
-        return False
-    return True
+    """Whether it looks like one of a data file's elements; modules' tags have `:I` behind these."""
+    return re.fullmatch(_DATA_FILE, address.strip(), re.IGNORECASE) is not None
 
 
 def tag_access(tag: Tag, *, packed: bool = False, dialect: str = "") -> TagAccess:

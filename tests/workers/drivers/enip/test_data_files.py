@@ -76,3 +76,24 @@ def test_data_files_are_polled_and_written(dialect: str, plc: str) -> None:
 def test_what_a_data_file_does_not_hold_is_refused(dialect: str, tag: Tag, why: str) -> None:
     with pytest.raises(EncodeError, match=why):
         tag_operation(tag, dialect)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        *((each, "data file") for each in ("N7:0", "B3/33", "ST9:0.LEN", "F8:0/2", "I:1.0/3")),
+        *((each, "data file") for each in ("MG9:0", "PD10:0.SP", "t4:0/DN", "O:0")),
+        *((each, "no tag's name") for each in ("X{3}", "X]", "X Y", "X,Y", "X/3", "P.X?")),
+    ],
+)
+def test_what_can_be_no_tag_of_a_controller_is_refused(address: str, why: str) -> None:
+    with pytest.raises(EncodeError, match=why):
+        tag_operation(Tag("t", address, "INT"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["Local:1:I.Data.3", "Rack1:0:I.Data[3]", "Program:Main.X", "S1", "T4.ACC", "Straße", "My-Tag"],
+)
+def test_names_of_controllers_tags_are_taken(address: str) -> None:
+    assert tag_operation(Tag("t", address, "INT"))["path"]

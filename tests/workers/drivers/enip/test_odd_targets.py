@@ -9,6 +9,7 @@ from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import Quality
 from cpppod.workers.drivers.enip.driver import EnipDriver, make_driver
 from tests.client.hostile_target import hostile_target, wrapped
+from tests.patience import PATIENCE_S
 from tests.workers.drivers.enip.test_driver import SCADA_1, Ends, asked
 
 SEVEN = bytes.fromhex("cc000000c40007000000")
@@ -60,7 +61,13 @@ def test_a_write_after_the_device_closed_goes_over_a_new_connection() -> None:
         return wrapped(frame, SEVEN)
 
     async def work(driver: EnipDriver) -> list[Any]:
-        return [await driver.write([(tags(1)[0], 0, [value])]) for value in (1, 2, 3)]
+        outcomes = []
+        for value in (1, 2, 3):
+            outcomes.append(await driver.write([(tags(1)[0], 0, [value])]))
+            async with asyncio.timeout(PATIENCE_S):
+                while driver._connection is not None and not driver._connection.ended:
+                    await asyncio.sleep(0)
+        return outcomes
 
     with hostile_target(answer, replies=1) as address:
         outcomes = with_driver(address, work)
