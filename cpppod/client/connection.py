@@ -201,19 +201,35 @@ class Client:
 
         self.send(send, self.timeout)
 
-    def send(self, issue: Callable[[], None], timeout: float | None) -> None:
+    def send(
+        self,
+        issue: Callable[[], None],
+        timeout: float | None,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Call `issue`, which has the session say something, and write that.
+
+        Args:
+            has_room: whether that may be said beside what is outstanding; else it waits.
 
         Raises:
             CommunicationCeased: the socket is gone, or another process' (`ReplyTimeout`: another
-                thread held the connection for `timeout` seconds).
+                thread held the connection, or its request was not answered, for `timeout` seconds).
         """
         self.sharing.check()
+        due = inf if timeout is None else time.monotonic() + timeout
         while True:
             with self.sharing.lock:
-                if not (self.sharing.holder and self.sharing.held):
+                held = bool(self.sharing.holder and self.sharing.held)
+                if not held and has_room():
                     return self._send(issue)
-            self.sharing.admit(timeout)
+                seen = self.sharing.arrivals
+            if held:
+                self.sharing.admit(timeout)
+            elif time.monotonic() >= due:
+                raise ReplyTimeout("no reply to the request before in time")
+            else:
+                self.pump(None if due == inf else due - time.monotonic(), seen)
 
     def _send(self, issue: Callable[[], None]) -> None:
         try:

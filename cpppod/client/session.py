@@ -133,8 +133,12 @@ class SessionClient(Client, ConnectorCore):
         timeout = self.timeout if timeout is None else timeout
         if self.renew(timeout) and carrier is not None and carrier.connection is not None:
             carrier = self.carrier
-        issue = partial(self._issue, request, owner, carrier or self.carrier, deadline_of(timeout))
-        answer = self._ask(owner, timeout, issue)
+        carrier = carrier or self.carrier
+        issue = partial(self._issue, request, owner, carrier, deadline_of(timeout))
+        connected = carrier.connection is not None
+        answer = self._ask(
+            owner, timeout, issue, lambda: self.protocol.has_room(connected=connected)
+        )
         assert answer.reply is not None
         return answer.reply
 
@@ -153,12 +157,18 @@ class SessionClient(Client, ConnectorCore):
                 request, owner, deadline=deadline, route=carrier.route, context=context
             )
 
-    def _ask(self, owner: _One, timeout: float | None, issue: Callable[[], None]) -> Answer:
-        """The answer to what `issue` sends."""
+    def _ask(
+        self,
+        owner: _One,
+        timeout: float | None,
+        issue: Callable[[], None],
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> Answer:
+        """The answer to what `issue` sends, once it `has_room` beside what other threads sent."""
         if self.closed:
             raise CommunicationCeased(self.reason)
         try:
-            self.send(issue, timeout)
+            self.send(issue, timeout, has_room)
             while True:
                 seen = self.sharing.arrivals
                 if owner.answer is not None:

@@ -16,7 +16,7 @@ import pytest
 from cpppod import client
 from cpppod.protocols.enip.encapsulation import Frame
 from cpppod.simulator import Settings, Simulator
-from tests.client.hostile_target import hostile_target
+from tests.client.hostile_target import hostile_target, wrapped
 from tests.patience import PATIENCE_S
 
 THREADS = 8
@@ -276,3 +276,46 @@ def test_ten_thousand_calls_amid_forks_interruptions_and_time_outs_are_none_lost
     assert outcomes.total() == CALLS
     assert not outcomes["wrong"] + outcomes["late"]
     assert disturbances and outcomes["right"] > outcomes["ended"]
+
+
+def test_threads_take_turns_at_a_target_that_sends_no_sender_context_back() -> None:
+    """Each has the reply to its own request: by order, so one at a time."""
+
+    def answer(frame: Frame, request: bytes) -> bytes:
+        bare = Frame(frame.command, frame.data, frame.session)
+        return wrapped(bare, b"\xcc\0\0\0\xc4\0" + request[4:8])
+
+    with (
+        hostile_target(answer, echoes=False) as (host, port),
+        contextlib.closing(client.Connector(host, port, timeout=PATIENCE_S)) as connection,
+        ThreadPoolExecutor(4) as threads,
+    ):
+
+        def ask(number: int) -> bytes:
+            name = b"T%03d" % number
+            request = b"\x4c\3\x91\4" + name + b"\1\0"
+            reply = connection.request(request)
+            return reply.data[2:]
+
+        told = list(threads.map(ask, range(200)))
+    assert told == [b"T%03d" % number for number in range(200)]
+
+
+def test_a_thread_waits_for_its_turn_no_longer_than_its_time_out() -> None:
+    asked = threading.Event()
+
+    def answer(frame: Frame, request: bytes) -> bytes:
+        asked.set()
+        return b""
+
+    with (
+        hostile_target(answer, echoes=False) as (host, port),
+        contextlib.closing(client.Connector(host, port, timeout=1.0)) as connection,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        first = threads.submit(connection.request, b"\x4c\1\x91\1\1\0", timeout=1.0)
+        assert asked.wait(PATIENCE_S)
+        with pytest.raises(client.ReplyTimeout):
+            connection.request(b"\x4c\1\x91\1\1\0", timeout=0.1)
+        with pytest.raises(client.ReplyTimeout):
+            first.result(PATIENCE_S)

@@ -129,7 +129,7 @@ class EnipDriver:
         self._host, self._port = socket_address(device.address, host="127.0.0.1", port=PORT)
         self.ends = RelayEnds()
         self._route = encode_route_path(device.route_path)
-        self._links = Links(self._route, self.ends, device.timeout_s)
+        self._links = Links(self._route, self.ends, device.timeout_s, self._link_alone)
         self._connection: OriginatorConnection | None = None
         self._access: dict[Tag, TagAccess | ProtocolError] = {}
         self._types: dict[Tag, tuple[int, int]] = {}
@@ -529,13 +529,19 @@ class EnipDriver:
         else:
             sent = not connection.closed
             for place, request in enumerate(requests if sent else (), first):
-                relaying = self._relay_alone(connection, number, place, request, route, timeout_s)
-                task = asyncio.get_running_loop().create_task(relaying)
-                self._relaying.add(task)
-                task.add_done_callback(self._relaying.discard)
+                self._begin_alone(connection, number, place, request, route, timeout_s)
         if sent:
             self._counters["forwards"] += len(requests)
         return sent
+
+    def _link_alone(self, connection: OriginatorConnection, number: int, request: bytes) -> None:
+        timeout_s = self.device.timeout_s
+        self._begin_alone(connection, number, 0, request, DIRECT, timeout_s)
+
+    def _begin_alone(self, *what: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._relay_alone(*what))
+        self._relaying.add(task)
+        task.add_done_callback(self._relaying.discard)
 
     async def _relay_alone(
         self,
@@ -551,13 +557,11 @@ class EnipDriver:
         try:
             _, reply = await connection.request(request, timeout_s=timeout_s, carrier=carrier)
         except EnipStatusError as error:
-            codes = (error.status,)
-            said = DeviceError(Failure.EXCEPTION, shown(error), codes=codes, connected=True)
-            self.ends.refused(number, place, said)
+            self._relayed(Relayed(number, place, [], error.status))
         except (OSError, OriginatorError, ProtocolError):
             return  # late, or lost with the connection: both are noticed by who asked
         else:
-            self.ends.replied(number, place, [reply])
+            self._relayed(Relayed(number, place, [reply]))
 
     async def ask(self, request: bytes) -> MessageRouterReply:
         """The reply of the device itself to a Message Router request.

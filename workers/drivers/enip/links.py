@@ -12,7 +12,7 @@ left, and so does the gateway.
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cpppod.protocols.bus.groups import RouteGroup
@@ -59,10 +59,19 @@ class Links:
     Args:
         route: what leads to the device from the one that we are connected to.
         timeout_s: for a Forward Open of ours.
+        alone: sends (number, request) to a target that sends no sender context back, in its turn;
+            the reply comes by `relayed`.
     """
 
-    def __init__(self, route: bytes, ends: RelayEnds, timeout_s: float) -> None:
+    def __init__(
+        self,
+        route: bytes,
+        ends: RelayEnds,
+        timeout_s: float,
+        alone: Callable[[OriginatorConnection, int, bytes], None],
+    ) -> None:
         self._route = route
+        self._alone = alone
         self._ends = ends
         self._timeout_s = timeout_s
         self._links: dict[int, Link] = {}
@@ -145,7 +154,7 @@ class Links:
         path = self._route + group.route_path + asked.connection_path
         link = Link(_numbered(replace(asked, connection_path=path)))
         hops = group.hops + 1
-        if not connection.relay(number, 0, [link.asked.encode()], DIRECT, hops=hops):
+        if not self._send(connection, number, link.asked.encode(), hops):
             return False
         self._openings[number] = group.connection, link
         return True
@@ -158,7 +167,7 @@ class Links:
             return
         link.asked = _numbered(link.asked)
         number = self._next()
-        if connection.relay(number, 0, [link.asked.encode()], DIRECT):
+        if self._send(connection, number, link.asked.encode()):
             link.opening_s = now_s
             self._openings[number] = key, link
 
@@ -186,7 +195,17 @@ class Links:
         connection.relay_off(link.o_t_id, link.asked.to_id)
         asked = link.asked
         closing = ForwardClose(*asked.triad, asked.connection_path)
-        connection.relay(self._next(), 0, [closing.encode()], DIRECT)
+        self._send(connection, self._next(), closing.encode())
+
+    def _send(
+        self, connection: OriginatorConnection, number: int, request: bytes, hops: int = 1
+    ) -> bool:
+        """Send a request of a connection's life; False where nothing can be sent just now."""
+        if connection.session.echoes:
+            return connection.relay(number, 0, [request], DIRECT, hops=hops)
+        if not connection.closed:
+            self._alone(connection, number, request)
+        return not connection.closed
 
     def _next(self) -> int:
         """A number that no group of the frame's has."""

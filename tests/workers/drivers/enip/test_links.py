@@ -77,6 +77,23 @@ def with_asker(plc_address: tuple[str, int], work: Any, **changes: Any) -> None:
     asyncio.run(run())
 
 
+def test_a_connection_to_a_device_without_sender_contexts_carries_requests() -> None:
+    async def work(asker: Asker) -> None:
+        opened = await asker.opened()
+        assert opened.status == 0
+        assert asker.send(Carriage.CONNECTED, on_it(1, read("A[7]")))
+        message = await asker.next()
+        assert (message[1].status, message[1].data) == (0, b"\xc4\0\x63\0\0\0")
+        assert asker.send(Carriage.CLOSE, b"")
+        await asker.next()
+        again = await asker.opened()
+        assert again.status == 0
+
+    with Simulator(["A=DINT[1000]"], Settings(faults=("no-context",))) as running:
+        running.write("A", [99], 7)
+        with_asker(running.address, work)
+
+
 def on_it(sequence: int, message: bytes) -> bytes:
     return sequence.to_bytes(2, "little") + message
 
