@@ -35,8 +35,10 @@ def characters(kind: str, value: Any) -> bytes:
         if isinstance(value, str):
             return value.encode(_TEXT)
     except UnicodeEncodeError as error:
+        odd = value[error.start]
         raise EncodeError(
-            f"{kind}: {error}", status=GeneralStatus.INVALID_ATTRIBUTE_VALUE
+            f"{kind}: {odd!r} (U+{ord(odd):04X}) cannot be said in latin-1",
+            status=GeneralStatus.INVALID_ATTRIBUTE_VALUE,
         ) from None
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)

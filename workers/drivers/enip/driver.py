@@ -429,7 +429,8 @@ class EnipDriver:
             return WriteOutcome(Failure.EXCEPTION, text, (error.status,), connected=False)
         except (OSError, OriginatorError) as error:
             failure = Failure.LOST if sent else Failure.NOT_CONNECTED
-            return WriteOutcome(failure, shown(error), unknown=sent, connected=False)
+            text = connection.reason if sent and connection.closed else ""
+            return WriteOutcome(failure, text or shown(error), unknown=sent, connected=False)
         except ProtocolError as error:
             closed = connection.closed
             failure = Failure.CIP_STATUS if error.status else Failure.BAD_VALUE

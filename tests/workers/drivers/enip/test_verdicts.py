@@ -8,6 +8,7 @@ from cpppod.protocols.enip.target.faults import parse_fault
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import explain
 from cpppod.simulator import Settings, Simulator
+from cpppod.workers.drivers.enip.driver import make_driver
 from tests.workers.devices.plant import ANSWERING_S, SILENT_S, polled
 
 WELL = "good"
@@ -115,6 +116,56 @@ def test_a_tag_without_an_answer_costs_those_of_its_packet_one_poll() -> None:
                 assert wire.devices["d"].counters.last_error == ""
                 plc.faults.end(lambda fault: True)
                 await published.until(lambda: published.value("d.short") == 0)
+
+    asyncio.run(scenario())
+
+
+WRITES = [
+    # fault, what came of a write in words, whether that is known, what the device then holds
+    ("silent,service=0x4d", "no reply in time", False, 5),
+    ("session,service=0x4d", "reply with another session handle", False, 5),
+    ("service:0x4c,service=0x4d", "service 0xcc answers 0x4d", False, 5),
+    ("refused:0x0f,service=0x4d", "privilege violation (0x0f)", True, 5),
+    ("hang-up", "", True, 5),
+    ("no-context", "", True, 5),
+]
+
+
+@pytest.mark.parametrize(("fault", "words", "known", "held"), WRITES)
+def test_what_came_of_a_write_to_a_misbehaving_device_is_said(
+    fault: str, words: str, known: bool, held: int
+) -> None:
+    timeout_s = SILENT_S if "silent" in fault else ANSWERING_S
+
+    async def scenario() -> None:
+        async with Simulator(["Short=DINT"], Settings(faults=(fault,))) as plc:
+            driver = make_driver(
+                Device("d", "enip", "{}:{}".format(*plc.address), timeout_s=timeout_s)
+            )
+            await driver.open()
+            try:
+                outcome = await driver.write([(TAGS[0], 0, [5])])
+            finally:
+                await driver.close()
+            assert (outcome.error, not outcome.unknown) == (words, known)
+            assert plc["Short"] == held
+
+    asyncio.run(scenario())
+
+
+def test_a_text_that_the_device_cannot_hold_names_its_character() -> None:
+    async def scenario() -> None:
+        async with Simulator(["Text=STRING82"], Settings()) as plc:
+            driver = make_driver(Device("d", "enip", "{}:{}".format(*plc.address), timeout_s=5.0))
+            await driver.open()
+            try:
+                tag = Tag("text", "Text", "STRING", writable=True)
+                outcome = await driver.write([(tag, 0, ["5 €"])])
+            finally:
+                await driver.close()
+            assert outcome.failure is not None and not outcome.unknown
+            assert outcome.error.endswith("'€' (U+20AC) cannot be said in latin-1")
+            assert plc["Text"] == ""
 
     asyncio.run(scenario())
 
