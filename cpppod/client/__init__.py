@@ -10,7 +10,8 @@
 `client`, `connector` and `implicit` are the classes under their documented names.
 """
 
-from cpppod.client.asynchronous import AsyncConnector
+from typing import TYPE_CHECKING, Any
+
 from cpppod.client.blocking import Connector, Implicit
 from cpppod.client.connection import Client, await_response, harvest
 from cpppod.client.responses import Response, enip_format
@@ -33,6 +34,9 @@ from cpppod.protocols.enip.originator.operations import (
 )
 from cpppod.protocols.enip.originator.pccc import pccc_operations
 from cpppod.protocols.model.errors import EncodeError
+
+if TYPE_CHECKING:
+    from cpppod.client.asynchronous import AsyncConnector
 
 client = Client
 connector = Connector
@@ -68,3 +72,12 @@ __all__ = [
     "pccc_operations",
     "summary_line",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`AsyncConnector`, imported where it is named: without it asyncio is not needed."""
+    if name != "AsyncConnector":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cpppod.client.asynchronous import AsyncConnector
+
+    return AsyncConnector

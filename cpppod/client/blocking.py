@@ -28,7 +28,7 @@ from cpppod.protocols.enip.originator.operations import Operation
 from cpppod.protocols.enip.originator.pipeline import Pipeline, progress
 from cpppod.protocols.enip.originator.plan import ReadPlan
 from cpppod.protocols.enip.originator.structures import TagTree
-from cpppod.workers.transport.enip_connection import CLOSING_S, new_opening
+from cpppod.workers.transport.enip_opening import CLOSING_S, new_opening
 
 END = "end"  # of a pipeline
 HELD = "held"  # by another thread

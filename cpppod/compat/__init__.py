@@ -14,7 +14,7 @@ import importlib
 import os
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 TREE = pathlib.Path(__file__).with_name("tree")
@@ -67,6 +67,16 @@ def install(*, children: bool = False) -> None:
         others = os.environ.get("PYTHONPATH", "")
         if str(TREE) not in others.split(os.pathsep):
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TREE), others)))
+
+
+def command(name: str) -> Callable[..., int]:
+    """The `main` of a command, `enip.client`; it is imported when it is called."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        """The command, with these arguments or those of the process."""
+        return int(importlib.import_module(f"cpppod.commands.{name}").main(argv))
+
+    return main
 
 
 def submodules(package: str) -> Callable[[str], Any]:

@@ -1,13 +1,15 @@
 """python -m cpppod.compat: run a program that was written for cpppo."""
 
-import argparse
-import pathlib
+import os
 import runpy
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from cpppod.commands.parser import CommandParser
 from cpppod.compat import install, write_package
+
+if TYPE_CHECKING:
+    import argparse
 
 EPILOG = """\
 examples:
@@ -19,8 +21,10 @@ exit status: the program's; 1 where it is not there, 2 wrong usage
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> "argparse.ArgumentParser":
     """The command line, up to the program's own arguments."""
+    from cpppod.commands.parser import CommandParser
+
     made = CommandParser(
         prog="python -m cpppod.compat",
         usage="%(prog)s [-h] (SCRIPT | -m MODULE | --write-package DIR) [ARGS ...]",
@@ -37,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program that the command line names; its own exit leaves this function too."""
     given = list(sys.argv[1:] if argv is None else argv)
     own, rest = _split(given)
+    if len(own) == 1 and not own[0].startswith("-"):  # as a rule: no parser is needed
+        return run_script(own[0], rest)
     arguments = parser().parse_args(own)
     if arguments.write_package:
         try:
@@ -45,15 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"cpppod.compat: {error}", file=sys.stderr)
             return 1
         return 0
-    if not (arguments.module or arguments.script):
+    if not arguments.module:
         parser().error("a script or -m MODULE is needed")
-    install(children=True)
-    sys.argv = [arguments.script or arguments.module, *rest]
-    return run_module(arguments.module) if arguments.module else run_script(arguments.script)
+    return run_module(arguments.module, rest)
 
 
-def run_module(name: str) -> int:
+def run_module(name: str, arguments: Sequence[str]) -> int:
     """Run a module as `python -m` does; 1 where there is none of that name."""
+    install(children=True)
+    sys.argv = [name, *arguments]
     sys.path.insert(1, "")  # behind our names, should another cpppo be there
     try:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
@@ -65,12 +71,14 @@ def run_module(name: str) -> int:
     return 0
 
 
-def run_script(path: str) -> int:
+def run_script(path: str, arguments: Sequence[str]) -> int:
     """Run a file as `python FILE` does; 1 where it is not there."""
-    if not pathlib.Path(path).exists():
+    if not os.path.exists(path):
         print(f"cpppod.compat: there is no {path}", file=sys.stderr)
         return 1
-    sys.path.insert(1, str(pathlib.Path(path).resolve().parent))  # behind our names
+    install(children=True)
+    sys.argv = [path, *arguments]
+    sys.path.insert(1, os.path.dirname(os.path.realpath(path)))  # behind our names
     runpy.run_path(path, run_name="__main__")
     return 0
 

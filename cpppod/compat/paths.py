@@ -65,6 +65,8 @@ def parse_path_component(path: str, elm: Any = None, cnt: Any = None) -> tuple[l
             cnt = int(index[2]) + 1 - elm
             assert cnt > 0, f"Invalid element range {elm}-{index[2]}"
     segments = _numeric(path) if path.startswith("@") else [{"symbolic": path.strip()}]
+    if "[" in path and not path.startswith("@"):
+        raise ValueError(f"no element: {path!r}")
     if elm is not None:
         if "element" in segments[-1]:
             segments[-1]["element"] = elm

@@ -10,6 +10,7 @@ What a reply holds is told by `cpppod.client` (`Response`, `reply_keys`); here i
 """
 
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from typing import Any
 
 from cpppod.client.reply_keys import message_keys
@@ -56,8 +57,14 @@ class Views:
                 while len(items) <= int(index[:-1]):
                     items.append(self.kind())
                 at = items[int(index[:-1])]
-            at[last] = self.octets(value) if isinstance(value, bytes) else value
+            at[last] = self._plain(value)
         return made
+
+    def _plain(self, value: Any) -> Any:
+        """Bytes as octets, numbers without the names that ours have."""
+        if isinstance(value, bytes):
+            return self.octets(value)
+        return int(value) if isinstance(value, IntEnum) else value
 
     def reply(self, response: Response) -> dotdict:
         """All of a reply."""

@@ -31,6 +31,7 @@ OF_REGISTERS = (
     "zone",
     "unavailable",
     "scale_from",
+    "exists_from",
     "texts",
     "flags",
     "write_only",
@@ -328,8 +329,10 @@ def _repeated(table: dict[str, Any], kind: Kind, path: KeyPath, findings: Findin
     count, step = repeat.get("count"), repeat.get("step")
     if not isinstance(count, int) or not isinstance(step, int) or not 1 <= count <= 1000:
         return tags  # which the group's own check says
+    there = repeat.get("count_from")
     return [
         {**tag, "name": f"{tag.get('name')}_{number + 1}"}
+        | ({"exists_from": there, "exists_at": number + 1} if there else {})
         | ({"address": shift(str(tag["address"]), number * step)} if "address" in tag else {})
         for number in range(count)
         for tag in tags

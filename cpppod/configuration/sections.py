@@ -268,6 +268,12 @@ class Tag(Section):
     scale_from: Annotated[str, Field(max_length=200)] = Field(
         default="", description="address of the register with the power of ten to scale with"
     )
+    exists_from: Annotated[str, Field(max_length=200)] = Field(
+        default="", description="address of a register: the tag is there while that says so"
+    )
+    exists_at: int = Field(
+        default=1, ge=1, le=0xFFFF, description="the least number in `exists_from` with which it is"
+    )
     texts: dict[str, Text] = Field(default={}, description="what its numbers mean")
     flags: dict[str, Text] = Field(default={}, description="what its bits mean")
     write_only: bool = Field(default=False, description="the device does not tell it")
@@ -276,7 +282,10 @@ class Tag(Section):
 class Repeat(Section):
     """A block of registers that is there several times."""
 
-    count: int = Field(ge=1, le=1000, description="how often it is there")
+    count: int = Field(ge=1, le=1000, description="how often it is there, at most")
+    count_from: Annotated[str, Field(max_length=200)] = Field(
+        default="", description="address of the register that says how often it is there now"
+    )
     step: int = Field(ge=1, le=10_000, description="registers from one to the next")
 
 

@@ -303,6 +303,7 @@ class Simulator:
         instance: int,
         attributes: Mapping[int, Any] | None = None,
         services: Mapping[int, Callable[[bytes], bytes]] | None = None,
+        everything: Sequence[int] | None = None,
     ) -> None:
         """Serve an object: attributes as (type, value), or as objects of yours that are asked.
 
@@ -311,9 +312,12 @@ class Simulator:
         are such objects, or tags with an address.
 
         A service gets the request's data and returns the reply's; raising `CipError` refuses it.
+        Get Attributes All gives the attributes named in `everything`, all without it.
         """
         self._on_loop(
-            lambda: self._add_object(class_id, instance, attributes or {}, services or {})
+            lambda: self._add_object(
+                class_id, instance, attributes or {}, services or {}, everything
+            )
         )
 
     def _add_object(
@@ -322,6 +326,7 @@ class Simulator:
         instance_id: int,
         attributes: Mapping[int, Any],
         services: Mapping[int, Callable[[bytes], bytes]],
+        everything: Sequence[int] | None,
     ) -> None:
         found = self._target.classes.setdefault(class_id, CipClass(class_id))
         instance = found.instances.setdefault(instance_id, CipInstance())
@@ -337,6 +342,8 @@ class Simulator:
             self._target.add_attribute(variable, (class_id, instance_id, number))
         for code, function in services.items():
             instance.services[code] = _service(code, function)
+        if everything is not None:
+            instance.everything = everything
 
     # Life
 

@@ -15,13 +15,15 @@ capture that took no part is None.
 
 from dataclasses import dataclass
 from functools import lru_cache
-
-import greenery
+from typing import TYPE_CHECKING
 
 from cpppod.protocols.automata.compiled import Compiled
 from cpppod.protocols.automata.expressions import Group, Plain, parse, plain, structure
 from cpppod.protocols.automata.minimise import REFUSED
 from cpppod.protocols.automata.tables import TEXT, UTF8, Table, table, table_of
+
+if TYPE_CHECKING:
+    import greenery
 
 Sentence = bytes | str
 Spans = dict[str, tuple[int, int] | None]
@@ -128,7 +130,7 @@ class Captures:
             )
         return table("".join(texts), self.symbols), tuple(parts)
 
-    def _reversed(self, rest: greenery.Pattern) -> Table:
+    def _reversed(self, rest: "greenery.Pattern") -> Table:
         if self.symbols == UTF8:
             raise ValueError("captures are of text or of single bytes: decode UTF-8 first")
         return table_of(rest.reversed(), self.symbols)

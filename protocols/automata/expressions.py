@@ -12,11 +12,12 @@ symbol, a line's end included; `\\d`, `\\s`, `\\w` are the ASCII ones; `*?` mean
 """
 
 from dataclasses import dataclass
-
-import greenery
-from greenery.parse import NoMatch
+from typing import TYPE_CHECKING
 
 from cpppod.protocols.automata.errors import ExpressionError, LimitExceeded
+
+if TYPE_CHECKING:
+    import greenery  # at its first use: it takes longer to import than all of this
 
 MAXIMUM_LENGTH = 8192  # characters: an expression is written by a person, or by a small program
 MAXIMUM_DEPTH = 40  # groups in groups: greenery's parser recurses for each
@@ -45,7 +46,7 @@ class Group:
     optional: bool = False
 
 
-def parse(expression: str) -> greenery.Pattern:
+def parse(expression: str) -> "greenery.Pattern":
     """The expression as greenery's syntax tree; names of captures are dropped.
 
     Raises:
@@ -73,7 +74,10 @@ def structure(expression: str) -> Group:
     return _Scanner(expression).structure()
 
 
-def _parsed(text: str, expression: str) -> greenery.Pattern:
+def _parsed(text: str, expression: str) -> "greenery.Pattern":
+    import greenery
+    from greenery.parse import NoMatch
+
     try:
         return greenery.parse(text)
     except NoMatch as error:

@@ -8,10 +8,13 @@ Arrows without a symbol are kept apart (`empty`). The number of positions is lim
 spent: `(a{1000}){1000}` is refused on sight.
 """
 
-import greenery
+from typing import TYPE_CHECKING
 
 from cpppod.protocols.automata.errors import LimitExceeded
 from cpppod.protocols.automata.utf8 import Sequence, byte_sequences
+
+if TYPE_CHECKING:
+    import greenery
 
 MAXIMUM_POSITIONS = (
     60_000  # 16,384 states are the most a table may have; a position is a few dozen bytes
@@ -56,17 +59,18 @@ class Fragments:
 
     def add(self, element: object, start: int) -> int:
         """Draw `element` of greenery's tree from `start` on; the position where it ends."""
-        if isinstance(element, greenery.Charclass):
+        concs = getattr(element, "concs", None)
+        if concs is None:
             return self._add_class(element, start)
         end = self.position()
-        for conc in element.concs:  # type: ignore[attr-defined]
+        for conc in concs:
             at = start
             for mult in conc.mults:
                 at = self._add_repeated(mult, at)
             self.empty[at].append(end)
         return end
 
-    def _add_repeated(self, mult: greenery.rxelems.Mult, start: int) -> int:
+    def _add_repeated(self, mult: "greenery.rxelems.Mult", start: int) -> int:
         least, most = mult.multiplier.min.v or 0, mult.multiplier.max.v
         self._check_copies(max(least, most or 0))
         at = start
@@ -92,7 +96,7 @@ class Fragments:
                 expression=self._expression,
             )
 
-    def _add_class(self, charclass: greenery.Charclass, start: int) -> int:
+    def _add_class(self, charclass: "greenery.Charclass", start: int) -> int:
         end = self.position()
         ranges = ranges_of(charclass, LAST_CODE_POINT if self._utf8 else self.last)
         if not self._utf8:
@@ -124,7 +128,7 @@ class Fragments:
         return frozenset(p for p in seen if p == end or self.arrows[p])
 
 
-def ranges_of(charclass: greenery.Charclass, last: int = LAST_CODE_POINT) -> Ranges:
+def ranges_of(charclass: "greenery.Charclass", last: int = LAST_CODE_POINT) -> Ranges:
     """The class as sorted ranges of code points up to `last`."""
     ranges = sorted(charclass.ord_ranges)
     if charclass.negated:

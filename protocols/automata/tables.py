@@ -15,13 +15,15 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-
-import greenery
+from typing import TYPE_CHECKING
 
 from cpppod.protocols.automata.errors import LimitExceeded
 from cpppod.protocols.automata.expressions import parse
 from cpppod.protocols.automata.fragments import LAST_CODE_POINT, Fragments
 from cpppod.protocols.automata.minimise import REFUSED, minimised
+
+if TYPE_CHECKING:
+    import greenery
 
 MAXIMUM_STATES = 16_384  # before minimisation: 16,384 states of 256 classes are 32 MB of rows
 MAXIMUM_WORK = 2_000_000  # positions looked at while states are made: about a second, 100 MB
@@ -101,12 +103,14 @@ def table_of(machine: "greenery.Pattern | greenery.Fsm", symbols: str = TEXT) ->
     Raises:
         LimitExceeded: its machine is beyond our limits.
     """
+    import greenery
+
     if isinstance(machine, greenery.Pattern):
         return _of_pattern(machine, str(machine), symbols)
     return table(str(greenery.rxelems.from_fsm(machine)), symbols)
 
 
-def _of_pattern(pattern: greenery.Pattern, expression: str, symbols: str) -> Table:
+def _of_pattern(pattern: "greenery.Pattern", expression: str, symbols: str) -> Table:
     last = LAST_CODE_POINT if symbols == TEXT else 255
     fragments = Fragments(expression, alphabet_size=last + 1, utf8=symbols == UTF8)
     start = fragments.position()

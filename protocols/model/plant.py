@@ -48,6 +48,8 @@ class Tag:
             and the `zone` of a date.
         unavailable: raw values by which the device says that it has none.
         scale_from: address of the register that holds the power of ten to scale with.
+        exists_from, exists_at: the tag is there while the register with this address holds this
+            number at least.
         texts, flags: `7=fault`: what a number, or each of its bits, means; of a text that is made
             of a number, `holds` is the number's type.
         write_only: the device does not tell it: the value is the one last written.
@@ -76,6 +78,8 @@ class Tag:
     zone: str = ""
     unavailable: tuple[float, ...] = ()
     scale_from: str = ""
+    exists_from: str = ""
+    exists_at: int = 1
     texts: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     holds: str = ""

@@ -22,7 +22,13 @@ from tests.patience import PATIENCE_S
 
 TAGS = [
     *("SCADA=INT[1000]", "TEXT=SSTRING[100]", "FLOAT@22/1/3=REAL", "Tag=DINT[10]"),
-    *("Tag_Name=INT[1000]", "Volume=REAL", "Temperature=REAL", "Raw@0x4/0x96/3=INT[18]"),
+    *(
+        "Tag_Name=INT[1000]",
+        "Volume=REAL",
+        "Temperature=REAL",
+        "Dint=dint[1000]",
+        "Raw@0x4/0x96/3=INT[18]",
+    ),
 ]
 
 
@@ -395,6 +401,11 @@ COMMANDS = {
         ["cpppo.server.enip.client", "--list-identity", "-a", "AT"],
         r"(?s).*1756-L61/B LOGIX5561.*",
     ),
+    "ten times, as against the container": (
+        ["cpppo.server.enip.client", "--print", "-a", "AT", "-r", "10", "Dint[1]", "Dint[0-10]"],
+        r"( +Dint\[1\]\[  1-1  \]\+  0 == \[0\]: 'OK'\n"
+        r" +Dint\[0\]\[  0-10 \]\+  0 == \[0(, 0){10}\]: 'OK'\n){10}",
+    ),
     "attributes": (
         ["cpppo.server.enip.get_attribute", "-a", "AT", "@22/1/3=(REAL)1.0", "@22/1/3"],
         r".*S_A_S +@0x0016/1/3 == True\n.*G_A_S +@0x0016/1/3 == \[0, 0, 128, 63\]\n",
@@ -435,10 +446,11 @@ def test_commands(
 ) -> None:
     (module, *arguments), shown = COMMANDS[name]
     where = "{}:{}".format(*controller)
-    monkeypatch.setattr(sys, "argv", [module, *(where if a == "AT" else a for a in arguments)])
+    given = [where if argument == "AT" else argument for argument in arguments]
+    monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(SystemExit):
-        run_module(module)
+        run_module(module, given)
     assert re.fullmatch(shown, capsys.readouterr().out)
 
 
@@ -446,9 +458,9 @@ def test_the_example_of_a_drive_s_velocity(
     drive: tuple[str, int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "cpppo.server.enip.powerflex_motor_velocity"
-    monkeypatch.setattr(sys, "argv", [name, "@{}:{}".format(*drive), "123.45"])
+    monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(SystemExit) as ended:
-        run_module(name)
+        run_module(name, ["@{}:{}".format(*drive), "123.45"])
     assert ended.value.code == 0
     assert "Motor Velocity = (REAL)123.45    == True" in capsys.readouterr().out

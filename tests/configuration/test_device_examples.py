@@ -1,6 +1,7 @@
 """The configurations of examples/devices, each before words as the real device has them."""
 
 import asyncio
+import runpy
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -169,3 +170,12 @@ def test_a_devices_words_come_out_as_its_manual_says(name: str) -> None:
         else:
             assert quality == GOOD, tag
             assert found * tags[tag].scale == pytest.approx(value), tag
+
+
+def test_the_documented_lines_beside_others_are_those_that_are_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = Path(__file__).parents[2]
+    forms = runpy.run_path(str(root / "bench" / "forms.py"))
+    forms["main"]()
+    assert capsys.readouterr().out in (root / "docs" / "tags.md").read_text(encoding="utf-8")

@@ -11,7 +11,6 @@ sequence. Whatever breaks the protocol closes the connection, and everybody wait
 import asyncio
 import contextlib
 import math
-import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import cast
@@ -28,7 +27,6 @@ from cpppod.protocols.enip.originator.exchange import Exchange
 from cpppod.protocols.enip.originator.forward_open import (
     ConnectionRequest,
     ForwardOpenExchange,
-    numbered,
 )
 from cpppod.protocols.enip.originator.pipeline import (
     Message,
@@ -47,13 +45,13 @@ from cpppod.protocols.enip.originator.session import (
 from cpppod.protocols.model.addresses import SocketAddress
 from cpppod.protocols.model.failures import Failure
 from cpppod.workers.devices.tap import Tap
+from cpppod.workers.transport.enip_opening import CLOSING_S, new_opening
 from cpppod.workers.transport.sockets import peer_closed, words
 
 KEEPALIVE_S = 10  # idle time after which the system asks a silent peer
 KEEPALIVE_INTERVAL_S = 2
 KEEPALIVE_PROBES = 3
 USER_TIMEOUT_MS = 10_000  # unacknowledged data: then the peer is gone
-CLOSING_S = 0.5  # what a Forward Close may take while everybody wants to leave
 
 
 class Waiter:
@@ -81,18 +79,6 @@ class _Learner:
     def receive(self, answer: Answer) -> None:
         if answer.failure is None:
             self.learn(answer.data)
-
-
-def new_opening(request: ConnectionRequest) -> ForwardOpenExchange:
-    """The attempts to open `request`, under numbers that nothing else of this process has."""
-    return ForwardOpenExchange(
-        numbered(
-            request,
-            serial=int.from_bytes(os.urandom(2), "little"),
-            originator_serial=os.getpid(),
-            t_o_id=int.from_bytes(os.urandom(4), "little") | 1,
-        )
-    )
 
 
 class OriginatorConnection(asyncio.Protocol):

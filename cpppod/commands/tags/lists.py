@@ -15,7 +15,7 @@ from typing import Any
 
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.naming import name_of
-from cpppod.tags import kepware, l5x, merge, sheet, toml
+from cpppod.tags import kepware, l5x, merge, rockwell_csv, sheet, toml
 from cpppod.tags.report import Report
 from cpppod.tags.source import ImportRefused, Wishes
 
@@ -33,7 +33,7 @@ def add_import_options(options: argparse.ArgumentParser) -> None:
     """The options of `import`."""
     add = options.add_argument
     add("kind", choices=KINDS, help="kepware: a project .json, or a device's .csv; "
-        "l5x: Rockwell's export; csv: a table of name, address, type ...")  # fmt: skip
+        "l5x: Rockwell's export, also as CSV; csv: a table of name, address ..")  # fmt: skip
     add("file", help="the tag list")
     add("-o", "--output", default="", metavar="PLACE",
         help="folder (conf.d/) or file of the configuration; default: to stdout")  # fmt: skip
@@ -72,6 +72,9 @@ def bring_in(options: argparse.Namespace) -> int:
         except ValueError as error:
             raise Failed(f"--address {error}") from None
     raw = _read(options.file)
+    if options.kind in ("csv", "l5x") and rockwell_csv.is_export(_decoded(raw)):
+        options.kind = "l5x"  # the same tags in another form
+        raw = rockwell_csv.as_l5x(_decoded(raw), name=Path(options.file).stem)
     try:
         tables, report, comment = _READERS[options.kind](raw, options)
         simulated = l5x.simulated(raw) if options.simulator else None

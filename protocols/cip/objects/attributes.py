@@ -13,6 +13,7 @@ Source: CIP Networks Library Vol. 1, 4-4 and appendix A.
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from cpppod.protocols.cip.epath import Logical, LogicalType, Segment
 from cpppod.protocols.cip.message_router import REPLY, MessageRouterReply, Service
@@ -31,7 +32,7 @@ class Attribute:
         get: its bytes.
         put: takes new bytes of exactly `size` (0 any), or None where it is read-only.
         deferred: instead of both, for what must leave: (new bytes or None) -> a pending reply.
-            Services on many attributes answer it with ATTRIBUTE_NOT_GETTABLE.
+            Get and Set Attribute List answer it with ATTRIBUTE_NOT_GETTABLE.
     """
 
     get: Callable[[], bytes]
@@ -154,10 +155,32 @@ def _get_all(
     numbers = sorted(instance.attributes) if instance.everything is None else instance.everything
     if not numbers:
         raise CipError(status=GeneralStatus.SERVICE_NOT_SUPPORTED)
-    data = b"".join(_read(instance.attributes[number]) for number in numbers)
+    return _gathered([instance.attributes[number] for number in numbers], b"", origin)
+
+
+def _gathered(attributes: Sequence[Attribute], data: bytes, origin: Origin) -> bytes | Pending:
+    """The reply with their bytes after `data`; those that must be asked are, one by one."""
+    for place, attribute in enumerate(attributes, 1):
+        if attribute.deferred is None:
+            data += attribute.get()
+            continue
+        asked = attribute.deferred(Service.GET_ATTRIBUTE_SINGLE, None, origin)
+        return _followed(asked, attributes[place:], data, origin)
     if len(data) + 4 > origin.capacity:
         raise CipError(status=GeneralStatus.REPLY_DATA_TOO_LARGE)
     return success(Service.GET_ATTRIBUTES_ALL, data)
+
+
+def _followed(asked: Pending, others: Sequence[Attribute], data: bytes, origin: Origin) -> Pending:
+    def resume(result: Any) -> bytes | Pending:
+        reply = asked.resume(result)
+        if isinstance(reply, Pending):
+            return _followed(reply, others, data, origin)
+        if reply[2]:  # the whole is refused as the one was
+            return bytes((Service.GET_ATTRIBUTES_ALL | REPLY,)) + reply[1:]
+        return _gathered(others, data + reply[4:], origin)
+
+    return Pending(asked.command, resume, asked.exclusive)
 
 
 def _get_single(

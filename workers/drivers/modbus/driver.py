@@ -39,7 +39,12 @@ from cpppod.workers.drivers.modbus.exchange import Exchange, RtuExchange, TcpExc
 from cpppod.workers.drivers.modbus.identity import IdentityReader
 from cpppod.workers.drivers.modbus.placed import Placed, needs_places
 from cpppod.workers.drivers.modbus.reading import UnitReader
-from cpppod.workers.drivers.modbus.register_map import FACTOR, DeviceCells, RegisterMapEntry
+from cpppod.workers.drivers.modbus.register_map import (
+    COUNT,
+    FACTOR,
+    DeviceCells,
+    RegisterMapEntry,
+)
 from cpppod.workers.transport.port import TcpPort
 
 NEVER_WRITTEN: Sample = (None, int(Quality.NOT_YET_KNOWN))
@@ -166,14 +171,26 @@ class ModbusDriver:
     async def _poll(self, group: Group) -> dict[str, Sample]:
         samples = await self._reader.poll(group)
         for tag in group.tags:
-            if tag.scale_from:
+            if absent := self._absent(tag, samples):
+                samples[tag.name] = absent
+            elif tag.scale_from:
                 samples[tag.name] = self._factored(tag, samples)
             elif tag.write_only:
                 samples[tag.name] = self._written.get(tag.name, NEVER_WRITTEN)
         await self._identity.add(group, samples)
-        for key in [key for key in samples if key.startswith(FACTOR)]:
+        for key in [key for key in samples if key.startswith((FACTOR, COUNT))]:
             del samples[key]
         return samples
+
+    def _absent(self, tag: Tag, samples: dict[str, Sample]) -> Sample | None:
+        """What a tag is that the device has not now; None where it is there."""
+        key = self._cells.count_of(tag.name)
+        if key is None:
+            return None
+        count, worth = samples.get(key, (None, int(Quality.BAD)))
+        if count is None:
+            return None, worth
+        return None if count >= tag.exists_at else (None, int(Quality.NOT_IMPLEMENTED))
 
     def _factored(self, tag: Tag, samples: dict[str, Sample]) -> Sample:
         """A value times the power of ten that its other register holds."""

@@ -23,6 +23,7 @@ from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.workers.drivers.modbus.zones import zone_of
 
 FACTOR = "="  # before the address of a power of ten: its cell's key, which no tag's name is
+COUNT = "#"  # before the address of a number of blocks
 PLANS_KEPT = 256  # groups, and parts of them that were asked again
 SUSPECTS_KEPT = 1024  # blocks that were refused or not answered once
 PROMPT_RETRIES = 10  # of a refused tag, one a period: a device that starts is back so soon
@@ -121,17 +122,22 @@ class DeviceCells:
             tag.name: _cell(tag, model) for tag in tags if identity_object(tag.address) is None
         }
         self._factors: dict[str, str] = {}  # tag -> key of the cell with its power of ten
+        self._counted: dict[str, str] = {}  # tag -> key of the cell that says how many are there
         for tag in tags:
             if tag.scale_from:
                 factor = Tag(f"{FACTOR}{tag.scale_from}", tag.scale_from, unavailable=(0x8000,))
                 self._cells[factor.name] = _cell(factor, model)
                 self._factors[tag.name] = factor.name
+            if tag.exists_from:
+                count = Tag(f"{COUNT}{tag.exists_from}", tag.exists_from, type="UINT")
+                self._cells[count.name] = _cell(count, model)
+                self._counted[tag.name] = count.name
         self._plans: dict[int, GroupPlan] = {}
         self._periods = {
             key: group.period_s
             for group in device.groups
             for tag in group.tags
-            for key in (tag.name, self._factors.get(tag.name, tag.name))
+            for key in (tag.name, *self._beside(tag.name))
         }
         self._quarantine: dict[str, Quarantined] = {}
         self._tries: Counter[str] = Counter()
@@ -152,11 +158,19 @@ class DeviceCells:
         key = self._factors.get(tag)
         return None if key is None else self._cells[key]
 
+    def count_of(self, tag: str) -> str | None:
+        """The key of the cell that says how many are there, None for a tag that always is."""
+        return self._counted.get(tag)
+
     def _keys(self, group: Group) -> list[str]:
         """The cells that a group is read from."""
         found = [tag.name for tag in group.tags if tag.name in self._cells and not tag.write_only]
-        factors = (self._factors[name] for name in found if name in self._factors)
-        return [*found, *dict.fromkeys(factors)]
+        others = (key for name in found for key in self._beside(name))
+        return [*found, *dict.fromkeys(others)]
+
+    def _beside(self, tag: str) -> list[str]:
+        """The cells without a tag of their own that a tag needs."""
+        return [each[tag] for each in (self._factors, self._counted) if tag in each]
 
     def blocks(self, group: Group) -> list[Block]:
         """The requests that read the group, without what is quarantined."""

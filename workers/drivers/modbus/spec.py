@@ -97,6 +97,10 @@ def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
         return
     if tag.writable and not address.table.writable:
         yield "writable", True, f"false: {tag.address} can only be read"
+    for key in ("scale_from", "exists_from"):
+        if (other := getattr(tag, key)) and not _is_register(other, zero_based):
+            yield key, other, "the address of a register"
+            return
     if address.table.has_bits:
         if tag.type != "BOOL":
             yield "type", tag.type, f"BOOL: {tag.address} holds bits"
@@ -111,13 +115,22 @@ def _check_tag(tag: Tag, zero_based: Any) -> Iterator[Mistake]:
         codec_of(tag, address.bit, zone_of(tag.zone))
         if tag.encoding.startswith("date-") and tag.writable:
             yield "writable", True, f"false: {tag.encoding} is not written"
-        if tag.scale_from and parse_address(tag.scale_from, zero_based=zero_based).table.has_bits:
-            yield "scale_from", tag.scale_from, "the address of a register"
     except EncodeError as error:
-        key = "encoding" if tag.encoding else "scale_from" if tag.scale_from else "type"
+        key = "encoding" if tag.encoding else "type"
         yield key, getattr(tag, key), f"what lies in registers ({error})"
     except LookupError:
         yield "zone", tag.zone, "the name of a zone, such as Europe/Berlin"
+
+
+def _is_register(text: str, zero_based: bool) -> bool:
+    """Whether it is the address of a whole register."""
+    from cpppod.protocols.modbus.address import parse_address
+
+    try:
+        address = parse_address(text, zero_based=zero_based)
+    except EncodeError:
+        return False
+    return not address.table.has_bits and address.bit is None
 
 
 def _at_any_place(tag: Tag) -> Tag:

@@ -112,7 +112,7 @@ def scale(
 
 def magnitude(val: float, base: float = 10) -> float:
     """The step that suits a value: the power of `base` below its own; NaN up to 0."""
-    return nan if val <= 0 else float(base ** (round(math.log(val, base)) - 1))
+    return nan if val <= 0 else base ** (round(math.log(val, base)) - 1)
 
 
 def exponential_moving_average(current: float | None, sample: float, weight: float) -> float:

@@ -160,6 +160,8 @@ MISTAKES = [
     ('{ name = "t", address = 40001, write_only = true }', "write_only"),
     ('{ name = "t", address = 40001, scale_from = "x" }', "scale_from"),
     ('{ name = "t", address = 40001, scale_from = "1" }', "scale_from"),
+    ('{ name = "t", address = 40001, exists_from = "1" }', "exists_from"),
+    ('{ name = "t", address = 40001, exists_from = "x" }', "exists_from"),
     ('{ name = "t", address = "ID:0" }', "type"),
     ('{ name = "t", address = "ID:999", type = "STRING" }', "size"),
     ('{ name = "a", address = 1, type = "UINT" }', "type"),
@@ -185,3 +187,49 @@ def test_a_text_beside_a_tag_of_its_name_and_forms_without_registers_are_refused
     of_tag = told.replace("40001", '"A"')
     with pytest.raises(ConfigurationError, match="enip has no registers"):
         loaded(tmp_path, f"{enip}tags = [{of_tag}]\n")
+
+
+COUNTED = """
+[device.m]
+driver = "modbus-tcp"
+address = "127.0.0.1:1"
+
+[[device.m.group]]
+name = "strings"
+period = "1s"
+repeat = { count = 3, step = 2, count_from = "40010" }
+tags = [
+    { name = "volts", address = 40021, type = "UINT", scale = 0.1 },
+    { name = "on", address = "CO:0", type = "BOOL" },
+]
+"""
+
+
+def test_blocks_are_there_as_often_as_a_register_says_now(tmp_path: Path) -> None:
+    device = loaded(tmp_path, COUNTED)
+
+    async def work(driver: Any, tags: dict[str, Tag]) -> list[dict[str, Any]]:
+        polls = [await driver.poll(device.groups[0])]
+        for count in (3, 0):
+            unit.set(40010, count)
+            polls.append(await driver.poll(device.groups[0]))
+        return polls
+
+    cells = "40010=1 40021=2300 40022=0 40023=2310 40024=0 40025=2320 1=1 2=0 3=1 4=0 5=1"
+    with Server("127.0.0.1:0", *cells.split()) as unit:
+        one, three, none = driven(unit, device, work)
+    gone = (None, int(Quality.NOT_IMPLEMENTED))
+    assert (one["volts_1"], one["volts_2"], one["on_3"]) == ((2300, GOOD), gone, gone)
+    assert [three[f"volts_{n}"][0] for n in (1, 2, 3)] == [2300, 2310, 2320]
+    assert three["on_3"] == (True, GOOD)
+    assert set(none.values()) == {gone}
+    assert set(none) == {tag.name for tag in device.groups[0].tags}
+
+
+def test_without_the_count_nothing_of_it_is_known(tmp_path: Path) -> None:
+    device = loaded(tmp_path, COUNTED)
+    cells = "40021=2300 40022=0 40023=2310 40024=0 40025=2320 1=1 2=0 3=1 4=0 5=1"
+    with Server("127.0.0.1:0", *cells.split()) as unit:
+        found = driven(unit, device, lambda driver, tags: driver.poll(device.groups[0]))
+    assert {value for value, _ in found.values()} == {None}
+    assert int(Quality.NOT_IMPLEMENTED) not in {worth for _, worth in found.values()}

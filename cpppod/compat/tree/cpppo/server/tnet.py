@@ -11,7 +11,7 @@ address = ("", 8008)
 _TEXT = "tnet: use cpppo.server.tnetstrings (parse, dump), or build a machine with cpppod.automata"
 
 
-def data_parser(**_: Any) -> Any:
+def data_parser(*_: Any, **__: Any) -> Any:
     """Not offered.
 
     Raises:

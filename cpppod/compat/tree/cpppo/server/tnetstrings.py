@@ -28,7 +28,10 @@ def parse(data: bytes, encoding: str = "utf-8") -> tuple[Any, bytes]:
     """
     payload, kind, rest = parse_payload(data)
     assert kind in _READERS, f"Invalid payload type: {kind!r}"
-    return _READERS[kind](payload, encoding), rest
+    try:
+        return _READERS[kind](payload, encoding), rest
+    except KeyError:
+        raise AssertionError(f"Invalid payload of type {kind!r}: {payload!r}") from None
 
 
 def parse_payload(data: bytes) -> tuple[bytes, bytes, bytes]:
@@ -86,11 +89,11 @@ _WRITERS: dict[type, tuple[bytes, _Writer]] = {
 _READERS: dict[bytes, Callable[[bytes, str], Any]] = {
     b"#": lambda payload, _: int(payload),
     b"^": lambda payload, _: float(payload),
-    b"!": lambda payload, _: payload == b"true",
-    b"?": lambda payload, _: payload == b"t",
+    b"!": lambda payload, _: {b"true": True, b"false": False}[payload],
+    b"?": lambda payload, _: {b"t": True, b"f": False}[payload],
     b",": lambda payload, _: payload,
     b"$": lambda payload, encoding: payload.decode(encoding),
-    b"~": lambda _payload, _: None,
+    b"~": lambda payload, _: {b"": None}[payload],
     b"]": _values,
     b"}": _dict,
 }

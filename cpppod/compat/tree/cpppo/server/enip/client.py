@@ -10,6 +10,7 @@ import array
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 from cpppod import client as ours
 from cpppod.client import responses
 from cpppod.client.results import Result, split_status
-from cpppod.commands.enip.client import main
+from cpppod.compat import command
 from cpppod.compat.views import Views
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.types import BY_NAME
@@ -52,8 +53,31 @@ class MSVCStatusError(ENIPStatusError):
     """A refused packet; it is the status of the operations' results here."""
 
 
-class OperationError(ours.OperationError, AssertionError):
+class OperationError(ours.OperationError, AssertionError, KeyError):
     """An operation's text cannot be understood."""
+
+    __str__ = ours.OperationError.__str__
+
+
+class NoReply(ours.ReplyTimeout, AssertionError):
+    """No session was given in time."""
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Have a connection fail as cpppo's do.
+
+    Raises:
+        OSError: the system's own error. NoReply: no session was given in time.
+    """
+    try:
+        yield
+    except ours.ReplyTimeout as error:
+        raise NoReply(str(error)) from None
+    except ours.CommunicationCeased as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
 
 
 def _caster(name: str) -> Callable[[str], Any]:
@@ -183,16 +207,9 @@ class client(ours.Connector):
         }
         how |= {key: others.pop(key) for key in _KEPT & set(others) if others[key] is not None}
         how["route_path"] = parse_route_path(how["route_path"])
-        super().__init__(
-            str(host),
-            port,
-            timeout,
-            udp=udp,
-            broadcast=broadcast,
-            source_address=source_address,
-            **how,
-            **others,
-        )
+        how |= {"udp": udp, "broadcast": broadcast, "source_address": source_address}
+        with system_errors():
+            super().__init__(str(host), port, timeout, **how, **others)
         self._ready = True
 
     def __repr__(self) -> str:
@@ -492,6 +509,9 @@ def _line(request: Any, status: Any, value: Any) -> str:
 
 
 _ACCESSES = ("read_tag", "read_frag", "write_tag", "write_frag")
+
+
+main = command("enip.client")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,6 +7,7 @@ Objects register themselves in `directory` when they are made; `main` serves all
 services are Get and Set Attribute Single, Read and Write Tag; parsers of their own are refused.
 """
 
+import ast
 import configparser
 import json
 import logging
@@ -205,7 +206,7 @@ class Attribute:
 
 
 class Served:
-    """An attribute as the simulator calls it: with its `error` and its type.
+    """An attribute as the simulator calls it: with its `error` and its type; always by slices.
 
     Raises (by index): CipError, where the attribute has an `error`.
     """
@@ -223,10 +224,13 @@ class Served:
         return self.attribute
 
     def __getitem__(self, key: Any) -> Any:
-        return self._checked()[key]
+        if isinstance(key, slice):
+            return self._checked()[key]
+        return self._checked()[key : key + 1][0]
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._checked()[key] = value
+        whole = isinstance(key, slice)
+        self._checked()[key if whole else slice(key, key + 1)] = value if whole else [value]
 
 
 class MaxInstance(Attribute):
@@ -258,18 +262,20 @@ class RequestUnrecognized(AssertionError):
     """A request that an object does not know."""
 
 
-def _codes(**services: int) -> dict[str, int]:
-    """NAME_REQ and NAME_RPY of each."""
-    found: dict[str, int] = {}
+def _codes(**services: int) -> dict[str, Any]:
+    """NAME_REQ and NAME_RPY of each; NAME_NAM is its name, NAME_CTX its key in dotted data."""
+    found: dict[str, Any] = {}
     for name, code in services.items():
+        context = getattr(code, "name", name).lower()
         found |= {f"{name}_REQ": int(code), f"{name}_RPY": int(code) | REPLY}
+        found |= {f"{name}_CTX": context, f"{name}_NAM": context.replace("_", " ").title()}
     return found
 
 
 class _Coded:
     """Service codes by their names."""
 
-    CODES: ClassVar[dict[str, int]] = {}
+    CODES: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -317,21 +323,51 @@ class Object(_Coded):
         self.instance_id = instance_id
         self.attribute = directory.setdefault(f"{self.class_id}.{instance_id}", {})
         self.attribute["0"] = self
-        if instance_id == 0:
-            self.attribute["1"] = Attribute("Revision", UINT, default=1)
-        elif "0" not in known and type(self).__init__ is Object.__init__:
+        if "0" not in known:
             type(self)(name=f"meta-{self.name}", instance_id=0)
+        if instance_id == 0:
+            revision = self.config_int("Revision", 0)
+            optional = self.config_int("Optional Attributes", 0)
+            self.attribute["1"] = Attribute("Revision", INT, default=revision)
+            self.attribute["2"] = MaxInstance("Max Instance", INT, self.class_id)
+            self.attribute["3"] = NumInstances("Num Instances", INT, self.class_id)
+            self.attribute["4"] = Attribute("Optional Attributes", INT, default=optional)
 
     def __str__(self) -> str:
-        return f"{self.name}/{self.instance_id}"
+        return self.name
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"(0x{self.class_id:02x},{self.instance_id:3d}) {self}"
 
     @classmethod
     def config_section(cls, section: str | None) -> Any:
         """A section of the configuration, or its defaults."""
         loader = cls.config_loader
         return loader[section] if section and section in loader else loader["DEFAULT"]
+
+    @classmethod
+    def config_override(
+        cls, val: Any, key: str, default: Any = None, config: Any = None, section: Any = None
+    ) -> Any:
+        """`val`, or the configuration's value of `key`, or `default`; of the kind of `default`.
+
+        Raises:
+            Exception: what is there is of another kind.
+        """
+        config = cls.config_section(section) if config is None else config
+        if val is None:
+            names = (key, key.replace("_", " "))
+            val = next((config[name] for name in names if name in config), default)
+        if default is None or val is default:
+            return val
+        try:
+            if isinstance(default, bool | list | dict) and isinstance(val, str):
+                val = ast.literal_eval(val.capitalize() if isinstance(default, bool) else val)
+            elif isinstance(default, int) and isinstance(val, str):
+                val = int(val, 0)
+            return type(default)(val)
+        except (ValueError, TypeError, SyntaxError) as error:
+            raise Exception(f"Converting {key} from {val!r} failed: {error}") from None
 
     @property
     def config(self) -> Any:
@@ -415,5 +451,8 @@ def serve(simulator: Any) -> None:
                 for name, held in dict.items(attributes)
                 if isinstance(held, Attribute) and not held.mask & Attribute.MASK_GA_SNG
             }
+            hidden = Attribute.MASK_GA_ALL
+            shown = [key for key, held in found.items() if not held.attribute.mask & hidden]
             if found and not (int(number) in OWN and instance == "0"):
-                simulator.add_object(int(number), int(instance), found)
+                everything = None if int(number) in OWN else sorted(shown)
+                simulator.add_object(int(number), int(instance), found, everything=everything)

@@ -9,8 +9,8 @@ from cpppod.client import attribute_operations
 from cpppod.client.connection import await_response
 from cpppod.client.responses import Response
 from cpppod.client.results import split_status
-from cpppod.commands.enip.get_attribute import main
-from cpppod.compat import Replaced
+from cpppod.compat import Replaced, command
+from cpppod.protocols.cip.message_router import REPLY, Service
 from cpppod.protocols.enip.discovery import IdentityItem, decode_identities
 from cpppod.protocols.enip.originator.errors import ReplyTimeout
 from cpppod.proxy import parameter
@@ -31,6 +31,9 @@ _NAMES = {
     "product_name": "product_name",
     "state": "state",
 }
+
+
+_READS = (Service.READ_TAG | REPLY, Service.READ_TAG_FRAGMENTED | REPLY)
 
 
 class UnknownParameter(ours.UnknownParameter, AssertionError):
@@ -85,6 +88,8 @@ class proxy(ours.proxy):
         **gateway_kwds: Any,
     ) -> None:
         self.configuration = gateway_kwds.pop("configuration", None)
+        self.dialect, self.route_path, self.send_path = dialect, route_path, send_path
+        self.priority_time_tick, self.timeout_ticks = priority_time_tick, timeout_ticks
         if host is None:
             host, port = client.configured(self.configuration, None)
         gateway = gateway_class or self.GATEWAY
@@ -113,6 +118,15 @@ class proxy(ours.proxy):
         self._identity = identity_of(found)
 
     identity = instance
+
+    def open_gateway(self) -> Any:
+        """The connection, opened where there is none.
+
+        Raises:
+            OSError: the system's own error. `NoReply`: no session was given.
+        """
+        with client.system_errors():
+            return super().open_gateway()
 
     def list_identity(self) -> Any:
         """Ask the device who it is.
@@ -145,7 +159,7 @@ class proxy(ours.proxy):
         if not is_listlike(req) or not 2 <= len(req) <= 3 or not isinstance(req[0], str):
             return False
         kinds = req[1] if is_listlike(req[1]) else [req[1]]
-        return all(kind is None or isinstance(kind, str | type) for kind in kinds)
+        return all(kind is None or isinstance(kind, str | int | type) for kind in kinds)
 
     def parameter_substitution(
         self, iterable: Any, parameters: Any = None, pass_thru: bool | None = None
@@ -182,7 +196,8 @@ class proxy(ours.proxy):
         for item, result, value in self.details(items):
             address, kinds, units = (*item, None)[:3] if is_listlike(item) else (item, None, None)
             general, extended = split_status(result.status)
-            yield value, ((general, extended) if extended else general, (address, kinds, units))
+            status = (general, extended) if extended else general
+            yield value, (status, (address, _classes(kinds, result), units))
 
     def details(self, items: list[Any]) -> Iterator[Any]:
         assert all(map(self.is_request, items)), f"Not a valid read/write target in {items!r}"
@@ -191,16 +206,33 @@ class proxy(ours.proxy):
             yield item, result, _dotted(item, value)
 
 
+def _classes(kinds: Any, result: Any) -> Any:
+    """The classes of types, or that of the value that a tag told by itself."""
+    if is_listlike(kinds):
+        return [_classes(kind, result) for kind in kinds]
+    if kinds is None and result.reply is not None and result.status == 0:
+        code = int.from_bytes(result.reply.data[:2], "little")
+        return (
+            parser.typed_data.TYPES_SUPPORTED.get(code) if result.reply.service in _READS else None
+        )
+    return getattr(parser, kinds.strip().upper(), kinds) if isinstance(kinds, str) else kinds
+
+
 def _named(item: Any) -> Any:
     """An attribute with its types by name."""
     if not is_listlike(item):
         return item
     address, kinds, *units = item
-    if isinstance(kinds, type):
-        kinds = kinds.__name__
-    elif is_listlike(kinds):
-        kinds = tuple(kind.__name__ if isinstance(kind, type) else kind for kind in kinds)
-    return (address, kinds, *units)
+    if is_listlike(kinds):
+        return (address, tuple(map(_type_name, kinds)), *units)
+    return (address, _type_name(kinds), *units)
+
+
+def _type_name(kind: Any) -> Any:
+    """The name of a type that is given as a class, by its code, or so."""
+    if isinstance(kind, int):
+        kind = parser.typed_data.TYPES_SUPPORTED.get(kind, kind)
+    return kind.__name__ if isinstance(kind, type) else kind
 
 
 def _dotted(item: Any, value: Any) -> Any:
@@ -252,6 +284,8 @@ class proxy_pylogix:
     def __init__(self, *_: Any, **__: Any) -> None:
         raise Replaced("proxy_pylogix: use proxy_connected (cpppod.proxy.proxy_connected)")
 
+
+main = command("enip.get_attribute")
 
 if __name__ == "__main__":
     sys.exit(main())

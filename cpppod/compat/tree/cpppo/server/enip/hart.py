@@ -6,7 +6,7 @@ from cpppod.compat import Replaced
 
 from .device import Message_Router, _codes
 
-_TEXT = "HART is not offered: issue its services by connection.service_code(code, path, data)"
+_TEXT = "HART is not offered: issue its services by cpppod.client's service_code(code, path, data)"
 
 
 class HART(Message_Router):

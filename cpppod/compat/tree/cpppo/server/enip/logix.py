@@ -20,7 +20,7 @@ class Logix(Message_Router):
     MAX_BYTES = 488
 
 
-def setup(**_: Any) -> Any:
+def setup(*_: Any, **__: Any) -> Any:
     """Not offered.
 
     Raises:

@@ -3,14 +3,14 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from cpppod.commands.enip import server
-from cpppod.simulator import Simulator
+from typing import TYPE_CHECKING, Any
 
 from ...dotdict import dotdict
 from . import defaults, device, parser
 from .ucmm import UCMM
+
+if TYPE_CHECKING:
+    from cpppod.simulator import Simulator
 
 tags = dotdict()  # name -> {attribute, path, error}, of the controller that is served
 
@@ -40,11 +40,15 @@ def main(
         UCMM_class: says which routes are served.
         kwds: `server={"control": ...}` (done, disable, latency, address), `tcp=`, `udp=`.
     """
+    from cpppod.commands.enip import server
+
     given = list(sys.argv[1:] if argv is None else argv)
     for path in defaults.config_files:
         if os.path.exists(path):
             given += ["-c", path]
     given += [flag for name, flag in (("tcp", "-T"), ("udp", "-U")) if kwds.get(name) is False]
+    if any(flag.startswith(("-w", "--web")) for flag in given):
+        given.append("--web-legacy")  # what is documented changes state by GET
     changes = (UCMM_class or UCMM).changes()
     made = None
     if attribute_class is not device.Attribute or attribute_kwds:
@@ -56,7 +60,7 @@ def main(
 
     classes = (identity_class, tcpip_class, message_router_class, connection_manager_class)
 
-    def prepare(simulator: Simulator) -> None:
+    def prepare(simulator: "Simulator") -> None:
         for kind in classes:
             if kind is not None and device.lookup(kind.class_id, 1) is None:
                 kind(instance_id=1)
@@ -65,7 +69,8 @@ def main(
         for name, variable in simulator.variables.items():
             own = variable.attribute
             attribute = own.attribute if own else attribute_of(device.Attribute, name, variable)
-            entry = dotdict(attribute=attribute, path={"segment": [{"symbolic": name}]}, error=0)
+            path = _path(variable.address)
+            entry = dotdict(attribute=attribute, path=path, error=variable.error)
             dict.__setitem__(tags, name, entry)
 
     return server.main(
@@ -76,6 +81,14 @@ def main(
         prepare=prepare,
         changes=changes,
     )
+
+
+def _path(address: Any) -> Any:
+    """The path to a tag that was given an address (class, instance, attribute), else None."""
+    names = ("class", "instance", "attribute")
+    if address is None or address[:2] == (device.Message_Router.class_id, 1):
+        return None
+    return {"segment": [{name: at} for name, at in zip(names, address, strict=True)]}
 
 
 def _telling(control: Any, idle_service: Callable[[], Any] | None) -> Callable[[], Any]:

@@ -34,6 +34,15 @@ class _Machine:
 
     __enter__ = __exit__ = run = __setitem__ = __getitem__ = _refused
 
+    @classmethod
+    def produce(cls, data: Any) -> bytes:
+        """The bytes of dotted data, where a class below makes them.
+
+        Raises:
+            Replaced: everywhere else.
+        """
+        raise Replaced(f"{cls.__name__} makes no bytes here: cpppod.protocols has their encoders")
+
 
 class TYPE(_Machine):
     """An elementary CIP type.
@@ -278,6 +287,15 @@ def enip_encode(data: Any) -> bytes:
     context = bytes(data.get("sender_context.input") or b"")[:8].ljust(8, b"\0")
     head = (data["command"], len(payload), data.get("session_handle") or 0)
     return HEADER.pack(*head, data.get("status") or 0, context, data.get("options") or 0) + payload
+
+
+def produce(data: Any) -> bytes:
+    """Not offered: the bytes of any dotted data.
+
+    Raises:
+        Replaced: always.
+    """
+    return _Machine.produce(data)
 
 
 def octets_encode(value: Any) -> bytes:

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from cpppod import poll as ours
-from cpppod.commands.enip.poll import main
+from cpppod.compat import command
 from cpppod.poll import execute, loop, run
 
 from .ab import powerflex_750_series
@@ -18,6 +18,8 @@ def poll(proxy_class: Any = None, address: Any = None, *order: Any, **how: Any) 
     """
     ours.poll(proxy_class or powerflex_750_series, address, *order, **how)
 
+
+main = command("enip.poll")
 
 if __name__ == "__main__":
     sys.exit(main())
