@@ -169,7 +169,8 @@ class Leases:
                 continue
             lease = out.counts.lease
             out.counts.taken -= out.left
-            if self._passages[lease.route_path].lease is lease:
+            passage = self._passages.get(lease.route_path)
+            if passage is not None and passage.lease is lease:
                 self._change(lease.route_path, None)
             self._over(number, out, out.left)
             if group is not None:
