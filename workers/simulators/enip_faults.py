@@ -32,9 +32,9 @@ class FaultyConnection(EnipConnection):
     def __init__(self, endpoint: Endpoint, faults: Faults) -> None:
         super().__init__(endpoint)
         self._faults = faults
-        self._requests = FrameReader()
-        self._asked: deque[Frame] = deque()
-        self._replies = FrameReader()
+        self._requests_in = FrameReader()
+        self._unanswered: deque[Frame] = deque()
+        self._answers_in = FrameReader()
         self._previous = b""
         self._dead = False  # half open
         self._hang_up: asyncio.TimerHandle | None = None
@@ -44,19 +44,19 @@ class FaultyConnection(EnipConnection):
         if self._hang_up is not None:
             self._hang_up.cancel()
             self._hang_up = None
-        self._requests.receive_data(data)
+        self._requests_in.receive_data(data)
         try:
-            while (frame := self._requests.next_frame()) is not None:
+            while (frame := self._requests_in.next_frame()) is not None:
                 if frame.command not in SILENT_COMMANDS:
-                    self._asked.append(frame)
+                    self._unanswered.append(frame)
                 super().data_received(frame.encode())
         except DecodeError:
             self.abort()
 
     def _write(self, data: bytes) -> None:
-        self._replies.receive_data(data)
-        while (reply := self._replies.next_frame()) is not None:
-            request = self._asked.popleft() if self._asked else Frame(Command.NOP)
+        self._answers_in.receive_data(data)
+        while (reply := self._answers_in.next_frame()) is not None:
+            request = self._unanswered.popleft() if self._unanswered else Frame(Command.NOP)
             message = self._faults.strike(Message(request, reply, previous=self._previous))
             self._previous = reply.encode()
             self._send(message)

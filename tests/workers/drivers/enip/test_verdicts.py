@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from cpppod import client
+from cpppod.commands.enip.server import parser, simulators_of
 from cpppod.protocols.enip.target.faults import parse_fault
 from cpppod.protocols.model.plant import Device, Group, Tag
 from cpppod.protocols.model.values import explain
@@ -185,3 +187,12 @@ def test_faults_are_ended_while_it_runs() -> None:
                 await published.until(lambda: published.value("d.short") == 0)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("verbose", ["-vv", "-vvvv"])
+def test_a_server_that_misbehaves_logs_its_requests_too(verbose: str) -> None:
+    words = ["-a", "127.0.0.1:0", "--no-config", verbose, "Short=DINT", "--fault", "refused:5"]
+    (plc,) = simulators_of(parser().parse_args(words))
+    with plc, client.connector(*plc.address, timeout=ANSWERING_S) as connection:
+        (result,) = connection.synchronous(client.parse_operations(["Short"]))
+        assert result.status == 5
