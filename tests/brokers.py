@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,14 @@ class Broker:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        while True:
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return self
             assert self._process.poll() is None, "mosquitto does not start"
+            time.sleep(0.01)
+        raise AssertionError("mosquitto takes no connections")
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it."""
