@@ -51,6 +51,11 @@ class NatsServer:
             self._process.send_signal(number)
             self._process.wait()
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def with_client(self, work: Callable[[Client], Awaitable[_Result]], **options: Any) -> _Result:
         """What `work` makes of a client of this server."""
 

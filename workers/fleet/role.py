@@ -31,7 +31,7 @@ from cpppod.protocols.model.errors import DecodeError
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers import identity
 from cpppod.workers.bus.subscription import FeedSubscription
-from cpppod.workers.fleet.batches import Chain, messages_of
+from cpppod.workers.fleet.batches import Chain, cut, parts_of
 from cpppod.workers.journal.batch import Batch
 from cpppod.workers.journal.source import JournalSource
 from cpppod.workers.outlets.commands import Commands
@@ -54,7 +54,8 @@ logger = logging.getLogger("cpppod.fleet")
 LEASE_S, RENEW_S = 5, 1.0
 TOLD_S, TELL_S = 30, 10.0
 LIVE_QUEUE = 2_000  # blocks that wait for the connection; more are not live any more
-TWIN_AFTER = 3  # refusals in a row with nothing of ours in between
+DOUBTS = 2  # refusals of ids that nobody can explain: it goes without them, the store knows
+TWIN_AFTER = 4  # refusals in a row with nothing of ours in between
 
 
 class Uplink(Delivery):
@@ -79,6 +80,9 @@ class Uplink(Delivery):
 
     def words(self, error: Exception) -> str:
         return reason(error)
+
+    def is_away(self, error: Exception) -> bool:
+        return error.away if isinstance(error, LinkError) else super().is_away(error)
 
     def hold_s(self, worker: Worker) -> float:
         hold: float = worker.options["hold"]
@@ -148,35 +152,32 @@ class Uplink(Delivery):
         self, worker: Worker, source: JournalSource, link: Link, publisher: str, batch: Batch
     ) -> bool:
         """Have a publisher's part of a batch in the stream; False where more must be sent first."""
-        refused, size = 0, MAX_BATCH
+        refused = 0
         while True:
             chain = self._chains.get(publisher)
             if chain is None:
                 chain = self._chains[publisher] = await self._look_up(worker, link, publisher)
-                if await self._has_lost(source, publisher, chain):
+                chain.ids = refused < DOUBTS
+                if not await self._agrees(source, publisher, chain):
                     return False
-            parts = messages_of(worker, publisher, batch, chain.place, size)
-            if not parts:
+            try:
+                await self._send_parts(worker, link, chain, publisher, batch)
                 return True
-            for place, messages in parts:
-                try:
-                    chain.sequence = await link.batch(
-                        messages, after=chain.sequence, of=chain.subject
-                    )
-                except LinkError as error:
-                    if error.code == KNOWN_ID and size == 1:
-                        chain.place = place
-                        continue  # a gap that was told before: the journal is read again
-                    refused += 1
-                    if error.code not in (WRONG_SEQUENCE, KNOWN_ID) or refused >= TWIN_AFTER:
-                        raise
-                    size = 1 if error.code == KNOWN_ID else MAX_BATCH
-                    del self._chains[publisher]  # an answer was lost, or a twin writes: look
-                    break
-                chain.place = place
-                self.counters.sent += len(messages)
-            else:
-                return True
+            except LinkError as error:
+                refused += 1
+                if error.code not in (WRONG_SEQUENCE, KNOWN_ID) or refused >= TWIN_AFTER:
+                    raise
+                del self._chains[publisher]  # an answer was lost, or a twin writes: look
+
+    async def _send_parts(
+        self, worker: Worker, link: Link, chain: Chain, publisher: str, batch: Batch
+    ) -> None:
+        parts = parts_of(worker, publisher, batch, chain, count=MAX_BATCH, size=link.room)
+        for part in parts:
+            chain.sequence = await link.batch(part.messages, after=chain.sequence, of=chain.subject)
+            chain.place = chain.known = part.place
+            chain.ids = True
+            self.counters.sent += len(part.messages)
 
     async def _look_up(self, worker: Worker, link: Link, publisher: str) -> Chain:
         """How far the stream has a worker's history; the leader is asked."""
@@ -184,7 +185,7 @@ class Uplink(Delivery):
         subject = subjects.of_worker(site, worker.gateway_name, publisher)
         last = await link.last(subjects.stream(site), subject)
         if last is None:
-            return Chain(subject, 0, Place(0, 0))
+            return Chain(subject)
         owner = last.headers.get(records.GATEWAY, "")
         if owner != worker.gateway:
             logger.warning(
@@ -192,28 +193,36 @@ class Uplink(Delivery):
                 publisher,
                 owner,
             )
-            return Chain(subject, last.sequence, Place(0, 0))
+            return Chain(subject, last.sequence)
         try:
-            return Chain(subject, last.sequence, records.place_of(last.headers))
+            place = records.place_of(last.headers)
         except DecodeError as error:
             raise LinkError(f"{subject}: {error}") from None
+        return Chain(subject, last.sequence, place, place)
 
-    async def _has_lost(self, source: JournalSource, publisher: str, chain: Chain) -> bool:
-        """Whether the stream has less than it acknowledged; then all that is held is sent again."""
+    async def _agrees(self, source: JournalSource, publisher: str, chain: Chain) -> bool:
+        """Whether the stream is where the journal's position is; else reading begins elsewhere.
+
+        It has less where it lost what it acknowledged, or was made anew: all that is held is sent
+        again. It has something else where the journals are not what they were: replaced, or an old
+        copy. What was on its way when an answer was lost, it has besides.
+        """
         delivered = source.position(publisher)
-        if chain.place >= (delivered.epoch, delivered.sequence):
-            return False
-        self.lost_by_broker += 1
-        logger.error(
-            "the stream has lost what it acknowledged publisher=%s has=%s acknowledged=%d/%d:"
-            " what the journals hold is sent again",
-            publisher,
-            "/".join(map(str, chain.place)),
-            delivered.epoch,
-            delivered.sequence,
-        )
-        await self.process.io.call(source.again, publisher)
-        return True
+        place = chain.place
+        if place[:2] == (delivered.epoch, delivered.sequence):
+            return True
+        if place < (delivered.epoch, delivered.sequence):
+            self.lost_by_broker += 1
+            logger.error(
+                "the stream has lost what it acknowledged publisher=%s has=%d/%d"
+                " acknowledged=%d/%d: what the journals hold is sent again",
+                *(publisher, place.epoch, place.sequence),
+                *(delivered.epoch, delivered.sequence),
+            )
+        life = await self.process.io.call(source.resume, publisher, *place)
+        if 0 < life < place.epoch:  # begun anew under an older clock: nothing of it is there
+            chain.known = Place(life, 0)
+        return source.position(publisher) == delivered
 
     # Live values and answers
 
@@ -236,7 +245,8 @@ class Uplink(Delivery):
             while True:
                 event = await self._live.get()
                 subject = subjects.live(site, name, *split(event.topic))
-                await link.client.publish(subject, event.payload)
+                for part in cut(subject, {}, event.payload, link.room):
+                    await link.client.publish(subject, part.payload, headers=part.headers or None)
         finally:
             feed.close()
 

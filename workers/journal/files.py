@@ -125,6 +125,19 @@ def segment_head(folder: Path, number: int) -> Segment | None:
     return None
 
 
+def lives_of(folder: Path) -> list[int]:
+    """The epochs of a journal's segments, in order; without what cannot be read."""
+    found: dict[int, None] = {}
+    for number in segments(folder):
+        try:
+            head = segment_head(folder, number)
+        except DecodeError:
+            continue
+        if head is not None:
+            found[head.epoch] = None
+    return list(found)
+
+
 def place_of(file: int) -> str:
     """What tells an open file from a copy of it: its inode, and when that was last changed."""
     status = os.fstat(file)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.journal.batch import Batch, Cursor, Gap, Reading
-from cpppod.workers.journal.files import START
+from cpppod.workers.journal.files import START, lives_of, segments
 from cpppod.workers.journal.following import Journals, Passed
 from cpppod.workers.state import StateDirectory
 
@@ -105,10 +105,28 @@ class JournalSource:
             self._unkept.clear()
             self._passed.prune(free)
 
-    def again(self, publisher: str) -> None:
-        """Deliver once more all of a publisher's journal that is held."""
+    def resume(self, publisher: str, epoch: int, sequence: int, gateway_us: int) -> int:
+        """Deliver behind the block where the other side says that it is; 0 and 0: from the start.
+
+        Where that is ahead in the life that is being written, reading goes on: whoever delivers
+        leaves out what is there. Else it begins at the beginning of what is held, and what cannot
+        be had is a gap.
+
+        Returns: the life that is being written, where none of the journal is that block's; else 0.
+        """
+        folder = self.journals.root / publisher
+        lives = lives_of(folder)
+        old = self._cursors.get(publisher, START)
+        last = lives[-1] if lives else 0
+        if (old.epoch, last) == (epoch, epoch) and old.sequence <= sequence:
+            return 0
         self._cursors[publisher] = START
+        if lives and (epoch or next(iter(segments(folder))) > 1):
+            self._cursors[publisher] = START._replace(
+                epoch=epoch, sequence=sequence, gateway_us=max(gateway_us, 1)
+            )
         self.journals.back()
+        return 0 if epoch in lives else last
 
     def position(self, publisher: str) -> Cursor:
         """How far that publisher's journal is delivered."""

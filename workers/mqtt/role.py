@@ -35,6 +35,10 @@ class MqttOutlet(Delivery):
     def words(self, error: Exception) -> str:
         return reason(error)
 
+    def is_away(self, error: Exception) -> bool:
+        under = error.__cause__ or error.__context__  # of the library's own error
+        return super().is_away(under if isinstance(under, Exception) else error)
+
     async def connection(self, worker: Worker, source: JournalSource, address: str) -> None:
         options = worker.options
         settings = await self.process.io.call(read_settings, options)

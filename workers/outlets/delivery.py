@@ -4,12 +4,14 @@
                       ▲                                                     │
                       └────── the position moves when it acknowledged ◄─────┘
 
-Without the other side its addresses are tried in turn, 60 s apart at last; the journals keep what
-comes meanwhile. A connection that ends soon is no success: a twin is said, not fought.
+Without the other side its addresses are tried in turn: twice a second where nobody is there, 60 s
+apart at last where this one is refused; the journals keep what comes meanwhile. A connection that
+ends soon is no success: a twin is said, not fought.
 """
 
 import asyncio
 import logging
+import ssl
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from cpppod.workers.process.worker import CommandError, Process, Report
 logger = logging.getLogger("cpppod.outlets")
 
 LOOK_S = 0.1  # between looks at journals that had nothing new
-PAUSE_S, PAUSE_MAX_S = 0.5, 60.0  # before the next try to connect
+PAUSE_S, PAUSE_MAX_S = 0.5, 60.0  # before the next try to connect; the most where one is refused
 LASTING_S = 10.0  # a connection that held so long was one
 OVERDUE_S = 5.0  # without the other side
 
@@ -76,6 +78,10 @@ class Delivery(Reconfigured):
     async def connection(self, worker: Worker, source: JournalSource, address: str) -> None:
         """Connect, call `connected`, deliver until it ends, by one of `troubles` as a rule."""
 
+    def is_away(self, error: Exception) -> bool:
+        """Whether nobody is there, who may come at any moment; a refusal is another thing."""
+        return isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
+
     def hold_s(self, worker: Worker) -> float:
         """How long the journals keep what was delivered."""
         return 0.0
@@ -109,17 +115,17 @@ class Delivery(Reconfigured):
         pause, tried = PAUSE_S, 0
         while True:
             self._place, self.state = addresses[tried % len(addresses)], "connected"
-            began = time.monotonic()
+            began, away = time.monotonic(), False
             try:
                 await self.connection(worker, source, self._place)
                 self._error = "the connection was ended"
             except self.troubles as error:
-                self._error = self.words(error)
+                self._error, away = self.words(error), self.is_away(error)
             lasted = self._connected_us and time.monotonic() - began >= LASTING_S
             if self._connected_us:
                 self._down_since = time.monotonic()
             self._connected_us = 0
-            pause = PAUSE_S if lasted else min(pause * 2, PAUSE_MAX_S)
+            pause = PAUSE_S if lasted or away else min(pause * 2, PAUSE_MAX_S)
             tried += 1
             logger.warning("not connected address=%s reason=%s", self._place, self._error)
             await self.process.io.call(source.back)

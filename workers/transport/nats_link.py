@@ -16,10 +16,10 @@ import ssl
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error, NoRespondersError, NoServersError
 from nats.errors import TimeoutError as NatsTimeout
@@ -27,19 +27,23 @@ from nats.errors import TimeoutError as NatsTimeout
 PING_S, PINGS = 2, 2  # a server that is silent so long is gone
 ANSWER_S = 5.0  # for an acknowledgement
 OLDEST = (2, 14)
+HEADERS = 1_024  # bytes that the headers of a message may take, with room to spare
+SMALLEST_ROOM = 512
 MAX_BATCH = 500  # messages in an atomic batch: the server takes 1,000
+SHORT_ACK = 9  # tokens of an acknowledgement's subject without a domain
 BATCH_ID, BATCH_AT, BATCH_END = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_OF = "Nats-Expected-Last-Subject-Sequence-Subject"
 
 WRONG_SEQUENCE, KNOWN_ID, NO_STREAM, NO_MESSAGE = 10071, 10201, 10059, 10037
+NO_LEADER = 10008
 WORDS = {  # JetStream's error codes
     10023: "the server's store is full",
     10047: "the server has no room for a stream of that stream_size",
     NO_STREAM: "the stream is gone",
     WRONG_SEQUENCE: "somebody else writes this gateway's history",
     10077: "the stream is full by its limits",
-    10008: "JetStream has no leader now",
+    NO_LEADER: "JetStream has no leader now",
     10174: "the stream takes no batches (allow_atomic)",
     10076: "JetStream is not enabled for this account",
     10039: "JetStream is not enabled for this account",
@@ -51,11 +55,13 @@ class LinkError(Exception):
 
     Attributes:
         code: JetStream's, 0 where it has none.
+        away: nobody is there, or nobody leads: it may be there again at any moment.
     """
 
-    def __init__(self, text: str, code: int = 0) -> None:
+    def __init__(self, text: str, code: int = 0, *, away: bool = False) -> None:
         super().__init__(text)
         self.code = code
+        self.away = away or code == NO_LEADER
 
 
 class Outgoing(NamedTuple):
@@ -67,10 +73,11 @@ class Outgoing(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A message of a stream."""
+    """A message of a stream, and when its server took it."""
 
     sequence: int
     headers: dict[str, str]
+    time_us: int
 
 
 def read_tls(options: Mapping[str, Any]) -> ssl.SSLContext | None:
@@ -88,10 +95,15 @@ def read_tls(options: Mapping[str, Any]) -> ssl.SSLContext | None:
 
 
 class Link:
-    """A connection to one server."""
+    """A connection to one server.
 
-    def __init__(self, client: Client, troubles: "asyncio.Queue[str]") -> None:
+    Attributes:
+        room: bytes of a message's body; the server's limit is for the headers too.
+    """
+
+    def __init__(self, client: Client, troubles: "asyncio.Queue[LinkError]") -> None:
         self.client = client
+        self.room = client.max_payload - HEADERS
         self._troubles = troubles
 
     async def until_closed(self) -> None:
@@ -100,7 +112,7 @@ class Link:
         Raises:
             LinkError: always, with the reason.
         """
-        raise LinkError(await self._troubles.get())
+        raise await self._troubles.get()
 
     async def request(self, subject: str, payload: bytes = b"") -> dict[str, Any]:
         """The answer to a request of JetStream's own, decoded.
@@ -116,9 +128,10 @@ class Link:
                 subject, payload, timeout=ANSWER_S, headers=headers or None
             )
         except NoRespondersError:
-            raise LinkError("nobody answers: no leader, no stream, or no JetStream") from None
+            told = "nobody answers: no leader, no stream, or no JetStream"
+            raise LinkError(told, away=True) from None
         except NatsTimeout:
-            raise LinkError(self._silence(subject)) from None
+            raise self._silence(subject) from None
         except Error as error:
             raise LinkError(reason(error)) from None
         try:
@@ -132,11 +145,12 @@ class Link:
             raise LinkError(WORDS.get(code, str(failed.get("description", failed))), code)
         return answer
 
-    def _silence(self, subject: str) -> str:
+    def _silence(self, subject: str) -> LinkError:
         """Why a request may have had no answer at all."""
         if not self._troubles.empty():
             return self._troubles.get_nowait()
-        return f"no answer on {subject}: a full disk, a stopped server, or no leader"
+        told = f"no answer on {subject}: a full disk, a stopped server, or no leader"
+        return LinkError(told, away=True)
 
     async def batch(self, messages: Sequence[Outgoing], *, after: int, of: str) -> int:
         """Publish all of `messages`, at most `MAX_BATCH`, or none; the stream's last sequence then.
@@ -169,15 +183,27 @@ class Link:
         Raises:
             LinkError: the leader does not say.
         """
-        wanted = json.dumps({"last_by_subj": subject}).encode()
+        return await self._stored(stream, {"last_by_subj": subject})
+
+    async def message(self, stream: str, sequence: int) -> Stored | None:
+        """The stream's message of a sequence, as its leader has it; None where there is none.
+
+        Raises:
+            LinkError: the leader does not say.
+        """
+        return await self._stored(stream, {"seq": sequence})
+
+    async def _stored(self, stream: str, wanted: dict[str, Any]) -> Stored | None:
         try:
-            answer = await self.request(f"$JS.API.STREAM.MSG.GET.{stream}", wanted)
+            subject = f"$JS.API.STREAM.MSG.GET.{stream}"
+            answer = await self.request(subject, json.dumps(wanted).encode())
         except LinkError as error:
             if error.code == NO_MESSAGE:
                 return None
             raise
         message = answer["message"]
-        return Stored(int(message["seq"]), _headers(message.get("hdrs", "")))
+        headers = _headers(message.get("hdrs", ""))
+        return Stored(int(message["seq"]), headers, _time_us(message["time"]))
 
     async def ensure_stream(self, settings: dict[str, Any]) -> bool:
         """Have a stream; whether it was made now.
@@ -196,6 +222,19 @@ class Link:
         return True
 
 
+def taken_us(reply: str) -> int:
+    """When a server took the message that is acknowledged at `reply`."""
+    tokens = reply.split(".")
+    return int(tokens[7 if len(tokens) == SHORT_ACK else 9]) // 1_000
+
+
+def _time_us(text: str) -> int:
+    """Of RFC 3339 with up to nanoseconds, in UTC, as servers write it."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
+    return seconds * 1_000_000 + int(fraction.ljust(6, "0")[:6] or "0")
+
+
 def _headers(encoded: str) -> dict[str, str]:
     """The headers of a stored message, out of base64."""
     lines = base64.b64decode(encoded).decode(errors="replace").split("\r\n")[1:]
@@ -212,49 +251,96 @@ async def connect(
     Raises:
         LinkError: none is to be had, or the server is too old.
     """
-    troubles: asyncio.Queue[str] = asyncio.Queue()
+    troubles: asyncio.Queue[LinkError] = asyncio.Queue()
 
     async def on_error(error: Exception) -> None:
-        troubles.put_nowait(reason(error))
+        troubles.put_nowait(_link_error(error))
 
     async def on_closed() -> None:
-        troubles.put_nowait("the connection was closed")
+        troubles.put_nowait(LinkError("the connection was closed"))
 
-    password = None
-    if options["password_file"]:
-        password = Path(options["password_file"]).read_text().strip()
+    client = Client()
     try:
-        client = await nats.connect(
+        await client.connect(
             server,
             name=name,
             error_cb=on_error,
             closed_cb=on_closed,
             allow_reconnect=False,
+            max_reconnect_attempts=1,  # 0 would be for ever, and the default two minutes
+            reconnect_time_wait=0.05,  # type: ignore[arg-type]
             connect_timeout=5,
             ping_interval=PING_S,
             max_outstanding_pings=PINGS,
-            user=options["user"] or None,
-            password=password,
-            user_credentials=options["credentials_file"] or None,
             inbox_prefix=options["inbox"] or "_INBOX",
             tls=tls,
+            **_credentials(options, client, encrypted=tls is not None),
         )
-    except (TimeoutError, Error, OSError) as error:
-        told = troubles.get_nowait() if not troubles.empty() else reason(error)
-        raise LinkError(told) from None
+        if tls is not None:
+            _check_encrypted(client)
+    except (TimeoutError, Error, OSError, LinkError) as error:
+        await client.close()
+        told = error if isinstance(error, LinkError) else _link_error(error)
+        if isinstance(error, NoServersError) and not troubles.empty():
+            told = troubles.get_nowait()
+        raise told from None
     try:
         version = client.connected_server_version
         if (version.major, version.minor) < OLDEST:
             wanted = ".".join(map(str, OLDEST))
             raise LinkError(f"nats-server {version} is too old: {wanted} or later")
+        if client.max_payload < HEADERS + SMALLEST_ROOM:
+            raise LinkError(f"the server's max_payload of {client.max_payload} bytes is too small")
         yield Link(client, troubles)
     finally:
         await client.close()
 
 
+def _credentials(options: Mapping[str, Any], client: Client, *, encrypted: bool) -> dict[str, Any]:
+    """Who this is, as the library takes it; the password goes over an encrypted connection alone.
+
+    Raises:
+        OSError: the password's file cannot be read.
+    """
+    found: dict[str, Any] = {}
+    if options["credentials_file"]:
+        found["user_credentials"] = options["credentials_file"]
+    if options["user"]:
+        found["user"] = options["user"]
+    if options["password_file"]:
+        password = Path(options["password_file"]).read_text().strip()
+
+        def ask() -> str:
+            if encrypted:
+                _check_encrypted(client)
+            return password
+
+        found["password"] = ask
+    return found
+
+
+def _check_encrypted(client: Client) -> None:
+    """See that the server encrypts: the library goes on in clear text with one that does not.
+
+    Raises:
+        LinkError: it does not.
+    """
+    if not client._server_info.get("tls_required"):
+        raise LinkError("the server does not encrypt (TLS), and tls = true asks for it")
+
+
+def _link_error(error: BaseException) -> LinkError:
+    refused = isinstance(error, ssl.SSLError)
+    away = isinstance(error, OSError) and not refused
+    return LinkError(reason(error), away=away or isinstance(error, NoServersError))
+
+
 def reason(error: BaseException) -> str:
     """Why, in words without the library's own beginnings."""
     if isinstance(error, NoServersError):
-        return "no server answers, or it refuses this user"
-    text = re.sub(r"^nats: |^\[Errno -?\d+\] ", "", str(error).strip("'")) or type(error).__name__
+        return "no server answers"
+    plain = re.sub(r"^nats: |^\[(?:Errno|SSL)[^\]]*\] |\s*\(_ssl\.c:\d+\)$", "", str(error))
+    text = plain.strip("'") or type(error).__name__
+    if text == "Authorization Violation":
+        return "the server refuses this user, or its password"
     return text[:1].lower() + text[1:]

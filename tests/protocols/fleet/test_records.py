@@ -5,8 +5,8 @@ import pytest
 from cpppod.protocols.bus import feed
 from cpppod.protocols.bus.codec import pack
 from cpppod.protocols.fleet import records, subjects
-from cpppod.protocols.fleet.records import Place
-from cpppod.protocols.model.errors import DecodeError
+from cpppod.protocols.fleet.records import BEGINNING, Place
+from cpppod.protocols.model.errors import DecodeError, EncodeError
 
 GAP = {
     "publisher": "poller-a",
@@ -42,16 +42,17 @@ def test_another_subject_is_none_of_the_history(subject: str) -> None:
 
 def test_an_id_is_the_same_for_the_same_block_and_60_bytes_at_most() -> None:
     place = Place(1796060165388, 8)
-    headers = records.block_headers("gw-1", "poller-a", place)
+    headers = records.block_headers("gw-1", "poller-a", place, BEGINNING)
     assert headers["Nats-Msg-Id"] == "gw-1/poller-a/1796060165388/8"
-    long = records.block_headers("g" * 40, "poller-" + "d" * 40, place)
+    long = records.block_headers("g" * 40, "poller-" + "d" * 40, place, BEGINNING)
     assert len(long["Nats-Msg-Id"]) == 60
-    other = records.block_headers("g" * 40, "poller-" + "d" * 40, Place(place.epoch, 9))
+    other = records.block_headers("g" * 40, "poller-" + "d" * 40, Place(place.epoch, 9), place)
     assert long["Nats-Msg-Id"] != other["Nats-Msg-Id"]
     assert records.place_of(long) == place and long["Cpppod-Gateway"] == "g" * 40
+    assert records.place_of(other, records.PREVIOUS) == place and place.is_at(Place(*place[:2], 7))
 
 
-@pytest.mark.parametrize("place", ["", "5", "5/x", "-1/2"])
+@pytest.mark.parametrize("place", ["", "5", "5/x", "-1/2", "1/2/3/4", "1/2/"])
 def test_a_place_that_says_nothing_is_refused(place: str) -> None:
     with pytest.raises(DecodeError):
         records.place_of({"Cpppod-Place": place})
@@ -69,9 +70,31 @@ def test_a_block_is_the_feeds_block_and_nothing_else() -> None:
 
 def test_a_gap_comes_back_as_it_was() -> None:
     assert records.decode_gap(records.encode_gap(GAP | {"gateway": "gw"})) == GAP
-    headers = records.gap_headers("gw", "poller-a", Place(5, 0), GAP)
-    assert headers["Nats-Msg-Id"] == "gw/poller-a/gap/5/1/2/10/20"
-    assert headers["Cpppod-Kind"] == "gap"
+    headers = records.gap_headers("gw", Place(5, 1, 7))
+    assert headers["Cpppod-Kind"] == "gap" and "Nats-Msg-Id" not in headers
+    assert headers["Cpppod-Place"] == headers["Cpppod-Previous"] == "5/1/7"
+
+
+def test_a_large_body_goes_in_parts_with_numbers_and_ids_of_their_own() -> None:
+    headers = records.block_headers("gw", "poller-a", Place(5, 1), BEGINNING)
+    assert records.parts_of(headers, b"abcdef", 6) == [(headers, b"abcdef")]
+    parts = records.parts_of(headers, b"abcdefg", 3)
+    assert [body for _, body in parts] == [b"abc", b"def", b"g"]
+    assert [records.part_of(own) for own, _ in parts] == [(1, 3), (2, 3), (3, 3)]
+    assert [own["Nats-Msg-Id"] for own, _ in parts] == [
+        "gw/poller-a/5/1",
+        "gw/poller-a/5/1/2",
+        "gw/poller-a/5/1/3",
+    ]
+    assert records.part_of(headers) == (1, 1)
+    with pytest.raises(EncodeError):
+        records.parts_of({}, bytes(records.MAX_PARTS + 1), 1)
+
+
+@pytest.mark.parametrize("part", ["", "1", "0/1", "2/1", "x/2", "1/x", "1/10001", "-1/2"])
+def test_a_part_that_says_no_number_is_refused(part: str) -> None:
+    with pytest.raises(DecodeError):
+        records.part_of({"Cpppod-Part": part})
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_what_a_reader_holds_is_kept_for_so_long_from_its_first_delivery_on(tmp_
     plant.deliver(holding)
     plant.deliver(other)
     assert plant.kept() == before  # delivered by both, and held
-    holding.again("poller-boiler")
+    holding.resume("poller-boiler", 0, 0, 0)
     assert plant.deliver(holding) == [1, 2, 3, 4]
     plant.clock.now += 60.0
     plant.block()

@@ -2,8 +2,10 @@
 
     H_<site> ─► durable consumer ─► batch ─► store ─► acknowledged
 
-Committed, then acknowledged: what comes again is known by its key, and stored once. Any number of
-collectors can read a stream, each with a consumer of its own. What no store takes is set aside.
+Committed, then acknowledged: what comes again is known by its key, and stored once. How far a
+stream is stored is in the store, with what is stored: one that was restored from an old copy is
+filled again. Any number of collectors can read a stream, each with a consumer of its own. What no
+store takes is set aside; what is missing between two messages is a gap.
 """
 
 import asyncio
@@ -13,30 +15,42 @@ from typing import Any
 from nats.aio.msg import Msg
 from nats.errors import Error
 from nats.errors import TimeoutError as NatsTimeout
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from cpppod.protocols.fleet import subjects
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers import identity
 from cpppod.workers.historian.answering import Questions
-from cpppod.workers.historian.collecting.messages import Received, batch_of
+from cpppod.workers.historian.collecting.chains import MISSING, Chains, stream_key
+from cpppod.workers.historian.collecting.messages import Assembly, Received, batch_of
+from cpppod.workers.historian.collecting.streams import puller_of, start_of
 from cpppod.workers.historian.collector import set_aside
 from cpppod.workers.historian.stores.opening import open_store, store_url
-from cpppod.workers.historian.stores.store import Batch, PoisonError, Store, StoreError
+from cpppod.workers.historian.stores.store import (
+    Batch,
+    Cursor,
+    PoisonError,
+    Store,
+    StoreError,
+)
 from cpppod.workers.outlets.delivery import PAUSE_MAX_S, PAUSE_S, wall_us
 from cpppod.workers.outlets.reconfigured import Reconfigured, either
 from cpppod.workers.process.io_thread import IoThreadBusy
 from cpppod.workers.process.worker import CommandError, Process, Report
-from cpppod.workers.transport.nats_link import LinkError, connect, read_tls, reason
+from cpppod.workers.transport.nats_link import (
+    NO_STREAM,
+    Link,
+    LinkError,
+    connect,
+    read_tls,
+    reason,
+    taken_us,
+)
 
 logger = logging.getLogger("cpppod.collector")
 
 FETCH = 500  # messages at a time
 FETCH_S = 1.0
-ACK_WAIT_S = 30.0
-IN_HAND = 10_000  # messages that wait for their acknowledgement
 MISSING_S = 5.0  # before a stream that is not there is looked for again
 
 
@@ -62,12 +76,13 @@ class Collecting(Reconfigured):
     async def work(self, worker: Worker) -> None:
         servers, tried, pause = worker.options["servers"], 0, PAUSE_S
         while True:
-            self._place = servers[tried % len(servers)]
+            self._place, away = servers[tried % len(servers)], False
             try:
                 await self._connection(worker)
             except (LinkError, StoreError, Error, OSError) as error:
                 self._error = reason(error)
-            pause = PAUSE_S if self._connected_us else min(2 * pause, PAUSE_MAX_S)
+                away = isinstance(error, LinkError) and error.away
+            pause = PAUSE_S if self._connected_us or away else min(2 * pause, PAUSE_MAX_S)
             self._connected_us = 0
             tried += 1
             logger.warning("not collecting from=%s reason=%s", self._place, self._error)
@@ -83,14 +98,13 @@ class Collecting(Reconfigured):
         self._url = store_url(options, worker.state_dir)
         instance = identity.instance(worker.state_dir)
         store = open_store(self._url, options, worker.gateway, instance)
-        await call(store.open)
+        known = await call(store.open)
         try:
             tls = await call(read_tls, options)
             name = f"{worker.gateway_name} {worker.gateway} collector"
             async with connect(options, tls, self._place, name) as link:
-                stream = link.client.jetstream()
                 self._connected_us, self._error = wall_us(), ""
-                sites = [self._site(stream, store, site) for site in options["sites"]]
+                sites = [self._site(link, store, known, site) for site in options["sites"]]
                 await either(link.until_closed(), self._upkeep(store), *sites)
         finally:
             try:
@@ -104,45 +118,53 @@ class Collecting(Reconfigured):
                 more = await self.process.io.call(store.maintain, wall_us())
             await asyncio.sleep(0 if more else 1.0)
 
-    async def _site(self, stream: JetStreamContext, store: Store, site: str) -> None:
-        settings = ConsumerConfig(
-            durable_name=self.worker.options["consumer"],
-            deliver_policy=DeliverPolicy.ALL,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ACK_WAIT_S,
-            max_ack_pending=IN_HAND,
-        )
+    async def _site(self, link: Link, store: Store, known: dict[str, Cursor], site: str) -> None:
+        name, durable = subjects.stream(site), self.worker.options["consumer"]
+        position = stream_key(name)
         while True:
             try:
-                puller = await stream.pull_subscribe(
-                    subjects.of_site(site),
-                    durable=settings.durable_name,
-                    stream=subjects.stream(site),
-                    config=settings,
+                start = await start_of(link, name, known.get(position))
+                puller = await puller_of(
+                    link.client.jetstream(), name, subjects.of_site(site), durable, start
                 )
                 break
-            except NotFoundError:
-                self._error = f"site {site}: there is no stream {subjects.stream(site)} yet"
+            except (LinkError, NotFoundError) as error:
+                if isinstance(error, LinkError) and error.code != NO_STREAM:
+                    raise
+                self._error = f"site {site}: there is no stream {name} yet"
                 await asyncio.sleep(MISSING_S)
         self._error = ""
+        assembly, waiting = Assembly(), list[Msg]()
         while True:
             try:
                 messages = await puller.fetch(FETCH, timeout=FETCH_S)
             except NatsTimeout:
                 self._behind[site] = 0
                 continue
-            await self._store(store, messages)
-            for message in messages:
-                await message.ack()
+            received = [Received(each.subject, each.headers or {}, each.data) for each in messages]
+            whole = [done for each in received for done in assembly.take(each)]
+            waiting += messages
+            cut = len(waiting) - assembly.waits
+            finished, waiting = waiting[:cut], waiting[cut:]
+            if finished:
+                chains = Chains(known)
+                batch = batch_of(whole, chains)
+                last = finished[-1]
+                place = (last.metadata.sequence.stream, 0, 0, taken_us(last.reply))
+                batch.cursors = {**chains.changed, position: Cursor(0, *place)}
+                await self._store(store, batch, len(whole))
+                known |= batch.cursors
+                for message in finished:
+                    await message.ack()
             self._behind[site] = messages[-1].metadata.num_pending
 
-    async def _store(self, store: Store, messages: list[Msg]) -> None:
-        """Commit what some messages say.
+    async def _store(self, store: Store, batch: Batch, messages: int) -> None:
+        """Commit what so many messages say.
 
         Raises:
             StoreError: nothing of it is stored.
         """
-        batch = batch_of(Received(each.subject, each.headers or {}, each.data) for each in messages)
+        told = len(batch.readings) + len(batch.gaps) + len(batch.quarantined)
         async with self._committing:
             while True:
                 try:
@@ -150,8 +172,14 @@ class Collecting(Reconfigured):
                     break
                 except PoisonError as error:
                     set_aside(batch, error)
+        for gap in batch.gaps:
+            if gap.reason == MISSING:
+                logger.error(
+                    "messages are missing in the stream gateway=%s publisher=%s behind=%d/%d",
+                    *(gap.gateway, gap.publisher, gap.epoch, gap.first - 1),
+                )
         self._stored += stored.readings
-        self._repeated += stored.duplicates + _twice(messages, batch)
+        self._repeated += stored.duplicates + max(messages - told, 0)
         self._gaps += len(batch.gaps)
         self._aside += len(batch.quarantined)
 
@@ -182,8 +210,3 @@ class Collecting(Reconfigured):
         if verb != "history":
             raise CommandError(f"{verb}: a collector knows history")
         return await self._questions.ask(self._url, None, arguments)
-
-
-def _twice(messages: list[Msg], batch: Batch) -> int:
-    """How many of the messages said what another one of them had said."""
-    return len(messages) - len(batch.readings) - len(batch.gaps) - len(batch.quarantined)
