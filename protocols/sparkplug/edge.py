@@ -10,7 +10,7 @@ node's own: each metric of a device has one from its birth on, and its name stan
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from cpppod.protocols.model.errors import DecodeError
@@ -22,6 +22,7 @@ BD_SEQ = "bdSeq"
 REBIRTH = "Node Control/Rebirth"
 QUALITY = "Quality"
 GOOD = 192
+MAX_MS = 2**48  # milliseconds since 1970, and of the most bytes that they take
 LIMIT = 256  # of seq and bdSeq: both go on from 0
 
 
@@ -115,6 +116,9 @@ class EdgeNode:
     Args:
         devices: name -> its metrics.
         bd_seq: of this connection, 0 to 255.
+
+    Attributes:
+        room: bytes of a payload that the server takes; 0 any.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class EdgeNode:
         self.address = address
         self.bd_seq = bd_seq % LIMIT
         self.born = False
+        self.room = 0
         self._seq = 0
         self._devices: dict[str, _Device] = {}
         alias = 1
@@ -171,21 +176,38 @@ class EdgeNode:
 
     def data(
         self, name: str, samples: Iterable[Sample], now_ms: int, *, historical: bool = False
-    ) -> Message | None:
-        """A device's samples; None where it is not born, or has no such metrics.
+    ) -> list[Message]:
+        """A device's samples; nothing where it is not born, or has no such metrics.
+
+        They are in several messages where the server takes no such large one; a value that is too
+        large by itself is null, and bad.
 
         Raises:
             EncodeError: a value that its type cannot say.
         """
         device = self._devices.get(name)
         if device is None or not device.born:
-            return None
+            return []
         metrics = [
             device.metric(sample, birth=False, historical=historical)
             for sample in samples
             if sample.name in device.types
         ]
-        return self._numbered("DDATA", name, metrics, now_ms) if metrics else None
+        return [self._numbered("DDATA", name, part, now_ms) for part in self._parts(metrics)]
+
+    def _parts(self, metrics: list[Metric]) -> list[list[Metric]]:
+        if not metrics:
+            return []
+        if not self.room or len(Payload(MAX_MS, metrics, LIMIT).encode()) <= self.room:
+            return [metrics]
+        if len(metrics) == 1:
+            return [[replace(metrics[0], value=None, properties={QUALITY: 0})]]
+        half = len(metrics) // 2
+        return self._parts(metrics[:half]) + self._parts(metrics[half:])
+
+    def longest_topic(self) -> str:
+        """The longest one that it publishes to."""
+        return max((self.address.of("DBIRTH", name) for name in ("", *self._devices)), key=len)
 
     def device_death(self, name: str, now_ms: int) -> Message | None:
         """That a device is gone; None where it was not there."""

@@ -56,9 +56,9 @@ def test_another_decoder_reads_births_values_and_deaths() -> None:
         [
             node.birth(1000),
             node.device_birth("dev", samples, 1000),
-            node.data("dev", samples, 1200),
-            node.data("dev", [Sample("i32", None, 0, 1300)], 1300),
-            node.data("dev", [Sample("i32", -7, 192, 100)], 1300, historical=True),
+            *node.data("dev", samples, 1200),
+            *node.data("dev", [Sample("i32", None, 0, 1300)], 1300),
+            *node.data("dev", [Sample("i32", -7, 192, 100)], 1300, historical=True),
             node.device_death("dev", 1400),
             node.will(1000),
         ]

@@ -114,3 +114,29 @@ def test_computed_tags_are_journalled_for_it_within_the_same_limits(tmp_path: Pa
         found["computed"].options["journal_bytes"]
         == found["poller-boiler"].options["journal_bytes"]
     )
+
+
+@pytest.mark.parametrize("topic", ["t/{device}", "t/{device}/{tag}"])
+def test_what_a_broker_does_not_take_at_once_comes_in_parts_and_nothing_is_left_out(
+    topic: str,
+) -> None:
+    values: list[object] = [f"value {at} " + "x" * 60 for at in range(20)]
+    values[7] = "y" * 1_000
+    tags = [f"t{at}" for at in range(20)]
+    reading = Reading("poller-boiler", 1, 8, "boiler", "g", 1, 2, 3, 20, tags, values, 0)
+    form = PlainForm({"topic": topic, "retain": None}, "plant1", "gw")
+    form.largest = 600
+    messages = list(form.messages(Batch([reading])))
+    assert all(len(each.topic) + len(each.payload) < 600 for each in messages)
+    told = [json.loads(each.payload) for each in messages]
+    if "{tag}" in topic:
+        found = {m.topic.rpartition("/")[2]: t for m, t in zip(messages, told, strict=True)}
+    else:
+        assert [each["part"] for each in told] == list(range(1, len(told) + 1))
+        assert {each["parts"] for each in told} == {len(told)}
+        assert {(each["sequence"], each["members"]) for each in told} == {(8, 20)}
+        found = {tag: value for each in told for tag, value in each["tags"].items()}
+    assert list(found) == tags
+    assert found["t7"]["value"] is None and "larger" in found["t7"]["quality"]
+    values[7] = None
+    assert [each["value"] for each in found.values()] == values

@@ -23,6 +23,7 @@ from cpppod.protocols.model.addresses import socket_address
 
 IN_FLIGHT = 256  # messages on their way, not yet acknowledged
 TAKEN_OVER = "Session taken over"
+DROPPED_FROM = 0x80  # codes of refusals, by MQTT 5
 PREFIX = re.compile(r"^\[(?:Errno|code|SSL)[^\]]*\]\s*")
 
 logging.getLogger("mqtt").setLevel(logging.ERROR)  # it warns of every batch in flight
@@ -42,6 +43,47 @@ class Settings(NamedTuple):
 
     password: str | None
     tls: ssl.SSLContext | None
+
+
+class RefusedError(aiomqtt.MqttError):
+    """The broker is there and takes something not; the text says what, and why."""
+
+
+class BrokerClient(aiomqtt.Client):
+    """aiomqtt's client, which also knows what the broker said of itself and of messages.
+
+    Attributes:
+        largest: packet that the broker takes, in bytes; 0 any (MQTT 5).
+        refusal: why it did not take a message that it answered (MQTT 5); "" while it took all.
+    """
+
+    largest = 0
+    refusal = ""
+
+    def _on_connect(self, *told: Any, **named: Any) -> None:
+        properties = named.get("properties", told[4] if len(told) > 4 else None)
+        self.largest = getattr(properties, "MaximumPacketSize", 0)
+        super()._on_connect(*told, **named)
+
+    def _on_publish(
+        self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
+    ) -> None:
+        if reason_code.is_failure:
+            self.refusal = str(reason_code)
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+
+async def subscribe(client: BrokerClient, topics: list[tuple[str, int]]) -> None:
+    """Subscribe to topics, each with its QoS.
+
+    Raises:
+        RefusedError: the broker refuses one of them. aiomqtt.MqttError: the connection broke.
+    """
+    codes = await client.subscribe(topics)
+    for (topic, _), code in zip(topics, codes, strict=False):
+        number: Any = getattr(code, "value", code)
+        if number >= DROPPED_FROM:
+            raise RefusedError(f"the broker refuses to subscribe {topic}: {code}")
 
 
 def read_settings(options: Mapping[str, Any]) -> Settings:
@@ -68,7 +110,7 @@ async def connect(
     address: str,
     client_id: str,
     will: Outgoing | None,
-) -> AsyncIterator[aiomqtt.Client]:
+) -> AsyncIterator[BrokerClient]:
     """A connection with a clean session.
 
     Raises:
@@ -77,7 +119,7 @@ async def connect(
     place = socket_address(address)
     is_5 = options["protocol"] == "5"
     version = aiomqtt.ProtocolVersion.V5 if is_5 else aiomqtt.ProtocolVersion.V311
-    client = aiomqtt.Client(
+    client = BrokerClient(
         place.host,
         place.port,
         identifier=client_id,
@@ -108,11 +150,12 @@ def expiry(options: Mapping[str, Any]) -> Properties | None:
 
 
 async def publish(
-    client: aiomqtt.Client, messages: Iterable[Outgoing], properties: Properties | None = None
+    client: BrokerClient, messages: Iterable[Outgoing], properties: Properties | None = None
 ) -> None:
     """Publish them in their order; all of QoS 1 are acknowledged then.
 
     Raises:
+        RefusedError: the broker took one of them not, and says so (MQTT 5).
         aiomqtt.MqttError: the connection broke, or the broker does not acknowledge.
     """
     waiting = iter(messages)
@@ -122,6 +165,8 @@ async def publish(
             await client.publish(
                 message.topic, message.payload, message.qos, message.retain, properties
             )
+            if client.refusal:
+                raise RefusedError(f"the broker refuses {message.topic}: {client.refusal}")
 
     try:
         async with asyncio.TaskGroup() as group:

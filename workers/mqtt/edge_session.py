@@ -26,7 +26,8 @@ from cpppod.protocols.sparkplug.edge import (
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.journal.batch import Batch
 from cpppod.workers.journal.source import JournalSource
-from cpppod.workers.mqtt.connection import Outgoing
+from cpppod.workers.mqtt.connection import BrokerClient, Outgoing, RefusedError, subscribe
+from cpppod.workers.mqtt.plain import AROUND
 from cpppod.workers.mqtt.sparkplug import SparkplugPlant, address_of
 from cpppod.workers.outlets.commands import Commands
 from cpppod.workers.outlets.delivery import LOOK_S, Delivery, wall_us
@@ -85,7 +86,7 @@ class EdgeSession:
         """The node's death."""
         return _outgoing(self._node.will(wall_us() // 1000))
 
-    async def run(self, client: aiomqtt.Client) -> None:
+    async def run(self, client: BrokerClient) -> None:
         """Deliver until the connection ends.
 
         Raises:
@@ -93,7 +94,7 @@ class EdgeSession:
         """
         await either(self._listen(client), self._deliver(client))
 
-    async def end(self, client: aiomqtt.Client) -> None:
+    async def end(self, client: BrokerClient) -> None:
         """Say the node's death, on purpose, where it was born."""
         if not self._node.born:
             return
@@ -110,11 +111,11 @@ class EdgeSession:
         elif isinstance(event, Joined):
             self._joined.set()
 
-    async def _listen(self, client: aiomqtt.Client) -> None:
+    async def _listen(self, client: BrokerClient) -> None:
         subscriptions = [(topic, 1) for topic in self._node.subscriptions()]
         if self._wants_host:
             subscriptions.append((self._host_topic, 1))
-        await client.subscribe(subscriptions)
+        await subscribe(client, subscriptions)
         async for message in client.messages:
             topic, payload = str(message.topic), message.payload
             data = payload if isinstance(payload, bytes) else str(payload).encode()
@@ -154,7 +155,7 @@ class EdgeSession:
         if answer["outcome"] != "done":
             self._refuse(target, answer["error"])
 
-    async def _deliver(self, client: aiomqtt.Client) -> None:
+    async def _deliver(self, client: BrokerClient) -> None:
         try:
             await asyncio.wait_for(self._joined.wait(), JOIN_S)
         except TimeoutError:
@@ -165,6 +166,7 @@ class EdgeSession:
                 self._host_changed.clear()
                 await self._host_changed.wait()
         self._outlet.state = "connected"
+        self._node.room = max(client.largest - AROUND - len(self._node.longest_topic()), 0)
         await self._bear(client)
         while True:
             await self._bear_again(client)
@@ -178,18 +180,18 @@ class EdgeSession:
             for message in self._plant.deaths(self._node, wall_us() // 1000):
                 await self._say(client, message)
 
-    async def _bear(self, client: aiomqtt.Client) -> None:
+    async def _bear(self, client: BrokerClient) -> None:
         self._born_us = wall_us()
         for message in self._plant.births(self._node, self._born_us // 1000):
             await self._say(client, message)
 
-    async def _bear_again(self, client: aiomqtt.Client) -> None:
+    async def _bear_again(self, client: BrokerClient) -> None:
         """Births once more where they were asked for, not oftener than once in a while."""
         if self._rebirth.is_set() and wall_us() - self._born_us >= REBIRTH_S * 1e6:
             self._rebirth.clear()
             await self._bear(client)
 
-    async def _send(self, client: aiomqtt.Client, batch: Batch) -> None:
+    async def _send(self, client: BrokerClient, batch: Batch) -> None:
         for gap in batch.gaps:
             logger.warning(
                 "gap device=%s samples=%d reason=%s", gap.device, gap.samples, gap.reason
@@ -206,11 +208,14 @@ class EdgeSession:
                 text = "reading not said device=%s error=%s"
                 strangers.error(logger, text, reading.device, error)
 
-    async def _say(self, client: aiomqtt.Client, message: Message) -> None:
+    async def _say(self, client: BrokerClient, message: Message) -> None:
+        if self._node.room and len(message.payload) > self._node.room:
+            told = f"{len(message.payload)} bytes on {message.topic}"
+            raise RefusedError(f"{told}: the broker takes {client.largest} at most")
         await client.publish(message.topic, message.payload, message.qos)
         self.counters.sent += 1
 
-    async def _fence(self, client: aiomqtt.Client) -> None:
+    async def _fence(self, client: BrokerClient) -> None:
         """Wait until the broker has taken all that was sent."""
         await client.subscribe(self._node.subscriptions()[0], qos=1)
 

@@ -9,6 +9,9 @@
     cpppod/<gateway>/-/status             retained: {"online": true or false, "gateway", ...}
     cpppod/<gateway>/-/write, -/reply     commands and their answers (`workers.outlets.commands`)
 
+A block that is larger than the broker takes comes in parts, with "part" and "parts" beside its own
+numbers; a value that is larger by itself is null, and its quality says so.
+
 (gateway, publisher, epoch, sequence) is a block's own: what comes twice is known by it. A quality
 is "good" or the reason in words; the value of a bad one is null. What stands before {device} in
 the topic stands before `-` too.
@@ -23,6 +26,10 @@ from cpppod.protocols.model.values import explain
 from cpppod.workers.journal.batch import Batch, Gap, Reading
 from cpppod.workers.mqtt.connection import Outgoing
 
+AROUND = 32  # bytes of a packet beside its topic and payload
+MOST_PARTS = 99_999
+TOO_LARGE = {"value": None, "quality": "larger than the broker takes"}
+
 
 class PlainForm:
     """How one section says things.
@@ -31,6 +38,9 @@ class PlainForm:
         options: of the section.
         name, gateway: what people call the gateway, and its id.
         inputs: (device, tag) of computed tags -> what each reads.
+
+    Attributes:
+        largest: packet that the broker takes, in bytes; 0 any.
     """
 
     def __init__(
@@ -40,6 +50,7 @@ class PlainForm:
         gateway: str,
         inputs: Mapping[tuple[str, str], Sequence[str]] = MappingProxyType({}),
     ) -> None:
+        self.largest = 0
         self._inputs = inputs
         self._template: str = options["topic"]
         self._names = {"gateway": name, "id": gateway}
@@ -65,25 +76,50 @@ class PlainForm:
         for gap in batch.gaps:
             yield Outgoing(self.own_topic("gaps"), _bytes({"gap": _gap(gap)}))
         for reading in batch.readings:
-            yield from self._by_tags(reading) if self._by_tag else (self._block(reading),)
+            yield from self._by_tags(reading) if self._by_tag else self._blocks(reading)
+
+    def _fits(self, topic: str, payload: bytes) -> bool:
+        return not self.largest or len(topic.encode()) + len(payload) + AROUND <= self.largest
 
     def _topic(self, reading: Reading, tag: str = "") -> str:
         names = {**self._names, "device": reading.device, "group": reading.group, "tag": tag}
         return self._template.format(**names)
 
-    def _block(self, reading: Reading) -> Outgoing:
+    def _blocks(self, reading: Reading) -> Iterator[Outgoing]:
         tags = {
             tag: {"value": value, "quality": self._worth(reading, at)}
             for at, (tag, value) in enumerate(zip(reading.tags, reading.values, strict=True))
         }
-        told = self._key(reading) | {"members": reading.members, "tags": tags}
-        return Outgoing(self._topic(reading), _bytes(told), self._retain)
+        topic, told = self._topic(reading), self._key(reading) | {"members": reading.members}
+        whole = _bytes(told | {"tags": tags})
+        if self._fits(topic, whole):
+            yield Outgoing(topic, whole, self._retain)
+            return
+        parts = self._parts(topic, told | {"part": MOST_PARTS, "parts": MOST_PARTS}, tags)
+        for number, part in enumerate(parts, 1):
+            own = told | {"part": number, "parts": len(parts), "tags": part}
+            yield Outgoing(topic, _bytes(own), self._retain)
+
+    def _parts(
+        self, topic: str, told: dict[str, Any], tags: dict[str, dict[str, Any]]
+    ) -> list[dict[str, dict[str, Any]]]:
+        """The tags in parts, each of which fits beside `told`."""
+        if self._fits(topic, _bytes(told | {"tags": tags})):
+            return [tags]
+        if len(tags) == 1:
+            return [dict.fromkeys(tags, TOO_LARGE)]
+        each = list(tags.items())
+        halves = each[: len(each) // 2], each[len(each) // 2 :]
+        return [part for half in halves for part in self._parts(topic, told, dict(half))]
 
     def _by_tags(self, reading: Reading) -> Iterator[Outgoing]:
         key = self._key(reading)
         for at, (tag, value) in enumerate(zip(reading.tags, reading.values, strict=True)):
-            told = {"value": value, "quality": self._worth(reading, at), **key}
-            yield Outgoing(self._topic(reading, tag), _bytes(told), self._retain)
+            topic = self._topic(reading, tag)
+            payload = _bytes({"value": value, "quality": self._worth(reading, at), **key})
+            if not self._fits(topic, payload):
+                payload = _bytes({**TOO_LARGE, **key})
+            yield Outgoing(topic, payload, self._retain)
 
     def _worth(self, reading: Reading, at: int) -> str:
         return explain(

@@ -10,7 +10,7 @@ from paho.mqtt.properties import Properties
 
 from cpppod.protocols.model.plant import Worker
 from cpppod.workers.journal.source import JournalSource
-from cpppod.workers.mqtt.connection import Outgoing, expiry, publish
+from cpppod.workers.mqtt.connection import BrokerClient, Outgoing, expiry, publish, subscribe
 from cpppod.workers.mqtt.plain import PlainForm
 from cpppod.workers.outlets.commands import Commands
 from cpppod.workers.outlets.delivery import LOOK_S, Delivery, wall_us
@@ -38,6 +38,7 @@ class PlainSession:
         self._form = PlainForm(worker.options, worker.gateway_name, worker.gateway, inputs)
         self._expiry = expiry(worker.options)
         self._writes = self._form.own_topic("write")
+        self._takes_writes = bool(worker.options["commands"])
         self._at_work = asyncio.Semaphore(MAX_COMMANDS)
 
     async def prepare(self) -> None:
@@ -50,7 +51,7 @@ class PlainSession:
         """The status, offline."""
         return self._form.status(online=False, now_us=wall_us())
 
-    async def run(self, client: aiomqtt.Client) -> None:
+    async def run(self, client: BrokerClient) -> None:
         """Deliver until the connection ends.
 
         Raises:
@@ -58,15 +59,16 @@ class PlainSession:
         """
         await either(self._listen(client), self._deliver(client))
 
-    async def end(self, client: aiomqtt.Client) -> None:
+    async def end(self, client: BrokerClient) -> None:
         """Say that the gateway is gone on purpose."""
         try:
             await publish(client, [self._form.status(online=False, now_us=wall_us())])
         except aiomqtt.MqttError:
             pass  # the will says so then
 
-    async def _deliver(self, client: aiomqtt.Client) -> None:
+    async def _deliver(self, client: BrokerClient) -> None:
         io, source = self._process.io, self._source
+        self._form.largest = client.largest
         await publish(client, [self._form.status(online=True, now_us=wall_us())])
         while True:
             batch = await io.call(source.read)
@@ -78,8 +80,12 @@ class PlainSession:
             self.counters.sent += len(messages)
             await io.call(source.done, batch)
 
-    async def _listen(self, client: aiomqtt.Client) -> None:
-        await client.subscribe([(DROPPED, 0), (self._writes, 1)])
+    async def _listen(self, client: BrokerClient) -> None:
+        if self._takes_writes:
+            await subscribe(client, [(self._writes, 1)])
+        else:  # refused or not, nothing depends on it
+            await client.subscribe(self._writes, 1)
+        await client.subscribe(DROPPED, 0)
         async for message in client.messages:
             payload = message.payload
             data = payload if isinstance(payload, bytes) else str(payload).encode()
@@ -89,7 +95,7 @@ class PlainSession:
             elif data.isdigit():
                 self.counters.dropped_by_broker = int(data)
 
-    async def _obey(self, client: aiomqtt.Client, message: aiomqtt.Message, data: bytes) -> None:
+    async def _obey(self, client: BrokerClient, message: aiomqtt.Message, data: bytes) -> None:
         try:
             answer = await self._commands.obey(data, kept=message.retain)
             if answer["outcome"] == "failed":

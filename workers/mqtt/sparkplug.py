@@ -91,21 +91,18 @@ class SparkplugPlant:
             for at, (tag, value) in enumerate(zip(reading.tags, reading.values, strict=True))
         ]
         if reading.source_us < born_us:
-            message = node.data(name, samples, now_ms, historical=True)
-            if message is not None:
-                yield message
+            yield from node.data(name, samples, now_ms, historical=True)
             return
         for sample in samples:
             if (last := values.get(sample.name)) is None or last[3] <= sample.timestamp_ms:
                 values[sample.name] = sample
         if says_dead(reading.qualities):
-            message = node.device_death(name, now_ms)
+            if (message := node.device_death(name, now_ms)) is not None:
+                yield message
         elif node.is_born(name):
-            message = node.data(name, samples, now_ms)
+            yield from node.data(name, samples, now_ms)
         else:
-            message = self._birth(node, name, now_ms)
-        if message is not None:
-            yield message
+            yield self._birth(node, name, now_ms)
 
 
 def says_dead(qualities: int | list[int]) -> bool:

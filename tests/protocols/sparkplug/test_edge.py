@@ -79,8 +79,8 @@ def test_aliases_are_the_nodes_own() -> None:
 def test_data_has_the_alias_and_the_type_and_no_name() -> None:
     edge = node()
     born(edge)
-    message = edge.data("boiler", [Sample("level", 8, 192, 1100), Sample("gone", 1, 192, 0)], 1200)
-    assert message is not None
+    samples = [Sample("level", 8, 192, 1100), Sample("gone", 1, 192, 0)]
+    (message,) = edge.data("boiler", samples, 1200)
     payload = decode(message.payload)
     assert message.topic == "spBv1.0/site/DDATA/gw/boiler"
     assert payload.metrics == [Metric("", DataType.INT32, 8, 1100, alias=1)]
@@ -91,8 +91,7 @@ def test_a_quality_is_told_when_it_changes() -> None:
     born(edge)
     told = []
     for value, quality in ((None, 0), (None, 0), (5, 192), (6, 192)):
-        message = edge.data("boiler", [Sample("level", value, quality, 1)], 1)
-        assert message is not None
+        (message,) = edge.data("boiler", [Sample("level", value, quality, 1)], 1)
         told.append(decode(message.payload).metrics[0].properties)
     assert told == [{"Quality": 0}, {}, {"Quality": 192}, {}]
 
@@ -100,18 +99,35 @@ def test_a_quality_is_told_when_it_changes() -> None:
 def test_a_historical_value_says_so_and_does_not_count_as_the_newest() -> None:
     edge = node()
     born(edge)
-    bad = edge.data("boiler", [Sample("level", None, 0, 1)], 1, historical=True)
-    good = edge.data("boiler", [Sample("level", 3, 192, 2)], 1)
-    assert bad is not None and good is not None
+    (bad,) = edge.data("boiler", [Sample("level", None, 0, 1)], 1, historical=True)
+    (good,) = edge.data("boiler", [Sample("level", 3, 192, 2)], 1)
     (metric,) = decode(bad.payload).metrics
     assert (metric.historical, metric.value, metric.properties) == (True, None, {"Quality": 0})
     assert decode(good.payload).metrics[0].properties == {}
 
 
+def test_what_the_server_does_not_take_at_once_is_in_several_messages() -> None:
+    names = [f"t{at}" for at in range(9)]
+    edge = EdgeNode(
+        Address("site", "gw"), {"boiler": [Definition(name, DataType.STRING) for name in names]}, 0
+    )
+    edge.birth(1)
+    edge.device_birth("boiler", [], 1)
+    edge.room = 120
+    samples = [Sample(name, "x" * 20, 192, 1) for name in names]
+    messages = edge.data("boiler", [*samples[:4], Sample("t4", "y" * 500, 192, 1), *samples[5:]], 1)
+    assert len(messages) > 3 and all(len(each.payload) <= edge.room for each in messages)
+    payloads = [decode(each.payload) for each in messages]
+    assert [each.seq for each in payloads] == list(range(2, 2 + len(messages)))
+    told = {m.alias: (m.value, m.properties.get("Quality")) for p in payloads for m in p.metrics}
+    assert told == {at + 1: ("x" * 20, 192) for at in range(9)} | {5: (None, 0)}
+    assert edge.longest_topic() == "spBv1.0/site/DBIRTH/gw/boiler"
+
+
 def test_numbers_go_over_all_messages_without_a_hole_and_around() -> None:
     edge = node()
     sent: list[Message | None] = [*born(edge)]
-    sent += [edge.data("pump", [Sample("level", 1.0, 192, 1)], 1) for _ in range(252)]
+    sent += [edge.data("pump", [Sample("level", 1.0, 192, 1)], 1)[0] for _ in range(252)]
     sent += [edge.device_death("boiler", 1), edge.device_birth("boiler", [], 1)]
     assert numbers(sent) == [*range(256), 0]
     assert numbers(born(edge)) == [0, 1, 2]
@@ -120,12 +136,12 @@ def test_numbers_go_over_all_messages_without_a_hole_and_around() -> None:
 def test_a_device_that_is_not_born_says_nothing_and_dies_once() -> None:
     edge = node()
     sample = [Sample("level", 1, 192, 1)]
-    assert edge.data("boiler", sample, 1) is None and edge.device_death("boiler", 1) is None
+    assert edge.data("boiler", sample, 1) == [] and edge.device_death("boiler", 1) is None
     born(edge)
     death = edge.device_death("boiler", 5)
     assert death is not None and death.topic == "spBv1.0/site/DDEATH/gw/boiler"
     assert edge.device_death("boiler", 5) is None and not edge.is_born("boiler")
-    assert edge.data("boiler", sample, 1) is None and edge.is_born("pump")
+    assert edge.data("boiler", sample, 1) == [] and edge.is_born("pump")
     assert edge.data("unknown", sample, 1) is None and not edge.is_born("unknown")
     assert edge.data("pump", [Sample("other", 1, 192, 1)], 1) is None
 
