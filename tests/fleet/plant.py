@@ -200,9 +200,15 @@ class Fleet:
         return {"sent": 0, "connected_us": 0, "behind_bytes": -1, "error": "does not say"}
 
     def states(self) -> list[str]:
-        """What is not as it should be."""
-        rows = {name: self.outlet(each) for name, each in self.named().items()}
-        return [f"{name}: {row['error']}" for name, row in rows.items() if not row["connected_us"]]
+        """How each of them is; with the last of its log where it does not say."""
+        found = []
+        for name, gateway in self.named().items():
+            row = self.outlet(gateway)
+            told = {key: row.get(key) for key in ("connected_us", "behind_bytes", "sent", "error")}
+            found.append(f"{name} {told}")
+            if row["error"]:
+                found.append(gateway.log.read_text()[-1500:])
+        return found
 
     def named(self) -> dict[str, RunningGateway]:
         return {f"g{at}": each for at, each in enumerate(self.gateways)} | {"centre": self.centre}

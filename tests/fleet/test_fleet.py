@@ -9,6 +9,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -19,7 +21,8 @@ import pytest
 from nats.aio.client import Client
 
 from cpppod.protocols.bus import feed
-from tests.gateway.running import RunningGateway, counting_gateway, eventually
+from tests import peers
+from tests.gateway.running import ROOT, RunningGateway, counting_gateway, eventually
 from tests.nats_server import NatsServer
 from tests.ports import free_port
 
@@ -259,6 +262,50 @@ def test_a_write_is_asked_for_and_answered(plant: RunningGateway, server: NatsSe
     delivered(plant, 1)
     assert server.with_client(write)["outcome"] == "done"
     eventually(lambda: plant.value("boiler.set") == 42)
+
+
+def ctl(server: NatsServer, *words: str) -> tuple[int, str]:
+    """Exit status and output of `cpppoctl --fleet`."""
+    command = [sys.executable, "-m", "cpppod.commands.cpppoctl", "--fleet", server.url, *words]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def test_a_gateway_is_asked_and_written_from_far_away(
+    plant: RunningGateway, server: NatsServer
+) -> None:
+    status, told = ctl(server, "devices", "--json")
+    assert status == 0 and json.loads(told)["devices"][0]["name"] == "boiler", told
+    at = ("--at", "north/plant1")
+    assert "boiler" in ctl(server, *at, "device", "boiler")[1]
+    assert ctl(server, *at, "write", "boiler.set=37")[0] == 0
+    eventually(lambda: "37" in ctl(server, *at, "read", "boiler.set")[1])
+    status, told = ctl(server, *at, "write", "boiler.set=101")
+    assert status == 1 and "above 100" in told
+    status, told = ctl(server, *at, "reload")
+    assert status == 1 and "not answered over the fleet" in told
+    status, told = ctl(server, "--at", "north/nobody", "devices")
+    assert status == 3 and "north/nobody" in told
+    assert ctl(server, *at, "stop")[0] == 1
+
+
+def test_a_consumer_that_is_not_ours_gets_every_block(
+    plant: RunningGateway, server: NatsServer
+) -> None:
+    script = ROOT / "examples" / "fleet_consumer.js"
+    environment = {**os.environ, "NODE_PATH": str(peers.node_modules())}
+    with subprocess.Popen(
+        ["node", str(script), server.url, "north"], stdout=subprocess.PIPE, env=environment
+    ) as consumer:
+        assert consumer.stdout is not None
+        known = in_stream(server)
+        heard: list[int] = []
+        while not heard or heard[-1] < known[-1][1] + 20:
+            line = json.loads(consumer.stdout.readline())
+            if "sequence" in line:
+                heard.append(line["sequence"])
+        consumer.kill()
+    assert is_whole(heard) and heard[0] == known[0][1]
 
 
 def test_what_the_stream_was_told_before_holds_nothing_up(

@@ -67,6 +67,10 @@ def run(folder: Path, *, servers: int, gateways: int, seconds: float, seed: int)
     assert found["stored"] > 0.5 * found["served"]
 
 
+def test_a_fleet_on_one_server_leaves_nothing_undeclared(tmp_path: Path) -> None:
+    run(tmp_path, servers=1, gateways=2, seconds=40, seed=18)
+
+
 @pytest.mark.campaign
 def test_a_fleet_on_three_servers_leaves_nothing_undeclared(tmp_path: Path) -> None:
     seconds = float(os.environ.get("FLEET_SECONDS", "300"))

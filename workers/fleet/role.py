@@ -2,7 +2,7 @@
 
     journals ─► batches, all or nothing ─► H_<site>   the leader is asked what is there
     feed     ─► live                                     at most once, nothing stale
-    ask      ─► control                                  writes, by the contract of every write
+    ask      ─► control                                  questions; writes by their contract
     lease, told                                          who writes under this name; what it is
 
 A batch names the last sequence that this worker's history has in the stream: who has an old one, a
@@ -32,6 +32,7 @@ from cpppod.protocols.model.plant import Worker
 from cpppod.workers import identity
 from cpppod.workers.bus.subscription import FeedSubscription
 from cpppod.workers.fleet.batches import Chain, cut, parts_of
+from cpppod.workers.fleet.questions import Questions
 from cpppod.workers.journal.batch import Batch
 from cpppod.workers.journal.source import JournalSource
 from cpppod.workers.outlets.commands import Commands
@@ -54,6 +55,7 @@ logger = logging.getLogger("cpppod.fleet")
 LEASE_S, RENEW_S = 5, 1.0
 TOLD_S, TELL_S = 30, 10.0
 LIVE_QUEUE = 2_000  # blocks that wait for the connection; more are not live any more
+CATCH_UP_S = 1.0
 DOUBTS = 2  # refusals of ids that nobody can explain: it goes without them, the store knows
 TWIN_AFTER = 4  # refusals in a row with nothing of ours in between
 
@@ -102,7 +104,7 @@ class Uplink(Delivery):
         async with connect(options, tls, address, name) as link:
             await self._have_stream(worker, link)
             stream = link.client.jetstream()
-            lease = await self._take_lease(worker, stream)
+            lease = await self._take_lease(worker, link)
             self._commands.by(address, name, allowed=options["writes"])
             self.connected()
             await either(
@@ -157,6 +159,9 @@ class Uplink(Delivery):
             chain = self._chains.get(publisher)
             if chain is None:
                 chain = self._chains[publisher] = await self._look_up(worker, link, publisher)
+                if _is_behind(source, publisher, chain):  # a replica may be, for a moment
+                    await asyncio.sleep(CATCH_UP_S)
+                    chain = self._chains[publisher] = await self._look_up(worker, link, publisher)
                 chain.ids = refused < DOUBTS
                 if not await self._agrees(source, publisher, chain):
                     return False
@@ -183,7 +188,7 @@ class Uplink(Delivery):
         """How far the stream has a worker's history; the leader is asked."""
         site = worker.options["site"]
         subject = subjects.of_worker(site, worker.gateway_name, publisher)
-        last = await link.last(subjects.stream(site), subject)
+        last = await link.last(subjects.stream(site), subject, worker.gateway_name)
         if last is None:
             return Chain(subject)
         owner = last.headers.get(records.GATEWAY, "")
@@ -211,7 +216,7 @@ class Uplink(Delivery):
         place = chain.place
         if place[:2] == (delivered.epoch, delivered.sequence):
             return True
-        if place < (delivered.epoch, delivered.sequence):
+        if _is_behind(source, publisher, chain):
             self.lost_by_broker += 1
             logger.error(
                 "the stream has lost what it acknowledged publisher=%s has=%d/%d"
@@ -251,27 +256,35 @@ class Uplink(Delivery):
             feed.close()
 
     async def _answer(self, worker: Worker, link: Link) -> None:
+        questions = Questions(worker.runtime_dir, reloads=worker.options["reloads"])
+
         async def obey(message: Msg) -> None:
-            answer = await self._commands.obey(message.data)
-            if answer["outcome"] == "failed":
-                self.counters.refused += 1
+            verb = message.subject.rpartition(".")[2]
+            if verb == "write":
+                told = await self._commands.obey(message.data)
+                if told["outcome"] == "failed":
+                    self.counters.refused += 1
+                answer = json.dumps(told, default=repr).encode()
+            else:
+                answer = await questions.answer(verb, message.data, "fleet", link.room)
             if message.reply:
-                await message.respond(json.dumps(answer, default=repr).encode())
+                await message.respond(answer)
 
         async def on_message(message: Msg) -> None:
             self.process.spawn(obey(message))
 
-        subject = subjects.ask(worker.options["site"], worker.gateway_name, "write")
+        subject = subjects.ask(worker.options["site"], worker.gateway_name, "*")
         await link.client.subscribe(subject, cb=on_message)
         await asyncio.get_running_loop().create_future()
 
     # Who this is
 
-    async def _take_lease(self, worker: Worker, stream: JetStreamContext) -> "Lease":
-        bucket = await _bucket(stream, subjects.LEASES, LEASE_S)
+    async def _take_lease(self, worker: Worker, link: Link) -> "Lease":
+        bucket = await _bucket(link.client.jetstream(), subjects.LEASES, LEASE_S)
         key = f"{worker.options['site']}.{worker.gateway_name}"
         instance = await self.process.io.call(identity.instance, worker.state_dir)
-        lease = Lease(bucket, key, f"{worker.gateway} {instance}".encode())
+        who = f"{worker.gateway} {instance}".encode()
+        lease = Lease(link, bucket, key, who, worker.gateway_name)
         await lease.take()
         return lease
 
@@ -292,8 +305,10 @@ class Uplink(Delivery):
 class Lease:
     """That one living gateway writes under a name: renewed, and gone soon after its owner."""
 
-    def __init__(self, bucket: KeyValue, key: str, value: bytes) -> None:
+    def __init__(self, link: Link, bucket: KeyValue, key: str, value: bytes, name: str) -> None:
+        self._link = link
         self._bucket = bucket
+        self._name = name
         self._key = key
         self._value = value
         self._revision = 0
@@ -305,13 +320,15 @@ class Lease:
             LinkError: another living gateway has it.
         """
         try:
-            self._revision = await self._bucket.create(self._key, self._value)
+            self._revision = await self._bucket.update(self._key, self._value, last=0)
         except KeyWrongLastSequenceError:
-            entry = await self._bucket.get(self._key)
-            if entry.value != self._value:
-                other = (entry.value or b"").decode(errors="replace").partition(" ")[0]
-                raise LinkError(f"another living gateway has this name: {other}") from None
-            self._revision = entry.revision or 0
+            subject = f"$KV.{subjects.LEASES}.{self._key}"
+            entry = await self._link.last(f"KV_{subjects.LEASES}", subject, self._name)
+            if entry is None or entry.data != self._value:
+                other = entry.data if entry else b"it is going"
+                told = other.decode(errors="replace").partition(" ")[0]
+                raise LinkError(f"another living gateway has this name: {told}") from None
+            self._revision = entry.sequence
 
     async def keep(self) -> None:
         """Renew it as long as this is wanted.
@@ -335,6 +352,12 @@ async def _bucket(stream: JetStreamContext, name: str, ttl_s: int) -> KeyValue:
         return await stream.key_value(name)
     except NotFoundError:
         return await stream.create_key_value(bucket=name, ttl=ttl_s)
+
+
+def _is_behind(source: JournalSource, publisher: str, chain: Chain) -> bool:
+    """Whether the stream has less than was delivered."""
+    delivered = source.position(publisher)
+    return chain.place[:2] < (delivered.epoch, delivered.sequence)
 
 
 def _publishers(batch: Batch) -> list[str]:

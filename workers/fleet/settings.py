@@ -21,6 +21,7 @@ class Fleet(NatsServers):
     )
     live: bool = Field(default=True, description="publish every block at once, too")
     writes: bool = Field(default=False, description="take writes; by the rules of the tags")
+    reloads: bool = Field(default=False, description="reload when asked over the fleet")
     hold: Duration = Field(
         default=1800.0, description="journals keep so long what was acknowledged"
     )

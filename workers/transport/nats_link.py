@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error, NoRespondersError, NoServersError
 from nats.errors import TimeoutError as NatsTimeout
 
@@ -36,7 +37,7 @@ EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_OF = "Nats-Expected-Last-Subject-Sequence-Subject"
 
 WRONG_SEQUENCE, KNOWN_ID, NO_STREAM, NO_MESSAGE = 10071, 10201, 10059, 10037
-NO_LEADER = 10008
+NO_LEADER, NO_CONSUMER = 10008, 10014
 WORDS = {  # JetStream's error codes
     10023: "the server's store is full",
     10047: "the server has no room for a stream of that stream_size",
@@ -78,6 +79,7 @@ class Stored(NamedTuple):
     sequence: int
     headers: dict[str, str]
     time_us: int
+    data: bytes
 
 
 def read_tls(options: Mapping[str, Any]) -> ssl.SSLContext | None:
@@ -122,9 +124,9 @@ class Link:
         """
         return await self._ask(subject, payload, {})
 
-    async def _ask(self, subject: str, payload: bytes, headers: dict[str, str]) -> dict[str, Any]:
+    async def _answer(self, subject: str, payload: bytes, headers: dict[str, str]) -> Msg:
         try:
-            message = await self.client.request(
+            return await self.client.request(
                 subject, payload, timeout=ANSWER_S, headers=headers or None
             )
         except NoRespondersError:
@@ -134,6 +136,9 @@ class Link:
             raise self._silence(subject) from None
         except Error as error:
             raise LinkError(reason(error)) from None
+
+    async def _ask(self, subject: str, payload: bytes, headers: dict[str, str]) -> dict[str, Any]:
+        message = await self._answer(subject, payload, headers)
         try:
             answer = json.loads(message.data)
         except (ValueError, RecursionError) as error:
@@ -177,13 +182,44 @@ class Link:
                 raise LinkError(reason(error)) from None
         raise LinkError("an empty batch")
 
-    async def last(self, stream: str, subject: str) -> Stored | None:
-        """The stream's last message of `subject`, as its leader has it; None where there is none.
+    async def last(self, stream: str, subject: str, name: str) -> Stored | None:
+        """The stream's last message of `subject`; None where there is none.
+
+        A replica that is behind may answer. It is asked for by a consumer for that alone, `name`:
+        the right to make one has the subject in it, the right to get messages of a stream not.
 
         Raises:
-            LinkError: the leader does not say.
+            LinkError: nobody says.
         """
-        return await self._stored(stream, {"last_by_subj": subject})
+        await self._delete_consumer(stream, name)
+        settings = {
+            "name": name,
+            "filter_subject": subject,
+            "deliver_policy": "last",
+            "ack_policy": "none",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": 10_000_000_000,
+        }
+        wanted = json.dumps({"stream_name": stream, "config": settings}).encode()
+        await self.request(f"$JS.API.CONSUMER.CREATE.{stream}.{name}.{subject}", wanted)
+        asked = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
+        try:
+            message = await self._answer(asked, b'{"batch": 1, "no_wait": true}', {})
+        finally:
+            await self._delete_consumer(stream, name)
+        headers = dict(message.headers or {})
+        if "Status" in headers:
+            return None
+        sequence = message.metadata.sequence.stream
+        return Stored(sequence, headers, taken_us(message.reply), message.data)
+
+    async def _delete_consumer(self, stream: str, name: str) -> None:
+        try:
+            await self.request(f"$JS.API.CONSUMER.DELETE.{stream}.{name}")
+        except LinkError as error:
+            if error.code != NO_CONSUMER:
+                raise
 
     async def message(self, stream: str, sequence: int) -> Stored | None:
         """The stream's message of a sequence, as its leader has it; None where there is none.
@@ -191,19 +227,17 @@ class Link:
         Raises:
             LinkError: the leader does not say.
         """
-        return await self._stored(stream, {"seq": sequence})
-
-    async def _stored(self, stream: str, wanted: dict[str, Any]) -> Stored | None:
         try:
             subject = f"$JS.API.STREAM.MSG.GET.{stream}"
-            answer = await self.request(subject, json.dumps(wanted).encode())
+            answer = await self.request(subject, json.dumps({"seq": sequence}).encode())
         except LinkError as error:
             if error.code == NO_MESSAGE:
                 return None
             raise
         message = answer["message"]
         headers = _headers(message.get("hdrs", ""))
-        return Stored(int(message["seq"]), headers, _time_us(message["time"]))
+        data = base64.b64decode(message.get("data", ""))
+        return Stored(int(message["seq"]), headers, _time_us(message["time"]), data)
 
     async def ensure_stream(self, settings: dict[str, Any]) -> bool:
         """Have a stream; whether it was made now.
@@ -278,9 +312,10 @@ async def connect(
         )
         if tls is not None:
             _check_encrypted(client)
-    except (TimeoutError, Error, OSError, LinkError) as error:
-        await client.close()
-        told = error if isinstance(error, LinkError) else _link_error(error)
+    except (TimeoutError, Error, OSError, ValueError) as error:
+        if client.is_connected:
+            await client.close()
+        told = _link_error(error)
         if isinstance(error, NoServersError) and not troubles.empty():
             told = troubles.get_nowait()
         raise told from None
@@ -323,10 +358,10 @@ def _check_encrypted(client: Client) -> None:
     """See that the server encrypts: the library goes on in clear text with one that does not.
 
     Raises:
-        LinkError: it does not.
+        ssl.SSLError: it does not.
     """
     if not client._server_info.get("tls_required"):
-        raise LinkError("the server does not encrypt (TLS), and tls = true asks for it")
+        raise ssl.SSLError("the server does not encrypt (TLS), and tls = true asks for it")
 
 
 def _link_error(error: BaseException) -> LinkError:

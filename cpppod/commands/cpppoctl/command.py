@@ -19,6 +19,7 @@ from cpppod.commands.cpppoctl import history as cpppoctl_history
 from cpppod.commands.cpppoctl import queries as cpppoctl_queries
 from cpppod.commands.cpppoctl import transfer as cpppoctl_transfer
 from cpppod.commands.cpppoctl import web as cpppoctl_web
+from cpppod.commands.cpppoctl.fleet import VERBS, FleetClient
 from cpppod.commands.parser import CommandParser, VerbParser
 from cpppod.control_client import ControlClient, ControlError, Unreachable
 
@@ -34,6 +35,7 @@ examples:
   cpppoctl watch boiler                    every change, until Ctrl-C
   cpppoctl history boiler.pressure --since 10m --csv
   cpppoctl reload --dry-run                what would a reload change?
+  cpppoctl --fleet nats://hub:4222 --creds FILE --at north/plant1 devices
 
 The socket is looked for at --socket, $CPPPOD_SOCKET, /run/cpppod, $XDG_RUNTIME_DIR/cpppod and
 cpppod-<uid> in the system's temporary directory.
@@ -59,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help="the control socket, or the runtime directory that it is in",
     )
+    for option, metavar, text in (
+        ("--fleet", "URL", "ask a gateway over this server of its fleet: nats://host:port"),
+        ("--creds", "FILE", "a user's credentials at that server"),
+        ("--at", "SITE/NAME", "which gateway of the fleet; default: the only one"),
+    ):
+        everywhere.add_argument(option, metavar=metavar, default=argparse.SUPPRESS, help=text)
     options = CommandParser(
         prog="cpppoctl",
         description="Ask and steer a running cpppod gateway.",
@@ -111,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return offline(given)
         if given.command == "audit" and given.state:
             return cpppoctl_audit.offline(given)
-        with ControlClient.connect(getattr(given, "socket", "")) as gateway:
+        with _gateway(given) as gateway:
             run: Run = given.run
             return run(gateway, given)
     except Unreachable as error:
@@ -123,6 +131,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         return DONE
+
+
+def _gateway(given: argparse.Namespace) -> ControlClient:
+    """Who is asked: the gateway of the control socket, or one of the fleet.
+
+    Raises:
+        ControlError: there is none, or it cannot be asked this.
+    """
+    server = getattr(given, "fleet", "")
+    named = [name for name in ("creds", "at") if getattr(given, name, "")]
+    if not server and named:
+        raise ControlError(f"--{named[0]}", "is for a gateway of a fleet", "--fleet URL beside it")
+    if not server:
+        return ControlClient.connect(getattr(given, "socket", ""))
+    if given.command not in VERBS:
+        told = f"one of {', '.join(VERBS)}"
+        raise ControlError(given.command, "cannot be asked over the fleet", told)
+    return FleetClient(server, getattr(given, "creds", ""), getattr(given, "at", ""))
 
 
 def complain(error: ControlError, status: int) -> int:

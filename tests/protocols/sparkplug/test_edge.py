@@ -142,8 +142,8 @@ def test_a_device_that_is_not_born_says_nothing_and_dies_once() -> None:
     assert death is not None and death.topic == "spBv1.0/site/DDEATH/gw/boiler"
     assert edge.device_death("boiler", 5) is None and not edge.is_born("boiler")
     assert edge.data("boiler", sample, 1) == [] and edge.is_born("pump")
-    assert edge.data("unknown", sample, 1) is None and not edge.is_born("unknown")
-    assert edge.data("pump", [Sample("other", 1, 192, 1)], 1) is None
+    assert edge.data("unknown", sample, 1) == [] and not edge.is_born("unknown")
+    assert edge.data("pump", [Sample("other", 1, 192, 1)], 1) == []
 
 
 def ask(edge: EdgeNode, topic: str, *metrics: Metric) -> list[Rebirth | WriteCommand | Refused]:
