@@ -50,7 +50,7 @@ $(VENV)/.%: requirements-%.lock $(VENV)/.dev
 	$(SET_UP) $(VENV) requirements-$*.lock
 	@touch $@
 
-peers: $(PEERS)/cpppo/.installed $(PEERS)/sparkplug/.installed $(PEERS)/stacks/.installed $(PEERS)/node/.installed $(PEERS)/stacks-node/.installed  ## programs that the tests talk to and that need environments of their own
+peers: $(PEERS)/cpppo/.installed $(PEERS)/sparkplug/.installed $(PEERS)/tahu/.installed $(PEERS)/stacks/.installed $(PEERS)/node/.installed $(PEERS)/stacks-node/.installed  ## programs that the tests talk to and that need environments of their own
 
 $(PEERS)/cpppo/.installed: tests/peers-cpppo.lock
 	$(RUNNING_PYTHON)
@@ -60,6 +60,11 @@ $(PEERS)/cpppo/.installed: tests/peers-cpppo.lock
 $(PEERS)/sparkplug/.installed: tests/peers-sparkplug.lock
 	$(RUNNING_PYTHON)
 	$(SET_UP) $(PEERS)/sparkplug tests/peers-sparkplug.lock --build paho-mqtt
+	@touch $@
+
+$(PEERS)/tahu/.installed: tests/peers-tahu.lock
+	$(RUNNING_PYTHON)
+	$(SET_UP) $(PEERS)/tahu tests/peers-tahu.lock
 	@touch $@
 
 # The session of instro-ethernetip speaks alone: it is installed without what its instruments need.
@@ -181,6 +186,7 @@ lock:  ## pin the newest of what setup.cfg, pyproject.toml, the peers and the ex
 	$(LOCK) -o tests/peers-sparkplug.lock tests/peers-sparkplug.txt
 	$(LOCK) -o tests/peers-stacks.lock tests/peers-stacks.txt
 	$(LOCK) --no-deps -o tests/peers-instro.lock tests/peers-instro.txt
+	$(LOCK) -o tests/peers-tahu.lock tests/peers-tahu.txt
 	@rm -rf $(VENV)-lock
 	cd examples && npm update --package-lock-only --omit-lockfile-registry-resolved --silent
 	cd tests/stacks && npm update --package-lock-only --omit-lockfile-registry-resolved --silent

@@ -71,6 +71,14 @@ def stacks_node() -> pathlib.Path:
     return folder
 
 
+def tahu_python() -> str:
+    """The Python of the environment that has tahutils."""
+    python = PEERS / "tahu" / "bin" / "python"
+    if not python.exists():
+        missing("tahutils", "make peers")
+    return str(python)
+
+
 def node_modules() -> pathlib.Path:
     """The folder of Node.js packages that the examples in JavaScript need."""
     program("node", package="nodejs")

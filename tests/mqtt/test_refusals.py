@@ -167,3 +167,16 @@ def test_a_wrong_password_is_said(plant: RunningGateway, folder: Path) -> None:
         says(plant, "uthoriz")
     finally:
         broker.kill()
+
+
+def test_what_the_broker_drops_for_an_absent_subscriber_is_said(
+    plant: RunningGateway, folder: Path
+) -> None:
+    broker = Broker(folder, "allow_anonymous true\nmax_queued_messages 10\n").start()
+    try:
+        Ear(broker.address, "cpppod/#", name="absent").close()  # its session stays
+        set_section(plant, broker)
+        eventually(lambda: row(plant).get("dropped_by_broker", -1) > 0)
+        assert not row(plant)["error"]
+    finally:
+        broker.kill()

@@ -183,5 +183,5 @@ def test_a_value_that_its_type_cannot_say_is_refused(datatype: int, value: objec
 def test_cip_types_are_said_as_every_decoder_reads_them() -> None:
     assert datatype_of("SINT") is datatype_of("INT") is DataType.INT32
     assert datatype_of("STRING") is datatype_of("SSTRING") is DataType.STRING
-    assert datatype_of("UDINT") is DataType.UINT32
+    assert datatype_of("UDINT") is DataType.INT64
     assert datatype_of("REAL", array=True) is DataType.FLOAT_ARRAY

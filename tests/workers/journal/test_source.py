@@ -26,16 +26,22 @@ class Plant:
         self.state = state
         self.folder = state / "journal" / "poller-boiler"
         self.clock = Clock()
-        self._sequence = 0
-        limits = JournalLimits(segment_s=0.0, sync_s=0.0)
-        self._writer = JournalWriter(self.folder, 5, limits, gateway="gw")
+        self._limits = JournalLimits(segment_s=0.0, sync_s=0.0)
+        self.live(5)
+
+    def live(self, epoch: int) -> None:
+        """Begin a life; the one before ends as by a kill."""
+        if epoch != 5:
+            self._writer.close()
+        self._epoch, self._sequence = epoch, 0
+        self._writer = JournalWriter(self.folder, epoch, self._limits, gateway="gw")
         self._writer.open(0.0)
 
     def block(self, group: str = "fast") -> None:
         self._sequence += 1
         body = feed.Block(1, ["level"], [self._sequence], 0)
         message = feed.ValueMessage(
-            "poller-boiler", 5, self._sequence, 0, 10, 20, 30, feed.Kind.BLOCK, body
+            "poller-boiler", self._epoch, self._sequence, 0, 10, 20, 30, feed.Kind.BLOCK, body
         )
         record = encode_record(
             Kind.BLOCK,
@@ -112,3 +118,61 @@ def test_what_a_reader_holds_is_kept_for_so_long_from_its_first_delivery_on(tmp_
     plant.deliver(holding)
     plant.deliver(other)
     assert len(plant.kept()) <= 2
+
+
+def told(source: JournalSource) -> list[tuple[int, int, int]]:
+    """Gaps and readings that come now: (epoch, first, last); of a reading twice its sequence."""
+    found: list[tuple[int, int, int]] = []
+    while (batch := source.read()).cursors or batch.readings or batch.gaps:
+        found += [(gap.epoch, gap.first, gap.last) for gap in batch.gaps]
+        found += [(each.epoch, each.sequence, each.sequence) for each in batch.readings]
+        source.done(batch)
+    return found
+
+
+def test_ahead_in_the_life_that_is_written_reading_goes_on(tmp_path: Path) -> None:
+    plant = Plant(tmp_path)
+    plant.block()
+    source = plant.source("fleet", hold_s=60.0)
+    plant.deliver(source)
+    plant.block()
+    before = source.position("poller-boiler")
+    assert source.resume("poller-boiler", 5, 2, 20) == 0
+    assert source.position("poller-boiler") == before
+
+
+def test_behind_the_place_of_another_life_what_cannot_be_had_is_a_gap(tmp_path: Path) -> None:
+    plant = Plant(tmp_path)  # its state directory is new: the other side has a life 4 of before
+    plant.block()
+    source = plant.source("fleet")
+    assert plant.deliver(source) == [1]
+    assert source.resume("poller-boiler", 4, 100, 10) == 5
+    assert told(source) == [(4, 101, 101), (5, 1, 1)]
+
+
+def test_an_old_copy_goes_on_behind_the_place_with_a_gap(tmp_path: Path) -> None:
+    plant = Plant(tmp_path)  # the copy ends at 2, the other side has up to 9
+    plant.block()
+    plant.block()
+    plant.live(7)
+    plant.block()
+    source = plant.source("fleet")
+    assert source.resume("poller-boiler", 5, 9, 20) == 0
+    assert told(source) == [(5, 10, 10), (5, 1, 1), (5, 2, 2), (7, 1, 1)]
+
+
+def test_another_side_that_lost_everything_gets_all_that_is_held_or_hears_what_is_gone(
+    tmp_path: Path,
+) -> None:
+    plant = Plant(tmp_path)
+    for _ in range(3):
+        plant.block()
+    source = plant.source("fleet", hold_s=60.0)
+    assert plant.deliver(source) == [1, 2, 3]
+    source.resume("poller-boiler", 0, 0, 0)
+    assert told(source) == [(5, 1, 1), (5, 2, 2), (5, 3, 3)]
+    plant.block()
+    for number in plant.kept()[:2]:
+        (plant.folder / f"{number:020d}.journal").unlink()
+    source.resume("poller-boiler", 0, 0, 0)
+    assert told(source)[0][0] == 0 and told(source) == []
