@@ -124,7 +124,8 @@ def test_a_wrong_password_and_then_the_right_one(plant: RunningGateway, folder: 
     hub = server(folder, "users", USERS)
     secret = folder / "secret"
     secret.write_text("wrong\n")
-    who = f'user = "gw1"\npassword_file = "{secret}"\ninbox = "_INBOX_gw1"\nmake_stream = false\n'
+    who = f'user = "gw1"\npassword_file = "{secret}"\ninbox = "_INBOX_gw1"\n'
+    who += "make_stream = false\nown_reads = true\n"
     owner = {"user": "owner", "password": "all"}
     try:
         set_section(plant, hub, who)

@@ -188,7 +188,7 @@ class Uplink(Delivery):
         """How far the stream has a worker's history; the leader is asked."""
         site = worker.options["site"]
         subject = subjects.of_worker(site, worker.gateway_name, publisher)
-        last = await link.last(subjects.stream(site), subject, worker.gateway_name)
+        last = await link.last(subjects.stream(site), subject, _reader(worker))
         if last is None:
             return Chain(subject)
         owner = last.headers.get(records.GATEWAY, "")
@@ -284,7 +284,7 @@ class Uplink(Delivery):
         key = f"{worker.options['site']}.{worker.gateway_name}"
         instance = await self.process.io.call(identity.instance, worker.state_dir)
         who = f"{worker.gateway} {instance}".encode()
-        lease = Lease(link, bucket, key, who, worker.gateway_name)
+        lease = Lease(link, bucket, key, who, _reader(worker))
         await lease.take()
         return lease
 
@@ -352,6 +352,11 @@ async def _bucket(stream: JetStreamContext, name: str, ttl_s: int) -> KeyValue:
         return await stream.key_value(name)
     except NotFoundError:
         return await stream.create_key_value(bucket=name, ttl=ttl_s)
+
+
+def _reader(worker: Worker) -> str:
+    """The consumer that looks up what the stream has; "" where its leader may be asked."""
+    return worker.gateway_name if worker.options["own_reads"] else ""
 
 
 def _is_behind(source: JournalSource, publisher: str, chain: Chain) -> bool:

@@ -22,6 +22,9 @@ class Fleet(NatsServers):
     live: bool = Field(default=True, description="publish every block at once, too")
     writes: bool = Field(default=False, description="take writes; by the rules of the tags")
     reloads: bool = Field(default=False, description="reload when asked over the fleet")
+    own_reads: bool = Field(
+        default=False, description="look up its own history by a consumer; needs no more rights"
+    )
     hold: Duration = Field(
         default=1800.0, description="journals keep so long what was acknowledged"
     )

@@ -182,15 +182,18 @@ class Link:
                 raise LinkError(reason(error)) from None
         raise LinkError("an empty batch")
 
-    async def last(self, stream: str, subject: str, name: str) -> Stored | None:
-        """The stream's last message of `subject`; None where there is none.
+    async def last(self, stream: str, subject: str, name: str = "") -> Stored | None:
+        """The stream's last message of `subject`, as its leader has it; None where there is none.
 
-        A replica that is behind may answer. It is asked for by a consumer for that alone, `name`:
-        the right to make one has the subject in it, the right to get messages of a stream not.
+        Args:
+            name: of a consumer for that alone: the right to make one has the subject in it, the
+                right to get messages has not. A replica that is behind may answer it.
 
         Raises:
             LinkError: nobody says.
         """
+        if not name:
+            return await self._get(stream, {"last_by_subj": subject})
         await self._delete_consumer(stream, name)
         settings = {
             "name": name,
@@ -227,9 +230,12 @@ class Link:
         Raises:
             LinkError: the leader does not say.
         """
+        return await self._get(stream, {"seq": sequence})
+
+    async def _get(self, stream: str, wanted: dict[str, Any]) -> Stored | None:
         try:
             subject = f"$JS.API.STREAM.MSG.GET.{stream}"
-            answer = await self.request(subject, json.dumps({"seq": sequence}).encode())
+            answer = await self.request(subject, json.dumps(wanted).encode())
         except LinkError as error:
             if error.code == NO_MESSAGE:
                 return None

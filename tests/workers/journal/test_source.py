@@ -27,11 +27,12 @@ class Plant:
         self.folder = state / "journal" / "poller-boiler"
         self.clock = Clock()
         self._limits = JournalLimits(segment_s=0.0, sync_s=0.0)
+        self._writer: JournalWriter | None = None
         self.live(5)
 
     def live(self, epoch: int) -> None:
         """Begin a life; the one before ends as by a kill."""
-        if epoch != 5:
+        if self._writer is not None:
             self._writer.close()
         self._epoch, self._sequence = epoch, 0
         self._writer = JournalWriter(self.folder, epoch, self._limits, gateway="gw")
@@ -50,6 +51,7 @@ class Plant:
             sequence=self._sequence,
             samples=1,
         )
+        assert self._writer is not None
         self._writer.append(record, float(self._sequence))
 
     def source(self, name: str, *readers: str, hold_s: float = 0.0) -> JournalSource:
