@@ -58,6 +58,11 @@ class Broker:
             time.sleep(0.01)
         raise AssertionError("mosquitto takes no connections")
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it."""
         if self._process is not None:

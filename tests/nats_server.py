@@ -17,7 +17,7 @@ from tests.ports import free_port
 SETTINGS = """\
 listen: 127.0.0.1:{port}
 max_payload: 1MB
-jetstream {{ store_dir: "{folder}/js", max_file_store: 4GB, sync_interval: always }}
+jetstream {{ store_dir: "{folder}/js", max_file_store: 4GB, sync_interval: {sync} }}
 """
 
 _Result = TypeVar("_Result")
@@ -26,12 +26,12 @@ _Result = TypeVar("_Result")
 class NatsServer:
     """One server; `url` is where it is."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", *, sync: str = "always") -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.folder = folder
         self._file = folder / "nats.conf"
-        self._file.write_text(SETTINGS.format(port=self.port, folder=folder) + more)
+        self._file.write_text(SETTINGS.format(port=self.port, folder=folder, sync=sync) + more)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "NatsServer":

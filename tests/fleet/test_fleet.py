@@ -24,6 +24,7 @@ from cpppod.protocols.bus import feed
 from tests import peers
 from tests.gateway.running import ROOT, RunningGateway, counting_gateway, eventually
 from tests.nats_server import NatsServer
+from tests.patience import PATIENCE_S
 from tests.ports import free_port
 
 Place = tuple[int, int]  # of a block: its publisher's epoch, sequence
@@ -120,7 +121,7 @@ def in_stream(server: NatsServer) -> list[tuple[str, Place]]:
         puller = await stream.pull_subscribe("cpppod.v1.h.north.>", stream="H_north")
         found: list[tuple[str, Place]] = []
         while len(found) < count:
-            for message in await puller.fetch(500, timeout=5):
+            for message in await puller.fetch(500, timeout=PATIENCE_S):
                 headers = message.headers or {}
                 if headers["Cpppod-Kind"] == "block":
                     found.append((headers["Nats-Msg-Id"], place(message.data)))

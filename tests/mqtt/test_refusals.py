@@ -1,6 +1,7 @@
 """What a real broker refuses is said in words, and nothing is lost meanwhile: mosquitto."""
 
 import json
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,10 +93,9 @@ def test_a_refused_topic_is_said_and_nothing_moves_past_it(
         error = says(plant, "refuses")
         assert "cpppod/plant1/boiler/fast" in error and "authorized" in error.lower()
         assert row(plant)["sent"] == 0
-        rights.write_text("topic readwrite #\n")
-        broker.kill()
-        broker.start()
         ear = Ear(broker.address, "cpppod/#")
+        rights.write_text("topic readwrite #\n")
+        broker.signal(signal.SIGHUP)  # it reads its files again
         ear.wait(lambda _: len(sequences(ear)) > 30)
         found = sequences(ear)
         assert found == list(range(1, len(found) + 1))  # from the first on: the journal kept it
@@ -149,7 +149,7 @@ def test_a_certificate_is_checked_shown_and_renewed(
         broker.kill()
         broker.start()
         set_section(plant, broker, trust)
-        says(plant, "certificate required")
+        says(plant, "certificate?")
         set_section(plant, broker, trust + own)
         eventually(lambda: row(plant)["connected_us"] and row(plant)["sent"] > 10)
         set_section(plant, broker)  # without encryption

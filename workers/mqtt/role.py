@@ -33,6 +33,11 @@ class MqttOutlet(Delivery):
         return [worker.options["address"], *worker.options["standby"]]
 
     def words(self, error: Exception) -> str:
+        options = self.worker.options
+        asked = options["tls"] and not options["cert_file"]
+        if asked and isinstance(error.__context__, TimeoutError):
+            # by TLS 1.3 a server refuses after the client's part is done: it only hears nothing
+            return f"{reason(error)}: does the broker ask for this client's certificate?"
         return reason(error)
 
     def is_away(self, error: Exception) -> bool:
