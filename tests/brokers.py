@@ -58,7 +58,7 @@ class Broker:
             time.sleep(0.01)
         raise AssertionError("mosquitto takes no connections")
 
-    def signal(self, number: int) -> None:
+    def tell(self, number: int) -> None:
         """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(number)

@@ -95,7 +95,7 @@ def test_a_refused_topic_is_said_and_nothing_moves_past_it(
         assert row(plant)["sent"] == 0
         ear = Ear(broker.address, "cpppod/#")
         rights.write_text("topic readwrite #\n")
-        broker.signal(signal.SIGHUP)  # it reads its files again
+        broker.tell(signal.SIGHUP)  # it reads its files again
         ear.wait(lambda _: len(sequences(ear)) > 30)
         found = sequences(ear)
         assert found == list(range(1, len(found) + 1))  # from the first on: the journal kept it

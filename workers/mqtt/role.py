@@ -34,7 +34,7 @@ class MqttOutlet(Delivery):
 
     def words(self, error: Exception) -> str:
         options = self.worker.options
-        asked = options["tls"] and not options["cert_file"]
+        asked = options["tls"] and not options["cert_file"] and not self._connected_us
         if asked and isinstance(error.__context__, TimeoutError):
             # by TLS 1.3 a server refuses after the client's part is done: it only hears nothing
             return f"{reason(error)}: does the broker ask for this client's certificate?"
