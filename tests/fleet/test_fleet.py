@@ -122,6 +122,7 @@ def in_stream(server: NatsServer) -> list[tuple[str, Place]]:
         found: list[tuple[str, Place]] = []
         while len(found) < count:
             for message in await puller.fetch(500, timeout=PATIENCE_S):
+                await message.ack()  # a consumer gives 1,000 at most without
                 headers = message.headers or {}
                 if headers["Cpppod-Kind"] == "block":
                     found.append((headers["Nats-Msg-Id"], place(message.data)))

@@ -67,6 +67,7 @@ def run(folder: Path, *, servers: int, gateways: int, seconds: float, seed: int)
     assert found["stored"] > 0.5 * found["served"]
 
 
+@pytest.mark.campaign
 def test_a_fleet_on_one_server_leaves_nothing_undeclared(tmp_path: Path) -> None:
     run(tmp_path, servers=1, gateways=2, seconds=40, seed=18)
 

@@ -225,7 +225,8 @@ def _outgoing(message: Message) -> Outgoing:
 
 
 def _next_number(state: StateDirectory, name: str) -> int:
-    """The number of the next connection, kept in its file; blocks."""
-    number = (state.read(name, int) or 0) + 1
-    state.write(name, str(number % LIMIT).encode())
-    return number % LIMIT
+    """The number of the next connection, kept in its file, 0 of the first; blocks."""
+    known = state.read(name, int)
+    number = 0 if known is None else (known + 1) % LIMIT
+    state.write(name, str(number).encode())
+    return number
