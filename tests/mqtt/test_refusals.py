@@ -83,6 +83,7 @@ def sequences(ear: Ear) -> list[int]:
     return sorted({each["sequence"] for each in told})
 
 
+@pytest.mark.campaign
 def test_a_refused_topic_is_said_and_nothing_moves_past_it(
     plant: RunningGateway, folder: Path
 ) -> None:
@@ -153,7 +154,7 @@ def test_a_certificate_is_checked_shown_and_renewed(
         broker.kill()
         broker.start()
         set_section(plant, broker, trust)
-        says(plant, "certificate?")
+        says(plant, "timed out")  # by TLS 1.3 a client hears nothing of it
         set_section(plant, broker, trust + own)
         eventually(lambda: row(plant)["connected_us"] and row(plant)["sent"] > 10)
         set_section(plant, broker)  # without encryption
