@@ -60,9 +60,10 @@ def test_a_lock_keeps_the_extras_that_an_old_pip_wants_to_see_pinned() -> None:
     assert "\ncoverage[toml]==" in DEVELOPMENT.read_text()
 
 
-def test_what_node_takes_is_named_with_versions_and_hashes_and_no_place() -> None:
-    locked = json.loads((ROOT / "examples" / "package-lock.json").read_text())
-    wanted = json.loads((ROOT / "examples" / "package.json").read_text())["dependencies"]
+@pytest.mark.parametrize("folder", ["examples", "tests/stacks"])
+def test_what_node_takes_is_named_with_versions_and_hashes_and_no_place(folder: str) -> None:
+    locked = json.loads((ROOT / folder / "package-lock.json").read_text())
+    wanted = json.loads((ROOT / folder / "package.json").read_text())["dependencies"]
     packages = {name: told for name, told in locked["packages"].items() if name}
     assert {f"node_modules/{name}" for name in wanted} <= packages.keys()
     assert all("integrity" in told and "resolved" not in told for told in packages.values())
