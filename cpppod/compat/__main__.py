@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     own, rest = _split(given)
     if len(own) == 1 and not own[0].startswith("-"):  # as a rule: no parser is needed
+        install(children=True)
         return run_script(own[0], rest)
     arguments = parser().parse_args(own)
     if arguments.write_package:
@@ -53,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if not arguments.module:
         parser().error("a script or -m MODULE is needed")
+    install(children=True)
     return run_module(arguments.module, rest)
 
 
 def run_module(name: str, arguments: Sequence[str]) -> int:
     """Run a module as `python -m` does; 1 where there is none of that name."""
-    install(children=True)
     sys.argv = [name, *arguments]
     sys.path.insert(1, "")  # behind our names, should another cpppo be there
     try:
@@ -76,7 +77,6 @@ def run_script(path: str, arguments: Sequence[str]) -> int:
     if not os.path.exists(path):
         print(f"cpppod.compat: there is no {path}", file=sys.stderr)
         return 1
-    install(children=True)
     sys.argv = [path, *arguments]
     sys.path.insert(1, os.path.dirname(os.path.realpath(path)))  # behind our names
     runpy.run_path(path, run_name="__main__")
