@@ -157,15 +157,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def moment_us(text: str) -> int:
-    """Microseconds since 1970 of what `timestamp` takes; local time is to name its zone.
+    """Microseconds since 1970 of what `timestamp` takes, or of `7d` ago; local time has its zone.
 
     Raises:
-        ArgumentTypeError: not a date and time.
+        ArgumentTypeError: neither.
     """
     try:
         return round(timestamp(text).value * 1e6)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        why = str(error)
+    try:
+        return time.time_ns() // 1000 - round(parse_seconds(text) * 1e6)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{why}; or 10m, 7d ... ago") from None
 
 
 def span_us(text: str) -> int:

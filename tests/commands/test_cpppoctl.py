@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -247,6 +247,55 @@ def test_history_is_a_table_or_comma_separated(gateway: KnownGateway, capsys: Ca
     assert 599e6 < arguments["until_us"] - arguments["since_us"] < 601e6
     assert "device did not answer in time" in run_text(capsys, "history", "boiler.pressure")
     assert run_json(capsys, "history", "boiler.pressure")["rows"] == SAMPLES["rows"]
+
+
+STORED = {  # what is stored of each tag
+    "boiler.level": [[1_700_000_000_000_000, 7, 0], [1_700_000_002_000_000, 8, 0]],
+    "boiler.pressure": SAMPLES["rows"],
+    "mixer.load": [[1_700_000_002_000_000, 1.5, 0]],
+}
+
+
+def answered_from_store(gateway: KnownGateway) -> Callable[[], Any]:
+    """What a historian says with STORED, two names a page."""
+
+    def answer() -> Any:
+        asked = gateway.orders_seen[-1][2]
+        if "tag" in asked:
+            return SAMPLES | {"tag": asked["tag"], "rows": STORED[asked["tag"]]}
+        names = [name for name in STORED if name > asked["after"]]
+        return {"tags": names[:2], "next": names[1] if len(names) > 2 else None}
+
+    return answer
+
+
+def test_history_of_many_tags_is_one_table(gateway: KnownGateway, capsys: Capture) -> None:
+    gateway.answers["history"] = answered_from_store(gateway)
+    text = run_text(capsys, "history", "boiler.*", "mixer.load", "boiler.level", "--csv")
+    assert text.splitlines() == [
+        "time,tag,value,quality,reason",
+        "2023-11-14T22:13:20.000000+00:00,boiler.level,7,0,good",
+        "2023-11-14T22:13:22.000000+00:00,boiler.level,8,0,good",
+        "2023-11-14T22:13:20.000000+00:00,boiler.pressure,4.5,0,good",
+        "2023-11-14T22:13:21.500000+00:00,boiler.pressure,,18,device did not answer in time",
+        "2023-11-14T22:13:22.000000+00:00,mixer.load,1.5,0,good",
+    ]
+    assert run_text(capsys, "history", "*", "--wide").splitlines() == [
+        "time,boiler.level,boiler.pressure,mixer.load",
+        "2023-11-14T22:13:20.000000+00:00,7,4.5,",
+        "2023-11-14T22:13:22.000000+00:00,8,,1.5",
+    ]
+    told = run_json(capsys, "history", "m*")
+    assert [each["tag"] for each in told["tags"]] == ["mixer.load"]
+    table = run_text(capsys, "history", "boiler.level", "mixer.load").splitlines()
+    assert table[0].split() == ["time", "tag", "value", "quality"] and len(table) == 4
+
+
+def test_history_says_which_pattern_matches_nothing(gateway: KnownGateway, capsys: Capture) -> None:
+    gateway.answers["history"] = answered_from_store(gateway)
+    text = run_text(capsys, "history", "kettle.*", "mixer.*", "--csv", status=1)
+    assert "no stored tag matches 'kettle.*'" in text
+    assert "mixer.load,1.5" in text
 
 
 def test_history_goes_on_where_a_page_ended(gateway: KnownGateway, capsys: Capture) -> None:

@@ -1,5 +1,6 @@
 """docs/operations.md: its commands that change files, run on a gateway that runs."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -57,3 +58,22 @@ def test_a_backup_of_a_running_gateway_is_restored_with_its_history(
     names = {path.name for path in restored.iterdir()}
     assert names >= {"gateway", "symbols", "epochs", "history"} and not names & {"lock", "journal"}
     assert (restored / "gateway").read_bytes() == (gateway.state / "gateway").read_bytes()
+
+
+def test_the_line_for_cron_exports_the_week(gateway: RunningGateway, tmp_path: Path) -> None:
+    """As cron runs it: `\\%` is a percent sign, and sh has the rest of the line."""
+    eventually(lambda: times(gateway.state, "boiler.pressure"))
+    (line,) = re.findall(r"```cron\n.*\n(.*)\n```", TEXT)
+    *when, user, command = line.split(maxsplit=6)
+    assert (when, user) == (["15", "0", "*", "*", "1"], "cpppod")
+    command = command.replace("\\%", "%").replace("/var/lib/cpppod/week", f"{tmp_path}/week")
+    command = command.replace("/var/lib/cpppod", str(gateway.state))
+    command = command.replace(
+        "/opt/cpppod/bin/cpppoctl", f"{sys.executable} -m cpppod.commands.cpppoctl"
+    )
+    subprocess.run(["sh", "-c", command], check=True)
+    (file,) = tmp_path.glob("week-20*-*.csv")
+    head, *rows = csv.reader(file.read_text().splitlines())
+    assert head[0] == "time" and "boiler.pressure" in head
+    assert all(name.startswith("boiler.") for name in head[1:])
+    assert any(row[head.index("boiler.pressure")] for row in rows)

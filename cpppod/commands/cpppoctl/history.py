@@ -4,16 +4,19 @@ cpppoctl history boiler.pressure --since 10m             a table
 cpppoctl history boiler.pressure --since 2h --csv        time,value,quality,reason
 cpppoctl history boiler.pressure --since 1d --step 1h    least, mean and greatest of each hour
 cpppoctl history boiler.pressure --since 1d --plot       a picture, as wide as the terminal
+cpppoctl history 'boiler.*' mixer.load --csv             time,tag,value,quality,reason
+cpppoctl history 'boiler.*' --since 1d --step 1m --wide  time,boiler.level,boiler.pressure
 """
 
 import argparse
 import csv
+import fnmatch
 import importlib
 import importlib.util
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,10 +40,10 @@ def add_commands(add: Add) -> None:
     command = add(
         "history",
         history,
-        "show the stored values of a tag",
+        "show the stored values of tags",
         example="cpppoctl history boiler.pressure --since 10m --plot",
     )
-    command.add_argument("tag", metavar="TAG")
+    command.add_argument("tags", nargs="+", metavar="TAG", help="tag or pattern: 'boiler.*'")
     command.add_argument(
         "--since",
         default="10m",
@@ -58,7 +61,9 @@ def add_commands(add: Add) -> None:
         help="least, mean and greatest value of each TIME instead of every value",
     )
     shape = command.add_mutually_exclusive_group()
-    shape.add_argument("--csv", action="store_true", help="comma-separated, with a head line")
+    shape.add_argument("--csv", action="store_true", help="comma-separated, with a head line; "
+        "of several tags a line for each value")  # fmt: skip
+    shape.add_argument("--wide", action="store_true", help="the same with a column for each tag")
     shape.add_argument("--plot", action="store_true", help="a picture in the terminal")
     if importlib.util.find_spec(PLAYBACK):
         command = add("play", None, "serve stored values again, as they came")
@@ -100,34 +105,121 @@ def step(text: str) -> int:
 
 
 def history(gateway: ControlClient, given: argparse.Namespace) -> int:
-    """`cpppoctl history TAG`."""
-    question: dict[str, Any] = {"tag": given.tag, "until_us": given.until}
+    """`cpppoctl history TAG ...`: the exit status, 1 also where a pattern matched nothing."""
+    tags, missing = _named(gateway, given.tags)
+    if given.wide:
+        _print_wide(gateway, given, tags)
+    elif [*tags, *missing] == given.tags and len(tags) == 1:  # as it has always been
+        _show(gateway, given, tags[0])
+    elif given.json:
+        print_json({"tags": [_plain(tag, *_asked(gateway, given, tag)) for tag in tags]})
+    else:
+        _print_many(gateway, given, tags)
+    for pattern in missing:
+        text = f"history: no stored tag matches {pattern!r}; try cpppoctl history '*' --limit 1"
+        print(f"cpppoctl: {text}", file=sys.stderr)
+    return int(bool(missing))
+
+
+def _named(gateway: ControlClient, given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tags in the order given, each once, patterns replaced by what is stored; patterns of none."""
+    stored: list[str] = []
+    if any(map(_is_pattern, given)):
+        after: str | None = ""
+        while after is not None:
+            answer = gateway.ask("history", after=after)
+            stored += answer["tags"]
+            after = answer.get("next")
+    found: dict[str, None] = {}
+    missing = []
+    for text in given:
+        names = fnmatch.filter(stored, text) if _is_pattern(text) else [text]
+        found |= dict.fromkeys(names)
+        missing += [] if names else [text]
+    return list(found), missing
+
+
+def _is_pattern(text: str) -> bool:
+    return any(character in text for character in "*?[")
+
+
+def _asked(
+    gateway: ControlClient, given: argparse.Namespace, tag: str
+) -> tuple[Iterator[list[Any]], list[str]]:
+    """The rows of a tag, and their columns, which are there once the first row is."""
+    question: dict[str, Any] = {"tag": tag, "until_us": given.until}
     if given.plot:
         columns = max(shutil.get_terminal_size().columns - MARGIN, PLOT_LEAST)
         length_us = max((given.until - given.since) // columns, 1)
         question |= {"step_us": length_us, "aggregate": "mean"}
     elif given.step:
         question |= {"step_us": given.step, "aggregate": "mean"}
-    columns_told: list[str] = []
-    found = rows(gateway, question, given.since, given.limit, columns_told)
+    columns: list[str] = []
+    return rows(gateway, question, given.since, given.limit, columns), columns
+
+
+def _show(gateway: ControlClient, given: argparse.Namespace, tag: str) -> None:
+    """One tag."""
+    found, columns = _asked(gateway, given, tag)
     if given.plot:
-        means = [row[2] for row in found]
-        print("\n".join(plot(given.tag, means, given.since, given.until)))
+        print("\n".join(plot(tag, [row[2] for row in found], given.since, given.until)))
     elif given.json:
-        _print_rows_json(given.tag, found, columns_told)
+        print_json(_plain(tag, found, columns))
     elif given.csv:
-        _print_csv(found, columns_told)
+        _print_csv(found, columns)
     else:
-        listed = list(found)
-        _print_rows(listed or _held(gateway, given), columns_told)
-    return 0
+        _print_rows(list(found) or _held(gateway, given, tag), columns)
 
 
-def _held(gateway: ControlClient, given: argparse.Namespace) -> list[list[Any]]:
+def _print_many(gateway: ControlClient, given: argparse.Namespace, tags: list[str]) -> None:
+    """Several tags, one after the other: pictures, or one table with a column for the tag."""
+    if given.plot:
+        for tag in tags:
+            _show(gateway, given, tag)
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    cells: list[list[str]] = []
+    head: list[str] = []
+    for tag in tags:
+        found, columns = _asked(gateway, given, tag)
+        for row in found:
+            if given.csv:
+                if not head:
+                    head = ["time", "tag", *_head(columns)[1:]]
+                    writer.writerow(head)
+                when, *rest = _csv_cells(row, columns)
+                writer.writerow([when, tag, *rest])
+            else:
+                when, *rest = _cells(row, columns)
+                head = list(_TITLES[columns[1] == "value"])
+                cells.append([when, tag, *rest])
+    if not given.csv:
+        head = head or list(_TITLES[True])
+        print_table(("time", "tag", *head[1:]), cells)
+
+
+def _print_wide(gateway: ControlClient, given: argparse.Namespace, tags: list[str]) -> None:
+    """A line for each moment, a column for each tag: its good value then, or its mean of a step.
+
+    A cell is empty where the tag did not change, or is not good.
+    """
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["time", *tags])
+    moments: dict[int, list[Any]] = {}
+    for column, tag in enumerate(tags):
+        found, columns = _asked(gateway, given, tag)
+        for row in found:
+            sampled = columns[1] == "value"
+            worth = (None if row[2] else row[1]) if sampled else row[2]
+            if worth is not None:
+                moments.setdefault(row[0], [None] * len(tags))[column] = worth
+    for time_us in sorted(moments):
+        writer.writerow([_csv_time(time_us), *moments[time_us]])
+
+
+def _held(gateway: ControlClient, given: argparse.Namespace, tag: str) -> list[list[Any]]:
     """The last value before the time that was asked for: nothing changed since."""
-    answer = gateway.ask(
-        "history", tag=given.tag, since_us=0, until_us=given.since, aggregate="last"
-    )
+    answer = gateway.ask("history", tag=tag, since_us=0, until_us=given.since, aggregate="last")
     listed: list[list[Any]] = answer["rows"]
     if listed:
         print(f"no change since {time_of(given.since)}; before it:", file=sys.stderr)
@@ -160,17 +252,20 @@ def _cells(row: list[Any], columns: list[str]) -> list[str]:
     return [time_of(row[0]), *(value(each) for each in row[1:5])]
 
 
+_TITLES = {  # of samples, of steps
+    True: ("time", ">value", "quality"),
+    False: ("time", ">least", ">mean", ">greatest", ">samples"),
+}
+
+
 def _print_rows(found: list[list[Any]], columns: list[str]) -> None:
     cells = [_cells(row, columns) for row in found]
-    if not columns or columns[1] == "value":
-        print_table(("time", ">value", "quality"), cells)
-    else:
-        print_table(("time", ">least", ">mean", ">greatest", ">samples"), cells)
+    print_table(_TITLES[not columns or columns[1] == "value"], cells)
 
 
-def _print_rows_json(tag: str, found: Iterator[list[Any]], columns: list[str]) -> None:
+def _plain(tag: str, found: Iterator[list[Any]], columns: list[str]) -> dict[str, Any]:
     listed = list(found)
-    print_json({"tag": tag, "columns": columns, "rows": listed})
+    return {"tag": tag, "columns": columns, "rows": listed}
 
 
 def _print_csv(found: Iterator[list[Any]], columns: list[str]) -> None:
@@ -180,11 +275,21 @@ def _print_csv(found: Iterator[list[Any]], columns: list[str]) -> None:
     for row in found:
         if not head_written:
             head_written = True
-            sampled = columns[1] == "value"
-            writer.writerow(["time", *columns[1:], *(["reason"] if sampled else [])])
-        when = datetime.fromtimestamp(row[0] / 1e6, UTC).isoformat(timespec="microseconds")
-        reason = [explain(row[2])] if columns[1] == "value" else []
-        writer.writerow([when, *row[1:], *reason])
+            writer.writerow(_head(columns))
+        writer.writerow(_csv_cells(row, columns))
+
+
+def _head(columns: list[str]) -> list[str]:
+    return ["time", *columns[1:], *(["reason"] if columns[1] == "value" else [])]
+
+
+def _csv_cells(row: list[Any], columns: list[str]) -> list[Any]:
+    reason = [explain(row[2])] if columns[1] == "value" else []
+    return [_csv_time(row[0]), *row[1:], *reason]
+
+
+def _csv_time(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="microseconds")
 
 
 def plot(tag: str, means: list[Any], since_us: int, until_us: int) -> list[str]:

@@ -140,14 +140,14 @@ def answer(reader: StoreReader, arguments: dict[str, Any], *, size: int) -> dict
     Returns:
         {"tag", "columns", "rows", "next_us"}: `next_us` is where to go on, or None at the end;
         with raw samples also "gaps", the spans (from_us, to_us) of which some are missing.
-        Without a tag: {"tags": [...]}.
+        Without a tag: {"tags", "next"}, names in order from `after` on; `next` is where to go on.
 
     Raises:
         QuestionError, StoreError
     """
     name = str(arguments.get("tag") or "")
     if not name:
-        return {"tags": reader.tags()}
+        return _names(reader, str(arguments.get("after") or ""), size)
     since_us, until_us = _time(arguments, "since_us", 0), _time(arguments, "until_us", 2**52)
     step_us = _time(arguments, "step_us", 0)
     limit = _time(arguments, "limit", 0)
@@ -173,6 +173,16 @@ def answer(reader: StoreReader, arguments: dict[str, Any], *, size: int) -> dict
     if not any(row[1] is not None for row in found["rows"]):
         _check_known(reader, name)
     return found
+
+
+def _names(reader: StoreReader, after: str, size: int) -> dict[str, Any]:
+    """The tags of which something is stored, as many as go into `size`."""
+    names = [name for name in sorted(reader.tags()) if name > after]
+    for count, name in enumerate(names):
+        size -= len(name) + 4
+        if size < 0 and count:
+            return {"tags": names[:count], "next": names[count - 1]}
+    return {"tags": names, "next": None}
 
 
 def _spans(gaps: Iterable[Gap]) -> list[list[int]]:
