@@ -125,7 +125,14 @@ def _build(steps: Steps) -> None:
     file.write_text(re.sub(r"@sha256:[0-9a-f]{64}", "", (ROOT / "Dockerfile").read_text("utf-8")))
     build, *_ = documented()
     podman(
-        *(*build[:1], "--format=docker", "--pull=never", "--isolation=chroot", "--network=host", f"--file={file}"),
+        *(
+            *build[:1],
+            "--format=docker",
+            "--pull=never",
+            "--isolation=chroot",
+            "--network=host",
+            f"--file={file}",
+        ),
         *(f"--volume={WHEELS}:{MOUNTED}:ro", f"--volume={FOLDER}/pip.conf:/etc/pip.conf:ro"),
         *(*build[1:-1], str(ROOT)),
     )
