@@ -146,7 +146,8 @@ def cip_type(value: Any) -> str:
     """An elementary CIP type's name, in capitals."""
     if isinstance(value, str) and value.upper() in CIP_TYPES:
         return value.upper()
-    raise expected(f"a type: {', '.join(CIP_TYPES)}")
+    members = "; members of a structure are tags of their own" if isinstance(value, str) else ""
+    raise expected(f"a type: {', '.join(CIP_TYPES)}{members}")
 
 
 def tag_address(value: Any) -> str:

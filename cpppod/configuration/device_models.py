@@ -23,8 +23,8 @@ def names(folders: list[Path]) -> list[str]:
     return sorted(found)
 
 
-def load(name: str, folders: list[Path]) -> dict[str, Any]:
-    """The model's tables.
+def load(name: str, folders: list[Path]) -> tuple[dict[str, Any], Path, str]:
+    """The model's tables, its file, and what stands in it.
 
     Raises:
         KeyError: no folder has a model of that name.
@@ -33,5 +33,6 @@ def load(name: str, folders: list[Path]) -> dict[str, Any]:
     for folder in folders:
         path = folder / f"{name}{FILE_SUFFIX}"
         if path.is_file() and path.parent == folder:
-            return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+            text = path.read_text(encoding="utf-8-sig")
+            return tomllib.loads(text), path, text
     raise KeyError(name)

@@ -18,6 +18,7 @@ from cpppod.protocols.model.addresses import socket_address
 from cpppod.workers.devices.spec import DriverSpec, Place, has_units
 from cpppod.workers.settings import Section
 
+MODEL = "model of"  # no section of the file has that name
 MODEL_DEFAULTS = (  # what a model may say in a device's stead
     "timeout",
     "retries",
@@ -120,7 +121,10 @@ class DeviceTables:
             settings, mistakes = spec.check(record)
             for key, value, wanted in mistakes if own is not None else ():
                 found = table.get(key) if value is None else value
-                self._findings.add((*path, *filter(None, key.split("."))), found, wanted)
+                first, _, rest = key.partition(".")
+                place = (MODEL, str(table["model"])) if first == "model" and rest else path
+                keys_of = rest if place is not path else key
+                self._findings.add((*place, *filter(None, keys_of.split("."))), found, wanted)
         orders = {key: whole.get(key) or "big" for key in ("word_order", "byte_order")}
         kind = Kind(spec, settings, orders)
         groups = tuple(self._groups(table.get("group", []), kind, (*path, "group")))
@@ -134,7 +138,10 @@ class DeviceTables:
         if not isinstance(name, str) or not name:
             return {}
         try:
-            return device_models.load(name, self._model_folders)
+            tables, file, text = device_models.load(name, self._model_folders)
+            self._findings.origins[(MODEL, name)] = (str(file), ())
+            self._findings.texts[str(file)] = text
+            return tables
         except KeyError:
             known = ", ".join(device_models.names(self._model_folders)) or "none is installed"
             self._findings.add((*path, "model"), name, f"the name of a device model: {known}")

@@ -6,6 +6,7 @@ section may stand in one file only.
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from cpppod.configuration.sections import kinds, shape_of
 from cpppod.workers.outlets.spec import OUTLETS
 
 Tables = dict[str, Any]
+_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")  # how tomllib ends its messages
 LARGEST_FILE = 16_000_000  # bytes: ten thousand tags take about one million
 
 
@@ -43,7 +45,8 @@ def read(path: Path, findings: Findings, instead: Mapping[Path, str]) -> Tables:
     except UnicodeDecodeError as error:
         findings.add((str(path),), None, f"UTF-8 text (byte {error.start} is not)")
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        findings.add((str(path),), None, f"TOML ({error})")
+        where = _AT_LINE.search(str(error))
+        findings.add((str(path),), None, f"TOML ({error})", line=int(where[1]) if where else 0)
     return {}
 
 

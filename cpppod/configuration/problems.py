@@ -82,10 +82,14 @@ class Findings:
     texts: dict[str, str] = field(default_factory=dict)
     _lines: dict[str, dict[KeyPath, int]] = field(default_factory=dict)
 
-    def add(self, path: KeyPath, value: Any, expected: str) -> None:
-        """Note that `value` at `path` (of the merged configuration) is not what was expected."""
+    def add(self, path: KeyPath, value: Any, expected: str, *, line: int = 0) -> None:
+        """Note that `value` at `path` (of the merged configuration) is not what was expected.
+
+        Args:
+            line: where it stands, if somebody knows who does not go by the path.
+        """
         file, own = self.locate(path)
-        problem = Problem(file, own, value, expected, self._line(file, own))
+        problem = Problem(file, own, value, expected, line or self._line(file, own))
         if problem not in self.problems:
             self.problems.append(problem)
 

@@ -3,7 +3,7 @@
 `docs/modbus.md` explains every key to whoever writes a model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -93,6 +93,18 @@ class Model:
         return model
 
     @classmethod
+    def mistakes(cls, tables: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+        """Each key of a file's tables that is wrong, its value, and what was expected."""
+        known = {item.name: item.default for item in fields(cls)}
+        for key, value in tables.items():
+            if key in FOREIGN_KEYS:
+                continue
+            if key not in known:
+                yield key, value, "no such key"
+            elif wanted := _expected(key, value, known[key]):
+                yield key, value, wanted
+
+    @classmethod
     def of_device(cls, tables: Mapping[str, Any], own: Mapping[str, Any]) -> "Model":
         """The model with what the device's own table says instead.
 
@@ -129,22 +141,27 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-def _checked(key: str, value: Any, default: Any) -> Any:
+def _expected(key: str, value: Any, default: Any) -> str:
+    """What the key can have instead; "" where the value is one of them."""
     if isinstance(default, bool):
-        good = isinstance(value, bool)
-    elif key == "address_exceptions":
-        good = isinstance(value, list | tuple) and all(code in range(1, 256) for code in value)
-        value = tuple(value) if good else value
-    elif isinstance(default, tuple):
+        return "" if isinstance(value, bool) else "true or false"
+    if isinstance(default, tuple):
         good = isinstance(value, list | tuple)
-        value = tuple(str(item) for item in value) if good else value
-    else:
-        low, high = _RANGES[key]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        good = (
-            number and low <= value <= high and (isinstance(default, float) or value == int(value))
-        )
-    if not good:
-        wanted = "true or false" if isinstance(default, bool) else _RANGES.get(key, "a list")
+        if key == "address_exceptions":
+            good = good and all(code in range(1, 256) for code in value)
+            return "" if good else "a list of codes, 1 to 255"
+        return "" if good else "a list"
+    low, high = _RANGES[key]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    whole = not isinstance(default, float)
+    if number and low <= value <= high and not (whole and value != int(value)):
+        return ""
+    return f"a {'whole number' if whole else 'number'}, {low:g} to {high:g}"
+
+
+def _checked(key: str, value: Any, default: Any) -> Any:
+    if wanted := _expected(key, value, default):
         raise EncodeError(f"model: {key} = {value!r:.40}, expected {wanted}", status=3)
-    return value
+    if key == "address_exceptions":
+        return tuple(value)
+    return tuple(str(item) for item in value) if isinstance(default, tuple) else value

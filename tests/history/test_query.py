@@ -114,7 +114,9 @@ def test_an_answer_for_the_bus_comes_in_pages(tmp_path: Path) -> None:
 def test_answers_for_the_bus_by_aggregate(url: str) -> None:
     reader = SqliteReader(Path(url))
     base = {"tag": "boiler.a", "since_us": T0 * US, "until_us": (T0 + 40) * US}
-    assert answer(reader, {}, size=1_000) == {"tags": ["boiler.a", "boiler.b"]}
+    assert answer(reader, {}, size=1_000) == {"tags": ["boiler.a", "boiler.b"], "next": None}
+    assert answer(reader, {}, size=15) == {"tags": ["boiler.a"], "next": "boiler.a"}
+    assert answer(reader, {"after": "boiler.a"}, size=15) == {"tags": ["boiler.b"], "next": None}
     assert answer(reader, {**base, "aggregate": "last"}, size=1_000)["rows"][0][1] is None
     stepped = answer(reader, {**base, "step_us": 20 * US}, size=1_000)
     assert [row[1] for row in stepped["rows"]] == [1.0, None, None]

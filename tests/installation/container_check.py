@@ -216,7 +216,7 @@ def _gateway(steps: Steps) -> None:
             with running("gateway", *words, *more, image) as inside:
                 until(lambda: inside("cpppoctl", "read", "boiler.level"), "a good value")
                 until(lambda: healthy("gateway"), "healthy")
-                found.append(json.loads(inside("cpppoctl", "--json", "status"))["gateway_id"])
+                found.append(json.loads(inside("cpppoctl", "--json", "status"))["gateway"])
                 seconds = stopped("gateway")
             steps.done(f"docker {' '.join(documented()[1])} {' '.join(more)}: stop {seconds:.2f} s")
     if len(set(found)) != 1:

@@ -149,8 +149,8 @@ def _asked(
     """The rows of a tag, and their columns, which are there once the first row is."""
     question: dict[str, Any] = {"tag": tag, "until_us": given.until}
     if given.plot:
-        columns = max(shutil.get_terminal_size().columns - MARGIN, PLOT_LEAST)
-        length_us = max((given.until - given.since) // columns, 1)
+        width = max(shutil.get_terminal_size().columns - MARGIN, PLOT_LEAST)
+        length_us = max((given.until - given.since) // width, 1)
         question |= {"step_us": length_us, "aggregate": "mean"}
     elif given.step:
         question |= {"step_us": given.step, "aggregate": "mean"}

@@ -60,11 +60,14 @@ def _check(device: Device) -> tuple[bool, list[Mistake]]:
     """Whether its model counts addresses from 0; and what is wrong with the model."""
     from cpppod.protocols.modbus.model import Model
 
-    mistakes: list[Mistake] = []
+    mistakes: list[Mistake] = [
+        (f"model.{key}", value, wanted) for key, value, wanted in Model.mistakes(device.model)
+    ]
     try:
         Model.of_device(device.model, device.options)
     except EncodeError as error:
-        mistakes.append(("model", None, f"a model that is well ({error})"))
+        if not mistakes:
+            mistakes.append(("model", None, f"a model that is well ({error})"))
     return device.model.get("zero_based") is True, mistakes
 
 
