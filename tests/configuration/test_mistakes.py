@@ -60,12 +60,12 @@ def replaced(path: tuple[Any, ...], value: Any, *, key: str = "") -> dict[str, A
     return tables
 
 
-PLACES = places(TABLES)
+SAID_AT = places(TABLES)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    path=st.sampled_from(PLACES),
+    path=st.sampled_from(SAID_AT),
     value=st.sampled_from(VALUES),
     key=st.sampled_from(["", "", "template", "name", "parameters", "group", "frames", "x y"]),
 )
@@ -162,7 +162,7 @@ snapshot = "127.0.0.1:44881"
 path = "1/1"
 device = "nobody"
 """
-PLACES = """\
+SAID_AT = """\
 a.toml:2 gateway.state_directroy
 a.toml:4 listener[0].address
 a.toml:5 listener[0].limits.max_clients
@@ -210,4 +210,4 @@ def test_every_mistake_is_said_once_with_its_file_line_and_key(tmp_path: Path) -
         file = Path(problem.file).relative_to(tmp_path)
         key = "" if problem.path[:1] == (problem.file,) else spell(problem.path)
         said.append(f"{file}:{problem.line} {key}".strip())
-    assert sorted(said) == sorted(PLACES.splitlines())
+    assert sorted(said) == sorted(SAID_AT.splitlines())
