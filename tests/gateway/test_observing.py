@@ -1,6 +1,7 @@
 """What others see of the running gateway: Prometheus, tshark, whoever asks the control socket."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from pycomm3 import LogixDriver
 
-from tests.gateway.running import RunningGateway, eventually
+from tests.gateway.running import ROOT, RunningGateway, eventually
 from tests.patience import PATIENCE_S
 from tests.peers import missing, program
 from tests.ports import free_port
@@ -39,6 +40,13 @@ def test_promtool_finds_nothing_to_complain_of(gateway: RunningGateway) -> None:
         timeout=PATIENCE_S,
     )
     assert (done.stdout + done.stderr).decode() == ""
+
+
+def test_every_metric_that_is_served_is_documented(gateway: RunningGateway) -> None:
+    served = re.findall(r"^# TYPE (\S+) ", page_of(gateway).decode(), re.MULTILINE)
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    assert len(served) > 50
+    assert [name for name in served if f"`{name}`" not in text] == []
 
 
 def test_prometheus_scrapes_it_and_knows_every_device(

@@ -245,10 +245,10 @@ def _compose(steps: Steps) -> None:
     services = json.loads(run("sh", "-c", f"/usr/bin/python3 -c '{reader}' < {text}"))["services"]
     cable = (
         "ip netns add gw; ip netns add tank; ip link add g type veth peer name t;"
-        "ip link set g netns gw; ip link set t netns tank;"
+        "ip link set dev g netns gw; ip link set dev t netns tank;"
         "ip -n gw addr add 10.88.0.1/24 dev g; ip -n tank addr add 10.88.0.2/24 dev t;"
         "for n in gw tank; do ip -n $n link set lo up; done;"
-        "ip -n gw link set g up; ip -n tank link set t up"
+        "ip -n gw link set dev g up; ip -n tank link set dev t up"
     )
     run("sh", "-ec", f"mount -t tmpfs none /run/netns 2>/dev/null || mkdir -p /run/netns; {cable}")
     tank = _words(services["tank"], folder)
