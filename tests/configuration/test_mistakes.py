@@ -60,12 +60,12 @@ def replaced(path: tuple[Any, ...], value: Any, *, key: str = "") -> dict[str, A
     return tables
 
 
-SAID_AT = places(TABLES)
+PLACES = places(TABLES)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    path=st.sampled_from(SAID_AT),
+    path=st.sampled_from(PLACES),
     value=st.sampled_from(VALUES),
     key=st.sampled_from(["", "", "template", "name", "parameters", "group", "frames", "x y"]),
 )
