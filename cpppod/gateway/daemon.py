@@ -91,9 +91,14 @@ def start(configuration: Configuration, how: Start) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "cpppod.supervisord", str(main_file)])
     from cpppod.gateway.foreground import Foreground
 
-    plain = not sys.stdout.isatty() if how.plain is None else how.plain
+    plain = not _draws() if how.plain is None else how.plain
     places = where_it_listens(configuration.plant, directories)
     return Foreground(claim, main_file, places=places, plain=plain, demo=how.demo).run()
+
+
+def _draws() -> bool:
+    """Whether stdout is a terminal on which a cursor can be moved."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
 def _copied(configuration: Configuration, folder: Path) -> Configuration:

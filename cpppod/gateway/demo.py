@@ -8,6 +8,7 @@ include of its own. A serial line ends in `demo/` in the runtime directory.
 """
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if parent := os.environ.get(PARENT_VARIABLE):
         die_with_parent(signal.SIGKILL, int(parent))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a line at once, even with PYTHONUNBUFFERED
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
     sys.argv = list(arguments)
     command = importlib.import_module(f"cpppod.commands.{arguments[0]}")
     return int(command.main() or 0)

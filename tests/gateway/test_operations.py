@@ -1,6 +1,7 @@
 """docs/operations.md: its commands that change files, run on a gateway that runs."""
 
 import csv
+import os
 import re
 import subprocess
 import sys
@@ -13,10 +14,14 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "operations.md").read_text()
 
 
-def commands(section: str) -> str:
+def section(title: str) -> str:
+    """The text of a section."""
+    return TEXT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def commands(title: str) -> str:
     """The shell commands of a section."""
-    part = TEXT.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    (found,) = re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
+    (found,) = re.findall(r"```sh\n(.*?)```", section(title), re.DOTALL)
     return str(found)
 
 
@@ -77,3 +82,20 @@ def test_the_line_for_cron_exports_the_week(gateway: RunningGateway, tmp_path: P
     assert head[0] == "time" and "boiler.pressure" in head
     assert all(name.startswith("boiler.") for name in head[1:])
     assert any(row[head.index("boiler.pressure")] for row in rows)
+
+
+def test_what_it_asks_and_tells_a_running_gateway_is_done(gateway: RunningGateway) -> None:
+    """Every cpppoctl of the page but those of an upgrade, which `make systemd-check` runs."""
+    looking = re.findall(r"^cpppoctl [^#\n]*", section("Is it well, and why not"), re.MULTILINE)
+    logging = re.findall(r"`(cpppoctl [^`]*)`", section("Logs"))
+    restoring = re.findall(r"`(cpppoctl gateway)`", section("Restore"))
+    assert (len(looking), len(logging), len(restoring)) == (4, 2, 1)
+    for command in (*looking, *logging, *restoring):
+        words = command.replace("kettle", "boiler").split()[1:]
+        done = subprocess.run(
+            [sys.executable, "-m", "cpppod.commands.cpppoctl", *words],
+            env={**os.environ, "CPPPOD_SOCKET": str(gateway.runtime)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, (command, done.stderr)

@@ -251,3 +251,21 @@ def test_a_runtime_directory_for_everybody_gets_one_of_our_own_in_it(tmp_path: P
     own.mkdir()
     (own / "control.sock").touch()
     assert control_client.candidates(str(shared)) == [own / "control.sock"]
+
+
+def test_a_simulator_of_the_demo_writes_a_line_at_once(tmp_path: Path) -> None:
+    """Several write to one pipe; in a container Python's output is unbuffered."""
+    reading, writing = os.pipe2(os.O_DIRECT)  # keeps writes apart, as packets
+    simulator = subprocess.Popen(
+        [sys.executable, "-m", "cpppod.demo", "modbus_sim", "-a", "127.0.0.1:0", "40001=1"],
+        stdout=writing,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    os.close(writing)
+    try:
+        assert re.fullmatch(rb"Success; .*\n", os.read(reading, 4096))
+    finally:
+        simulator.kill()
+        simulator.wait()
+        os.close(reading)
