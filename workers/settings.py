@@ -146,7 +146,7 @@ def cip_type(value: Any) -> str:
     """An elementary CIP type's name, in capitals."""
     if isinstance(value, str) and value.upper() in CIP_TYPES:
         return value.upper()
-    members = "; members of a structure are tags of their own" if isinstance(value, str) else ""
+    members = "; of a structure its members" if isinstance(value, str) else ""
     raise expected(f"a type: {', '.join(CIP_TYPES)}{members}")
 
 

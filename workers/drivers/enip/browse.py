@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.enip.originator.errors import OriginatorError, ReplyTimeout
-from cpppod.protocols.enip.originator.structures import BrowseRefused, TagTree, browse
+from cpppod.protocols.enip.originator.structures import BrowseRefused, TagTree
 from cpppod.protocols.model.errors import ProtocolError
 from cpppod.protocols.model.failures import Failure
 from cpppod.protocols.model.naming import Names
@@ -23,6 +23,7 @@ from cpppod.protocols.model.values import INTEGER_RANGES, REAL_TYPES
 from cpppod.workers.devices.driver import DeviceError, DeviceFrame
 from cpppod.workers.devices.spec import Browsed, Progress
 from cpppod.workers.drivers.enip.driver import EnipDriver, shown
+from cpppod.workers.drivers.enip.whole import ask_tree
 
 MOST_TAGS = 20_000  # of one device: more is an array of structures that nobody polls whole
 LONGEST_TAG = 65_535  # elements: what one read counts
@@ -40,7 +41,7 @@ async def browse_tags(device: Device, where: str, progress: Progress) -> Browsed
     driver = EnipDriver(device, DeviceFrame())
     await driver.open()
     try:
-        tree = await _ask(driver, progress)
+        tree = await ask_tree(driver.ask, progress)
     except BrowseRefused as error:
         raise DeviceError(Failure.CIP_STATUS, shown(error), codes=(error.reply.status,)) from None
     except ReplyTimeout:
@@ -50,21 +51,6 @@ async def browse_tags(device: Device, where: str, progress: Progress) -> Browsed
     finally:
         await driver.close()
     return tags_of(tree, where)
-
-
-async def _ask(driver: EnipDriver, progress: Progress) -> TagTree:
-    """Each question of the conversation, and its reply."""
-    conversation = browse()
-    request = next(conversation)
-    for asked in itertools.count(1):
-        reply = await driver.ask(request)
-        progress(asked, 0)
-        try:
-            request = conversation.send(reply)
-        except StopIteration as finished:
-            tree: TagTree = finished.value
-            return tree
-    raise AssertionError("a count has no end")
 
 
 def tags_of(tree: TagTree, where: str = "") -> Browsed:

@@ -19,6 +19,7 @@ from cpppod.protocols.bus.groups import RouteGroup
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.message_router import MessageRouterReply
 from cpppod.protocols.cip.status import GeneralStatus
+from cpppod.protocols.cip.structures import Structure
 from cpppod.protocols.enip.discovery import PORT, decode_identities
 from cpppod.protocols.enip.originator.carrier import Carrier
 from cpppod.protocols.enip.originator.errors import (
@@ -41,6 +42,7 @@ from cpppod.protocols.enip.originator.plan import (
 )
 from cpppod.protocols.enip.originator.relay import Relayed
 from cpppod.protocols.enip.originator.route import DIRECT, UnconnectedRoute, encode_route_path
+from cpppod.protocols.enip.originator.structures import BrowseRefused
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.protocols.model.errors import DecodeError, ProtocolError
 from cpppod.protocols.model.failures import UNREACHABLE, Failure
@@ -71,6 +73,7 @@ from cpppod.workers.drivers.enip.tags import (
     tag_access,
     unreached,
 )
+from cpppod.workers.drivers.enip.whole import Whole, ask_tree, gathered, member_sample
 from cpppod.workers.transport.enip_connection import OriginatorConnection
 from cpppod.workers.transport.port import failure_of
 
@@ -82,10 +85,10 @@ MAX_SHOWN = 200  # characters of a peer's or a library's text in an error
 
 @dataclass(frozen=True, slots=True)
 class PolledGroup:
-    """A group with the packets that read it; `accesses` are those of its tags that can be read."""
+    """A group with the packets that read it, and what of its tags each operation of them reads."""
 
     group: Group
-    accesses: list[TagAccess]
+    accesses: list[TagAccess | Whole]
     plan: ReadPlan
 
     @property
@@ -134,6 +137,8 @@ class EnipDriver:
         self._access: dict[Tag, TagAccess | ProtocolError] = {}
         self._types: dict[Tag, tuple[int, int]] = {}
         self._dialect: str = device.options.get("dialect", "")
+        self._structures: list[str] = device.options.get("structures", [])  # read whole
+        self._layouts: dict[int, Structure | None] = {}  # by handle; None: the device tells none
         self._packed: dict[Tag, bool] = {}  # elements of BOOL arrays: bits of DWORDs, or not
         self._silent: set[Tag] = set()  # were not answered while others were: they go alone
         self._plans: dict[int, PolledGroup] = {}
@@ -172,6 +177,7 @@ class EnipDriver:
             raise DeviceError(_unreachable(error), shown(error)) from None
         self._batches = True
         self._plans.clear()
+        self._layouts.clear()
         self._identify(connection)
 
     def _identify(self, connection: OriginatorConnection) -> None:
@@ -322,7 +328,8 @@ class EnipDriver:
         if known is not None and known.group is group:
             return known
         accesses = [self._access_of(tag) for tag in group.tags]
-        usable = [access for access in accesses if isinstance(access, TagAccess)]
+        known_ones = [access for access in accesses if isinstance(access, TagAccess)]
+        usable = gathered(known_ones, self._structures)
         plan = ReadPlan(
             [access.operation for access in usable],
             self._carrier(connection),
@@ -344,7 +351,7 @@ class EnipDriver:
         """
         learnt = False
         samples: dict[str, Sample] = {}
-        if len(polled.accesses) < len(polled.group.tags):
+        if any(isinstance(self._access_of(tag), ProtocolError) for tag in polled.group.tags):
             unusable = (None, quality(Quality.NOT_CONFIGURED))
             samples = {tag.name: unusable for tag in polled.group.tags}
         number = 0
@@ -358,12 +365,44 @@ class EnipDriver:
             for outcome, kind in zip(outcomes, kinds, strict=True):
                 access, value = polled.accesses[number], values[number]
                 number += 1
+                if isinstance(access, Whole):
+                    samples |= await self._of_structure(access, outcome, kind, value)
+                    continue
                 learnt |= self._learn_packing(access, outcome, kind)
                 if outcome[0]:
                     samples[access.tag.name] = (None, refused(outcome))
                 else:
                     samples[access.tag.name] = self._sample(access, value, kind)
         return samples, learnt
+
+    async def _of_structure(
+        self, whole: Whole, outcome: Outcome, kind: tuple[int, int] | None, data: Any
+    ) -> dict[str, Sample]:
+        """The samples of the tags in a structure that was read whole."""
+        if outcome[0] or kind is None or kind[0] != types.STRUCTURE:
+            bad = refused(outcome) if outcome[0] else TYPE_MISMATCH
+            return {access.tag.name: (None, bad) for access, _ in whole.members}
+        if (handle := kind[1]) not in self._layouts:
+            self._layouts |= dict.fromkeys((handle,)) | await self._told_layouts()
+        layout = self._layouts[handle]
+        data = bytes(data)
+        return {
+            access.tag.name: (None, quality(Quality.NOT_CONFIGURED))
+            if layout is None or len(data) < layout.size
+            else member_sample(access, path, layout, data)
+            for access, path in whole.members
+        }
+
+    async def _told_layouts(self) -> dict[int, Structure]:
+        """The layout of each structure that the device has, none where it does not tell."""
+        try:
+            return (await ask_tree(self.ask)).layouts
+        except ReplyTimeout:
+            raise DeviceError(Failure.TIMEOUT, "no reply in time") from None
+        except BrowseRefused:
+            return {}
+        except (OSError, ProtocolError) as error:
+            raise DeviceError(Failure.BAD_REPLY, shown(error)) from None
 
     def _learn_packing(
         self, access: TagAccess, outcome: Outcome, kind: tuple[int, int] | None

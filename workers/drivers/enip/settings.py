@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cpppod.workers.settings import OptionalRoutePath, Section
+from cpppod.workers.settings import OptionalRoutePath, Section, Text
 
 
 class EnipSettings(Section):
@@ -19,5 +19,10 @@ class EnipSettings(Section):
         default="",
         description='addresses are of data files, such as `N7:0`: `"slc"` (SLC 500, MicroLogix) or '
         '`"plc5"`',
+    )
+    structures: list[Text] = Field(
+        default=[],
+        description="structures that are read whole, such as `Recipe`: tags below them "
+        "(`Recipe.Speed`) are then of one moment",
     )
     connected: bool = Field(default=False, description="talk over a class 3 connection")

@@ -44,8 +44,19 @@ async def _browse(device: Device, where: str, progress: Progress) -> Browsed:
 
 
 def _check(device: Device) -> tuple[str, list[Mistake]]:
-    """Its dialect."""
-    return str(device.options.get("dialect", "")), []
+    """Its dialect; and which of its structures are none."""
+    from cpppod.workers.drivers.enip.whole import structure_path
+
+    mistakes: list[Mistake] = []
+    dialect, structures = str(device.options.get("dialect", "")), device.options.get("structures")
+    if dialect and structures:
+        mistakes.append(("structures", structures, "none: data files have no structures"))
+    for address in structures or ():
+        try:
+            structure_path(address)
+        except (ProtocolError, ValueError) as error:
+            mistakes.append(("structures", address, f"addresses of structures ({error})"))
+    return dialect, mistakes
 
 
 def _check_tag(tag: Tag, settings: Any) -> Iterator[Mistake]:
