@@ -2,7 +2,6 @@
 #   docker build -t cpppod .
 #   docker run --network host -v /etc/cpppod:/etc/cpppod:ro -v cpppod:/var/lib/cpppod cpppod
 #   docker run -p 44818:44818 cpppod enip_server          a simulated controller with SCADA=DINT[1000]
-# /run/cpppod is for everybody: engines that mount a tmpfs there take over its mode, and nothing else.
 # The state is on a named volume (-v cpppod:...): an anonymous one goes with its container.
 
 FROM python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS build
@@ -21,7 +20,7 @@ LABEL org.opencontainers.image.title="cpppod" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --system --gid 990 cpppod \
  && useradd --system --uid 990 --gid cpppod --groups dialout --home-dir /var/lib/cpppod cpppod \
- && install -d -o cpppod -g cpppod -m 1777 /run/cpppod \
+ && install -d -o cpppod -g cpppod -m 0755 /run/cpppod \
  && install -d -o cpppod -g cpppod -m 0750 /var/lib/cpppod \
  && install -d -m 0755 /etc/cpppod
 COPY --from=build /opt/cpppod /opt/cpppod

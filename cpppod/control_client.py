@@ -4,8 +4,9 @@
         for device in gateway.ask("devices")["devices"]:
             print(device["name"], device["state"])
 
-Where the socket is looked for, first found wins: the one given, `$CPPPOD_SOCKET`, `/run/cpppod`,
-`$XDG_RUNTIME_DIR/cpppod`, `cpppod-<uid>` in the system's temporary directory (if it is ours).
+Where the socket is looked for, first found wins: the one given, `$CPPPOD_SOCKET`,
+`$RUNTIME_DIRECTORY`, `/run/cpppod`, `$XDG_RUNTIME_DIR/cpppod`, `cpppod-<uid>` in the system's
+temporary directory (if it is ours).
 The protocol is that of docs/control.md: a line of JSON each way.
 """
 
@@ -47,6 +48,8 @@ def candidates(given: str = "", environment: Mapping[str, str] = os.environ) -> 
     paths = []
     if environment.get("CPPPOD_SOCKET"):
         paths.append(_socket_in(Path(environment["CPPPOD_SOCKET"])))
+    if environment.get("RUNTIME_DIRECTORY"):  # as the gateway's own, in a container
+        paths.append(_in_directory(Path(environment["RUNTIME_DIRECTORY"].split(":")[0])))
     paths.append(_in_directory(Path("/run/cpppod")))
     if environment.get("XDG_RUNTIME_DIR"):
         paths.append(Path(environment["XDG_RUNTIME_DIR"]) / "cpppod" / SOCKET_NAME)

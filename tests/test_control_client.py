@@ -22,8 +22,10 @@ def listening(path: Path) -> socket.socket:
 
 def test_sockets_are_looked_for_in_the_documented_order() -> None:
     environment = {"CPPPOD_SOCKET": "/srv/a.sock", "XDG_RUNTIME_DIR": "/run/user/7"}
+    environment["RUNTIME_DIRECTORY"] = "/srv/b:/srv/c"
     assert [str(path) for path in candidates("", environment)] == [
         "/srv/a.sock",
+        "/srv/b/control.sock",
         "/run/cpppod/control.sock",
         "/run/user/7/cpppod/control.sock",
         f"{tempfile.gettempdir()}/cpppod-{os.getuid()}/control.sock",

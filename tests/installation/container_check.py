@@ -273,6 +273,7 @@ def _words(service: dict[str, Any], folder: Path) -> list[str]:
     words += [f"--cap-drop={each}" for each in service.get("cap_drop", ())]
     words += [f"--security-opt={each}" for each in service.get("security_opt", ())]
     words += [f"--tmpfs={each}" for each in service.get("tmpfs", ())]
+    words += [f"--env={name}={value}" for name, value in service.get("environment", {}).items()]
     for volume in service.get("volumes", ()):
         words.append(f"--volume={volume.replace('./', f'{folder}/', 1)}")
     return [*words, service["image"], *service.get("command", ())]
