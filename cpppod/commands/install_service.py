@@ -58,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     root, programs = Path(options.root), Path(sys.prefix) / "bin"
     here = root == Path("/")
+    if here and shutil.which("systemctl") is None:
+        text = "no systemd here; --root DIR writes the files alone"
+        print(f"cpppod install-service: {text}", file=sys.stderr)
+        return 1
     if here and str(programs).startswith(tuple(f"{place}/" for place in HIDDEN)):
         print(
             f"cpppod install-service: {programs}: the unit hides {', '.join(HIDDEN)} from the "

@@ -52,9 +52,19 @@ def test_an_environment_that_the_unit_hides_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "prefix", "/home/ada/.venv")
+    monkeypatch.setattr(install_service.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(install_service, "FILES", {})
     assert install_service.main([]) == 1
     assert "try an environment such as /opt/cpppod" in capsys.readouterr().err
+
+
+def test_where_there_is_no_systemd_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(install_service, "FILES", {})
+    assert install_service.main([]) == 1
+    assert "no systemd here" in capsys.readouterr().err
 
 
 def test_who_may_not_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
