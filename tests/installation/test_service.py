@@ -1,5 +1,6 @@
 """`cpppod install-service`: what it writes, and what it leaves alone."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_an_environment_that_the_unit_hides_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "prefix", "/home/ada/.venv")
-    monkeypatch.setattr(install_service.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(install_service, "FILES", {})
     assert install_service.main([]) == 1
     assert "try an environment such as /opt/cpppod" in capsys.readouterr().err
