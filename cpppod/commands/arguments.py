@@ -2,6 +2,7 @@
 
 seconds      1.5  500ms  10min  1h30m      above 0
 pause        the same, and 0
+period       as seconds, and stays the text that it is
 whole(1)     a whole number of at least 1; whole(1, 247) up to 247
 """
 
@@ -23,6 +24,16 @@ def seconds(text: str) -> float:
     if not value:
         raise argparse.ArgumentTypeError(f"{text}: must be above 0")
     return value
+
+
+def period(text: str) -> str:
+    """A duration above 0, as it was typed.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    seconds(text)
+    return text
 
 
 def pause(text: str) -> float:

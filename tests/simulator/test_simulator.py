@@ -63,8 +63,9 @@ def test_times_are_durations_on_the_command_line_and_in_files() -> None:
     plc = Simulator(["N=DINT"], Settings(moves=("N=sine,period=2min,every=50ms",)))
     (movement,) = plc._movements
     assert movement.every_s == 0.05
-    (made,) = controllers({"address": "127.0.0.1:0", "delay": "10ms-20ms"}, Settings())
-    assert made.delay == (0.01, 0.02)
+    table = {"address": "127.0.0.1:0", "delay": "10ms-20ms", "limits": {"idle_s": "10min"}}
+    (made,) = controllers(table, Settings())
+    assert (made.delay, made.settings.limits.idle_s) == ((0.01, 0.02), 600.0)
     for text in ("N=counter,every=soon", "N=counter,step=1s"):
         with pytest.raises(TagError, match=r"is no (duration|number)"):
             Simulator(["N=DINT"], Settings(moves=(text,)))

@@ -27,6 +27,7 @@ from cpppod.protocols.cip.target import Target
 from cpppod.protocols.enip.target.departures import FIRST_CREDIT, Departures
 from cpppod.protocols.enip.target.session import Session
 from cpppod.protocols.model.addresses import is_loopback
+from cpppod.protocols.model.durations import parse_seconds
 from cpppod.workers.process.limited_log import strangers
 from cpppod.workers.transport.sockets import family_of
 from cpppod.workers.transport.turns import TurnProtocol, Turns
@@ -76,8 +77,11 @@ class Limits:
         for item in fields(cls):
             if item.name in values:
                 default = getattr(_DEFAULTS, item.name)
-                kind = int if default is None else type(default)
-                changes[item.name] = kind(values[item.name])
+                value = values[item.name]
+                if isinstance(default, float):
+                    changes[item.name] = parse_seconds(str(value))
+                else:
+                    changes[item.name] = int(value) if default is None else type(default)(value)
         return replace(_DEFAULTS, **changes)
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from cpppod.commands.arguments import seconds, whole
+from cpppod.commands.arguments import period, seconds, whole
 from cpppod.protocols.model.addresses import SocketAddress, socket_address
 from cpppod.protocols.model.naming import name_of
 from cpppod.protocols.model.plant import Device
@@ -38,7 +38,7 @@ def add_options(options: argparse.ArgumentParser) -> None:
     add("--parity", default="E", choices=("E", "N", "O"), help="of a serial port (default E)")
     add("--timeout", type=seconds, default=1.0, help="seconds for a reply (default %(default)g)")
     add("--name", default="", help="of the device in what is written")
-    add("--period", default="1s", help="of its group (default %(default)s)")
+    add("--period", type=period, default="1s", help="of its group (default %(default)s)")
     add("--toml", action="store_true", help="write a configuration file")
     add("--json", action="store_true", help="write JSON")
 

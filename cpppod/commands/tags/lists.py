@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cpppod.commands.arguments import period
 from cpppod.protocols.model.addresses import socket_address
 from cpppod.protocols.model.naming import name_of
 from cpppod.tags import kepware, l5x, merge, rockwell_csv, sheet, toml
@@ -41,7 +42,12 @@ def add_import_options(options: argparse.ArgumentParser) -> None:
     add("--name", default="", help="of the device, where the list has none")
     add("--driver", default="", help="of the device, where the list has none")
     add("--route-path", default="", help="of a controller: 1/0")
-    add("--period", default="1s", help="of a group, where the list has none (default 1s)")
+    add(
+        "--period",
+        type=period,
+        default="1s",
+        help="of a group, where the list has none (default 1s)",
+    )
     add("--writable", action="store_true", help="what the list lets clients write is writable")
     add("--simulator", default="", metavar="FILE",
         help="l5x: write the controller for `enip_server --defined-tags FILE`")  # fmt: skip
