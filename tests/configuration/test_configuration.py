@@ -94,7 +94,7 @@ baudrate = "fast"
         "cpppod.toml:17: line.hall.baudrate: 'fast': expected a whole number",
         "cpppod.toml:8: device.boiler.group[0].tags[0].type: 'FLOAT': expected a type: BOOL, SINT, "
         "INT, DINT, LINT, USINT, UINT, UDINT, ULINT, REAL, LREAL, STRING, SSTRING, BYTE, WORD, "
-        "DWORD, LWORD",
+        "DWORD, LWORD; of a structure its members",
         "cpppod.toml:7: device.boiler.group[0].period: 'soon': expected a duration: seconds, or "
         'text such as "500ms", "1s", "10min", "1h30m", "30d"',
         "cpppod.toml:14: listener[0].adress: '127.0.0.1:44818': expected no such key; did you mean "
