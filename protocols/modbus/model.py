@@ -3,6 +3,7 @@
 `docs/modbus.md` explains every key to whoever writes a model.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -100,7 +101,8 @@ class Model:
             if key in FOREIGN_KEYS:
                 continue
             if key not in known:
-                yield key, value, "no such key"
+                meant = difflib.get_close_matches(key, known, 1)
+                yield key, value, f"no such key{f'; did you mean {meant[0]}?' if meant else ''}"
             elif wanted := _expected(key, value, known[key]):
                 yield key, value, wanted
 
