@@ -18,6 +18,7 @@ from cpppod.protocols.cip.types import DWORD
 from cpppod.protocols.enip.originator.operations import Operation, parse_operations
 from cpppod.protocols.enip.originator.structures import TagTree, browse
 from cpppod.protocols.model.errors import EncodeError
+from cpppod.protocols.model.plant import Tag
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import Sample
 from cpppod.workers.drivers.enip.tags import TYPE_MISMATCH, TagAccess, as_sample, same_type
@@ -37,6 +38,11 @@ class Whole:
 
     operation: Operation
     members: list[tuple[TagAccess, Path]]
+
+    @property
+    def tag(self) -> Tag:
+        """The first of them, which stands for all."""
+        return self.members[0][0].tag
 
 
 def structure_path(address: str) -> Path:
