@@ -250,7 +250,7 @@ def _compose(steps: Steps) -> None:
         "for n in gw tank; do ip -n $n link set lo up; done;"
         "ip -n gw link set dev g up; ip -n tank link set dev t up"
     )
-    run("sh", "-ec", f"mount -t tmpfs none /run/netns 2>/dev/null || mkdir -p /run/netns; {cable}")
+    run("sh", "-ec", f"mkdir -p /run/netns; mount -t tmpfs none /run/netns; {cable}")
     tank = _words(services["tank"], folder)
     gateway = ["--add-host=tank:10.88.0.2", *_words(services["cpppod"], folder)]
     try:
