@@ -7,8 +7,9 @@ import pytest
 from cpppod.protocols.cip import types
 from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.cip.objects.attributes import MAX_LISTED
+from cpppod.protocols.cip.request import CallNeeded
 from tests.enip_frames import request
-from tests.protocols.cip.conversation import ask, controller, words
+from tests.protocols.cip.conversation import ask, controller, pending, resumed, words
 
 
 def test_class_attributes_tell_revision_highest_instance_and_how_many() -> None:
@@ -156,7 +157,10 @@ def test_attribute_that_only_the_users_object_knows_is_not_told_as_zero_among_ot
     target.add_tag(variable, (0x93, 1, 1))
     reply = ask(target, request(0x03, "@0x93/1", words(1, 1)))
     assert (reply.status, reply.data) == (0x0A, words(1, 1, 0x2C))
-    assert ask(target, request(0x01, "@0x93/1")).status == 0x2C
+    everything = pending(target, request(0x01, "@0x93/1"))
+    assert isinstance(everything.command, CallNeeded)
+    told = resumed(everything, everything.command.call())
+    assert (told.status, told.data) == (0, words(1, 2))
     refused = ask(target, request(0x04, "@0x93/1", struct.pack("<4H", 1, 1, 8, 9)))
     assert (refused.status, refused.data) == (0x0A, words(1, 1, 0x0E))
     assert variable.attribute.values == [1, 2]
