@@ -60,6 +60,9 @@ def tcp(pdu: bytes = PDU, *, transaction: int = 7, protocol: int = 0, unit: int 
         ("refuse:1-5", tcp(b"\x83\2")),
         ("refuse:1", tcp(b"\x83\2")),
         ("refuse:2-5", tcp()),
+        ("limit:2", tcp()),
+        ("limit:1", tcp(b"\x83\3")),
+        ("limit:1:2", tcp(b"\x83\2")),
         ("silent", b""),
         ("half-open", b""),
         ("crc", tcp()),
@@ -134,7 +137,13 @@ def test_as_much_noise_as_may_be_is_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["crc", "late:1-3,unit=2,function=3,times=4,rate=0.5", "exception:2,unit=0"]
+    "text",
+    [
+        "crc",
+        "late:1-3,unit=2,function=3,times=4,rate=0.5",
+        "exception:2,unit=0",
+        "silent,address=3-7",
+    ],
 )
 def test_fault_is_shown_as_it_is_written(text: str) -> None:
     assert str(parse_fault(text)) == text
