@@ -146,12 +146,12 @@ class Connector(SessionClient):
             as `synchronous`.
         """
         sharing = self.sharing
-        sharing.check()
         timeout = None if pipeline.timeout_s == inf else pipeline.timeout_s
         steps = progress(pipeline, self, eager=eager)
         step: Exchange | str | None
         try:
             while True:
+                sharing.check()
                 with sharing.lock:
                     seen = sharing.arrivals
                     step = HELD if sharing.holder and sharing.held else self._step(steps)
@@ -164,8 +164,9 @@ class Connector(SessionClient):
                 else:
                     return
         finally:
-            with sharing.lock:
-                steps.close()
+            if not sharing.inherited:
+                with sharing.lock:
+                    steps.close()
 
     def _step(self, steps: Iterator[Exchange | None]) -> Exchange | str | None:
         try:

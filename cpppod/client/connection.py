@@ -261,11 +261,20 @@ class Client:
         )
 
     def readable(self, timeout: float | None = 0) -> bool:
-        """Whether `next` would return a reply or raise, within `timeout` seconds."""
-        if self._harvest or self.closed:
-            return True
-        wait = None if timeout is None else max(0.0, timeout)
-        return bool(select.select([self._socket], [], [], wait)[0])
+        """Whether `next` would return a reply or raise, within `timeout` seconds.
+
+        Raises:
+            CommunicationCeased: this process did not open the connection.
+        """
+        due = inf if timeout is None else time.monotonic() + max(0.0, timeout)
+        while True:
+            seen = self.sharing.arrivals
+            if self._harvest or self.closed:
+                return True
+            left = max(0.0, due - time.monotonic())
+            self.pump(None if left == inf else left, seen)  # or another thread takes the reply
+            if not left:
+                return bool(self._harvest or self.closed)
 
     def writable(self, timeout: float | None = 0) -> bool:
         """Whether the socket takes more, within `timeout` seconds."""
@@ -280,11 +289,13 @@ class Client:
 
         Raises:
             StopIteration: the target closed the connection.
+            CommunicationCeased: this process did not open the connection.
         """
-        if not self._harvest and not self.closed and self.readable(0):
-            self.pump(0)
-        if self._harvest:
-            return self._harvest.popleft()
+        if not self.readable(0):
+            return None
+        with self.sharing.lock:
+            if self._harvest:
+                return self._harvest.popleft()
         if self.closed:
             raise StopIteration
         return None
@@ -328,8 +339,12 @@ class Client:
         Args:
             seen: `sharing.arrivals` when the caller last looked for its answer; nothing is waited
                 for where another thread has handed out answers since.
+
+        Raises:
+            CommunicationCeased: this process did not open the connection.
         """
         sharing = self.sharing
+        sharing.check()
         reads = False
         try:
             with sharing.lock:

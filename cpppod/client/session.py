@@ -87,12 +87,11 @@ class SessionClient(Client, ConnectorCore):
             CommunicationCeased, ReplyTimeout, EnipStatusError, ForwardOpenRefused: no way in; the
                 connection is of no further use.
         """
+        self.sharing.check()
         if self.udp:
             return False
         with self.sharing.lock:
             if self.closed or self.protocol.outstanding or not self._closing.poll(0):
-                return False
-            if self.sharing.inherited:
                 return False
             try:
                 self._reconnect()

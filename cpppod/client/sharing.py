@@ -89,6 +89,7 @@ class Sharing:
             self._bells.pop()
 
     def __enter__(self) -> None:
+        self.check()
         while True:
             with self.lock:
                 if not self.held:
@@ -103,6 +104,8 @@ class Sharing:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self.inherited:
+            return  # a thread of the parent may have held `lock`: nobody here gives it back
         with self.lock:
             self._depth -= 1
             if not self._depth:

@@ -118,6 +118,90 @@ def test_each_thread_has_its_own_time_out() -> None:
             endless.result(PATIENCE_S)
 
 
+def test_a_reply_awaited_by_hand_is_not_missed_where_another_thread_reads_it(
+    connection: client.Connector,
+) -> None:
+    def by_hand(number: int) -> list[int]:
+        found = []
+        for _ in range(ROUNDS):
+            with connection:
+                connection.read(f"SCADA[{number}]")
+                response, _ = client.await_response(connection)  # without limit
+            assert isinstance(response, client.Response)
+            assert response.reply is not None
+            found.append(int.from_bytes(response.reply.data[2:4], "little"))
+        return found
+
+    def beside() -> None:
+        while not ended.is_set():
+            assert connection.process(["SCADA[5]"] * 5, depth=3) == (0, [[5]] * 5)
+
+    ended = threading.Event()
+    with ThreadPoolExecutor(THREADS) as pool:
+        others = [pool.submit(beside) for _ in range(2)]
+        hands = [pool.submit(by_hand, number) for number in range(THREADS - 2)]
+        try:
+            for number, hand in enumerate(hands):
+                assert hand.result(PATIENCE_S) == [number] * ROUNDS
+        finally:
+            ended.set()
+            if not all(hand.done() for hand in hands):
+                connection.close()
+        for other in others:
+            other.result(PATIENCE_S)
+
+
+def in_a_fork(call: Callable[[], Any]) -> int:
+    """The exit status of a child that calls it: 0 where the connection is refused by name."""
+    child = os.fork()
+    if not child:
+        code = 1
+        signal.alarm(10)  # a child that waits for its parent's lock is killed
+        try:
+            call()
+        except client.CommunicationCeased as error:
+            code = 0 if "open another one" in str(error) else 2
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_fork_is_refused_at_once_while_a_thread_of_its_parent_is_at_work(
+    plc: Simulator,
+) -> None:
+    connection = client.connector(*plc.address, timeout=PATIENCE_S)
+    begun = connection.pipeline(["Speed"] * 5, depth=2)
+    next(begun)
+    locked, done = threading.Event(), threading.Event()
+
+    def at_work() -> None:
+        with connection.sharing.lock:
+            locked.set()
+            done.wait(PATIENCE_S)
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(at_work)
+        assert locked.wait(PATIENCE_S)
+        calls: list[Callable[[], Any]] = [
+            lambda: connection.process(["Speed"]),
+            lambda: connection.read_tags(["Speed"]),
+            lambda: connection.read("Speed"),
+            lambda: connection.readable(1),
+            lambda: next(connection),
+            lambda: next(begun),
+            connection.__enter__,
+            connection.identity,
+            connection.browse,
+            connection.renew,
+        ]
+        try:
+            assert [in_a_fork(call) for call in calls] == [0] * len(calls)
+        finally:
+            done.set()
+        working.result(PATIENCE_S)
+    connection.close()
+
+
 def test_a_fork_is_refused_by_name_and_leaves_its_parent_alone(
     connection: client.Connector,
 ) -> None:
