@@ -19,6 +19,7 @@ GROUPS = {
     "tests/installation/test_set_up.py": "set-up",
     "tests/installation/test_wheel.py": "wheel",
     "tests/mqtt/test_mqtt.py": "mqtt",
+    "tests/mqtt/test_assertions.py": "mqtt assertions",
     "tests/mqtt/test_refusals.py": "mqtt refusals",
     "tests/fleet/test_fleet.py": "fleet",
     "tests/fleet/test_refusals.py": "fleet refusals",
