@@ -1,4 +1,4 @@
-"""The edge node's assertions of the Sparkplug specification, by their ids, on what goes over the wire.
+"""The edge node's assertions of the Sparkplug specification, by their ids, on the wire.
 
     gateway ──► wire.py ──► mosquitto      every packet that the gateway sends is noted
 
