@@ -54,11 +54,24 @@ class BrokerClient(aiomqtt.Client):
 
     Attributes:
         largest: packet that the broker takes, in bytes; 0 any (MQTT 5).
-        refusal: why it did not take a message that it answered (MQTT 5); "" while it took all.
+        refusals: topic -> why it did not take a message there (MQTT 5).
+        last_refused: topic of the last answer, where it was a refusal.
     """
 
     largest = 0
-    refusal = ""
+
+    def __init__(self, *told: Any, **named: Any) -> None:
+        super().__init__(*told, **named)
+        self.refusals: dict[str, str] = {}
+        self.last_refused = ""
+
+    def refused(self, topic: str) -> RefusedError:
+        """What to raise for a topic of `refusals`."""
+        return RefusedError(f"the broker refuses {topic}: {self.refusals[topic]}")
+
+    async def lost(self) -> None:
+        """Return when there is no connection any more: who waits for an answer need not then."""
+        await asyncio.wait([self._disconnected])
 
     def _on_connect(self, *told: Any, **named: Any) -> None:
         properties = named.get("properties", told[4] if len(told) > 4 else None)
@@ -68,8 +81,10 @@ class BrokerClient(aiomqtt.Client):
     def _on_publish(
         self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any
     ) -> None:
-        if reason_code.is_failure:
-            self.refusal = str(reason_code)
+        self.last_refused = ""
+        if reason_code.is_failure:  # the library forgets the message after this call
+            self.last_refused = client._out_messages[mid].topic
+            self.refusals[self.last_refused] = str(reason_code)
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
 
@@ -114,6 +129,7 @@ async def connect(
     """A connection with a clean session.
 
     Raises:
+        RefusedError: it broke after the broker had refused a message: some brokers do so.
         aiomqtt.MqttError: none is to be had, or it broke.
     """
     place = socket_address(address)
@@ -137,7 +153,14 @@ async def connect(
     )
     client.pending_calls_threshold = IN_FLIGHT
     async with client:
-        yield client
+        try:
+            yield client
+        except RefusedError:
+            raise
+        except aiomqtt.MqttError as error:
+            if client.last_refused in client.refusals:
+                raise client.refused(client.last_refused) from error
+            raise
 
 
 def expiry(options: Mapping[str, Any]) -> Properties | None:
@@ -165,8 +188,8 @@ async def publish(
             await client.publish(
                 message.topic, message.payload, message.qos, message.retain, properties
             )
-            if client.refusal:
-                raise RefusedError(f"the broker refuses {message.topic}: {client.refusal}")
+            if message.topic in client.refusals:
+                raise client.refused(message.topic)
 
     try:
         async with asyncio.TaskGroup() as group:

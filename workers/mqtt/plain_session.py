@@ -70,13 +70,16 @@ class PlainSession:
         io, source = self._process.io, self._source
         self._form.largest = client.largest
         await publish(client, [self._form.status(online=True, now_us=wall_us())])
+        alone = 1  # where a broker refuses and closes, its answer to many at once may be lost
         while True:
             batch = await io.call(source.read)
             if not (batch.readings or batch.gaps or batch.cursors):
                 await asyncio.sleep(LOOK_S)
                 continue
             messages = list(self._form.messages(batch))
-            await publish(client, messages, self._expiry)
+            for part in filter(None, (messages[:alone], messages[alone:])):
+                await publish(client, part, self._expiry)
+                alone = 0
             self.counters.sent += len(messages)
             await io.call(source.done, batch)
 
@@ -102,6 +105,7 @@ class PlainSession:
                 self.counters.refused += 1
             topic, properties = self._reply_to(message)
             await client.publish(topic, json.dumps(answer, default=repr), 1, properties=properties)
+            client.refusals.pop(topic, None)  # of a topic that whoever asked named
         except aiomqtt.MqttError:
             pass  # whoever asked hears nothing: the audit has it
         finally:

@@ -11,6 +11,7 @@ from cpppod.workers.mqtt.edge_session import EdgeSession
 from cpppod.workers.mqtt.plain_session import PlainSession
 from cpppod.workers.outlets.commands import Commands
 from cpppod.workers.outlets.delivery import Delivery
+from cpppod.workers.outlets.reconfigured import either
 from cpppod.workers.process.worker import Process
 
 FILES = ("password_file", "ca_file", "cert_file", "key_file")
@@ -58,6 +59,6 @@ class MqttOutlet(Delivery):
                 try:
                     await session.run(client)
                 finally:
-                    await session.end(client)
+                    await either(session.end(client), client.lost())
         finally:
             session.close()
