@@ -4,12 +4,14 @@ seconds      1.5  500ms  10min  1h30m      above 0
 pause        the same, and 0
 period       as seconds, and stays the text that it is
 whole(1)     a whole number of at least 1; whole(1, 247) up to 247
+log_file     a file that can be appended to; it is made where it is not there
 """
 
 import argparse
 from collections.abc import Callable
 
 from cpppod.protocols.model.durations import parse_seconds
+from cpppod.workers.transport.sockets import words
 
 LONGEST_S = 10 * 365 * 86_400  # a longer duration is a typing mistake
 
@@ -65,3 +67,16 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def log_file(text: str) -> str:
+    """A file that can be appended to.
+
+    Raises:
+        ArgumentTypeError: it cannot be.
+    """
+    try:
+        with open(text, "ab"):
+            return text
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {words(error)}") from None

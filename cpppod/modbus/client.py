@@ -232,13 +232,14 @@ class Client:
     async def _connect(self, *, at_once: bool) -> None:
         now = time.monotonic()
         if not at_once and now < self._next_s:
-            raise PlcOffline(f"{self.address}: {self._trouble}")
+            raise PlcOffline(self._trouble)
         try:
             await self._port.open()
         except DeviceError as error:
-            self._trouble = error.text
+            await self._close()
+            self._trouble = error.text  # it names the address
             self._next_s = time.monotonic() + self._backoff.failed()
-            raise
+            raise PlcOffline(self._trouble) from None
         self._backoff.reset()
         self._open = True
 

@@ -414,6 +414,8 @@ def test_get_changes_nothing_unless_told_and_post_always_does() -> None:
             assert started.post("/api/options/delay/value=0.001")["command"]["success"]
             shown = started.get("/api/options")["data"]["options"]["delay"]
             assert shown == {"value": 0.001, "range": "0.001-0.001"}
+        for wrong in ("nan", "1e400", "-1"):  # nothing would be answered any more
+            assert not started.post(f"/api/options/delay/value={wrong}")["command"]["success"]
         assert started.post("/api/server/control/done/true")["command"]["success"]
         assert started.process.wait(PATIENCE_S) == 0
 

@@ -184,6 +184,33 @@ def test_a_first_argument_that_is_a_file_is_the_configuration(
     assert f"{plant}:2: gateway.nome: 1: expected no such key" in capsys.readouterr().err
 
 
+LOGGING = {
+    "enip_server": ["--no-config", TAG],
+    "enip_client": ["A"],
+    "enip_get_attribute": ["@1/1"],
+    "enip_list_services": [],
+    "enip_poll": ["-g", "proxy", "Identity"],
+    "enip_thruput": ["A"],
+    "enip_historize": ["{tmp}/a.hst", "--no-config", TAG],
+    "modbus_sim": ["40001"],
+    "modbus_poll": ["40001"],
+}
+
+
+@pytest.mark.parametrize("script", LOGGING)
+def test_a_log_that_cannot_be_written_is_one_line_that_names_it(
+    script: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for log, why in ((tmp_path / "none" / "a.log", "no such file"), (tmp_path, "is a directory")):
+        arguments = [*LOGGING[script], "--log", str(log)]
+        assert run(scripts()[script], arguments, tmp_path, monkeypatch) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 1 and f"-l/--log: {log}: {why}" in said[0], said
+
+
 def test_the_table_has_every_script() -> None:
     assert WRONG.keys() == scripts().keys()
     for where in scripts().values():

@@ -11,7 +11,7 @@ from typing import Any
 
 from cpppod.client import Client, OperationError, OriginatorError
 from cpppod.client.route import Route
-from cpppod.commands.arguments import seconds, whole
+from cpppod.commands.arguments import log_file, seconds, whole
 from cpppod.commands.enip.trace import DETAIL, session_type
 from cpppod.commands.parser import CommandParser
 from cpppod.protocols.enip.discovery import PORT
@@ -49,7 +49,9 @@ def new_parser(name: str, description: str, examples: str) -> argparse.ArgumentP
         default=0,
         help="log more to stderr; -vv: each request as a dict; -vvv: frames; -vvvv: their bytes",
     )
-    parser.add_argument("-l", "--log", metavar="FILE", help="log to a file instead of stderr")
+    parser.add_argument(
+        "-l", "--log", type=log_file, metavar="FILE", help="log to a file instead of stderr"
+    )
     parser.add_argument(
         "-P",
         "--profile",

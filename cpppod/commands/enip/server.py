@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from cpppod import cpppo_cfg
-from cpppod.commands.arguments import whole
+from cpppod.commands.arguments import log_file, whole
 from cpppod.commands.enip.trace import DETAIL, REQUESTS
 from cpppod.commands.parser import USAGE, CommandParser
 from cpppod.protocols.cip import epath
@@ -88,7 +88,8 @@ def parser() -> argparse.ArgumentParser:
     add("-p", "--print", dest="print_io", action="store_true", default=False,
         help="print each read and write")  # fmt: skip
     add("--no-print", dest="print_io", action="store_false", help="do not (default)")
-    add("-l", "--log", metavar="FILE", help="log to FILE, 10 MB x 5; SIGHUP opens it anew")
+    add("-l", "--log", type=log_file, metavar="FILE", help="log to FILE, 10 MB x 5; SIGHUP opens "
+        "it anew")  # fmt: skip
     add("-w", "--web", metavar="[HOST]:[PORT]", help="serve the web API, on loopback unless HOST "
         "is named, port 80 unless PORT is")  # fmt: skip
     add("--web-legacy", action="store_true", help="let GET requests of the web API change state")

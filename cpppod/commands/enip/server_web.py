@@ -15,6 +15,7 @@ import reprlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from cpppod.commands.arguments import LONGEST_S
 from cpppod.protocols.cip.image import Variable
 from cpppod.protocols.model.addresses import SocketAddress, is_loopback
 from cpppod.protocols.model.errors import ProtocolError
@@ -146,8 +147,8 @@ class ServerModel:
         delay = self._simulators[0].delay
 
         async def set_value_s(value: float) -> None:
-            if value < 0:
-                raise Refused("a delay is not negative")
+            if not 0 <= value <= LONGEST_S:
+                raise Refused(f"{value:g}: a delay is between 0 and 10 years")
             for simulator in self._simulators:
                 simulator.delay = value
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cpppod.commands.arguments import pause, seconds, whole
+from cpppod.commands.arguments import log_file, pause, seconds, whole
 from cpppod.commands.parser import CommandParser
 from cpppod.modbus import Client, ModbusException, ParameterException, PlcOffline, Poller, merge
 from cpppod.modbus.poller import ValueKind
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     add("--stopbits", type=float, help="of a serial line (default 1)")
     add("-1", "--once", action="store_true", help="end after the first poll")
     add("-v", "--verbose", action="count", default=0, help="say what is polled; -vv: the load")
-    add("-l", "--log", help="a file for what is said")
+    add("-l", "--log", type=log_file, help="a file for what is said")
     add("--json", action="store_true", help="a line of JSON per change on stdout")
     return made
 
@@ -139,9 +139,9 @@ def _asked(text: str, options: argparse.Namespace) -> Asked:
     how["type"] = kind
     width = codec(Tag(text, where, **how)).registers
     values = _numbers(given, kind) if equals else ()
-    room = registers.count // width if "-" in where else max(1, len(values))
-    if room < 1:
-        raise EncodeError(f"{text}: a {kind} takes {width} registers", status=3)
+    room, left = divmod(registers.count, width) if "-" in where else (max(1, len(values)), 0)
+    if left:
+        raise EncodeError(f"{text}: each {kind} takes {width} registers, {left} left", status=3)
     last = RegisterRange(registers.first, room * width, (), registers.unit, registers.number)
     repeated = (values * (room // len(values) + 1))[:room] if values else ()
     return Asked(_cells(last, width), repeated, how)
@@ -149,10 +149,15 @@ def _asked(text: str, options: argparse.Namespace) -> Asked:
 
 def _numbers(text: str, kind: str) -> tuple[int | float, ...]:
     convert: Any = float if kind in REAL_TYPES else functools.partial(int, base=0)
+    items = [item.strip() for item in text.split(",")]
     try:
-        return tuple(convert(item.strip()) for item in text.split(","))
+        found = tuple(convert(item) for item in items)
     except ValueError:
         raise EncodeError(f"{text!r:.60}: values of type {kind} were expected", status=3) from None
+    for item, value in zip(items, found, strict=True):
+        if math.isinf(value) and item[-1].isdigit():
+            raise EncodeError(f"{item!r:.60} is no {kind}: it is too large", status=3)
+    return found
 
 
 def _check(ranges: list[Asked], options: argparse.Namespace) -> None:

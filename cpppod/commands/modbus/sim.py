@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cpppod.commands.arguments import whole
+from cpppod.commands.arguments import log_file, whole
 from cpppod.commands.parser import CommandParser
 from cpppod.protocols.modbus.address import Address, Table
 from cpppod.protocols.modbus.faults import Fault, parse_fault
@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
         "order: fault, clear, faults, set, get, die, status")  # fmt: skip
     add("-v", "--verbose", action="count", default=0, help="say more; -vv: every message")
     add("-q", "--quiet", action="count", default=0, help="say less")
-    add("-l", "--log", help="a file for what is said")
+    add("-l", "--log", type=log_file, help="a file for what is said")
     add("--json", action="store_true", help="say where it listens as a line of JSON")
     return made
 
