@@ -347,8 +347,10 @@ def _reason(quality: int) -> str:
 
 
 def _write_request(cell: Address, tag: Tag, values: Sequence[Any], *, several: bool) -> Request:
-    if not cell.table.writable or not values:
+    if not cell.table.writable:
         raise ValueError("inputs cannot be written")
+    if not values:
+        raise ValueError("no values")
     if cell.table == Table.COILS:
         bits = [bool(value) for value in values]
         return (

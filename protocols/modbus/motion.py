@@ -101,13 +101,19 @@ def parse_motion(text: str, *, chance: Callable[[], float]) -> Motion:
             )
     if any(numbers.get(key, 1.0) <= 0 for key in ("every", "period", "speed")):
         raise EncodeError(f"motion {text!r:.60}: every, period and speed are above 0", status=3)
+    if not all(map(math.isfinite, numbers.values())):
+        raise EncodeError(f"motion {text!r:.60}: the numbers are finite", status=3)
+    if kind == "counter":
+        numbers["high"] = numbers["high"] or float(INTEGERS.get(words["type"], 2**16 - 1))
+    if numbers.get("low", 0.0) > numbers.get("high", 0.0):
+        raise EncodeError(f"motion {text!r:.60}: low is not above high", status=3)
     if kind == "replay" and not words["file"]:
         raise EncodeError("motion replay: file=PATH is missing", status=3)
     motion = Motion(
         parse_range(where_text),
         kind,
         words["type"],
-        _value(kind, numbers, words["type"], chance),
+        _value(kind, numbers, chance),
         words["file"],
         numbers.get("speed", 1.0),
         words["word_order"],
@@ -117,9 +123,9 @@ def parse_motion(text: str, *, chance: Callable[[], float]) -> Motion:
     return motion
 
 
-def _value(kind: str, numbers: dict[str, float], type_: str, chance: Callable[[], float]) -> Value:
+def _value(kind: str, numbers: dict[str, float], chance: Callable[[], float]) -> Value:
     if kind == "counter":
-        return _counter(numbers, type_)
+        return _counter(numbers)
     if kind == "sine":
         offset, amplitude, period = numbers["offset"], numbers["amplitude"], numbers["period"]
         return lambda seconds: offset + amplitude * math.sin(2 * math.pi * seconds / period)
@@ -128,10 +134,9 @@ def _value(kind: str, numbers: dict[str, float], type_: str, chance: Callable[[]
     return lambda seconds: 0.0
 
 
-def _counter(numbers: dict[str, float], type_: str) -> Value:
+def _counter(numbers: dict[str, float]) -> Value:
     low, step, every = numbers["low"], numbers["step"], numbers["every"]
-    high = numbers["high"] or float(INTEGERS.get(type_, 2**16 - 1))
-    span = high - low + 1
+    span = numbers["high"] - low + 1
 
     def value(seconds: float) -> float:
         return low + (math.floor(seconds / every) * step) % span

@@ -253,6 +253,8 @@ def test_writes_that_cannot_be_are_refused_as_what_they_are() -> None:
         for address, value in ((30_001, 1), (10_001, 1), (40_001, 70_000), (40_001, "x")):
             with pytest.raises(ParameterException):
                 plc.write(address, value)
+        with pytest.raises(ParameterException, match="no values"):
+            plc.write(40_001, [])
         with pytest.raises(ModbusException) as refused:
             plc.write(40_500, 1)
         assert refused.value.code == 2

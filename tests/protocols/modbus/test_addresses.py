@@ -193,6 +193,21 @@ def test_range_ends_with_its_table_and_units_with_255() -> None:
             parse_range(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("40001=counter,step=nan", "finite"),
+        ("40001=sine,type=REAL,amplitude=1e400", "finite"),
+        ("40001=walk,low=5,high=1", "low is not above high"),
+        ("40001=counter,low=6,high=5", "low is not above high"),
+        ("40001=counter,low=65536", "low is not above high"),
+    ],
+)
+def test_a_motion_that_could_not_move_is_refused(text: str, why: str) -> None:
+    with pytest.raises(EncodeError, match=why):
+        parse_motion(text, chance=lambda: 0.5)
+
+
 def test_value_that_its_cells_cannot_say_moves_nothing() -> None:
     counter = parse_motion("40001=counter,low=0,high=100000,step=70000", chance=lambda: 0.5)
     assert counter.cells(0.0) == [0]
