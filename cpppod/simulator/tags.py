@@ -158,8 +158,12 @@ def parse_movement(text: str, find: Callable[[str], Variable]) -> Movement:
             settings[key.strip()] = number(value)
         except ValueError:
             raise TagError(f"--move {text!r}: {value!r} is no {_noun(key)}") from None
-    if settings["every"] <= 0:
-        raise TagError(f"--move {text!r}: every must be above 0")
+    if not all(map(math.isfinite, settings.values())):
+        raise TagError(f"--move {text!r}: the numbers must be finite")
+    if any(settings.get(key, 1) <= 0 for key in TIMES):
+        raise TagError(f"--move {text!r}: every and period must be above 0")
+    if settings.get("low", -math.inf) > settings.get("high", math.inf):
+        raise TagError(f"--move {text!r}: low must not be above high")
     variable = find(name.strip())
     return Movement(variable, _stepper(kind.strip().lower(), settings, variable), settings["every"])
 
