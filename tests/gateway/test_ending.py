@@ -25,6 +25,12 @@ address = "127.0.0.1:44818"
 [[tag]]
 name = "shift"
 type = "DINT"
+
+[feed]
+publish = ""
+
+[metrics]
+enabled = false
 """
 
 
@@ -134,7 +140,8 @@ def test_listener_whose_port_is_taken_stays_and_serves_when_it_is_free(
 def test_a_page_whose_port_is_taken_is_not_ready_until_it_is_free(
     small: RunningGateway, worker: str, section: str
 ) -> None:
-    text = SMALL.replace("[metrics]\nenabled = false\n", "") + section
+    text = SMALL if worker == "web" else SMALL.replace("[metrics]\nenabled = false\n", "")
+    text += section
     small.here(text)
     port = 9464 if worker == "control" else 8443
     with socket.socket() as holder:

@@ -56,7 +56,7 @@ def test_controllers_of_the_file_serve_its_structures(tmp_path: pathlib.Path) ->
     path = tmp_path / "plant.toml"
     path.write_text(text)
     assert len(read_controllers(str(path), Settings(udp=False))) == 200
-    limits = "limits = { connections = 1024, per_address = 64, idle_s = 600 }"
+    limits = 'limits = { connections = 1024, per_address = 64, idle_s = "10min" }'
     assert limits in DOCUMENT.read_text()
     path.write_text(text + limits)
     assert read_controllers(str(path), Settings())[0].settings.limits.per_address == 64

@@ -76,6 +76,7 @@ class Leases:
         self._counts: dict[int, _Counts] = {}
         self._out: dict[int, _Out] = {}
         self._changing: set[bytes] = set()
+        self._told: set[int] = set()
         self.departures = Departures()
 
     def send(self, groups: list[RouteGroup]) -> list[RouteGroup]:
@@ -150,7 +151,11 @@ class Leases:
             passage = self._passages.setdefault(path, _Passage())
             if passage.lease != held.get(path):
                 self._change(path, held.get(path))
+        known, self._told = self._told, {lease.id for lease in leases}
+        given_up = known - self._told - self._counts.keys()
         self.go_on()
+        if given_up:  # before they were withdrawn: the router waits to hear it
+            self.count(anyway=True)
 
     def _change(self, path: bytes, lease: Lease | None) -> None:
         passage = self._passages[path]
@@ -179,8 +184,8 @@ class Leases:
 
     def go_on(self) -> None:
         """Send what was held back where all before it has been answered."""
-        if self._changing:
-            self.count(returned=True)  # before what was held, and whatever it waits for
+        if self._changing and self._returned():
+            self.count()  # before what was held, and whatever it waits for
         for path in list(self._changing):
             passage = self._passages[path]
             passage.before = {each for each in passage.before if self.departures.group(each)}
@@ -193,23 +198,31 @@ class Leases:
             for group in self.send([each for each in held if self.departures.group(each.id)]):
                 self.departures.unsent(group, self._now_us() / 1e6)
 
-    def count(self, *, returned: bool = False) -> None:
-        """Tell the router what went along leases, or only of those of which nothing is left."""
-        if not self._counts:
+    def _held(self) -> set[int]:
+        return {each.lease.id for each in self._passages.values() if each.lease is not None}
+
+    def _returned(self) -> bool:
+        """Whether the router is to hear of a lease of which nothing is left."""
+        held = self._held()
+        return any(not each.out and number not in held for number, each in self._counts.items())
+
+    def count(self, *, anyway: bool = False) -> None:
+        """Tell the router what went along every lease: one that is not named is returned.
+
+        Args:
+            anyway: also where there is none.
+        """
+        if not (self._counts or anyway):
             return
         for number, out in list(self._out.items()):
             if self.departures.group(number) is None:
                 out.counts.timed_out += out.left
                 self._over(number, out, out.left)
-        held = {each.lease.id for each in self._passages.values() if each.lease is not None}
-        told = [
-            each
-            for each in self._counts.values()
-            if not (returned and (each.out or each.lease.id in held))
-        ]
-        if not told or not self._tell(RouteCounts([_plain(each) for each in told]).encode()):
+        counts = list(self._counts.values())
+        if not self._tell(RouteCounts([_plain(each) for each in counts]).encode()):
             return
-        for each in told:
+        held = self._held()
+        for each in counts:
             if each.lease.id not in held and not each.out:
                 del self._counts[each.lease.id]
             each.taken = each.answered = each.timed_out = each.micro_s = 0

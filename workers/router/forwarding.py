@@ -321,7 +321,8 @@ class GroupForwarding:
             self._serve(way)
 
     def counted(self, asker: bytes, counts: list[Any], now_us: int) -> None:
-        """What an asker says of its leases: kept as if it had gone through here."""
+        """What an asker says of all its leases: kept as if it had gone through here."""
+        named = set()
         for row in counts:
             if type(row) is not list or [type(each) for each in row[:6]] != [int] * 6:
                 continue
@@ -331,6 +332,7 @@ class GroupForwarding:
                 self._leasing.tell_holder(asker)
                 continue
             given, way = found
+            named.add(number)
             way.taken += taken
             way.answered += answered
             way.micro_s += micro_s
@@ -340,6 +342,8 @@ class GroupForwarding:
             if given.withdrawn_us and not out:
                 self._leasing.returned(way)
                 self._serve(way)
+        for way in self._leasing.dropped(asker, named):
+            self._serve(way)
 
     def expire(self, now_us: int) -> None:
         """Answer what nobody has answered by its deadline, and what waited in vain."""

@@ -112,6 +112,17 @@ class Leasing(Generic[AnyWay]):
             del self._given[way.given.lease.id]
             way.given = None
 
+    def dropped(self, holder: bytes, named: set[int]) -> list[AnyWay]:
+        """Ways whose withdrawn lease its holder does not name any more: they are free."""
+        gone = [
+            way
+            for number, (given, way) in self._given.items()
+            if given.withdrawn_us and given.holder == holder and number not in named
+        ]
+        for way in gone:
+            self.returned(way)
+        return gone
+
     def expire(self, now_us: int) -> list[AnyWay]:
         """Ways whose lease nobody has returned in time: they are free."""
         late = [

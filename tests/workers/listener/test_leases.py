@@ -23,6 +23,7 @@ class Plant:
         self.routed: list[int] = []
         self.leased: list[RouteGroup] = []
         self.counts: list[list[int]] = []
+        self.heard = 0  # messages that bring counts, also of nothing
         self.away: set[str] = set()
         self.now_us = 0
         self.leases = Leases(self._to_router, self._to_owner, self._tell, lambda: self.now_us)
@@ -46,6 +47,7 @@ class Plant:
         assert isinstance(message, RouteCounts)
         if "router" not in self.away:
             self.counts += message.counts
+            self.heard += 1
         return "router" not in self.away
 
     def ask(self, count: int = 1, path: bytes = PATH, hops: int = 0) -> int:
@@ -147,6 +149,17 @@ def test_owner_that_is_not_there_leaves_it_to_the_router() -> None:
     plant.away.add("router")
     plant.ask()
     assert plant.departures.outstanding == 1  # the third was refused at once
+
+
+def test_lease_that_was_given_up_is_returned_when_it_is_withdrawn() -> None:
+    plant = with_lease()
+    plant.away.add("poller-press")
+    plant.answer(plant.ask())
+    assert (plant.counts, plant.heard) == ([[5, 0, 0, 0, 0, 0]], 1)
+    plant.told()
+    assert (plant.counts, plant.heard) == ([[5, 0, 0, 0, 0, 0]], 2)  # nothing is held here
+    plant.told()
+    assert plant.heard == 2
 
 
 def test_groups_of_a_lease_that_the_owner_does_not_know_go_to_the_router_in_their_order() -> None:

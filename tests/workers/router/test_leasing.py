@@ -96,6 +96,18 @@ def test_lease_is_withdrawn_when_another_asks_who_waits_until_it_is_returned() -
     assert [who for who, _ in told(bus)] == [OWNER, ASKER]
 
 
+def test_withdrawn_lease_that_its_holder_names_no_more_is_returned() -> None:
+    bus, _ = leased()
+    ask(bus, OTHER)
+    bus.pop()
+    bus.forwarding.receive(OTHER, RouteCounts([]).encode(), bus.now_us)
+    bus.flush()
+    assert bus.pop() == []  # it is not his
+    bus.forwarding.receive(ASKER, RouteCounts([]).encode(), bus.now_us)
+    bus.flush()
+    assert [who for who, _ in bus.pop()] == [OWNER]
+
+
 def test_lease_that_its_holder_never_returns_is_over_when_all_of_it_must_be() -> None:
     bus, _ = leased()
     ask(bus, OTHER)
