@@ -4,9 +4,9 @@
         for device in gateway.ask("devices")["devices"]:
             print(device["name"], device["state"])
 
-Where the socket is looked for, first found wins: the one given, `$CPPPOD_SOCKET`,
-`$RUNTIME_DIRECTORY`, `/run/cpppod`, `$XDG_RUNTIME_DIR/cpppod`, `cpppod-<uid>` in the system's
-temporary directory (if it is ours).
+Where the socket is looked for: the one given or that of `$CPPPOD_SOCKET`, and no other; where none
+is named the first found of `$RUNTIME_DIRECTORY`, `/run/cpppod`, `$XDG_RUNTIME_DIR/cpppod` and
+`cpppod-<uid>` in the system's temporary directory (if it is ours).
 The protocol is that of docs/control.md: a line of JSON each way.
 """
 
@@ -42,12 +42,13 @@ class Unreachable(ControlError):
 
 
 def candidates(given: str = "", environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """Paths at which to look for the control socket, in order; only `given` if there is one."""
-    if given:
-        return [_socket_in(Path(given))]
+    """Paths at which to look for the control socket, in order.
+
+    Only `given` if there is one, else only `$CPPPOD_SOCKET`: who names a gateway means no other.
+    """
+    if named := given or environment.get("CPPPOD_SOCKET"):
+        return [_socket_in(Path(named))]
     paths = []
-    if environment.get("CPPPOD_SOCKET"):
-        paths.append(_socket_in(Path(environment["CPPPOD_SOCKET"])))
     if environment.get("RUNTIME_DIRECTORY"):  # as the gateway's own, in a container
         paths.append(_in_directory(Path(environment["RUNTIME_DIRECTORY"].split(":")[0])))
     paths.append(_in_directory(Path("/run/cpppod")))

@@ -21,10 +21,9 @@ def listening(path: Path) -> socket.socket:
 
 
 def test_sockets_are_looked_for_in_the_documented_order() -> None:
-    environment = {"CPPPOD_SOCKET": "/srv/a.sock", "XDG_RUNTIME_DIR": "/run/user/7"}
+    environment = {"XDG_RUNTIME_DIR": "/run/user/7"}
     environment["RUNTIME_DIRECTORY"] = "/srv/b:/srv/c"
     assert [str(path) for path in candidates("", environment)] == [
-        "/srv/a.sock",
         "/srv/b/control.sock",
         "/run/cpppod/control.sock",
         "/run/user/7/cpppod/control.sock",
@@ -35,15 +34,13 @@ def test_sockets_are_looked_for_in_the_documented_order() -> None:
 def test_given_socket_is_the_only_one_tried(tmp_path: Path) -> None:
     assert candidates(str(tmp_path / "x.sock"), {"CPPPOD_SOCKET": "/y"}) == [tmp_path / "x.sock"]
     assert candidates(str(tmp_path), {}) == [tmp_path / "control.sock"]
+    environment = {"CPPPOD_SOCKET": str(tmp_path / "gone"), "RUNTIME_DIRECTORY": "/srv/b"}
+    assert candidates("", environment) == [tmp_path / "gone"]  # never another gateway's
 
 
 def test_first_socket_that_is_there_wins(tmp_path: Path) -> None:
     with listening(tmp_path / "cpppod" / "control.sock"):
-        environment = {
-            "CPPPOD_SOCKET": str(tmp_path / "gone.sock"),
-            "XDG_RUNTIME_DIR": str(tmp_path),
-        }
-        found = find_socket("", environment)
+        found = find_socket("", {"XDG_RUNTIME_DIR": str(tmp_path)})
     assert found in (Path("/run/cpppod/control.sock"), tmp_path / "cpppod" / "control.sock")
 
 

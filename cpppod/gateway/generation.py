@@ -105,11 +105,8 @@ def check(asked: Mapping[str, Any]) -> dict[str, Any]:
     from cpppod.configuration import report
 
     path = Path(asked["path"])
-    roots = [each for each in _roots(asked["files"]) if Path(each) != path] or [str(path)]
-    if asked["files"][0] == str(path):
-        roots.insert(0, str(path))
     try:
-        loaded = configuration.load(roots, instead={path: asked["text"]})
+        loaded = configuration.load(_roots(asked["files"]), instead={path: asked["text"]})
     except configuration.ConfigurationError as error:
         return {"problems": [str(problem) for problem in error.problems]}
     return {"problems": [], "summary": list(report.lines(report.plain(loaded)))}

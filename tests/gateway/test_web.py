@@ -449,6 +449,22 @@ def test_a_device_is_found_browsed_saved_and_put_in_force(
         gateway.wait_until_well()
 
 
+def test_the_file_in_force_is_checked_and_saved_as_it_is(
+    gateway: RunningGateway, engineer: httpx.Client
+) -> None:
+    (file, *_) = engineer.get("/api/v1/configuration").json()["files"]
+    asked = {"name": file["name"], "text": file["text"]}
+    told = engineer.post("/api/v1/configuration/check", json=asked).json()
+    assert told["problems"] == []
+    place = f"/api/v1/configuration/files/{file['name']}"
+    saved = engineer.put(place, json={"text": file["text"], "digest": told["digest"]})
+    assert saved.is_success, saved.text
+    assert gateway.configuration.read_text() == file["text"]
+    asked["text"] = file["text"].replace("[gateway]", "[gateway]\ncolour = 1", 1)
+    told = engineer.post("/api/v1/configuration/check", json=asked).json()
+    assert len(told["problems"]) == 1 and "colour" in told["problems"][0]
+
+
 @pytest.mark.parametrize(
     ("path", "more"),
     [

@@ -37,8 +37,8 @@ examples:
   cpppoctl reload --dry-run                what would a reload change?
   cpppoctl --fleet nats://hub:4222 --creds FILE --at north/plant1 devices
 
-The socket is looked for at --socket, $CPPPOD_SOCKET, /run/cpppod, $XDG_RUNTIME_DIR/cpppod and
-cpppod-<uid> in the system's temporary directory.
+The socket is --socket or $CPPPOD_SOCKET; without them it is looked for in /run/cpppod,
+$XDG_RUNTIME_DIR/cpppod and cpppod-<uid> in the system's temporary directory.
 
 exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 daemon unreachable
 """

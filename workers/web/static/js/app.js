@@ -137,7 +137,10 @@ document.getElementById("theme").onclick = () => {
 };
 document.getElementById("who").onclick = logIn;
 document.querySelector(".skip").onclick = (event) => { event.preventDefault(); main.focus(); };
-addEventListener("hashchange", show);
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#token=")) location.reload();  // pasted into a page that is open
+  else show();
+});
 addEventListener("loggedout", () => { if (session.csrf) begin(); });
 addEventListener("unhandledrejection", (event) => say(event.reason));
 await byToken();
