@@ -285,6 +285,8 @@ def test_history_of_many_tags_is_one_table(gateway: KnownGateway, capsys: Captur
         "2023-11-14T22:13:20.000000+00:00,7,4.5,",
         "2023-11-14T22:13:22.000000+00:00,8,,1.5",
     ]
+    whole = run_text(capsys, "history", "boiler", "--csv")
+    assert whole == run_text(capsys, "history", "boiler.*", "--csv")
     told = run_json(capsys, "history", "m*")
     assert [each["tag"] for each in told["tags"]] == ["mixer.load"]
     table = run_text(capsys, "history", "boiler.level", "mixer.load").splitlines()
@@ -296,6 +298,8 @@ def test_history_says_which_pattern_matches_nothing(gateway: KnownGateway, capsy
     text = run_text(capsys, "history", "kettle.*", "mixer.*", "--csv", status=1)
     assert "no stored tag matches 'kettle.*'" in text
     assert "mixer.load,1.5" in text
+    text = run_text(capsys, "history", "kettle", "mixer.*", "--wide", status=1)
+    assert "no stored tag matches 'kettle'" in text
 
 
 def test_history_goes_on_where_a_page_ended(gateway: KnownGateway, capsys: Capture) -> None:

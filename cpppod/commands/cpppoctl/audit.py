@@ -6,6 +6,7 @@ cpppoctl audit verify --state DIRECTORY        without the daemon, by who may re
 """
 
 import argparse
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from cpppod.workers.audit.reading import Question, QuestionError, select, verify
 Add = Callable[..., argparse.ArgumentParser]
 
 FILTERS = ("tag", "user", "way", "outcome", "writer", "limit")
-TITLES = ("time", "way", "user", "address", "session", "tag", "old", "new", "outcome", "why")
+TITLES = ("time", "tag", "old", "new", "outcome", "why", "way", "user", "address", "session")
+DATE = len("2026-11-30")
 
 
 def add_commands(add: Add) -> None:
@@ -106,7 +108,12 @@ def _shown(given: argparse.Namespace, answer: dict[str, Any]) -> int:
     if given.json:
         print_json(answer)
         return 0
-    print_table(TITLES, [_row(record) for record in answer["records"]])
+    rows = [_row(record) for record in answer["records"]]
+    today = time_of(time.time_ns() // 1000)[:DATE]
+    if all(row[0].startswith(today) for row in rows):
+        rows = [[row[0][DATE + 1 :], *row[1:]] for row in rows]
+    shown = [at for at, _ in enumerate(TITLES) if not rows or any(row[at] for row in rows)]
+    print_table([TITLES[at] for at in shown], [[row[at] for at in shown] for row in rows])
     return 0
 
 
@@ -120,12 +127,12 @@ def _row(record: dict[str, Any]) -> list[str]:
         why = f"NOT AS IT WAS WRITTEN {why}"
     return [
         time_of(record.get("time_us")),
-        *(str(record.get(name, "")) for name in ("way", "user", "address", "session")),
         tag,
         _elements(record.get("old")),
         _elements(record.get("new")),
         str(record.get("outcome", "")),
         why,
+        *(str(record.get(name, "")) for name in ("way", "user", "address", "session")),
     ]
 
 

@@ -63,7 +63,7 @@ def add_commands(add: Add) -> None:
     shape = command.add_mutually_exclusive_group()
     shape.add_argument("--csv", action="store_true", help="comma-separated, with a head line; "
         "of several tags a line for each value")  # fmt: skip
-    shape.add_argument("--wide", action="store_true", help="the same with a column for each tag")
+    shape.add_argument("--wide", action="store_true", help="CSV with a column for each tag")
     shape.add_argument("--plot", action="store_true", help="a picture in the terminal")
     if importlib.util.find_spec(PLAYBACK):
         command = add("play", None, "serve stored values again, as they came")
@@ -124,7 +124,8 @@ def history(gateway: ControlClient, given: argparse.Namespace) -> int:
 def _named(gateway: ControlClient, given: Sequence[str]) -> tuple[list[str], list[str]]:
     """Tags in the order given, each once, patterns replaced by what is stored; patterns of none."""
     stored: list[str] = []
-    if any(map(_is_pattern, given)):
+    patterns = {text: _pattern(text) for text in given}
+    if any(patterns.values()):
         after: str | None = ""
         while after is not None:
             answer = gateway.ask("history", after=after)
@@ -133,14 +134,18 @@ def _named(gateway: ControlClient, given: Sequence[str]) -> tuple[list[str], lis
     found: dict[str, None] = {}
     missing = []
     for text in given:
-        names = fnmatch.filter(stored, text) if _is_pattern(text) else [text]
+        pattern = patterns[text]
+        names = fnmatch.filter(stored, pattern) if pattern else [text]
         found |= dict.fromkeys(names)
         missing += [] if names else [text]
     return list(found), missing
 
 
-def _is_pattern(text: str) -> bool:
-    return any(character in text for character in "*?[")
+def _pattern(text: str) -> str:
+    """What stored tags are looked for by: a device's name means all of its; "" of a tag's name."""
+    if any(character in text for character in "*?["):
+        return text
+    return "" if "." in text else f"{text}.*"
 
 
 def _asked(
