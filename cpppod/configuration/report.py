@@ -12,7 +12,7 @@ from cpppod.protocols.model.plant import Device
 from cpppod.workers.devices.spec import DRIVERS, has_units
 from cpppod.workers.outlets.spec import OUTLETS, Source
 
-LONG_PERIOD_S = 600.0  # from which on a period is hardly meant in seconds
+LONG_PERIOD_S = 300.0  # beyond which a period is hardly meant in seconds
 
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 RESERVED_PORTS = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
@@ -113,7 +113,7 @@ def _unlikely(device: Device) -> Iterator[str]:
     if not device.groups:
         yield f"device {device.name}: no group: nothing of it is read"
     for group in device.groups:
-        if group.period_s >= LONG_PERIOD_S:
+        if group.period_s > LONG_PERIOD_S:
             seconds = f"{group.period_s:g}"
             yield (
                 f"device {device.name}: group {group.name} is read every {seconds} s"
