@@ -87,20 +87,27 @@ class Site:
         """Who it says that it is."""
         return str(self.gateway.ask("status")["gateway"])
 
+    def wait_until_stored(self) -> None:
+        """Until the store knows of every device what was read of it last, before a journal goes."""
+        last = self._served_last()
+        eventually(lambda: self._has_stored(last))
+
+    def _served_last(self) -> dict[str, int]:
+        return {each.device: each.n for each in self.counters.served}
+
+    def _has_stored(self, numbers: dict[str, int]) -> bool:
+        with contextlib.closing(open_reader(self.url)) as reader:
+            return all(
+                n in [sample.value for sample in reader.samples(device, "c0", 0, 2**52)]
+                for device, n in numbers.items()
+            )
+
     def settle(self) -> None:
         """Serve no more, and wait until what was read is stored, or declared."""
         self.counters.freeze()
-        last = {each.device: each.n for each in self.counters.served}
-
-        def arrived() -> bool:
-            with contextlib.closing(open_reader(self.url)) as reader:
-                return all(
-                    n in [sample.value for sample in reader.samples(device, "c0", 0, 2**52)]
-                    for device, n in last.items()
-                )
-
+        last = self._served_last()
         with contextlib.suppress(AssertionError):  # the verdict says what is missing
-            eventually(lambda: arrived() or not self.check().undeclared)
+            eventually(lambda: self._has_stored(last) or not self.check().undeclared)
 
     def close(self) -> None:
         self.gateway.stop()

@@ -54,10 +54,12 @@ def test_a_state_directory_that_was_reset_costs_what_is_declared(store: tuple[st
         closing_all(Site(counters, *store, gateway="press-7")) as (site,),
     ):
         site.start()
+        site.wait_until_stored()
         site.stop()
         shutil.rmtree(site.state)
         site.start()
         assert site.id() == "press-7"
+        site.wait_until_stored()
         site.kill()
         shutil.rmtree(site.state)
         site.start()
