@@ -53,3 +53,19 @@ def test_what_a_device_says_itself_stands_before_its_model() -> None:
 def test_exceptions_that_mean_an_address_are_codes_of_exceptions(codes: object) -> None:
     with pytest.raises(EncodeError, match="address_exceptions"):
         Model.of_device({}, {"address_exceptions": codes})
+
+
+def test_each_wrong_key_is_told_with_what_was_expected() -> None:
+    tables = {
+        "driver": "modbus-tcp",
+        "max_registers": 100,
+        "max_register": 20,
+        "colour": 1,
+        "pause_s": "x",
+    }
+    told = list(Model.mistakes(tables))
+    assert told[:2] == [
+        ("max_register", 20, "no such key; did you mean max_registers?"),
+        ("colour", 1, "no such key"),
+    ]
+    assert [key for key, _, _ in told] == ["max_register", "colour", "pause_s"]
