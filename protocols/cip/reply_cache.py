@@ -10,7 +10,7 @@ from cpppod.protocols.cip.image import Reply
 from cpppod.protocols.cip.status import CipError
 
 MAX_COST = 16_777_216  # bytes for all requests without connection: 900 packets of 20 reads
-MAX_CONNECTION_COST = 524_288  # bytes for one connection
+MAX_CONNECTION_COST = 2_097_152  # bytes for one connection: 2,000 reads in packets
 MAX_CONNECTIONS_COST = 16_777_216  # bytes for all connections of a target
 MAX_KEY = 4_096  # bytes: a packet that fills a large connection is repeated by whoever polls
 ENTRY = 1_250  # bytes of the objects around one entry, as measured

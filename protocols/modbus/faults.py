@@ -26,15 +26,12 @@ from dataclasses import dataclass, replace
 
 from cpppod.protocols.modbus import rtu
 from cpppod.protocols.modbus.pdu import EXCEPTION, exception_reply
-from cpppod.protocols.model.durations import parse_seconds
 from cpppod.protocols.model.errors import EncodeError
 from cpppod.protocols.model.faults import (
-    DEFAULT_LATE_S,
     Chance,
     FaultList,
     Number,
-    noise,
-    seconds,
+    shared_kinds,
     split_fault,
 )
 
@@ -163,26 +160,6 @@ class Faults(FaultList[Fault, Message]):
         return fault.address is None or message.touches(*fault.address)
 
 
-def _late(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, delay_s=message.delay_s + seconds(argument, chance, DEFAULT_LATE_S))
-
-
-def _silent(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, silent=True)
-
-
-def _half_open(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, half_open=True)
-
-
-def _drip(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, pause_s=seconds(argument, chance, 0.01), piece=1)
-
-
-def _split(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, pause_s=seconds(argument, chance, 0.06), piece=4)
-
-
 def _transaction(message: Message, argument: str, chance: Chance) -> Message:
     if message.header is None:
         return message
@@ -255,14 +232,6 @@ def _no_code(message: Message, argument: str, chance: Chance) -> Message:
     return replace(message, pdu=exception_reply(message.pdu[0], 1)[:1])
 
 
-def _noise_before(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, before=noise(argument, chance) + message.before)
-
-
-def _noise_after(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, after=message.after + noise(argument, chance))
-
-
 def _twice(message: Message, argument: str, chance: Chance) -> Message:
     return replace(message, repeat=2)
 
@@ -287,10 +256,6 @@ def _limit(message: Message, argument: str, chance: Chance) -> Message:
     return _exception(message, code or "3", chance)
 
 
-def _hang_up(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, hang_up_s=parse_seconds(argument or "0"))
-
-
 def _range(text: str) -> tuple[int, int]:
     """The first and last of `75` or `75-80`."""
     first, _, last = text.partition("-")
@@ -308,11 +273,7 @@ _OPTIONS: dict[str, Number] = {
 
 
 _KINDS: dict[str, Callable[[Message, str, Chance], Message]] = {
-    "late": _late,
-    "silent": _silent,
-    "half-open": _half_open,
-    "drip": _drip,
-    "split": _split,
+    **shared_kinds(piece=4),
     "transaction": _transaction,
     "protocol": _protocol,
     "length": _length,
@@ -326,12 +287,9 @@ _KINDS: dict[str, Callable[[Message, str, Chance], Message]] = {
     "busy": _busy,
     "acknowledge": _acknowledge,
     "nocode": _no_code,
-    "noise-before": _noise_before,
-    "noise-after": _noise_after,
     "twice": _twice,
     "stale": _stale,
     "echo": _echo,
     "refuse": _refuse,
     "limit": _limit,
-    "hang-up": _hang_up,
 }

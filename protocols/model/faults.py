@@ -7,14 +7,17 @@ The kinds and the other options are each protocol's own (`protocols.modbus.fault
 reply in the order given.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
-from cpppod.protocols.model.durations import parse_span
+from cpppod.protocols.model.durations import parse_seconds, parse_span
 from cpppod.protocols.model.errors import EncodeError
 
 DEFAULT_LATE_S = 5.0
+DRIP_S = 0.01  # between single bytes
+SPLIT_S = 0.06  # between pieces
 DEFAULT_NOISE = 8  # bytes
 MAX_NOISE = 65_536  # bytes: hundreds of frames, and no memory to speak of
 Chance = Callable[[], float]  # 0 to below 1
@@ -71,7 +74,7 @@ def split_fault(
     return kind, argument, given
 
 
-class FaultList(Generic[FaultT, MessageT]):
+class FaultList(ABC, Generic[FaultT, MessageT]):
     """The faults in force; they may change while the simulator runs.
 
     Args:
@@ -85,9 +88,9 @@ class FaultList(Generic[FaultT, MessageT]):
         self._kinds = kinds
         self.active: list[FaultT] = []
 
+    @abstractmethod
     def concerns(self, fault: FaultT, message: MessageT) -> bool:
         """Whether a fault is meant for a message at all."""
-        raise NotImplementedError
 
     def add(self, fault: FaultT) -> None:
         """One more fault."""
@@ -119,6 +122,36 @@ class FaultList(Generic[FaultT, MessageT]):
             message = self.apply(fault, message)
         self.active = [fault for fault in self.active if fault.times != 0]
         return message
+
+
+def shared_kinds(*, piece: int) -> dict[str, Callable[[Any, str, Chance], Any]]:
+    """What every protocol's replies can suffer on their way, whatever they say.
+
+    Args:
+        piece: bytes that `split` sends at a time.
+    """
+    return {
+        "late": lambda message, argument, chance: replace(
+            message, delay_s=message.delay_s + seconds(argument, chance, DEFAULT_LATE_S)
+        ),
+        "silent": lambda message, argument, chance: replace(message, silent=True),
+        "half-open": lambda message, argument, chance: replace(message, half_open=True),
+        "drip": lambda message, argument, chance: replace(
+            message, pause_s=seconds(argument, chance, DRIP_S), piece=1
+        ),
+        "split": lambda message, argument, chance: replace(
+            message, pause_s=seconds(argument, chance, SPLIT_S), piece=piece
+        ),
+        "hang-up": lambda message, argument, chance: replace(
+            message, hang_up_s=parse_seconds(argument or "0")
+        ),
+        "noise-before": lambda message, argument, chance: replace(
+            message, before=noise(argument, chance) + message.before
+        ),
+        "noise-after": lambda message, argument, chance: replace(
+            message, after=message.after + noise(argument, chance)
+        ),
+    }
 
 
 def seconds(argument: str, chance: Chance, default: float) -> float:

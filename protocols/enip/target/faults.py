@@ -41,15 +41,12 @@ from cpppod.protocols.cip.route_table import split_packet
 from cpppod.protocols.cip.status import GeneralStatus
 from cpppod.protocols.cip.unconnected_send import UnconnectedSend
 from cpppod.protocols.enip.encapsulation import Command, Frame
-from cpppod.protocols.model.durations import parse_seconds
 from cpppod.protocols.model.errors import EncodeError, ProtocolError
 from cpppod.protocols.model.faults import (
-    DEFAULT_LATE_S,
     Chance,
     FaultList,
     Number,
-    noise,
-    seconds,
+    shared_kinds,
     split_fault,
 )
 
@@ -236,30 +233,6 @@ def _changed(fault: Fault, request: bytes, reply: bytes, change: Replies) -> byt
     return packed([changed(*pair) for pair in pairs])
 
 
-def _late(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, delay_s=message.delay_s + seconds(argument, chance, DEFAULT_LATE_S))
-
-
-def _silent(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, silent=True)
-
-
-def _half_open(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, half_open=True)
-
-
-def _drip(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, pause_s=seconds(argument, chance, 0.01), piece=1)
-
-
-def _split(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, pause_s=seconds(argument, chance, 0.06), piece=20)
-
-
-def _hang_up(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, hang_up_s=parse_seconds(argument or "0"))
-
-
 def _header(message: Message, **changes: Any) -> Message:
     return replace(message, reply=message.reply._replace(**changes))
 
@@ -324,14 +297,6 @@ def _stale(message: Message, argument: str, chance: Chance) -> Message:
     return replace(message, before=message.before + message.previous)
 
 
-def _noise_before(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, before=noise(argument, chance) + message.before)
-
-
-def _noise_after(message: Message, argument: str, chance: Chance) -> Message:
-    return replace(message, after=message.after + noise(argument, chance))
-
-
 def _refused(request: bytes, reply: MessageRouterReply, argument: str) -> MessageRouterReply:
     status, _, extended = argument.partition(":")
     words = tuple(int(word, 0) & 0xFFFF for word in extended.split("/") if word)
@@ -377,12 +342,7 @@ _OPTIONS: dict[str, Number] = {
     "service": lambda value: int(value, 0),
 }
 _FRAMES: dict[str, Frames] = {
-    "late": _late,
-    "silent": _silent,
-    "half-open": _half_open,
-    "drip": _drip,
-    "split": _split,
-    "hang-up": _hang_up,
+    **shared_kinds(piece=20),
     "no-context": _no_context,
     "context": _context,
     "session": _session,
@@ -395,8 +355,6 @@ _FRAMES: dict[str, Frames] = {
     "truncate": _truncate,
     "twice": _twice,
     "stale": _stale,
-    "noise-before": _noise_before,
-    "noise-after": _noise_after,
 }
 _REPLIES: dict[str, Replies] = {
     "refused": _refused,

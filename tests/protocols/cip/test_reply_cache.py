@@ -4,6 +4,8 @@ from cpppod.protocols.cip import types
 from cpppod.protocols.cip.image import Image, Reply, Variable
 from cpppod.protocols.cip.reply_cache import (
     ENTRY,
+    MAX_CONNECTION_COST,
+    MAX_CONNECTIONS_COST,
     MAX_KEY,
     PART,
     Budget,
@@ -39,6 +41,17 @@ def test_key_or_reply_out_of_all_proportion_is_not_remembered() -> None:
     small.put(b"a", made(variable, 100))
     small.put(b"b", made(variable, 101))
     assert list(small.entries) == [b"a"]
+
+
+def test_who_polls_a_thousand_tags_in_large_packets_is_remembered_whole() -> None:
+    shared = Budget(MAX_CONNECTIONS_COST)
+    cache = ReplyCache(MAX_CONNECTION_COST, shared)
+    variable = Variable("N", types.DINT)
+    for packet in range(4):
+        reply = made(variable, 4_000)
+        reply.parts = 250
+        assert cache.put(bytes((packet,)) * 3_900, reply)
+    assert len(cache.entries) == 4
 
 
 def test_same_key_again_replaces_its_reply_and_costs_once() -> None:

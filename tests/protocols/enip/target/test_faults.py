@@ -10,7 +10,6 @@ from cpppod.protocols.enip.encapsulation import HEADER, Frame
 from cpppod.protocols.enip.originator.batch import encode_batch
 from cpppod.protocols.enip.target.faults import KINDS, Fault, Faults, Message, parse_fault
 from cpppod.protocols.model.errors import EncodeError
-from cpppod.protocols.model.faults import FaultList
 from tests.enip_frames import read
 
 SEVEN = b"\xcc\0\0\0\xc4\0\7\0\0\0"
@@ -221,13 +220,6 @@ WRONG = [
 def test_what_is_no_fault_is_refused(text: str) -> None:
     with pytest.raises(EncodeError, match="fault"):
         parse_fault(text)
-
-
-def test_a_list_of_faults_needs_to_know_whom_they_concern() -> None:
-    plain: FaultList[Fault, Message] = FaultList(lambda: 0.5, {})
-    plain.add(Fault("silent"))
-    with pytest.raises(NotImplementedError):
-        plain.strike(Message(rr(b""), rr(b"")))
 
 
 def test_a_header_is_as_long_as_it_is() -> None:
