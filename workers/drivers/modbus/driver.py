@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from cpppod.protocols.modbus import pdu
-from cpppod.protocols.modbus.address import Table
+from cpppod.protocols.modbus.address import Table, identity_object
 from cpppod.protocols.modbus.encodings import INVERTED, Malformed
 from cpppod.protocols.modbus.forms import Unavailable, factored
 from cpppod.protocols.modbus.model import Model
@@ -91,6 +91,9 @@ def exchange_on(link: Any, *, rtu: bool) -> Exchange:
     return found
 
 
+_Derived = tuple[list[Tag], dict[str, int]]  # tags of more than their own cells; objects by tag
+
+
 class ModbusDriver:
     """One unit; satisfies `Driver`."""
 
@@ -116,6 +119,7 @@ class ModbusDriver:
         self._reader = UnitReader(self._cells, self._read, self._between, self._counts)
         self._identity = IdentityReader(self._transact)
         self._written: dict[str, Sample] = {}
+        self._derived: dict[str, tuple[tuple[Tag, ...], DeviceCells, _Derived]] = {}
         self._answers_at_loss = 0
         self._masks = model.mask_write
         self._pause_s = max(device.delay_s, model.pause_s)
@@ -170,17 +174,34 @@ class ModbusDriver:
 
     async def _poll(self, group: Group) -> dict[str, Sample]:
         samples = await self._reader.poll(group)
-        for tag in group.tags:
+        derived, objects = self._derived_of(group)
+        if not derived and not objects:
+            return samples
+        for tag in derived:
             if absent := self._absent(tag, samples):
                 samples[tag.name] = absent
             elif tag.scale_from:
                 samples[tag.name] = self._factored(tag, samples)
             elif tag.write_only:
                 samples[tag.name] = self._written.get(tag.name, NEVER_WRITTEN)
-        await self._identity.add(group, samples)
+        await self._identity.add(objects, samples)
         for key in [key for key in samples if key.startswith((FACTOR, COUNT))]:
             del samples[key]
         return samples
+
+    def _derived_of(self, group: Group) -> _Derived:
+        """Tags whose value is more than their own cells, and objects of function 43/14 by tag."""
+        known = self._derived.get(group.name)
+        if known is None or known[0] is not group.tags or known[1] is not self._cells:
+            derived = [
+                tag
+                for tag in group.tags
+                if tag.scale_from or tag.write_only or self._cells.count_of(tag.name)
+            ]
+            numbers = ((tag.name, identity_object(tag.address)) for tag in group.tags)
+            objects = {name: number for name, number in numbers if number is not None}
+            known = self._derived[group.name] = group.tags, self._cells, (derived, objects)
+        return known[2]
 
     def _absent(self, tag: Tag, samples: dict[str, Sample]) -> Sample | None:
         """What a tag is that the device has not now; None where it is there."""

@@ -1,11 +1,9 @@
 """What a unit says of itself, as tags: the objects of function 43/14, read once a connection."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from cpppod.protocols.modbus import diagnostics
-from cpppod.protocols.modbus.address import identity_object
 from cpppod.protocols.modbus.pdu import ModbusException, ReplyMismatch, Request
-from cpppod.protocols.model.plant import Group
 from cpppod.protocols.model.values import Quality, quality
 from cpppod.workers.devices.driver import Sample
 
@@ -26,19 +24,19 @@ class IdentityReader:
         """It may be another unit: ask anew."""
         self._known.clear()
 
-    async def add(self, group: Group, samples: dict[str, Sample]) -> None:
-        """Add the group's tags that are such objects to `samples`.
+    async def add(self, objects: Mapping[str, int], samples: dict[str, Sample]) -> None:
+        """Add what the unit says of these objects to `samples`.
+
+        Args:
+            objects: tag -> number.
 
         Raises:
             DeviceError: no answer.
         """
-        for tag in group.tags:
-            number = identity_object(tag.address)
-            if number is None:
-                continue
+        for name, number in objects.items():
             if number not in self._known:
                 await self._read(number)
-            samples[tag.name] = self._known[number]
+            samples[name] = self._known[number]
 
     async def _read(self, number: int) -> None:
         """Ask for the stream that has this object; all of it is known then."""

@@ -259,15 +259,21 @@ class UnitReader:
     # -- values -----------------------------------------------------------------------------------
 
     def _take_all(self, block: Block, data: bytes, reading: Reading) -> None:
+        """The values of a block's items out of its data."""
+        end = block.end
+        if block.table.has_bits:
+            data = bytes(pdu.unpack_bits(data, block.count))
         for item in block.items:
-            self._take(item, block, data, reading)
+            codec, offset = self._cells[item.key].codec, item.address - block.address
+            if codec is not None and offset >= 0 and item.end <= end:
+                reading.samples[item.key] = _decoded(codec, data, 2 * offset)
+            else:
+                self._take(item, block, data, reading)
 
     def _take(self, item: Item, block: Block, data: bytes, reading: Reading) -> None:
-        """The item's value out of the block's data; a part of it where it is in several blocks."""
+        """Bits, or a value that is in several blocks."""
         cell = self._cells[item.key]
-        width = 1 if cell.codec is None else 2  # bytes of a cell, once bits are unpacked
-        if cell.codec is None:
-            data = bytes(pdu.unpack_bits(data, block.count))
+        width = 1 if cell.codec is None else 2  # bytes of a cell: bits are unpacked
         offset = width * (item.address - block.address)
         if offset < 0 or item.end > block.end:
             part = reading.parts.setdefault(item.key, bytearray())
