@@ -13,32 +13,14 @@ from nats.errors import Error
 
 from tests.certificates import Authority
 from tests.fleet.test_fleet import in_stream, is_whole
-from tests.gateway.running import RunningGateway, counting_gateway, eventually
+from tests.gateway.running import RunningGateway, counting_gateway, counting_plant, eventually
 from tests.nats_server import NatsServer
 
-PLANT = """\
-[gateway]
-name = "gw1"
-id = "gw-1"
-[[listener]]
-name = "main"
-address = "127.0.0.1:{listener}"
-[feed]
-publish = ""
-[metrics]
-enabled = false
-[device.boiler]
-driver = "modbus-tcp"
-address = "127.0.0.1:{device}"
-timeout = "1s"
-[[device.boiler.group]]
-name = "fast"
-period = "50ms"
-tags = [
-    {{ name = "count", address = "40001", type = "UINT" }},
-    {{ name = "words", address = "40001", type = "UINT", length = 20, word_order = "little" }},
-]
-"""
+PLANT = counting_plant(
+    "gw1",
+    "gw-1",
+    'name = "words", address = "40001", type = "UINT", length = 20, word_order = "little"',
+)
 SITE = "north"
 USERS = """\
 authorization {

@@ -282,6 +282,40 @@ def running_gateway() -> Iterator[RunningGateway]:
         gateway.stop()
 
 
+def counting_plant(name: str, gateway: str, *tags: str) -> str:
+    """The configuration of a `counting_gateway` without feed and metrics.
+
+    Args:
+        gateway: its id.
+        tags: of the boiler besides `count`, each as in TOML.
+    """
+    lines = "".join(
+        f"    {{{{ {tag} }}}},\n"
+        for tag in ('name = "count", address = "40001", type = "UINT"', *tags)
+    )
+    return f"""\
+[gateway]
+name = "{name}"
+id = "{gateway}"
+[[listener]]
+name = "main"
+address = "127.0.0.1:{{listener}}"
+[feed]
+publish = ""
+[metrics]
+enabled = false
+[device.boiler]
+driver = "modbus-tcp"
+address = "127.0.0.1:{{device}}"
+timeout = "1s"
+[[device.boiler.group]]
+name = "fast"
+period = "50ms"
+tags = [
+{lines}]
+"""
+
+
 @contextlib.contextmanager
 def counting_gateway(configuration: str, *ports: int) -> Iterator[RunningGateway]:
     """A gateway with one Modbus device, whose register 40001 counts 20 times a second.

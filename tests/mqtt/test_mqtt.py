@@ -15,31 +15,16 @@ import pytest
 
 from cpppod.protocols.sparkplug.payload import DataType, Metric, Payload, decode
 from tests.brokers import Broker, Ear
-from tests.gateway.running import RunningGateway, counting_gateway, eventually
+from tests.gateway.running import RunningGateway, counting_gateway, counting_plant, eventually
 
-PLANT = """\
-[gateway]
-name = "plant1"
-id = "gw-test"
-[[listener]]
-name = "main"
-address = "127.0.0.1:{listener}"
-[feed]
-publish = ""
-[metrics]
-enabled = false
-[device.boiler]
-driver = "modbus-tcp"
-address = "127.0.0.1:{device}"
-timeout = "1s"
-[[device.boiler.group]]
-name = "fast"
-period = "50ms"
-tags = [
-    {{ name = "count", address = "40001", type = "UINT" }},
-    {{ name = "set", address = "40002", writable = true, maximum = 100 }},
-    {{ name = "name", address = "40010", type = "STRING", size = 8 }},
-]
+PLANT = (
+    counting_plant(
+        "plant1",
+        "gw-test",
+        'name = "set", address = "40002", writable = true, maximum = 100',
+        'name = "name", address = "40010", type = "STRING", size = 8',
+    )
+    + """\
 [[mqtt]]
 name = "blocks"
 address = "{broker}"
@@ -58,6 +43,7 @@ commands = true
 group_id = "site"
 timeout = "2s"
 """
+)
 
 
 @pytest.fixture(scope="module")

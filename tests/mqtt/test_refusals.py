@@ -12,31 +12,13 @@ import pytest
 
 from tests.brokers import Broker, Ear
 from tests.certificates import Authority
-from tests.gateway.running import RunningGateway, counting_gateway, eventually
+from tests.gateway.running import RunningGateway, counting_gateway, counting_plant, eventually
 
-PLANT = """\
-[gateway]
-name = "plant1"
-id = "gw-1"
-[[listener]]
-name = "main"
-address = "127.0.0.1:{listener}"
-[feed]
-publish = ""
-[metrics]
-enabled = false
-[device.boiler]
-driver = "modbus-tcp"
-address = "127.0.0.1:{device}"
-timeout = "1s"
-[[device.boiler.group]]
-name = "fast"
-period = "50ms"
-tags = [
-    {{ name = "count", address = "40001", type = "UINT" }},
-    {{ name = "words", address = "40002", type = "UINT", length = 18 }},
-]
-"""
+PLANT = counting_plant(
+    "plant1",
+    "gw-1",
+    'name = "words", address = "40002", type = "UINT", length = 18',
+)
 
 
 @pytest.fixture(scope="module")
